@@ -1,0 +1,22 @@
+/* The face of src/base: errors, logging, memory, hashing, random numbers, files, threads, waiting. Depends on
+ * nothing. */
+#ifndef DDP_BASE_H
+#define DDP_BASE_H
+
+#include "ddp/error.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/fileio.h"
+#include "base/fmath.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/philox.h"
+#include "base/pool.h"
+#include "base/supervise.h"
+#include "base/text.h"
+#include "base/wait.h"
+
+#define DDP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#endif

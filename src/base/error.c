@@ -1,0 +1,78 @@
+#include "ddp/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base.h"
+
+int ddp_fail(struct ddp_error *err, int code, const char *fmt, ...)
+{
+    if (err) {
+        err->code = code;
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(err->text, sizeof err->text, fmt, ap);
+        va_end(ap);
+    }
+    return code;
+}
+
+int ddp_error_prefix(struct ddp_error *err, const char *fmt, ...)
+{
+    if (!err)
+        return DDP_E_INTERNAL;
+    char text[sizeof err->text];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof text - 3)
+        return err->code; /* a prefix that leaves no room for the reason is dropped */
+    snprintf(text + n, sizeof text - (size_t)n, ": %s", err->text);
+    memcpy(err->text, text, sizeof text);
+    return err->code;
+}
+
+int ddp_error_add(struct ddp_error *err, int code, const char *fmt, ...)
+{
+    if (!err)
+        return code;
+    if (err->code == 0) {
+        err->code = code;
+        err->text[0] = '\0';
+    }
+    size_t len = strlen(err->text);
+    if (len > 0 && len < sizeof err->text - 1)
+        err->text[len++] = '\n';
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err->text + len, sizeof err->text - len, fmt, ap);
+    va_end(ap);
+    return err->code;
+}
+
+static const struct {
+    int code, status;
+    const char *name;
+} codes[] = {
+#define DDP_ERROR_ROW(name, text, status) {name, status, text},
+    DDP_ERRORS(DDP_ERROR_ROW)
+#undef DDP_ERROR_ROW
+};
+
+const char *ddp_error_name(int code)
+{
+    for (size_t i = 0; i < DDP_COUNT(codes); i++)
+        if (codes[i].code == code)
+            return codes[i].name;
+    return code == 0 ? "ok" : "unknown error";
+}
+
+int ddp_error_exit(int code)
+{
+    for (size_t i = 0; i < DDP_COUNT(codes); i++)
+        if (codes[i].code == code)
+            return codes[i].status;
+    return code == 0 ? DDP_EXIT_OK : DDP_EXIT_RANK;
+}

@@ -1,0 +1,155 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+enum { LINE = 10240, ONCE = 256 };
+
+static struct {
+    pthread_mutex_t lock;
+    char tag[128]; /* " host:rank", "" before identity */
+    int rank;
+    enum ddp_log_level terminal, file_level;
+    int file;
+    bool progress_shown;
+    uint32_t once[ONCE];
+    int nonce;
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .terminal = DDP_LOG_INFO, .file = -1};
+
+static const char *const level_name[] = {"error", "warning", "info", "debug"};
+
+void ddp_log_identity(const char *host, int rank)
+{
+    pthread_mutex_lock(&state.lock);
+    snprintf(state.tag, sizeof state.tag, " %s:%d", host, rank);
+    state.rank = rank;
+    pthread_mutex_unlock(&state.lock);
+}
+
+void ddp_log_terminal(enum ddp_log_level terminal)
+{
+    state.terminal = terminal;
+}
+
+int ddp_log_file(const char *path, enum ddp_log_level level, struct ddp_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return ddp_fail(err, DDP_E_IO, "%s: cannot open the log: %s", path, strerror(errno));
+    pthread_mutex_lock(&state.lock);
+    if (state.file >= 0)
+        close(state.file);
+    state.file = fd;
+    state.file_level = level;
+    pthread_mutex_unlock(&state.lock);
+    return 0;
+}
+
+void ddp_log_close(void)
+{
+    pthread_mutex_lock(&state.lock);
+    if (state.file >= 0)
+        close(state.file);
+    state.file = -1;
+    pthread_mutex_unlock(&state.lock);
+}
+
+static void put(int fd, const char *s, size_t n)
+{
+    while (n > 0) {
+        ssize_t k = write(fd, s, n);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return; /* a log that cannot be written must not end the run */
+        s += k;
+        n -= (size_t)k;
+    }
+}
+
+static void emit(enum ddp_log_level level, const char *fmt, va_list ap)
+{
+    char text[LINE], line[LINE + 256];
+    vsnprintf(text, sizeof text, fmt, ap);
+    pthread_mutex_lock(&state.lock);
+    bool shown = level == DDP_LOG_ERROR || (level <= state.terminal && state.rank == 0);
+    if (shown) {
+        bool plain = level == DDP_LOG_INFO && state.rank == 0;
+        const char *clear = state.progress_shown ? "\r\033[K" : "";
+        int n = plain
+                    ? snprintf(line, sizeof line, "%s%s\n", clear, text)
+                    : snprintf(line, sizeof line, "%s[%s%s] %s\n", clear, level_name[level], state.tag, text);
+        state.progress_shown = false;
+        put(STDERR_FILENO, line, (size_t)n);
+    }
+    if (state.file >= 0 && level <= state.file_level) {
+        struct timespec now;
+        struct tm tm;
+        clock_gettime(CLOCK_REALTIME, &now);
+        localtime_r(&now.tv_sec, &tm);
+        char when[32];
+        strftime(when, sizeof when, "%H:%M:%S", &tm);
+        int n = snprintf(line, sizeof line, "%s.%03ld [%s%s] %s\n", when, now.tv_nsec / 1000000,
+                         level_name[level], state.tag, text);
+        put(state.file, line, (size_t)n);
+    }
+    pthread_mutex_unlock(&state.lock);
+}
+
+void ddp_log(enum ddp_log_level level, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    emit(level, fmt, ap);
+    va_end(ap);
+}
+
+void ddp_log_once(enum ddp_log_level level, const char *fmt, ...)
+{
+    char text[LINE];
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    uint32_t h = ddp_name_hash(text);
+    bool seen = false;
+    pthread_mutex_lock(&state.lock);
+    for (int i = 0; i < state.nonce && i < ONCE; i++)
+        seen |= state.once[i] == h;
+    if (!seen)
+        state.once[state.nonce++ % ONCE] = h;
+    pthread_mutex_unlock(&state.lock);
+    if (!seen)
+        emit(level, fmt, again);
+    va_end(again);
+}
+
+bool ddp_log_is_terminal(void)
+{
+    const char *tty = getenv("DDP_TTY");
+    return tty ? strcmp(tty, "1") == 0 : isatty(STDERR_FILENO);
+}
+
+void ddp_log_progress(const char *text, bool final)
+{
+    char line[LINE];
+    pthread_mutex_lock(&state.lock);
+    if (state.terminal >= DDP_LOG_INFO) {
+        bool tty = ddp_log_is_terminal();
+        int n = tty ? snprintf(line, sizeof line, "\r%s\033[K%s", text, final ? "\n" : "")
+                    : snprintf(line, sizeof line, "%s\n", text);
+        state.progress_shown = tty && !final;
+        put(STDERR_FILENO, line, (size_t)n);
+    }
+    pthread_mutex_unlock(&state.lock);
+}

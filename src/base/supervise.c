@@ -1,0 +1,118 @@
+#include "base/supervise.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+static int line = -1; /* the socket; -1: no launcher */
+static int my_rank;
+static volatile sig_atomic_t asked; /* by a signal, without launcher */
+static bool told;                   /* by the launcher */
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    if (asked)
+        _exit(130); /* the second one does not wait */
+    asked = 1;
+}
+
+static int rank_from_environment(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *s = getenv(names[i]);
+        int64_t v;
+        if (s && ddp_parse_int(s, &v))
+            return (int)v;
+    }
+    return 0;
+}
+
+static void tell(enum ddp_supervise_kind kind, int value, const char *text)
+{
+    if (line < 0)
+        return;
+    struct ddp_supervise_msg m = {.kind = kind, .rank = my_rank, .pid = getpid(), .value = value};
+    snprintf(m.text, sizeof m.text, "%s", text);
+    size_t bytes = offsetof(struct ddp_supervise_msg, text) + strlen(m.text) + 1;
+    while (send(line, &m, bytes, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    static const int sigs[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof sigs / sizeof *sigs; i++)
+        sigaction(sigs[i], &a, NULL);
+}
+
+void ddp_supervise_join(void)
+{
+    my_rank = rank_from_environment();
+    const char *name = getenv("DDP_SUPERVISE");
+    catch_signals(); /* under a launcher too: mpirun passes USR1 on, and only the launcher decides */
+    if (!name || !*name)
+        return;
+    pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(111); /* the parent went before the signal was armed */
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    size_t n = strlen(name);
+    if (n > sizeof a.sun_path - 1)
+        _exit(111);
+    memcpy(a.sun_path + 1, name, n); /* abstract: begins with NUL */
+    line = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (line < 0 || connect(line, (struct sockaddr *)&a,
+                            (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0)
+        _exit(111); /* the launcher is gone: never start */
+    tell(DDP_SUPERVISE_HELLO, 0, "");
+}
+
+bool ddp_supervise_stop_requested(void)
+{
+    if (line < 0)
+        return asked;
+    while (!told) {
+        struct ddp_supervise_msg m;
+        ssize_t n = recv(line, &m, sizeof m, MSG_DONTWAIT);
+        if (n == 0)
+            _exit(112);
+        if (n < (ssize_t)offsetof(struct ddp_supervise_msg, text))
+            break;
+        told = m.kind == DDP_SUPERVISE_STOP;
+    }
+    return told;
+}
+
+void ddp_supervise_error(int status, const char *text)
+{
+    tell(DDP_SUPERVISE_ERROR, status, text);
+}
+
+void ddp_supervise_result(const char *run_dir, const char *weights_hash)
+{
+    char text[DDP_SUPERVISE_TEXT];
+    snprintf(text, sizeof text, "run: %s\nweights: %s", run_dir, weights_hash);
+    tell(DDP_SUPERVISE_RESULT, 0, text);
+}
+
+void ddp_supervise_bye(int status)
+{
+    tell(DDP_SUPERVISE_BYE, status, "");
+}
+bool ddp_supervise_active(void)
+{
+    return line >= 0;
+}

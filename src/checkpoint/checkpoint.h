@@ -1,0 +1,63 @@
+/* The face of src/checkpoint: what a run needs to go on, at any number of ranks, as a folder that is complete
+ * or absent.
+ *
+ *   step-00000500/  model.safetensors      parameters and running statistics, plain layouts and PyTorch's
+ * names optimizer.safetensors  state arrays, "TENSOR.momentum" state.json             integers and exact
+ * floats (hex), config hash, SHA-256 of the two files Written as step-00000500.tmp-PID, synced, renamed. */
+#ifndef DDP_CHECKPOINT_H
+#define DDP_CHECKPOINT_H
+
+#include "checkpoint/safetensors.h"
+#include "model/model.h"
+#include "optim/optim.h"
+
+struct ddp_train_state {  /* everything but the arrays */
+    int64_t step;         /* steps done */
+    int64_t epoch, batch; /* where the loader goes on */
+    int64_t batches_tracked;
+    double best_loss, best_accuracy; /* of evaluations; best_step < 0: none yet */
+    int64_t best_step;
+    int64_t evals_since_best;
+    double epoch_loss_sum; /* partial sums of the epoch */
+    int64_t epoch_correct, epoch_count;
+    int64_t evaluations;
+    char config_hash[65];
+};
+
+/* A copy of the model and optimizer in plain layouts, taken at a step boundary; writing it may then go on in
+ * the background. */
+struct ddp_snapshot;
+/* Allocates for this model and optimizer (optim NULL: model only), once. */
+int ddp_snapshot_create(const struct ddp_model *m, struct ddp_optim *o, struct ddp_snapshot **out,
+                        struct ddp_error *err);
+void ddp_snapshot_destroy(struct ddp_snapshot *s);
+void ddp_snapshot_take(struct ddp_snapshot *s, const float *params, const struct ddp_train_state *state);
+void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65]); /* weights_hash of what was taken */
+
+/* Writes checkpoints of one run, on rank 0, in a thread of its own when background is set. */
+struct ddp_saver;
+int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_saver **out,
+                     struct ddp_error *err);
+/* Save the snapshot as DIR/step-N (and mark it best: never removed until a better one comes). Waits for the
+ * save before it. The snapshot is in use until the next ddp_saver_wait. An error of a background save is
+ * returned by the next call. */
+int ddp_saver_save(struct ddp_saver *s, struct ddp_snapshot *snap, bool best, struct ddp_error *err);
+int ddp_saver_wait(struct ddp_saver *s, struct ddp_error *err);
+void ddp_saver_destroy(struct ddp_saver *s); /* waits; NULL is fine */
+
+/* The newest complete and undamaged checkpoint under a run directory (or the checkpoint folder itself): its
+ * path into path[size]. Damaged ones are skipped with a warning that gives the reason. */
+int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, struct ddp_error *err);
+/* Restore into params (flat) and, when o is not NULL, into its arrays. Checks names, shapes and the model's
+ * identity: an error names the first tensor that differs. Call on one rank: the arrays are shared. */
+int ddp_checkpoint_load(const char *path, const struct ddp_model *m, float *params, struct ddp_optim *o,
+                        struct ddp_train_state *state, struct ddp_error *err);
+/* Weights only, by name, from a safetensors file of ours or PyTorch's, or from a run or checkpoint folder.
+ * strict: every tensor must be there with its shape; else those that fit are taken and the rest is named in a
+ * warning. */
+int ddp_weights_load(const char *path, const struct ddp_model *m, float *params, bool strict,
+                     int64_t *batches_tracked, struct ddp_error *err);
+/* Write model.safetensors alone. */
+int ddp_snapshot_write_model(const struct ddp_snapshot *s, const char *path, struct ddp_error *err);
+
+#endif

@@ -1,0 +1,178 @@
+/* The face of src/config: from files and overrides to one checked struct.
+ *
+ *   parse (libconfig) -> tree of nodes with file and line -> groups read and deep-merged -> overrides -> THE
+ * table (schema.c) checks and fills struct ddp_config -> dump writes it back, accepted as input with
+ * identical result. */
+#ifndef DDP_CONFIG_H
+#define DDP_CONFIG_H
+
+#include "ddp/extend.h"
+
+/* ---- the tree
+ * ------------------------------------------------------------------------------------------------ */
+
+enum ddp_node_type {
+    DDP_NODE_GROUP,
+    DDP_NODE_LIST,
+    DDP_NODE_INT,
+    DDP_NODE_FLOAT,
+    DDP_NODE_BOOL,
+    DDP_NODE_STRING
+};
+
+struct ddp_node {
+    enum ddp_node_type type;
+    const char *name; /* key in its group; NULL for list elements and the root */
+    struct ddp_node *parent;
+    const char *file; /* where it was written; "command line" or "default" else */
+    int line;         /* 0: no line */
+    union {
+        int64_t i;
+        double f;
+        bool b;
+        const char *s;
+    };
+    struct ddp_node *first, *next; /* children of a group or list, siblings */
+};
+
+const struct ddp_node *ddp_node_get(const struct ddp_node *group,
+                                    const char *path); /* "optim.lr"; NULL: absent */
+/* "optim.lr", "model.layers[3].kernel": the dotted path of a node. buf, size as snprintf; returns buf. */
+char *ddp_node_path(const struct ddp_node *node, char *buf, int size);
+
+/* Read one group by a key table (a layer's own keys, say) into *conf (zeroed first, defaults applied).
+ * Unknown keys, wrong types and ranges are added to err, all of them, each with file, line, key, what is
+ * allowed and the nearest name. `common`: names that are the caller's business and are skipped
+ * (NULL-terminated list, may be NULL). Strings and lists in *conf belong to the arena of `cfg`. */
+struct ddp_config;
+int ddp_keys_read(struct ddp_config *cfg, const struct ddp_node *group, const struct ddp_key *keys,
+                  const char *const *common, void *conf, struct ddp_error *err);
+
+/* ---- the checked config
+ * ---------------------------------------------------------------------------------------- */
+
+enum { DDP_OPTIM_SGD, DDP_OPTIM_ADAMW, DDP_OPTIM_LARS, DDP_OPTIM_LAMB };
+enum {
+    DDP_SCHEDULE_CONSTANT,
+    DDP_SCHEDULE_STEP,
+    DDP_SCHEDULE_COSINE,
+    DDP_SCHEDULE_ONECYCLE,
+    DDP_SCHEDULE_POLY
+};
+enum { DDP_REDUCE_CANONICAL, DDP_REDUCE_FAST };
+enum { DDP_DEVICE_AUTO, DDP_DEVICE_CPU, DDP_DEVICE_CUDA };
+enum { DDP_BIND_COMPACT, DDP_BIND_SPREAD, DDP_BIND_NONE };
+
+/* Fields in the order of the table in schema.c, which documents each (ddp-launch --help-config KEY). */
+struct ddp_config {
+    int64_t seed;
+    int device;
+    struct {
+        int64_t batch, shards, accumulate, epochs, max_steps, threads;
+        int64_t early_stop; /* evaluations without a better one; 0: off */
+    } train;
+    struct {
+        const char *name;              /* "mnist_cnn" or "inline" */
+        const struct ddp_node *layers; /* list of groups, read by src/model */
+        struct ddp_floats input;       /* [c, h, w] when the model insists; n = 0: from the data */
+    } model;
+    struct {
+        const char *name; /* "digits", "mnist", ... */
+        const char *format, *root, *path;
+        struct ddp_strings files;
+        int64_t train_count, test_count, seed;
+        int64_t limit_train, limit_test; /* use only the first K samples; 0: all */
+        bool normalize;
+        struct ddp_floats mean, std; /* n = 0: the data set's own */
+        int64_t crop_padding;        /* random crop after zero padding by this many pixels; 0: off */
+        bool flip;                   /* random horizontal flip */
+        int64_t cutout;              /* side of the square set to the mean; 0: off */
+        bool shuffle;
+        int64_t prefetch; /* batches decoded ahead */
+        int64_t workers;  /* prefetch threads per rank; 0: fetch in the training thread */
+        bool verify;      /* check the checksums of packed files at start */
+    } data;
+    struct {
+        const char *name;
+        int type;
+        double lr, momentum, dampening, weight_decay, beta1, beta2, eps, trust;
+        bool nesterov;
+        double clip_norm; /* 0: off */
+        int schedule;
+        int64_t warmup_steps;
+        double warmup_start;          /* factor of lr at step 0 */
+        struct ddp_floats milestones; /* step: in epochs */
+        double gamma, final_lr, power, pct_start, div_factor, final_div_factor;
+        struct ddp_strings
+            no_decay; /* name patterns (fnmatch) without weight decay; norms and biases by default */
+        const struct ddp_node
+            *groups; /* list of {match = "...", lr_scale = .., weight_decay = ..}; NULL: none */
+    } optim;
+    struct {
+        int mode;
+        double bucket_mb;
+    } reduce;
+    struct {
+        int64_t every_epochs, batch; /* batch 0: train.batch */
+    } eval;
+    struct {
+        int64_t every_steps, every_epochs, keep;
+        bool best, background;
+    } checkpoint;
+    struct {
+        const char *from; /* init.from: safetensors; "" none */
+        bool strict;
+    } init;
+    struct {
+        const char *dir, *name;
+    } run;
+    struct {
+        int64_t every_steps; /* of metrics records */
+        const char *level;   /* error|warn|info|debug */
+        bool progress;
+    } log;
+    struct {
+        int bind;
+        bool memory_bind, hyperthreads;
+    } launch;
+
+    struct ddp_node *tree;   /* resolved, every key of the table in it */
+    struct ddp_arena *arena; /* owns all strings, lists and nodes */
+};
+
+struct ddp_config_options {
+    const char *path;             /* the file; NULL: only overrides on the defaults */
+    const char *const *overrides; /* "optim.lr=0.1", "+a.b=1", "~a.b", "model=resnet18", "--optim.lr=0.1" */
+    int noverrides;
+    const char *configs_dir; /* where groups are looked for besides the file's own folder and its parents;
+                                NULL: the installed or source configs/ */
+};
+
+/* Read, merge, override, check. On failure err holds every error found, one a line. Also refuses DDP_*
+ * environment variables that mean nothing (naming the nearest that does). Free with ddp_config_destroy. */
+int ddp_config_load(const struct ddp_config_options *opt, struct ddp_config **out, struct ddp_error *err);
+void ddp_config_destroy(struct ddp_config *cfg); /* NULL is fine */
+
+/* The resolved config as text: libconfig syntax with the doc lines as comments or without, and JSON. Reading
+ * it back gives the same struct and the same text. *out is malloc'd. */
+int ddp_config_dump(const struct ddp_config *cfg, bool comments, char **out, struct ddp_error *err);
+int ddp_config_dump_json(const struct ddp_config *cfg, char **out, struct ddp_error *err);
+/* SHA-256 over the keys marked DDP_KEY_RESULT, in table order. */
+void ddp_config_hash(const struct ddp_config *cfg, char hex[65]);
+
+/* The reference: all keys, or those that start with `key` (nearest names when there are none), as text for
+ * the terminal or as Markdown for docs/config.md. malloc'd. */
+int ddp_config_help(const char *key, bool markdown, char **out, struct ddp_error *err);
+
+/* THE table; ends with name NULL. */
+extern const struct ddp_key ddp_config_keys[];
+
+/* Environment variables that mean something, "DDP_DATA_DIR" and so on, with a line of doc each; ends with
+ * NULL. */
+struct ddp_env_var {
+    const char *name, *doc;
+    bool internal; /* set by ddp-launch for its ranks, not for users */
+};
+extern const struct ddp_env_var ddp_env_vars[];
+
+#endif

@@ -1,0 +1,94 @@
+/* The face of src/data: data sets, the order in which samples come, augmentation, and the loader that brings
+ * a rank its shards ahead of time. */
+#ifndef DDP_DATA_H
+#define DDP_DATA_H
+
+#include "base/base.h"
+#include "config/config.h"
+#include "ddp/extend.h"
+
+/* ---- data sets
+ * --------------------------------------------------------------------------------------------------- */
+
+struct ddp_dataset {
+    const struct ddp_dataset_ops *ops;
+    void *self;
+    struct ddp_dataset_info info; /* count already cut by data.limit_* */
+    enum ddp_split split;
+};
+
+/* Open the split that cfg's data group describes. Errors say which file, what is wrong, and how to get it
+ * (`ddp-data fetch mnist`). */
+int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
+                     struct ddp_error *err);
+void ddp_dataset_close(struct ddp_dataset *ds);             /* NULL is fine */
+const struct ddp_dataset_ops *ddp_dataset_format_at(int i); /* NULL past the end */
+
+/* ---- order
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* perm[0..count-1]: the order of an epoch, a pure function of (seed, epoch, count); the identity when
+ * !shuffle. */
+void ddp_order_epoch(uint64_t seed, int64_t epoch, int64_t count, bool shuffle, int64_t *perm);
+/* Batch b of an epoch holds positions [b*batch, min((b+1)*batch, count)); shard s of S gets an even,
+ * contiguous part: from the batch's begin, m*s/S .. m*(s+1)/S. The last, short batch is spread the same way.
+ */
+int64_t ddp_order_batches(int64_t count, int64_t batch);
+void ddp_order_shard(int64_t count, int64_t batch, int64_t b, int shards, int shard, int64_t *begin,
+                     int64_t *end);
+
+/* ---- augmentation
+ * ------------------------------------------------------------------------------------------------- */
+
+struct ddp_augment {
+    bool train; /* crop, flip, cutout only then */
+    int crop_padding;
+    bool flip;
+    int cutout;
+    float mean[4], inv_std[4]; /* of each channel in [0, 1] units; 0 and 1 when not normalising */
+};
+void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
+                      const struct ddp_dataset_info *info, bool train);
+/* pixels [c,h,w] uint8 -> out [c,h,w] float, a pure function of (seed, epoch, index). */
+void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, const uint8_t *pixels,
+                       uint64_t seed, int64_t epoch, int64_t index, float *out);
+
+/* ---- loader
+ * -------------------------------------------------------------------------------------------------------- */
+
+struct ddp_shard {         /* one shard's samples */
+    int n;                 /* 0 ..ceil(batch/S): samples in it */
+    const float *pixels;   /* [n][c][h][w], normalised; features for linear models the same */
+    const int32_t *label;  /* [n] */
+    const int64_t *sample; /* [n] index in the data set */
+};
+
+struct ddp_batch {
+    int64_t epoch, index; /* batch `index` of the epoch */
+    int64_t count;        /* samples in the global batch, over all shards */
+    int nshards;          /* mine */
+    struct ddp_shard *shard;
+};
+
+struct ddp_loader_conf {
+    int64_t batch; /* global */
+    int shards, first_shard, last_shard;
+    uint64_t seed;
+    bool train; /* shuffles and augments */
+    int workers, prefetch;
+};
+
+struct ddp_loader;
+int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
+                      const struct ddp_loader_conf *conf, struct ddp_loader **out, struct ddp_error *err);
+void ddp_loader_destroy(struct ddp_loader *l); /* joins the threads; NULL is fine */
+/* Go to batch `index` of `epoch`; restarts prefetching there. */
+int ddp_loader_seek(struct ddp_loader *l, int64_t epoch, int64_t index, struct ddp_error *err);
+/* The next batch, valid until the next call. Runs from epoch to epoch without end. The first damaged sample
+ * met is an error that names file and index. */
+int ddp_loader_next(struct ddp_loader *l, const struct ddp_batch **out, struct ddp_error *err);
+int64_t ddp_loader_batches(const struct ddp_loader *l); /* per epoch */
+double ddp_loader_waited(struct ddp_loader *l);         /* seconds spent waiting since the last call */
+size_t ddp_loader_bytes(const struct ddp_loader *l);
+
+#endif

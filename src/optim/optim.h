@@ -1,0 +1,48 @@
+/* The face of src/optim: from the sum of gradients to new parameters, a slice at a time. State is sharded by
+ * ownership: it lives in arrays over the whole flat space that all ranks share and each owner touches its own
+ * slices (ZeRO stage 1).
+ *
+ * Names and formulas are PyTorch's (torch.optim.SGD, AdamW); LARS: You, Gitman, Ginsburg 2017; LAMB: You et
+ * al. 2020. */
+#ifndef DDP_OPTIM_H
+#define DDP_OPTIM_H
+
+#include "comm/comm.h"
+#include "config/config.h"
+#include "model/flat.h"
+#include "reduce/reduce.h"
+
+struct ddp_optim;
+
+/* Collective (shares the state). params: the shared flat parameters that run() updates in place. total_steps:
+ * planned length of training, which schedules scale to; steps_per_epoch for milestones. */
+int ddp_optim_create(const struct ddp_config *cfg, const struct ddp_flat *flat, struct ddp_comm *comm,
+                     float *params, int64_t total_steps, int64_t steps_per_epoch, struct ddp_optim **out,
+                     struct ddp_error *err);
+void ddp_optim_destroy(struct ddp_optim *o);
+/* Shared bytes of state and how many values per block the norms need (struct ddp_reduce_conf.block_values).
+ */
+size_t ddp_optim_bytes(const struct ddp_config *cfg, const struct ddp_flat *flat);
+int ddp_optim_block_values(const struct ddp_config *cfg);
+int ddp_optim_stages(const struct ddp_config *cfg);
+
+/* Before each step: step counts from 0, count: samples in the global batch (the sums are divided by it). */
+void ddp_optim_begin(struct ddp_optim *o, int64_t step, int64_t count);
+/* Stage `stage` for [lo, hi), blocks of trained parameters only; arguments as in struct ddp_reduce_apply. */
+void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+void ddp_optim_between(struct ddp_optim *o, int stage, const double *values, int64_t blocks);
+
+double ddp_optim_lr(const struct ddp_optim *o); /* of the step begun last */
+double ddp_optim_norm(
+    const struct ddp_optim *o); /* gradient norm of the last step when clipping; -1 when not computed */
+
+/* State arrays for checkpoints: array i, its name ("momentum", "exp_avg", "exp_avg_sq"), [flat total] shared
+ * floats. */
+int ddp_optim_arrays(const struct ddp_optim *o);
+float *ddp_optim_array(struct ddp_optim *o, int i, const char **name);
+
+/* Learning rate at a step: pure. */
+double ddp_schedule_lr(const struct ddp_config *cfg, int64_t step, int64_t total_steps,
+                       int64_t steps_per_epoch);
+
+#endif

@@ -1,0 +1,80 @@
+/* The face of src/reduce: gradients of S shards on N ranks -> one sum per element in the canonical order ->
+ * the owner of the element applies it -> all ranks see the result. Knows no optimizer: it gets a callback.
+ *
+ * The flat index space [0, total) is that of the model (src/model/flat.h): parameters in forward order, then
+ * statistics. Everything is cut at blocks of DDP_BLOCK elements. Buckets are ranges of whole blocks, made
+ * from the end backwards (the order in which backward finishes); each bucket is cut into `size` slices of
+ * whole blocks, slice r owned by rank r.
+ *
+ * One step, on every rank:
+ *   ddp_reduce_begin(r)
+ *   for each of my shards s:   backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final
+ * and the parameters under it are not needed any more: ddp_reduce_ready(r, s, lo, hi) ddp_reduce_finish(r,
+ * apply) Accumulation over k batches: shards = k * S leaves of one tree. */
+#ifndef DDP_REDUCE_H
+#define DDP_REDUCE_H
+
+#include "comm/comm.h"
+
+enum { DDP_BLOCK = 4096 }; /* elements */
+
+struct ddp_reduce_conf {
+    int shards;       /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;        /* reduce.mode = "fast": the backend's own all-reduce of the ranks' sums */
+    int64_t total;    /* elements, a multiple of DDP_BLOCK */
+    int64_t bucket;   /* target bucket size in elements; at least one block */
+    int block_values; /* doubles per block that apply stages may leave for each other, 0..4 */
+};
+
+/* What the owner does with a summed slice. Runs on the rank's thread(s); ranges are whole blocks. */
+struct ddp_reduce_apply {
+    void *ctx;
+    int stages; /* 1: run as soon as a bucket is complete, under the rest of backward. n: all slices pass
+                   stage 0, then between(0) on every rank, then all pass stage 1, ... (norms before updates)
+                 */
+    /* sum: [hi - lo] gradient sums, writable, kept between stages. values: [blocks][block_values] of the
+     * whole flat space; a stage writes the entries of its own blocks. */
+    void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+    /* All blocks' values are complete: every rank computes the same from them. May be NULL when stages == 1.
+     */
+    void (*between)(void *ctx, int stage, const double *values, int64_t blocks);
+};
+
+struct ddp_reduce;
+
+/* Collective. Allocates everything: shared leaf buffers, sums, control words. */
+int ddp_reduce_create(const struct ddp_reduce_conf *conf, struct ddp_comm *comm, struct ddp_pool *pool,
+                      struct ddp_reduce **out, struct ddp_error *err);
+void ddp_reduce_destroy(struct ddp_reduce *r); /* collective; NULL is fine */
+/* Shared bytes on the node and private bytes of a rank that create() will take, for the memory plan. */
+void ddp_reduce_bytes(const struct ddp_reduce_conf *conf, int ranks, size_t *shared, size_t *private_);
+
+int ddp_reduce_first_shard(const struct ddp_reduce *r);
+int ddp_reduce_last_shard(const struct ddp_reduce *r); /* one past */
+
+void ddp_reduce_begin(struct ddp_reduce *r);
+/* Where the backward of this shard writes its gradient: [total] floats, valid until the next leaf call. Not
+ * zeroed: the caller writes every element of every range it reports ready, or calls ddp_reduce_empty for a
+ * shard without samples. */
+float *ddp_reduce_leaf(struct ddp_reduce *r, int shard);
+/* [lo, hi) of the leaf is final (whole blocks). Each block is reported once per shard, in any order. */
+void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
+                      const struct ddp_reduce_apply *apply);
+/* Wait for what is missing, run apply on what I own, publish. stop_vote: this rank wants to stop; *stop: any
+ * rank did (the same answer on all ranks). On return every rank's apply has run everywhere. */
+int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, bool stop_vote, bool *stop,
+                      struct ddp_error *err);
+
+/* Seconds spent waiting for other ranks since the last call. */
+double ddp_reduce_waited(struct ddp_reduce *r);
+
+/* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm) and for
+ * evaluation: each rank passes the leaves of its own shards in order, [my shards][width]; out [width] is the
+ * same on all ranks. width <= the max_width given to create_small. Collective. */
+struct ddp_small;
+int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct ddp_small **out,
+                     struct ddp_error *err);
+void ddp_small_destroy(struct ddp_small *s);
+int ddp_small_sum(struct ddp_small *s, int width, const float *leaves, float *out, struct ddp_error *err);
+
+#endif

@@ -1,0 +1,82 @@
+/* The face of src/telemetry: the run directory, run.json, metrics.jsonl, the progress line. Rank 0 only,
+ * except where said. */
+#ifndef DDP_TELEMETRY_H
+#define DDP_TELEMETRY_H
+
+#include "base/base.h"
+#include "config/config.h"
+
+/* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
+int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
+/* "latest" or a path -> the run directory. latest: the newest under cfg->run.dir by the time in its name. */
+int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
+                    struct ddp_error *err);
+
+struct ddp_data_id {
+    char name[64];
+    char sha256[65];
+};
+
+struct ddp_run_info { /* what run.json says; strings are borrowed */
+    const char *run_dir;
+    int argc;
+    const char *const *command; /* as the user gave it */
+    int ranks, threads, shards;
+    const char *transport, *isa, *map;
+    int nhosts;
+    const char *const *hosts;
+    int ndata;
+    const struct ddp_data_id *data;
+    const char *resumed_from; /* NULL: no */
+    /* result; valid once finished is set */
+    bool finished;
+    const char *status; /* "running", "done", "stopped", "failed" */
+    char weights_hash[65];
+    double eval_accuracy, eval_loss;
+    int64_t eval_count;
+    int64_t steps, epochs, parameters;
+    double images_per_s, wall_s, time_to_first_step_s;
+    double peak_rss_mb; /* of this rank */
+};
+
+/* Write run.json (whole, atomic): at start and at the end. Adds code version, dirty flag, binary hash,
+ * library versions. */
+int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err);
+
+/* ---- metrics.jsonl
+ * ------------------------------------------------------------------------------------------------ */
+
+struct ddp_step_metrics {
+    int64_t step, epoch, count;
+    double loss, accuracy, lr, grad_norm, images_per_s, step_s, data_wait,
+        comm_wait; /* waits: share of step_s */
+    double time;   /* seconds since start */
+};
+struct ddp_eval_metrics {
+    int64_t step, epoch, count;
+    double loss, accuracy, seconds, time;
+    bool best;
+};
+
+struct ddp_metrics;
+/* append: a resumed run goes on in the same file; records after `step` are dropped (they are done again). */
+int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_metrics **out,
+                     struct ddp_error *err);
+int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);
+int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
+void ddp_metrics_close(struct ddp_metrics *m);
+
+/* ---- progress
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 images/s  data 0 %  comm 3 %  ETA 0:12" */
+void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, char *buf,
+                       int size);
+/* Whether it is time for another line: twice a second on a terminal, else with growing gaps (1, 2, 5, 10, ...
+ * s). */
+struct ddp_progress {
+    double last, gap;
+};
+bool ddp_progress_due(struct ddp_progress *p, double now);
+
+#endif

@@ -1,0 +1,76 @@
+/* The face of src/topology: what the machine looks like (hwloc), which cores each rank gets, and binding to
+ * them.
+ *
+ * A plan is a pure function of a machine and a request, so that it can be tested on synthetic machines
+ * (HWLOC_SYNTHETIC, HWLOC_XMLFILE) and shown for another machine. */
+#ifndef DDP_TOPOLOGY_H
+#define DDP_TOPOLOGY_H
+
+#include <stdbool.h>
+
+#include "ddp/error.h"
+
+enum ddp_bind_policy { DDP_PLACE_COMPACT, DDP_PLACE_SPREAD, DDP_PLACE_NONE };
+
+enum { DDP_CPUSET_MAX = 4096 };
+
+struct ddp_machine; /* an hwloc topology restricted to what this process may use */
+
+/* Look at this machine, or at the one that HWLOC_SYNTHETIC / HWLOC_XMLFILE describe. What may be used is
+ * hwloc's allowed set cut with the process's own affinity mask (taskset, cgroups, Slurm); a synthetic machine
+ * may be used whole. */
+int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err);
+void ddp_machine_destroy(struct ddp_machine *m); /* NULL is fine */
+bool ddp_machine_is_synthetic(const struct ddp_machine *m);
+int ddp_machine_cores(const struct ddp_machine *m); /* usable */
+int ddp_machine_pus(const struct ddp_machine *m);   /* usable hardware threads */
+int ddp_machine_numa_nodes(const struct ddp_machine *m);
+/* "2 packages, 8 NUMA nodes, 64 cores, 128 threads". Valid until destroy. */
+const char *ddp_machine_text(const struct ddp_machine *m);
+/* Write the topology as XML for mpirun (hwloc_base_topo_file), which then need not probe again. */
+int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct ddp_error *err);
+
+struct ddp_place_request {
+    int ranks;
+    int threads; /* per rank; 0: as many as its share of cores has */
+    enum ddp_bind_policy policy;
+    bool hyperthreads; /* use the second thread of a core when cores run out (else ranks share cores) */
+};
+
+struct ddp_place { /* of one rank */
+    int npus;
+    int *pus; /* [npus] OS indices, thread i of the rank runs on pus[i % npus] */
+    int numa; /* OS index of the NUMA node that holds them; -1: several or unknown */
+    int package;
+    int threads;
+};
+
+struct ddp_placement {
+    int ranks;
+    struct ddp_place *place; /* [ranks] */
+    bool oversubscribed;     /* more ranks x threads than usable hardware threads: waiting ranks must sleep */
+    bool bound;              /* false with DDP_PLACE_NONE */
+    char note[512];          /* what a user should know ("8 ranks share 2 cores"); "" nothing */
+};
+
+/* Plan ranks onto the machine. Whole cores before hyperthreads; compact fills a package and NUMA node before
+ * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit. Free with
+ * ddp_placement_destroy. */
+int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
+                         struct ddp_placement **out, struct ddp_error *err);
+void ddp_placement_destroy(struct ddp_placement *p);
+
+/* The machine with ranks drawn into it, as text. malloc'd. */
+char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p);
+
+/* A rank's place as text for the environment ("cpus=0-3 numa=0 threads=4 spin=2000") and back. buf as
+ * snprintf. */
+int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, int size);
+int ddp_place_parse(const char *text, struct ddp_place *out, bool *oversubscribed, struct ddp_error *err);
+void ddp_place_finish(struct ddp_place *p);
+
+/* Bind the calling process (and threads it makes later) to the place; memory too when memory_bind and numa >=
+ * 0. */
+int ddp_place_bind(const struct ddp_place *p, bool memory_bind, struct ddp_error *err);
+
+#endif

@@ -1,0 +1,29 @@
+/* The face of src/train: from a config to a finished run. trainer.c is the life of a run, step.c one step,
+ * evaluate.c the held-out pass. */
+#ifndef DDP_TRAIN_H
+#define DDP_TRAIN_H
+
+#include "checkpoint/checkpoint.h"
+#include "ddp/ddp.h"
+#include "telemetry/telemetry.h"
+#include "topology/topology.h"
+
+struct ddp_train_options {
+    struct ddp_config *cfg;        /* borrowed */
+    struct ddp_comm *comm;         /* borrowed */
+    const struct ddp_place *place; /* where this rank runs; NULL: unplaced */
+    int threads;                   /* of this rank */
+    bool oversubscribed;
+    int argc; /* the user's command, for run.json */
+    const char *const *command;
+    const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
+    const char *eval_only; /* run, checkpoint or file: evaluate it and end; NULL: train */
+    const char *map;       /* placement as text for run.json; NULL none */
+    double started;        /* ddp_now() when the job began (the launcher's start) */
+    struct ddp_hooks hooks;
+};
+
+/* Collective. DDP_E_STOPPED: stopped by request after saving; *result is filled in. */
+int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result, struct ddp_error *err);
+
+#endif
