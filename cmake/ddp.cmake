@@ -4,8 +4,8 @@
 # because results must be the same bits from every compiler and every CPU.
 add_library(ddp_flags INTERFACE)
 target_compile_options(ddp_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-                       -Wpointer-arith -Wundef -Wno-format-truncation -ffp-contract=off
-                       -fno-math-errno)
+                       -Wpointer-arith -Wundef -ffp-contract=off
+                       -fno-math-errno $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
 target_compile_definitions(ddp_flags INTERFACE _GNU_SOURCE)
 target_include_directories(ddp_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 if(DDP_WERROR)

@@ -38,6 +38,7 @@ struct ddp_strings {
 enum {
     DDP_KEY_RESULT = 1,   /* takes part in the result: another value, other bits; in the config hash */
     DDP_KEY_REQUIRED = 2, /* has no default */
+    DDP_KEY_STOP = 4,     /* takes part in the result only by steering early stopping; in the config hash only then */
 };
 
 /* One key: everything that validation, --help-config, the resolved dump and docs/config.md know about it. */
@@ -235,6 +236,7 @@ struct ddp_dataset_conf {
     struct ddp_strings files;        /* data.files */
     int64_t train_count, test_count; /* built-in data: how many; else 0 */
     uint64_t seed;                   /* data.seed: of generated data only */
+    bool verify;                     /* data.verify: check checksums over all bytes at start */
 };
 
 struct ddp_dataset_ops {

@@ -113,7 +113,7 @@ struct ddp_config {
         double bucket_mb;
     } reduce;
     struct {
-        int64_t every_epochs, batch; /* batch 0: train.batch */
+        int64_t every_epochs; /* 0: only at the end; batches and shards are those of training */
     } eval;
     struct {
         int64_t every_steps, every_epochs, keep;

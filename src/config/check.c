@@ -1,0 +1,131 @@
+/* Rules between keys: what no single row of the table can say. */
+#include "config/parts.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_LEAVES = 65536, MAX_CHANNELS = 4 };
+
+struct checker {
+    const struct ddp_config *cfg;
+    struct ddp_error *err;
+};
+
+static void broken(struct checker *c, const char *key, const char *fmt, ...) DDP_PRINTF(3, 4);
+
+static void broken(struct checker *c, const char *key, const char *fmt, ...)
+{
+    char where[DDP_WHERE_SIZE], text[1024];
+    const struct ddp_node *node = ddp_node_get(c->cfg->tree, key);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ddp_error_add(c->err, DDP_E_CONFIG, "%s: %s: %s", node ? ddp_node_where(node, where) : DDP_DEFAULT_FILE,
+                  key, text);
+}
+
+static void check_train(struct checker *c)
+{
+    const struct ddp_config *cfg = c->cfg;
+    int64_t batch = cfg->train.batch, shards = cfg->train.shards, k = cfg->train.accumulate;
+    if (batch < shards)
+        broken(
+            c, "train.batch",
+            "a batch of %" PRId64 " images cannot be cut into train.shards = %" PRId64
+            " shards; wants train.batch >= train.shards (raise the batch, or lower train.shards to %" PRId64
+            " or less)",
+            batch, shards, batch);
+    if (shards * k > MAX_LEAVES)
+        broken(c, "train.accumulate", "train.shards * train.accumulate is %" PRId64 "; wants at most %d",
+               shards * k, MAX_LEAVES);
+    if (cfg->train.early_stop > 0 && cfg->eval.every_epochs == 0)
+        broken(c, "train.early_stop",
+               "stops by evaluations, but eval.every_epochs = 0 makes none before the end; "
+               "wants eval.every_epochs >= 1");
+}
+
+static void check_model(struct checker *c)
+{
+    const struct ddp_config *cfg = c->cfg;
+    if (!cfg->model.layers)
+        broken(c, "model.layers",
+               "the model has no layers; wants model = \"mnist_cnn\" (a file in configs/model), or "
+               "layers = ( { type = \"..\"; }, .. )");
+    else if (cfg->model.layers->type != DDP_NODE_LIST)
+        broken(c, "model.layers", "wants a list of groups ( {..}, {..} ), got a group; put ( ) around it");
+    else
+        for (const struct ddp_node *l = cfg->model.layers->first; l; l = l->next)
+            if (l->type != DDP_NODE_GROUP) {
+                char path[DDP_WHERE_SIZE], given[DDP_WHERE_SIZE];
+                broken(c, ddp_node_path(l, path, sizeof path),
+                       "a layer is a group { type = \"..\"; .. }, got %s", ddp_node_given(l, given));
+            }
+    if (cfg->model.input.n != 0 && cfg->model.input.n != 3)
+        broken(c, "model.input", "wants [channels, height, width] or [ ], got %d numbers",
+               cfg->model.input.n);
+    for (int i = 0; i < cfg->model.input.n; i++)
+        if (cfg->model.input.v[i] != (double)(int64_t)cfg->model.input.v[i])
+            broken(c, "model.input", "wants whole numbers");
+}
+
+static void check_data(struct checker *c)
+{
+    const struct ddp_config *cfg = c->cfg;
+    int means = cfg->data.mean.n, stds = cfg->data.std.n;
+    if (means != stds)
+        broken(c, means ? "data.mean" : "data.std",
+               "data.mean has %d numbers and data.std %d; wants one of each per channel", means, stds);
+    else if (means > MAX_CHANNELS)
+        broken(c, "data.mean", "has %d numbers; pictures have 1 to %d channels", means, MAX_CHANNELS);
+    if (!cfg->data.format[0])
+        broken(c, "data.format",
+               "is empty; wants digits, idx, cifar10, cifar100, packed or a registered format");
+    static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed"};
+    for (size_t i = 0; i < DDP_COUNT(stored); i++)
+        if (strcmp(cfg->data.format, stored[i]) == 0 && !cfg->data.path[0])
+            broken(c, "data.path",
+                   "is empty; format \"%s\" wants the %s below data.root = \"%.200s\" (data.path=..)",
+                   stored[i], i == 3 ? "file that `ddp-data pack` wrote" : "folder of the data set",
+                   cfg->data.root);
+}
+
+static void check_optim(struct checker *c)
+{
+    const struct ddp_config *cfg = c->cfg;
+    const struct ddp_floats *m = &cfg->optim.milestones;
+    for (int i = 1; i < m->n; i++)
+        if (!(m->v[i] > m->v[i - 1])) {
+            char a[32], b[32];
+            broken(c, "optim.milestones", "wants ascending epochs, but %s follows %s",
+                   ddp_double_text(m->v[i], a), ddp_double_text(m->v[i - 1], b));
+            break;
+        }
+    if (cfg->optim.schedule == DDP_SCHEDULE_STEP && m->n == 0)
+        broken(c, "optim.milestones",
+               "is empty; schedule \"step\" wants the epochs after which to multiply by optim.gamma");
+    bool ends = cfg->optim.schedule == DDP_SCHEDULE_COSINE || cfg->optim.schedule == DDP_SCHEDULE_POLY;
+    if (ends && cfg->optim.final_lr > cfg->optim.lr)
+        broken(c, "optim.final_lr",
+               "is above optim.lr, which schedules \"cosine\" and \"poly\" come down from");
+    if (cfg->optim.nesterov && (cfg->optim.momentum <= 0 || cfg->optim.dampening != 0))
+        broken(c, "optim.nesterov", "wants optim.momentum > 0 and optim.dampening = 0");
+    if (cfg->optim.groups && cfg->optim.groups->type != DDP_NODE_LIST)
+        broken(c, "optim.groups", "wants a list of groups ( {..}, {..} ), got a group; put ( ) around it");
+}
+
+void ddp_config_check(const struct ddp_config *cfg, struct ddp_error *err)
+{
+    struct checker c = {cfg, err};
+    check_train(&c);
+    check_model(&c);
+    check_data(&c);
+    check_optim(&c);
+    if (!cfg->run.dir[0])
+        broken(&c, "run.dir", "is empty; wants a folder (\".\" is the current one)");
+    if (strchr(cfg->run.name, '/'))
+        broken(&c, "run.name",
+               "is a part of a folder's name and cannot hold '/' (run.dir says where runs lie)");
+}

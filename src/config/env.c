@@ -1,0 +1,55 @@
+/* The environment variables that mean something; a DDP_ variable that does not is a slip worth an error. */
+#include "config/parts.h"
+
+#include <string.h>
+#include <unistd.h>
+
+const struct ddp_env_var ddp_env_vars[] = {
+    {"DDP_DATA_DIR", "Folder that holds the data sets, where data.root is not given", false},
+    {"DDP_CONFIGS_DIR", "Folder with model/, data/ and optim/, searched after those beside the config",
+     false},
+    {"DDP_ISA", "Instruction set of the CPU kernels: scalar, avx2, avx512 or neon (same bits from each)",
+     false},
+    {"DDP_SUPERVISE", "Name of the socket on which ddp-launch supervises its ranks", true},
+    {"DDP_PLACE", "Where the ranks run: the placement plan", true},
+    {"DDP_MAP", "The placement as text, for run.json", true},
+    {"DDP_COMMAND", "The user's command line, for run.json", true},
+    {"DDP_STARTED", "When the job began, on the monotonic clock", true},
+    {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
+    {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},
+    {NULL, NULL, false},
+};
+
+void ddp_env_check(struct ddp_error *err)
+{
+    const char *users[DDP_COUNT(ddp_env_vars)] = {0};
+    int n = 0;
+    for (const struct ddp_env_var *v = ddp_env_vars; v->name; v++)
+        if (!v->internal)
+            users[n++] = v->name;
+    for (char **e = environ; e && *e; e++) {
+        if (strncmp(*e, "DDP_", 4) != 0)
+            continue;
+        char name[128] = "";
+        size_t len = strcspn(*e, "=");
+        memcpy(name, *e, len < sizeof name ? len : sizeof name - 1);
+        bool known = false;
+        for (const struct ddp_env_var *v = ddp_env_vars; v->name && !known; v++)
+            known = strcmp(v->name, name) == 0;
+        if (known)
+            continue;
+        const char *near = users[0];
+        int best = 1000;
+        for (int i = 0; i < n; i++) {
+            int d = ddp_edit_distance(name, users[i]);
+            if (d < best) {
+                best = d;
+                near = users[i];
+            }
+        }
+        ddp_error_add(err, DDP_E_CONFIG,
+                      "environment: %.100s means nothing to ddp; the nearest variable that does is %s "
+                      "(unset %.100s, or rename it)",
+                      name, near, name);
+    }
+}

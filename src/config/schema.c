@@ -1,0 +1,238 @@
+/* THE table: every key of a config, once. Validation, --help-config, the resolved dump, the config hash and
+ * docs/config.md all come from it; a new key is a field in struct ddp_config and a row here.
+ *
+ * flags: DDP_KEY_RESULT where another value gives other weights (tests/system perturbs every key both ways),
+ * DDP_KEY_STOP where it can do so only by steering early stopping. Everything else must leave the bits alone.
+ */
+#include "config/parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FIELD(field) .name = #field, .offset = offsetof(struct ddp_config, field)
+#define MANY         9007199254740992.0 /* 2^53: integers up to here are exact as doubles */
+#define SEED_MAX     9223372036854775807.0
+
+enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP };
+
+// clang-format off
+const struct ddp_key ddp_config_keys[] = {
+    {FIELD(seed), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = SEED_MAX, .flags = RESULT,
+     .doc = "Seed of initial values, data order, augmentation and dropout"},
+    {FIELD(device), .type = DDP_KEY_CHOICE, .dflt = "auto", .choices = "auto|cpu|cuda",
+     .doc = "Where to compute; auto takes a GPU where there is one"},
+
+    {FIELD(train.batch), .type = DDP_KEY_INT, .dflt = "128", .min = 1, .max = 1 << 24, .unit = "images", .flags = RESULT,
+     .doc = "Global batch over all ranks; a step takes train.accumulate of them"},
+    {FIELD(train.shards), .type = DDP_KEY_INT, .dflt = "8", .min = 1, .max = 65536, .flags = RESULT,
+     .doc = "Logical shards that a batch is cut into: part of the experiment, at least the number of ranks"},
+    {FIELD(train.accumulate), .type = DDP_KEY_INT, .dflt = "1", .min = 1, .max = 65536, .unit = "batches", .flags = RESULT,
+     .doc = "Batches whose gradients are summed before one step"},
+    {FIELD(train.epochs), .type = DDP_KEY_INT, .dflt = "10", .min = 1, .max = 1000000, .unit = "epochs", .flags = RESULT,
+     .doc = "Passes over the training data; schedules stretch over them"},
+    {FIELD(train.max_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps", .flags = RESULT,
+     .doc = "End after this many steps, if that is earlier; 0 is no limit"},
+    {FIELD(train.threads), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 4096, .unit = "threads",
+     .doc = "Compute threads of each rank; 0 takes the cores that the rank was given"},
+    {FIELD(train.early_stop), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 1000000, .unit = "evaluations", .flags = RESULT,
+     .doc = "Stop after this many evaluations without a better one; 0 is never"},
+
+    {FIELD(model.name), .type = DDP_KEY_STRING, .dflt = "inline",
+     .doc = "Name of the model in run names and tables"},
+    {FIELD(model.layers), .type = DDP_KEY_NODE, .dflt = "()", .flags = RESULT,
+     .doc = "The layers in order: groups of type, name, input and the keys of the type"},
+    {FIELD(model.input), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = 1, .max = 65536,
+     .doc = "Channels, height and width that the model insists on; empty takes what the data has"},
+
+    {FIELD(data.name), .type = DDP_KEY_STRING, .dflt = "inline",
+     .doc = "Name of the data set in run names and tables"},
+    {FIELD(data.format), .type = DDP_KEY_STRING, .dflt = "digits", .flags = RESULT,
+     .doc = "How the data is stored: digits (drawn by the program), idx, cifar10, cifar100, packed, or a registered format"},
+    {FIELD(data.root), .type = DDP_KEY_STRING, .dflt = "",
+     .doc = "Folder that holds the data sets; empty takes the variable DDP_DATA_DIR, or data"},
+    {FIELD(data.path), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT,
+     .doc = "Folder or file of the data set below data.root, or an absolute path"},
+    {FIELD(data.files), .type = DDP_KEY_STRING_LIST, .dflt = "[]", .flags = RESULT,
+     .doc = "Names of the files below data.path; empty takes the format's own"},
+    {FIELD(data.train_count), .type = DDP_KEY_INT, .dflt = "60000", .min = 1, .max = 1 << 30, .unit = "images", .flags = RESULT,
+     .doc = "Generated data: pictures to train on"},
+    {FIELD(data.test_count), .type = DDP_KEY_INT, .dflt = "10000", .min = 1, .max = 1 << 30, .unit = "images", .flags = STOP,
+     .doc = "Generated data: pictures held out"},
+    {FIELD(data.seed), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = SEED_MAX, .flags = RESULT,
+     .doc = "Generated data: which pictures"},
+    {FIELD(data.limit_train), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "images", .flags = RESULT,
+     .doc = "Train on the first so many pictures only; 0 is all"},
+    {FIELD(data.limit_test), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "images", .flags = STOP,
+     .doc = "Evaluate on the first so many pictures only; 0 is all"},
+    {FIELD(data.normalize), .type = DDP_KEY_BOOL, .dflt = "true", .flags = RESULT,
+     .doc = "Subtract the mean and divide by the standard deviation of each channel"},
+    {FIELD(data.mean), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = -1000, .max = 1000, .flags = RESULT,
+     .doc = "Mean of each channel, full scale being 1; empty takes the data set's own"},
+    {FIELD(data.std), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = 1e-6, .max = 1000, .flags = RESULT,
+     .doc = "Standard deviation of each channel, full scale being 1; empty takes the data set's own"},
+    {FIELD(data.crop_padding), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 1024, .unit = "pixels", .flags = RESULT,
+     .doc = "Random crop after padding with zeros by this many pixels on each side; 0 is off"},
+    {FIELD(data.flip), .type = DDP_KEY_BOOL, .dflt = "false", .flags = RESULT,
+     .doc = "Flip every second picture left to right, at random"},
+    {FIELD(data.cutout), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 1024, .unit = "pixels", .flags = RESULT,
+     .doc = "Side of a random square that is set to the mean; 0 is off"},
+    {FIELD(data.shuffle), .type = DDP_KEY_BOOL, .dflt = "true", .flags = RESULT,
+     .doc = "New order of the training pictures in each epoch"},
+    {FIELD(data.prefetch), .type = DDP_KEY_INT, .dflt = "4", .min = 1, .max = 1024, .unit = "batches",
+     .doc = "Batches that each rank makes ready ahead of time"},
+    {FIELD(data.workers), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = 256, .unit = "threads",
+     .doc = "Prefetch threads of each rank; 0 fetches in the training thread"},
+    {FIELD(data.verify), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Check the checksums of packed files at start"},
+
+    {FIELD(optim.name), .type = DDP_KEY_STRING, .dflt = "inline",
+     .doc = "Name of the optimizer's settings in tables"},
+    {FIELD(optim.type), .type = DDP_KEY_CHOICE, .dflt = "sgd", .choices = "sgd|adamw|lars|lamb", .flags = RESULT,
+     .doc = "The optimizer"},
+    {FIELD(optim.lr), .type = DDP_KEY_FLOAT, .dflt = "0.1", .min = 0, .max = 1000, .flags = RESULT,
+     .doc = "Learning rate: the highest that the schedule reaches"},
+    {FIELD(optim.momentum), .type = DDP_KEY_FLOAT, .dflt = "0.9", .min = 0, .max = 0.999999, .flags = RESULT,
+     .doc = "Momentum of sgd and lars"},
+    {FIELD(optim.dampening), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 1, .flags = RESULT,
+     .doc = "Dampening of sgd's momentum"},
+    {FIELD(optim.weight_decay), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 100, .flags = RESULT,
+     .doc = "Weight decay: added to the gradient by sgd and lars, decoupled in adamw and lamb"},
+    {FIELD(optim.beta1), .type = DDP_KEY_FLOAT, .dflt = "0.9", .min = 0, .max = 0.999999, .flags = RESULT,
+     .doc = "Decay of the mean of gradients in adamw and lamb"},
+    {FIELD(optim.beta2), .type = DDP_KEY_FLOAT, .dflt = "0.999", .min = 0, .max = 0.99999999, .flags = RESULT,
+     .doc = "Decay of the mean of squared gradients in adamw and lamb"},
+    {FIELD(optim.eps), .type = DDP_KEY_FLOAT, .dflt = "1e-08", .min = 1e-30, .max = 1, .flags = RESULT,
+     .doc = "Added to denominators by adamw, lamb and lars"},
+    {FIELD(optim.trust), .type = DDP_KEY_FLOAT, .dflt = "0.001", .min = 0, .max = 100, .flags = RESULT,
+     .doc = "Trust coefficient of lars"},
+    {FIELD(optim.nesterov), .type = DDP_KEY_BOOL, .dflt = "false", .flags = RESULT,
+     .doc = "Nesterov's momentum in sgd"},
+    {FIELD(optim.clip_norm), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 1e9, .flags = RESULT,
+     .doc = "Scale gradients down to this global norm; 0 is off"},
+    {FIELD(optim.schedule), .type = DDP_KEY_CHOICE, .dflt = "constant", .choices = "constant|step|cosine|onecycle|poly", .flags = RESULT,
+     .doc = "How the learning rate goes over the run"},
+    {FIELD(optim.warmup_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps", .flags = RESULT,
+     .doc = "Steps of linear warm-up before the schedule begins"},
+    {FIELD(optim.warmup_start), .type = DDP_KEY_FLOAT, .dflt = "0.01", .min = 0, .max = 1, .flags = RESULT,
+     .doc = "Where warm-up begins, as a part of the learning rate"},
+    {FIELD(optim.milestones), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = 0, .max = 1000000, .unit = "epochs", .flags = RESULT,
+     .doc = "schedule step: when the learning rate is multiplied by optim.gamma, ascending"},
+    {FIELD(optim.gamma), .type = DDP_KEY_FLOAT, .dflt = "0.1", .min = 0, .max = 1, .flags = RESULT,
+     .doc = "schedule step: factor at each milestone"},
+    {FIELD(optim.final_lr), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 1000, .flags = RESULT,
+     .doc = "schedules cosine and poly: learning rate at the end"},
+    {FIELD(optim.power), .type = DDP_KEY_FLOAT, .dflt = "1", .min = 0, .max = 100, .flags = RESULT,
+     .doc = "schedule poly: exponent; 1 is a straight line"},
+    {FIELD(optim.pct_start), .type = DDP_KEY_FLOAT, .dflt = "0.3", .min = 0, .max = 1, .flags = RESULT,
+     .doc = "schedule onecycle: part of the run in which the learning rate rises"},
+    {FIELD(optim.div_factor), .type = DDP_KEY_FLOAT, .dflt = "25", .min = 1, .max = 1e12, .flags = RESULT,
+     .doc = "schedule onecycle: begins at optim.lr divided by this"},
+    {FIELD(optim.final_div_factor), .type = DDP_KEY_FLOAT, .dflt = "10000", .min = 1, .max = 1e12, .flags = RESULT,
+     .doc = "schedule onecycle: ends at its beginning divided by this"},
+    {FIELD(optim.no_decay), .type = DDP_KEY_STRING_LIST, .dflt = "[]", .flags = RESULT,
+     .doc = "Patterns (*, ?, [..]) of tensor names without weight decay; norms and biases have none anyway"},
+    {FIELD(optim.groups), .type = DDP_KEY_NODE, .dflt = "()", .flags = RESULT,
+     .doc = "Parameters with settings of their own: groups of match (a pattern), lr_scale and weight_decay, applied in order"},
+
+    {FIELD(reduce.mode), .type = DDP_KEY_CHOICE, .dflt = "canonical", .choices = "canonical|fast", .flags = RESULT,
+     .doc = "canonical gives the same bits at any number of ranks; fast is the transport's own all-reduce"},
+    {FIELD(reduce.bucket_mb), .type = DDP_KEY_FLOAT, .dflt = "4", .min = 0.016384, .max = 4096, .unit = "MB",
+     .doc = "Gradients that are reduced together while backward goes on"},
+
+    {FIELD(eval.every_epochs), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = 1000000, .unit = "epochs", .flags = STOP,
+     .doc = "Evaluate after so many epochs, and always at the end; 0 is only at the end"},
+
+    {FIELD(checkpoint.every_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps",
+     .doc = "Save after so many steps; 0 is off"},
+    {FIELD(checkpoint.every_epochs), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = 1000000, .unit = "epochs",
+     .doc = "Save after so many epochs; 0 is off. The end is always saved"},
+    {FIELD(checkpoint.keep), .type = DDP_KEY_INT, .dflt = "3", .min = 1, .max = 1000000, .unit = "checkpoints",
+     .doc = "Newest checkpoints that stay"},
+    {FIELD(checkpoint.best), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Keep the best evaluated one as well"},
+    {FIELD(checkpoint.background), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Write while training goes on"},
+
+    {FIELD(init.from), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT,
+     .doc = "Start from the weights of this safetensors file, by name; empty draws them"},
+    {FIELD(init.strict), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Refuse a file whose tensors are not exactly the model's"},
+
+    {FIELD(run.dir), .type = DDP_KEY_STRING, .dflt = "runs",
+     .doc = "Folder in which the run directory is made"},
+    {FIELD(run.name), .type = DDP_KEY_STRING, .dflt = "",
+     .doc = "First part of the run directory's name; empty takes the config's file name"},
+
+    {FIELD(log.every_steps), .type = DDP_KEY_INT, .dflt = "10", .min = 1, .max = MANY, .unit = "steps",
+     .doc = "Steps between records in metrics.jsonl"},
+    {FIELD(log.level), .type = DDP_KEY_STRING, .dflt = "info", .choices = "error|warn|info|debug",
+     .doc = "What reaches the terminal and the log files"},
+    {FIELD(log.progress), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Show the progress line"},
+
+    {FIELD(launch.bind), .type = DDP_KEY_CHOICE, .dflt = "compact", .choices = "compact|spread|none",
+     .doc = "How ranks are placed on cores: close together, far apart, or left to the system"},
+    {FIELD(launch.memory_bind), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Bind a rank's memory to the NUMA nodes of its cores"},
+    {FIELD(launch.hyperthreads), .type = DDP_KEY_BOOL, .dflt = "false",
+     .doc = "Count hyperthreads as cores"},
+    {.name = NULL},
+};
+// clang-format on
+
+const struct ddp_config_group ddp_config_groups[] = {
+    {"", "Keys without a group", NULL},
+    {"train", "Training", NULL},
+    {"model", "The model: a group, or the name of a file in configs/model", "mnist_cnn"},
+    {"data", "The data: a group, or the name of a file in configs/data", "digits"},
+    {"optim", "The optimizer: a group, or the name of a file in configs/optim", "sgd"},
+    {"reduce", "How gradients are summed over ranks", NULL},
+    {"eval", "Evaluation on held-out data", NULL},
+    {"checkpoint", "Saving the state of a run", NULL},
+    {"init", "Initial weights", NULL},
+    {"run", "The run directory", NULL},
+    {"log", "Messages and metrics", NULL},
+    {"launch", "Placement of ranks", NULL},
+    {NULL, NULL, NULL},
+};
+
+const struct ddp_config_group *ddp_config_group_find(const char *name)
+{
+    for (const struct ddp_config_group *g = ddp_config_groups; g->name; g++)
+        if (strcmp(g->name, name) == 0)
+            return g;
+    return NULL;
+}
+
+const struct ddp_key *ddp_key_find(const struct ddp_key *keys, const char *name)
+{
+    for (; keys && keys->name; keys++)
+        if (strcmp(keys->name, name) == 0)
+            return keys;
+    return NULL;
+}
+
+bool ddp_key_is_group(const struct ddp_key *keys, const char *name)
+{
+    size_t n = strlen(name);
+    for (; keys && keys->name; keys++)
+        if (strncmp(keys->name, name, n) == 0 && keys->name[n] == '.')
+            return true;
+    return false;
+}
+
+int ddp_choice_count(const char *choices)
+{
+    int n = 1;
+    for (; *choices; choices++)
+        n += *choices == '|';
+    return n;
+}
+
+const char *ddp_choice_at(const char *choices, int i, char buf[DDP_WHERE_SIZE])
+{
+    for (; i > 0 && *choices; choices++)
+        i -= *choices == '|';
+    snprintf(buf, DDP_WHERE_SIZE, "%.*s", (int)strcspn(choices, "|"), choices);
+    return buf;
+}
