@@ -13,7 +13,8 @@ struct ddp_model;
 
 /* Build from cfg->model.layers: a list of groups {type = "conv2d", name = "conv1", input = "..." or ["a",
  * "b"], keys of the op...}. Without input a layer follows the one before it; the first reads the data. Errors
- * name the layer, what came in and what was wanted, with file and line. shard_batch: ceil(batch / shards). */
+ * name the layer, what came in and what was wanted, with file and line. shard_batch: ceil(batch / shards).
+ * cfg must outlive the model. */
 int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
                      struct ddp_model **out, struct ddp_error *err);
 void ddp_model_destroy(struct ddp_model *m); /* NULL is fine */
@@ -36,8 +37,7 @@ void ddp_model_init(const struct ddp_model *m, uint64_t seed, float *params);
 void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards, int64_t lo, int64_t hi,
                            const float *sum, float *params);
 
-/* ---- running it
- * ---------------------------------------------------------------------------------------------- */
+/* ---- running it ---- */
 
 struct ddp_exec;
 
@@ -56,14 +56,14 @@ int ddp_exec_create(const struct ddp_model *m, const struct ddp_exec_conf *conf,
                     struct ddp_error *err);
 void ddp_exec_destroy(struct ddp_exec *e);
 
-/* Forward of shards[0..n-1] (n <= resident), params [flat total]. loss[i], correct[i]: sums over the shard (0
- * when empty). global_count: samples in the global batch. */
+/* Forward of shards[0..n-1] (n <= resident), params [flat total] on 64 bytes. loss[i], correct[i]: sums over
+ * the shard (0 when empty). global_count: samples in the global batch. */
 int ddp_exec_forward(struct ddp_exec *e, const float *params, const struct ddp_shard *shards, int n,
                      int64_t epoch, int64_t global_count, float *loss, int64_t *correct,
                      struct ddp_error *err);
-/* Backward of the same shards. leaf[i]: [flat total], every element of the tensors and statistics is written,
- * the padding zeroed; ready(ctx, i, lo, hi) is called when whole blocks of leaf i are final and their
- * parameters are no longer read; the metrics block is reported by the caller. */
+/* Backward of the same shards. leaf[i]: [flat total] on 64 bytes, every element of the tensors and statistics
+ * is written, the padding zeroed; ready(ctx, i, lo, hi) is called when whole blocks of leaf i are final and
+ * their parameters are no longer read; the metrics block is reported by the caller. */
 typedef void (*ddp_exec_ready_fn)(void *ctx, int i, int64_t lo, int64_t hi);
 int ddp_exec_backward(struct ddp_exec *e, const float *params, float *const *leaf, int n,
                       ddp_exec_ready_fn ready, void *ctx, struct ddp_error *err);

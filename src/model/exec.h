@@ -1,0 +1,33 @@
+/* Private to src/model: one rank's memory for a model, and the state of the pass that runs in it. */
+#ifndef DDP_MODEL_EXEC_H
+#define DDP_MODEL_EXEC_H
+
+#include "model/graph.h"
+
+/* A shard in memory. Tensors point into its area of the pages and never move. */
+struct ddp_resident {
+    char *area;
+    struct ddp_tensor *value, *grad; /* [nvalues]; p NULL: does not exist */
+    float *stats;                    /* leaves of running statistics, [flat.metrics - flat.stats] */
+    struct ddp_shard shard;          /* of the last forward */
+    float loss;
+    int64_t correct;
+};
+
+struct ddp_exec {
+    const struct ddp_model *m;
+    const struct ddp_memory *mem;
+    struct ddp_exec_conf conf;
+    char *pages;
+    size_t bytes;
+    void *scratch;
+    struct ddp_resident *res; /* [conf.resident] */
+    float *sync_leaves, *sync_sum;
+    int n; /* shards of the last forward */
+    int64_t epoch, count;
+};
+
+/* Bytes of the running statistics' leaves of one shard. */
+size_t ddp_exec_stats_bytes(const struct ddp_model *m, bool training);
+
+#endif

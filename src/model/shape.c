@@ -1,0 +1,142 @@
+/* Shapes from the data on: every op says what it makes of what comes in. Also which order (pictures or
+ * features) each layer's output has: from the first flatten or linear layer on it is features. */
+#include "compute/ops.h"
+#include "model/graph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+char *ddp_shape_text(struct ddp_shape s, char *buf)
+{
+    if (s.h == 1 && s.w == 1)
+        snprintf(buf, 40, "%d", s.c);
+    else
+        snprintf(buf, 40, "%dx%dx%d", s.c, s.h, s.w);
+    return buf;
+}
+
+bool ddp_shape_equal(struct ddp_shape a, struct ddp_shape b)
+{
+    return a.c == b.c && a.h == b.h && a.w == b.w;
+}
+
+static int64_t elements(struct ddp_shape s)
+{
+    return (int64_t)s.c * s.h * s.w;
+}
+
+static const char *name_of(const struct ddp_model *m, int in)
+{
+    return in == DDP_DATA ? "data" : m->layer[in].name;
+}
+
+/* " (conv2d) got 32x26x26 from 'relu1'" in front of what the op says. */
+static int prefix_inputs(const struct ddp_model *m, const struct ddp_layer *l, struct ddp_error *err)
+{
+    char where[512], shape[40], got[512];
+    int n = 0;
+    for (int k = 0; k < l->nin; k++)
+        n += snprintf(got + n, sizeof got - n, "%s%s from '%.120s'", k ? " and " : "",
+                      ddp_shape_text(l->shape[k], shape), name_of(m, l->in[k]));
+    return ddp_error_prefix(err, "%s: got %s", ddp_layer_where(l, where, sizeof where), got);
+}
+
+/* What op->plan() of an op by another author got wrong. NULL: nothing. */
+static const char *plan_fault(const struct ddp_layer *l)
+{
+    const struct ddp_layer_plan *p = &l->plan;
+    if (!l->op->is_loss && (p->out.c < 1 || p->out.h < 1 || p->out.w < 1))
+        return "its plan has an empty output";
+    if (p->nparams < 0 || p->nparams > DDP_OP_MAX_PARAMS)
+        return "its plan has too many parameters";
+    if (p->in_halo < 0 || p->dout_halo < 0)
+        return "its plan has a negative halo";
+    if (p->features && (p->in_halo || p->dout_halo))
+        return "its plan asks for a halo in features order";
+    if (p->sync_floats > 0 && (!l->op->forward_stats || !l->op->backward_stats))
+        return "its plan asks for synchronised statistics, but it has no forward_stats and backward_stats";
+    for (int k = 0; k < p->nparams; k++)
+        if (!p->params[k].name || p->params[k].ndim < 1 || p->params[k].ndim > 4)
+            return "its plan has a parameter without name or shape";
+    return NULL;
+}
+
+static int call_plan(const struct ddp_model *m, struct ddp_layer *l, struct ddp_error *err)
+{
+    memset(&l->plan, 0, sizeof l->plan);
+    if (l->op->plan(l->conf, l->shape, l->nin, m->batch, &l->plan, err) != 0) {
+        if (err && !err->code)
+            ddp_fail(err, DDP_E_SHAPE, "the op refuses it");
+        prefix_inputs(m, l, err);
+        return err ? err->code : DDP_E_SHAPE;
+    }
+    const char *fault = plan_fault(l);
+    if (fault) {
+        ddp_fail(err, DDP_E_USAGE, "%s", fault);
+        return prefix_inputs(m, l, err), DDP_E_USAGE;
+    }
+    return 0;
+}
+
+/* Features of plain pixels [c][h][w], as a flatten would make them: a grey picture keeps no block of 16 for
+ * one channel. */
+static struct ddp_shape data_features(struct ddp_shape s)
+{
+    return ddp_flatten_keeps(s) ? s : (struct ddp_shape){(int)elements(s), 1, 1};
+}
+
+static int plan_layer(struct ddp_model *m, struct ddp_layer *l, struct ddp_error *err)
+{
+    bool flatten = ddp_layer_is(l, "flatten"), features = false, pictures = false;
+    for (int k = 0; k < l->nin; k++) {
+        l->shape[k] = l->in[k] == DDP_DATA ? m->input : m->layer[l->in[k]].plan.out;
+        if (l->in[k] != DDP_DATA)
+            *(m->layer[l->in[k]].order == DDP_ORDER_FEATURES ? &features : &pictures) = true;
+        else if (flatten)
+            features = true;
+        else
+            pictures = true;
+    }
+    if (flatten && l->in[0] == DDP_DATA)
+        l->shape[0] = data_features(m->input);
+    int rc = call_plan(m, l, err);
+    if (rc != 0)
+        return rc;
+    if (l->plan.features && l->nin == 1 &&
+        l->in[0] == DDP_DATA) { /* a linear layer flattens the data by itself */
+        l->shape[0] = data_features(m->input);
+        rc = call_plan(m, l, err);
+        if (rc != 0)
+            return rc;
+        features = true;
+        pictures = false;
+    }
+    char hint[256] = "";
+    if (l->plan.features && pictures && !flatten)
+        snprintf(hint, sizeof hint, "wants features: put {type = \"flatten\"} before it");
+    else if (!l->plan.features && !l->plan.any_strides && !flatten && features)
+        snprintf(hint, sizeof hint,
+                 "wants pictures, but these are features: move it before the flatten or linear layer");
+    if (hint[0]) {
+        ddp_fail(err, DDP_E_SHAPE, "%s", hint);
+        return prefix_inputs(m, l, err), DDP_E_SHAPE;
+    }
+    l->order = features || flatten || l->plan.features ? DDP_ORDER_FEATURES : DDP_ORDER_PICTURES;
+    return 0;
+}
+
+int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
+{
+    for (int i = 0; i < m->nlayers; i++) {
+        int rc = plan_layer(m, &m->layer[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    struct ddp_layer *loss = &m->layer[m->nlayers - 1];
+    if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
+        ddp_fail(err, DDP_E_SHAPE,
+                 "the data has %d classes: the layer before the loss must give as many outputs", m->classes);
+        return prefix_inputs(m, loss, err), DDP_E_SHAPE;
+    }
+    return 0;
+}
