@@ -7,10 +7,14 @@
  * whole blocks, slice r owned by rank r.
  *
  * One step, on every rank:
+ *
  *   ddp_reduce_begin(r)
- *   for each of my shards s:   backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final
- * and the parameters under it are not needed any more: ddp_reduce_ready(r, s, lo, hi) ddp_reduce_finish(r,
- * apply) Accumulation over k batches: shards = k * S leaves of one tree. */
+ *   for each of my shards s:
+ *       backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final and the
+ *       parameters under it are not needed any more: ddp_reduce_ready(r, s, lo, hi)
+ *   ddp_reduce_finish(r, apply)
+ *
+ * Accumulation over k batches: shards = k * S leaves of one tree. */
 #ifndef DDP_REDUCE_H
 #define DDP_REDUCE_H
 
@@ -19,33 +23,40 @@
 enum { DDP_BLOCK = 4096 }; /* elements */
 
 struct ddp_reduce_conf {
-    int shards;       /* leaves of the tree: train.shards * train.accumulate */
-    bool fast;        /* reduce.mode = "fast": the backend's own all-reduce of the ranks' sums */
-    int64_t total;    /* elements, a multiple of DDP_BLOCK */
-    int64_t bucket;   /* target bucket size in elements; at least one block */
-    int block_values; /* doubles per block that apply stages may leave for each other, 0..4 */
+    int shards;        /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;         /* reduce.mode = "fast": the backend's own all-reduce of the ranks' sums */
+    bool side_by_side; /* the leaves of all my shards are in use at once (synchronised layers): a buffer per
+                          shard instead of a stack; the same sums to the bit */
+    int64_t total;     /* elements, a multiple of DDP_BLOCK */
+    int64_t bucket;    /* target bucket size in elements, cut to whole blocks, at least one */
+    int block_values;  /* doubles per block that apply stages may leave for each other, 0..4 */
 };
 
 /* What the owner does with a summed slice. Runs on the rank's thread(s); ranges are whole blocks. */
 struct ddp_reduce_apply {
     void *ctx;
-    int stages; /* 1: run as soon as a bucket is complete, under the rest of backward. n: all slices pass
-                   stage 0, then between(0) on every rank, then all pass stage 1, ... (norms before updates)
-                 */
+    /* 1: run as soon as a bucket is complete, under the rest of backward. n: all slices pass stage 0, then
+     * between(0) on every rank, then all pass stage 1, ... (norms before updates) */
+    int stages;
     /* sum: [hi - lo] gradient sums, writable, kept between stages. values: [blocks][block_values] of the
-     * whole flat space; a stage writes the entries of its own blocks. */
-    void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
-    /* All blocks' values are complete: every rank computes the same from them. May be NULL when stages == 1.
+     * whole flat space; a stage reads and writes the entries of its own blocks only, and finds there what it
+     * left in an earlier stage of this step. Called for any number of blocks, from several threads at once.
      */
+    void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+    /* All blocks' values are complete: every rank computes the same from them. Once after each stage but the
+     * last, on the calling thread. May be NULL. */
     void (*between)(void *ctx, int stage, const double *values, int64_t blocks);
 };
 
 struct ddp_reduce;
 
-/* Collective. Allocates everything: shared leaf buffers, sums, control words. */
+/* Collective. Allocates everything (shared leaf buffers, block values, control words); a step allocates
+ * nothing. comm and pool (NULL: one thread) are borrowed. Errors, the same on all ranks: DDP_E_CONFIG more
+ * ranks than shards; DDP_E_USAGE a conf out of range; DDP_E_COMM a transport that cannot, or ranks with
+ * different confs; DDP_E_RESOURCE no memory. */
 int ddp_reduce_create(const struct ddp_reduce_conf *conf, struct ddp_comm *comm, struct ddp_pool *pool,
                       struct ddp_reduce **out, struct ddp_error *err);
-void ddp_reduce_destroy(struct ddp_reduce *r); /* collective; NULL is fine */
+void ddp_reduce_destroy(struct ddp_reduce *r); /* waits for nobody; NULL is fine */
 /* Shared bytes on the node and private bytes of a rank that create() will take, for the memory plan. */
 void ddp_reduce_bytes(const struct ddp_reduce_conf *conf, int ranks, size_t *shared, size_t *private_);
 
@@ -53,15 +64,21 @@ int ddp_reduce_first_shard(const struct ddp_reduce *r);
 int ddp_reduce_last_shard(const struct ddp_reduce *r); /* one past */
 
 void ddp_reduce_begin(struct ddp_reduce *r);
-/* Where the backward of this shard writes its gradient: [total] floats, valid until the next leaf call. Not
- * zeroed: the caller writes every element of every range it reports ready, or calls ddp_reduce_empty for a
- * shard without samples. */
+/* Where the backward of this shard writes its gradient: [total] floats, valid until the next leaf call
+ * (side_by_side: until finish). Not zeroed: the caller writes every element of every range it reports ready,
+ * or calls ddp_reduce_empty for a shard without samples. NULL for a shard that is not mine. */
 float *ddp_reduce_leaf(struct ddp_reduce *r, int shard);
-/* [lo, hi) of the leaf is final (whole blocks). Each block is reported once per shard, in any order. */
+/* [lo, hi) of the leaf is final (whole blocks). Each block is reported once per shard: blocks in any order,
+ * but for each block shard after shard. Merges at once, while the range is in cache; when apply->stages is 1
+ * it also runs apply on what I own of buckets that are complete on all ranks. Anything against these rules is
+ * reported by finish. */
 void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
                       const struct ddp_reduce_apply *apply);
+/* The whole leaf of a shard without samples: zeros, ready. Instead of leaf and ready. */
+void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_apply *apply);
 /* Wait for what is missing, run apply on what I own, publish. stop_vote: this rank wants to stop; *stop: any
- * rank did (the same answer on all ranks). On return every rank's apply has run everywhere. */
+ * rank did (the same answer on all ranks). On return every rank's apply has run everywhere. After an error
+ * the other ranks may be left waiting: ddp_comm_abort(), then destroy. */
 int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, bool stop_vote, bool *stop,
                       struct ddp_error *err);
 

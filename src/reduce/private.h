@@ -1,0 +1,57 @@
+/* The state of a reduction: made by reduce.c, worked on by exchange.c. */
+#ifndef DDP_REDUCE_PRIVATE_H
+#define DDP_REDUCE_PRIVATE_H
+
+#include "reduce/bucket.h"
+#include "reduce/reduce.h"
+#include "reduce/schedule.h"
+
+/* Floats summed at a time: a piece of every temporary stays in the first-level cache. Divides a block. */
+enum { DDP_REDUCE_PIECE = 1024 };
+
+/* Shared by all ranks, zero at first. */
+struct ddp_reduce_control {
+    struct ddp_barrier barrier;
+    struct {
+        _Alignas(64) ddp_word
+            step; /* of the last vote to stop; steps take turns, so that late readers are not confused */
+    } vote[2];
+};
+struct ddp_reduce_arrivals {       /* of one bucket */
+    _Alignas(64) ddp_word arrived; /* ranks, over all steps */
+    _Alignas(64) ddp_word done;    /* steps in which all had arrived */
+};
+
+struct ddp_reduce_bucket {
+    struct ddp_span all, mine; /* blocks */
+    int64_t missing;           /* blocks that my last shard has not finished in this step */
+    bool applied;
+    void *request; /* fast: the all-reduce */
+};
+
+struct ddp_reduce {
+    struct ddp_reduce_conf conf;
+    struct ddp_comm *comm;
+    struct ddp_pool *pool;
+    struct ddp_schedule schedule;
+    struct ddp_combine combine;
+    int64_t blocks, each, nbuckets; /* each: blocks in a bucket */
+
+    void *shared;
+    size_t shared_bytes;
+    struct ddp_reduce_control *control;
+    struct ddp_reduce_arrivals *arrivals; /* [nbuckets] */
+    double *values[2];                    /* [blocks][block_values] */
+    float *own;                           /* my buffers, [buffers][total] */
+    const float **node;                   /* [shipped nodes] start of the buffer that holds each */
+
+    struct ddp_reduce_bucket *bucket;
+    int *next_shard; /* [blocks] which of my shards reports this block next */
+    float *temp;     /* [threads][temps][DDP_REDUCE_PIECE] */
+    uint32_t step, round;
+    int64_t begun; /* fast: buckets begun */
+    double waited;
+    struct ddp_error fault; /* of a call that returns nothing: finish reports it */
+};
+
+#endif

@@ -1,0 +1,17 @@
+# ddp_mpi_test(NAME RANKS PROGRAM [args ...]): a test program under mpirun on this host, on however few cores there are.
+# The options are Open MPI's (4.1 and newer); with another MPI the test is started with -n only.
+if(DEFINED DDP_MPI_TEST_RUN)
+  return()
+endif()
+execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE mpi_version ERROR_VARIABLE mpi_version)
+set(DDP_MPI_TEST_RUN ${MPIEXEC_EXECUTABLE})
+if(mpi_version MATCHES "Open MPI|OpenRTE")
+  list(APPEND DDP_MPI_TEST_RUN --oversubscribe --bind-to none --mca pml ob1 --mca btl self,vader
+       --mca mpi_yield_when_idle 1 --mca oob_tcp_if_include lo)
+endif()
+
+function(ddp_mpi_test name ranks program)
+  add_test(NAME ${name} COMMAND ${DDP_MPI_TEST_RUN} -n ${ranks} $<TARGET_FILE:${program}> ${ARGN})
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 120
+    ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+endfunction()

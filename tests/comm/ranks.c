@@ -1,0 +1,51 @@
+#include "comm/ranks.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct job {
+    struct ddp_comm *comm;
+    ranks_body body;
+    void *ctx;
+    int result;
+};
+
+int ranks_fail(struct ddp_comm *c, const char *file, int line, const char *what, const char *detail)
+{
+    fprintf(stderr, "%s:%d: rank %d of %d ('%s'): %s failed %s\n", file, line, c->rank, c->size, c->ops->name,
+            what, detail);
+    ddp_comm_abort(c, 1);
+    return line;
+}
+
+static void *work(void *arg)
+{
+    struct job *job = arg;
+    job->result = job->body(job->comm, job->ctx);
+    ddp_comm_destroy(job->comm);
+    return NULL;
+}
+
+int ranks_run(int n, ranks_body body, void *ctx)
+{
+    struct ddp_error err = {0};
+    struct ddp_comm **comm = calloc((size_t)n, sizeof(struct ddp_comm *));
+    struct job *job = calloc((size_t)n, sizeof *job);
+    pthread_t *thread = calloc((size_t)n, sizeof *thread);
+    int result = ddp_comm_threads_create(n, comm, &err);
+    for (int i = 0; i < n && result == 0; i++) {
+        job[i] = (struct job){comm[i], body, ctx, 0};
+        if (pthread_create(&thread[i], NULL, work, &job[i]) != 0)
+            abort();
+    }
+    for (int i = 0; i < n && thread[i] != 0; i++) {
+        pthread_join(thread[i], NULL);
+        if (result == 0)
+            result = job[i].result;
+    }
+    free(comm);
+    free(job);
+    free(thread);
+    return result;
+}

@@ -1,0 +1,266 @@
+/* The conformance suite over the transports. Plain: self, and threads with several numbers of ranks, with
+ * cmocka. As `test_comm world` under mpirun: over the ranks that were started. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "comm/cases.h"
+#include "comm/transport.h"
+
+static void test_self_conforms(void **state)
+{
+    (void)state;
+    struct ddp_comm *c = NULL;
+    assert_int_equal(ddp_comm_self_create(&c, NULL), 0);
+    assert_int_equal(c->rank, 0);
+    assert_int_equal(c->size, 1);
+    for (int i = 0; i < comm_ncases; i++)
+        assert_int_equal(comm_cases[i].body(c, NULL), 0);
+    ddp_comm_abort(c, 1);
+    ddp_comm_destroy(c);
+}
+
+static void test_threads_conform(void **state)
+{
+    (void)state;
+    static const int ranks[] = {1, 2, 3, 5, 8};
+    for (size_t n = 0; n < DDP_COUNT(ranks); n++)
+        for (int i = 0; i < comm_ncases; i++)
+            assert_int_equal(ranks_run(ranks[n], comm_cases[i].body, NULL), 0);
+}
+
+static void test_threads_reject_counts(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    struct ddp_comm *c[1];
+    assert_int_equal(ddp_comm_threads_create(0, c, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_comm_threads_create(-3, c, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_comm_threads_create(2000, c, &err), DDP_E_USAGE);
+    assert_non_null(strstr(err.text, "2000"));
+}
+
+/* The last rank gives up while the others wait, in one of the ways to wait. */
+enum way { IN_BARRIER, IN_BCAST, IN_ALLGATHER, IN_SHARED_ALLOC, IN_ALLREDUCE, IN_AGREE, IN_FUTEX, WAYS };
+
+static int aborted(struct ddp_comm *c, void *ctx)
+{
+    enum way way = *(enum way *)ctx;
+    struct ddp_error err = {0};
+    static char buf[8][100000];
+    static float sum[8][100];
+    static char all[8][800000];
+    void *base = NULL, *request = NULL;
+    uint32_t round = 0;
+    CHECK_OK(c, ddp_comm_shared_alloc(c, sizeof(struct ddp_barrier), &base, &err), &err);
+    if (c->rank == c->size - 1) {
+        usleep(20000);
+        ddp_comm_abort(c, 4);
+        return 0;
+    }
+    double from = ddp_now();
+    int code = 0;
+    switch (way) {
+    case IN_BARRIER:
+        code = ddp_comm_barrier(c, &err);
+        break;
+    case IN_BCAST:
+        code = ddp_comm_bcast(c, buf[c->rank], sizeof buf[0], c->size - 1, &err);
+        break;
+    case IN_ALLGATHER:
+        code = ddp_comm_allgather(c, buf[c->rank], all[c->rank], sizeof buf[0], &err);
+        break;
+    case IN_SHARED_ALLOC:
+        code = ddp_comm_shared_alloc(c, 4096, &base, &err);
+        break;
+    case IN_ALLREDUCE:
+        code = ddp_comm_allreduce_begin(c, sum[c->rank], 100, DDP_MEM_HOST, NULL, &request, &err);
+        if (code == 0)
+            code = ddp_comm_allreduce_end(c, request, &err);
+        break;
+    case IN_AGREE:
+        code = ddp_comm_agree(c, 0, &err);
+        break;
+    default:
+        code = ddp_barrier_wait(base, c, &round) ? 0 : ddp_fail(&err, DDP_E_COMM, "ended");
+    }
+    CHECK(c, code == DDP_E_COMM && strstr(err.text, "ended") != NULL);
+    CHECK(c, ddp_now() - from < 1.0);
+    /* an error of one's own is not lost because the others are gone */
+    CHECK(c, ddp_comm_agree(c, ddp_fail(&err, DDP_E_DATA, "mine"), &err) == DDP_E_DATA);
+    CHECK(c, strcmp(err.text, "mine") == 0);
+    return 0;
+}
+
+static void test_threads_abort_ends_waits(void **state)
+{
+    (void)state;
+    for (int n = 2; n <= 5; n += 3)
+        for (enum way way = 0; way < WAYS; way++)
+            assert_int_equal(ranks_run(n, aborted, &way), 0);
+}
+
+/* ---- the table that a transport fills in ---- */
+
+static int no_barrier(void *self, struct ddp_error *err)
+{
+    return self == err;
+}
+static int no_bcast(void *self, void *b, size_t n, int r, struct ddp_error *e)
+{
+    return self == e && b != NULL && n > 0 && r > 0;
+}
+static int no_allgather(void *self, const void *in, void *out, size_t n, struct ddp_error *e)
+{
+    return self == e && in == out && n > 0;
+}
+static int no_shared_alloc(void *self, size_t n, void **out, struct ddp_error *e)
+{
+    return self == e && n > 0 && *out != NULL;
+}
+static void no_shared_free(void *self, void *base, size_t n)
+{
+    (void)self, (void)base, (void)n;
+}
+static int no_begin(void *self, float *b, size_t n, enum ddp_mem m, void *s, void **r, struct ddp_error *e)
+{
+    return self == e && b != NULL && n > 0 && m != 0 && s != r;
+}
+static int no_end(void *self, void *r, struct ddp_error *e)
+{
+    return self == e && r != NULL;
+}
+static void no_abort(void *self, int status)
+{
+    (void)self, (void)status;
+}
+static void no_destroy(void *self)
+{
+    *(int *)self += 1;
+}
+
+static const struct ddp_comm_ops full = {
+    .name = "full",
+    .caps = DDP_COMM_SHARED | DDP_COMM_ALLREDUCE,
+    .barrier = no_barrier,
+    .bcast = no_bcast,
+    .allgather = no_allgather,
+    .shared_alloc = no_shared_alloc,
+    .shared_free = no_shared_free,
+    .allreduce_begin = no_begin,
+    .allreduce_end = no_end,
+    .abort = no_abort,
+    .destroy = no_destroy,
+};
+
+static void test_wrap_checks_table(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    struct ddp_comm *c = NULL;
+    int destroyed = 0;
+    for (int hole = 0; hole < 10; hole++) {
+        struct ddp_comm_ops t = full;
+        const char *missing = NULL;
+        switch (hole) {
+        case 0:
+            t.name = NULL, missing = "name";
+            break;
+        case 1:
+            t.barrier = NULL, missing = "barrier";
+            break;
+        case 2:
+            t.bcast = NULL, missing = "bcast";
+            break;
+        case 3:
+            t.allgather = NULL, missing = "allgather";
+            break;
+        case 4:
+            t.abort = NULL, missing = "abort";
+            break;
+        case 5:
+            t.destroy = NULL, missing = "destroy";
+            break;
+        case 6:
+            t.shared_alloc = NULL, missing = "shared_alloc";
+            break;
+        case 7:
+            t.shared_free = NULL, missing = "shared_free";
+            break;
+        case 8:
+            t.allreduce_begin = NULL, missing = "allreduce_begin";
+            break;
+        default:
+            t.allreduce_end = NULL, missing = "allreduce_end";
+        }
+        assert_int_equal(ddp_comm_wrap(&t, &destroyed, 0, 1, &c, &err), DDP_E_USAGE);
+        assert_non_null(strstr(err.text, missing));
+    }
+    assert_int_equal(ddp_comm_wrap(&full, &destroyed, 2, 2, &c, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_comm_wrap(&full, &destroyed, -1, 2, &c, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_comm_wrap(&full, &destroyed, 0, 0, &c, &err), DDP_E_USAGE);
+    assert_null(c);
+}
+
+/* Optional members may be missing when their capability is not promised; the calls then say so. */
+static void test_wrap_without_capabilities(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    struct ddp_comm *c = NULL;
+    int destroyed = 0;
+    float f = 0;
+    void *p = NULL;
+    struct ddp_comm_ops t = full;
+    t.caps = 0;
+    t.shared_alloc = NULL;
+    t.shared_free = NULL;
+    t.allreduce_begin = NULL;
+    t.allreduce_end = NULL;
+    assert_int_equal(ddp_comm_wrap(&t, &destroyed, 0, 1, &c, &err), 0);
+    assert_int_equal(ddp_comm_shared_alloc(c, 4096, &p, &err), DDP_E_COMM);
+    assert_non_null(strstr(err.text, "do not share memory"));
+    assert_int_equal(ddp_comm_allreduce_begin(c, &f, 1, DDP_MEM_HOST, NULL, &p, &err), DDP_E_COMM);
+    assert_int_equal(ddp_comm_allreduce_end(c, &f, &err), DDP_E_COMM);
+    ddp_comm_destroy(c);
+    assert_int_equal(destroyed, 1);
+}
+
+static int run_world(int argc, char **argv)
+{
+    struct ddp_error err = {0};
+    struct ddp_comm *c = NULL;
+    if (ddp_comm_world_create(&argc, &argv, &c, &err) != 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    const char *size = getenv("OMPI_COMM_WORLD_SIZE");
+    if (size != NULL && c->size != atoi(size))
+        return ranks_fail(c, __FILE__, __LINE__, "size", size);
+    for (int i = 0; i < comm_ncases; i++) {
+        if (comm_cases[i].body(c, NULL) != 0)
+            return 1;
+        if (c->rank == 0)
+            printf("%s: %s on %d ranks: ok\n", c->ops->name, comm_cases[i].name, c->size);
+    }
+    ddp_comm_destroy(c);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "world") == 0)
+        return run_world(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_self_conforms),         cmocka_unit_test(test_threads_conform),
+        cmocka_unit_test(test_threads_reject_counts), cmocka_unit_test(test_threads_abort_ends_waits),
+        cmocka_unit_test(test_wrap_checks_table),     cmocka_unit_test(test_wrap_without_capabilities),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+/* How a process finds out whether it is one of several, and on what. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/transport.h"
+
+static const char *const variables[] = {
+    "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_FD", "SLURM_PROCID",
+    "SLURM_STEP_NUM_TASKS"};
+
+static void forget(void)
+{
+    for (size_t i = 0; i < DDP_COUNT(variables); i++)
+        unsetenv(variables[i]);
+}
+
+static void test_launched_reads_environment(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *name2, *value2;
+        int want;
+    } cases[] = {
+        {NULL, NULL, NULL, NULL, 1},
+        {"OMPI_COMM_WORLD_SIZE", "4", NULL, NULL, 4},
+        {"OMPI_COMM_WORLD_SIZE", "1", NULL, NULL, 1},
+        {"OMPI_COMM_WORLD_SIZE", "2", "PMI_SIZE", "1", 2},
+        {"PMI_SIZE", "3", NULL, NULL, 3},
+        {"PMI_SIZE", "3", "PMI_RANK", "0", 3},
+        {"PMIX_RANK", "0", NULL, NULL, 0},
+        {"PMI_FD", "7", NULL, NULL, 0},
+        {"SLURM_PROCID", "0", NULL, NULL, 1},         /* a batch script */
+        {"SLURM_STEP_NUM_TASKS", "1", NULL, NULL, 1}, /* srun -n 1 */
+        {"SLURM_STEP_NUM_TASKS", "4", "PMIX_RANK", "0", 0},
+        {"SLURM_STEP_NUM_TASKS", "4", NULL, NULL, DDP_E_COMM},
+        {"OMPI_COMM_WORLD_SIZE", "", NULL, NULL, DDP_E_COMM},
+        {"OMPI_COMM_WORLD_SIZE", "0", NULL, NULL, DDP_E_COMM},
+        {"OMPI_COMM_WORLD_SIZE", "two", NULL, NULL, DDP_E_COMM},
+        {"PMI_SIZE", "-1", NULL, NULL, DDP_E_COMM},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_error err = {0};
+        forget();
+        if (cases[i].name != NULL)
+            setenv(cases[i].name, cases[i].value, 1);
+        if (cases[i].name2 != NULL)
+            setenv(cases[i].name2, cases[i].value2, 1);
+        assert_int_equal(ddp_comm_launched(&err), cases[i].want);
+        assert_int_equal(err.code, cases[i].want < 0 ? cases[i].want : 0);
+        if (cases[i].want < 0)
+            assert_non_null(strstr(err.text, cases[i].name[0] == 'S' ? "--mpi=pmix" : cases[i].name));
+    }
+    forget();
+}
+
+/* A lone program must not pay for MPI. */
+static void test_world_alone_leaves_mpi_alone(void **state)
+{
+    (void)state;
+    struct ddp_comm *c = NULL;
+    int initialized = 1;
+    forget();
+    double from = ddp_now();
+    assert_int_equal(ddp_comm_world_create(NULL, NULL, &c, NULL), 0);
+    assert_true(ddp_now() - from < 0.05);
+    assert_string_equal(c->ops->name, "self");
+    MPI_Initialized(&initialized);
+    assert_false(initialized);
+    ddp_comm_destroy(c);
+    struct ddp_error err = {0};
+    c = NULL;
+    setenv("PMI_SIZE", "many", 1);
+    assert_int_equal(ddp_comm_world_create(NULL, NULL, &c, &err), DDP_E_COMM);
+    assert_null(c);
+    forget();
+}
+
+static void test_one_host_names_hosts(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    char hosts[6][DDP_HOST_BYTES] = {"a 1", "a 1", "a 1", "a 1", "a 1", "a 1"};
+    const char(*all)[DDP_HOST_BYTES] = (const char(*)[DDP_HOST_BYTES])hosts;
+    assert_int_equal(ddp_comm_one_host(6, all, &err), 0);
+    strcpy(hosts[5], "c 1");
+    strcpy(hosts[3], "node-b 2");
+    assert_int_equal(ddp_comm_one_host(6, all, &err), DDP_E_COMM);
+    assert_non_null(strstr(err.text, "6 ranks"));
+    assert_non_null(strstr(err.text, "a (rank 0), node-b (rank 3), c (rank 5)"));
+    assert_int_equal(ddp_comm_one_host(5, all, &err), DDP_E_COMM);
+    assert_int_equal(ddp_comm_one_host(3, all, &err), 0);
+    strcpy(hosts[1], "a 9"); /* two machines of one name */
+    assert_int_equal(ddp_comm_one_host(2, all, &err), DDP_E_COMM);
+    assert_int_equal(ddp_comm_one_host(1, all, &err), 0);
+}
+
+static void test_spin_only_with_spare_cpus(void **state)
+{
+    (void)state;
+    static const struct {
+        int size, me;
+        uint64_t cpus[4][2];
+        int want;
+    } cases[] = {
+        {1, 0, {{1, 0}}, DDP_COMM_SPIN},
+        {2, 0, {{3, 0}, {3, 0}}, DDP_COMM_SPIN},         /* two ranks, two CPUs, not pinned */
+        {3, 0, {{3, 0}, {3, 0}, {3, 0}}, 0},             /* three on two */
+        {2, 0, {{1, 0}, {2, 0}}, DDP_COMM_SPIN},         /* pinned apart */
+        {2, 1, {{1, 0}, {1, 0}}, 0},                     /* pinned together */
+        {3, 0, {{1, 0}, {2, 0}, {2, 0}}, DDP_COMM_SPIN}, /* the others share, I do not */
+        {3, 2, {{1, 0}, {2, 0}, {2, 0}}, 0},             /* I share */
+        {2, 0, {{0, 1}, {0, 2}}, DDP_COMM_SPIN},         /* CPUs 64 and 65 */
+        {2, 1, {{0, 1}, {1, 1}}, 0},                     /* 1 + 1/2 on CPU 64 */
+        {4, 3, {{15, 0}, {15, 0}, {15, 0}, {15, 0}}, DDP_COMM_SPIN},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++)
+        assert_int_equal(ddp_comm_spin(cases[i].size, cases[i].me, 2, &cases[i].cpus[0][0]), cases[i].want);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_launched_reads_environment),
+        cmocka_unit_test(test_world_alone_leaves_mpi_alone),
+        cmocka_unit_test(test_one_host_names_hosts),
+        cmocka_unit_test(test_spin_only_with_spare_cpus),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
