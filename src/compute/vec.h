@@ -27,7 +27,12 @@ typedef int32_t vi __attribute__((vector_size(DDP_VL * 4)));
 typedef uint32_t vu __attribute__((vector_size(DDP_VL * 4)));
 
 #define INLINE static inline __attribute__((always_inline))
+/* Unroll completely: loops of constant count over registers. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #if defined(__AVX512F__) && DDP_VL == 16
 #include <immintrin.h>
@@ -118,9 +123,10 @@ INLINE vf MASK(vi m, vf a)
 {
     return (vf)(m & (vi)a);
 }
+/* a > 0 ? a : 0, but NaN stays NaN (as PyTorch has it): a bad value reaches the loss, where it is found. */
 INLINE vf RELU(vf a)
 {
-    return MASK(a > (vf){0}, a);
-} /* NaN becomes 0 on every machine: losses are checked before */
+    return MASK(~(a <= (vf){0}), a);
+}
 
 #endif

@@ -1,0 +1,15 @@
+/* Subcommands of ddp-bench: argv[0] is the subcommand's name; each returns an exit status (enum ddp_exit). */
+#ifndef DDP_BENCH_H
+#define DDP_BENCH_H
+
+#include "compute/cpu.h"
+
+int bench_ops(int argc, char **argv);
+
+/* cpu/peak.c: independent chains of fused multiply-adds in registers. */
+struct bench_peak_kernels {
+    double (*run)(long rounds, float *sink); /* returns the floating-point operations done */
+};
+DDP_CPU_TABLE(struct bench_peak_kernels, bench_peak_kernels)
+
+#endif

@@ -1,0 +1,212 @@
+/* ddp-bench ops: forward, data gradient and weight gradient of the layers that decide how fast training is.
+ *
+ * Time is CPU time of the thread (other work on the machine hardly shows), the median of several rounds; all
+ * layers and the peak are measured in each round, so that a change of clock hits them alike. GFLOP/s counts
+ * the multiply-adds of the layer's definition: taps that a kernel may skip count as done, so a small picture
+ * can pass 100 %. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+#include "compute/compute.h"
+#include "compute/ops.h"
+
+struct layer_spec {
+    const char *name;
+    const struct ddp_op *op;
+    int c, h, w, k, kernel, stride, pad, n;
+};
+
+#define CONV   &ddp_op_conv2d
+#define LINEAR &ddp_op_linear
+static const struct layer_spec specs[] = {
+    {"mnist conv1 1-32 28x28", CONV, 1, 28, 28, 32, 3, 1, 0, 16},
+    {"mnist conv2 32-64 26x26", CONV, 32, 26, 26, 64, 3, 1, 0, 64},
+    {"mnist conv2 32-64 26x26", CONV, 32, 26, 26, 64, 3, 1, 0, 16},
+    {"resnet 64-64 32x32", CONV, 64, 32, 32, 64, 3, 1, 1, 16},
+    {"resnet 128-128 16x16", CONV, 128, 16, 16, 128, 3, 1, 1, 16},
+    {"resnet 256-256 8x8", CONV, 256, 8, 8, 256, 3, 1, 1, 16},
+    {"resnet 512-512 4x4", CONV, 512, 4, 4, 512, 3, 1, 1, 16},
+    {"resnet 64-128 /2 32x32", CONV, 64, 32, 32, 128, 3, 2, 1, 16},
+    {"resnet 64-128 1x1 /2", CONV, 64, 32, 32, 128, 1, 2, 0, 16},
+    {"resnet stem 3-64 32x32", CONV, 3, 32, 32, 64, 3, 1, 1, 16},
+    {"mnist fc1 9216-128", LINEAR, 64, 12, 12, 128, 0, 0, 0, 64},
+    {"mnist fc1 9216-128", LINEAR, 64, 12, 12, 128, 0, 0, 0, 16},
+    {"mnist fc1 9216-128", LINEAR, 64, 12, 12, 128, 0, 0, 0, 8},
+};
+
+enum { PASSES = 3, ROUNDS = 7 };
+static const char *const passes[PASSES] = {"forward", "data gradient", "weight gradient"};
+
+struct layer {
+    const struct layer_spec *spec;
+    void *conf;
+    struct ddp_layer_plan plan;
+    struct ddp_tensor in, out, dout, din;
+    struct ddp_op_call call;
+    double seconds[PASSES][ROUNDS];
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Memory of the benchmark lives until it ends. */
+static float *floats(int64_t n)
+{
+    float *p = ddp_pages_alloc((size_t)n * sizeof *p);
+    if (!p) {
+        fprintf(stderr, "ddp-bench: no memory for %lld floats\n", (long long)n);
+        exit(DDP_EXIT_RESOURCE);
+    }
+    return p;
+}
+
+static uint32_t state = 1;
+
+static void fill(float *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        p[i] = (float)(int32_t)state * 0x1p-31f;
+    }
+}
+
+static void make_tensor(struct ddp_tensor *t, bool features, int n, struct ddp_shape s, int halo)
+{
+    int64_t lead = 0,
+            size = features ? ddp_tensor_features(t, n, s) : ddp_tensor_pictures(t, n, s, halo, &lead);
+    t->p = floats(size) + lead;
+    int64_t plain = (int64_t)n * s.c * s.h * s.w;
+    float *values = floats(plain);
+    fill(values, plain);
+    ddp_tensor_pack(values, t);
+    ddp_pages_free(values, (size_t)plain * sizeof *values);
+}
+
+static void set(const struct ddp_op *op, void *conf, const char *name, int64_t value)
+{
+    for (const struct ddp_key *k = op->keys; k->name; k++)
+        if (!strcmp(k->name, name) && k->type == DDP_KEY_INT)
+            memcpy((char *)conf + k->offset, &value, sizeof value);
+}
+
+static void make_layer(struct layer *l, const struct layer_spec *s)
+{
+    struct ddp_error err;
+    struct ddp_shape in = {s->c, s->h, s->w};
+    l->spec = s;
+    l->conf = ddp_calloc(1, s->op->conf_bytes); /* no bias: its pass is memory-bound and not the subject */
+    set(s->op, l->conf, "out", s->k);
+    set(s->op, l->conf, "kernel", s->kernel);
+    set(s->op, l->conf, "stride", s->stride);
+    set(s->op, l->conf, "padding", s->pad);
+    set(s->op, l->conf, "groups", 1);
+    if (s->op->plan(l->conf, &in, 1, s->n, &l->plan, &err)) {
+        fprintf(stderr, "ddp-bench: %s: %s\n", s->name, err.text);
+        exit(DDP_EXIT_USAGE);
+    }
+    bool f = l->plan.features;
+    make_tensor(&l->in, f, s->n, in, l->plan.in_halo);
+    make_tensor(&l->din, f, s->n, in, l->plan.in_halo);
+    make_tensor(&l->out, f, s->n, l->plan.out, 0);
+    make_tensor(&l->dout, f, s->n, l->plan.out, l->plan.dout_halo);
+    int64_t weights = ddp_layout_size(&l->plan.params[0]);
+    l->call = (struct ddp_op_call){.conf = l->conf,
+                                   .plan = &l->plan,
+                                   .training = true,
+                                   .nin = 1,
+                                   .in = {&l->in},
+                                   .out = &l->out,
+                                   .dout = &l->dout,
+                                   .param = {floats(weights)},
+                                   .grad = {floats(weights)},
+                                   .scratch = floats((int64_t)(l->plan.scratch_bytes / sizeof(float)) + 16)};
+    fill(l->call.param[0], weights);
+    ddp_layout_unpack(&l->plan.params[0], l->call.param[0], l->call.grad[0]);
+    ddp_layout_pack(&l->plan.params[0], l->call.grad[0], l->call.param[0]);
+}
+
+/* One round: the weight gradient alone, then both gradients; the difference is the data gradient. */
+static void measure(struct layer *l, int round)
+{
+    const struct ddp_op *op = l->spec->op;
+    double flops = l->plan.flops * l->spec->n;
+    int repeat = 1 + (int)(2e8 / flops);
+    for (int pass = 0; pass < PASSES; pass++) {
+        l->call.din[0] = pass == 1 ? &l->din : NULL;
+        double t = now();
+        for (int i = 0; i < repeat; i++) {
+            if (pass == 0)
+                op->forward(&l->call);
+            else
+                op->backward(&l->call);
+        }
+        l->seconds[pass][round] = (now() - t) / repeat;
+    }
+    l->seconds[1][round] -= l->seconds[2][round];
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(const double *v)
+{
+    double s[ROUNDS];
+    memcpy(s, v, sizeof s);
+    qsort(s, ROUNDS, sizeof *s, by_value);
+    return s[ROUNDS / 2];
+}
+
+int bench_ops(int argc, char **argv)
+{
+    const char *filter = argc > 1 ? argv[1] : "";
+    if (!strcmp(filter, "--help") || argc > 2) {
+        fprintf(argc > 2 ? stderr : stdout,
+                "usage: ddp-bench ops [TEXT]\n\nTEXT: only layers whose name contains it. "
+                "DDP_ISA=avx2 (..) chooses the instruction set.\n");
+        return argc > 2 ? DDP_EXIT_USAGE : DDP_EXIT_OK;
+    }
+    struct ddp_error err;
+    if (ddp_cpu_select(NULL, &err)) {
+        fprintf(stderr, "ddp-bench: %s\n", err.text);
+        return DDP_EXIT_USAGE;
+    }
+    struct layer *layers = ddp_calloc(DDP_COUNT(specs), sizeof *layers);
+    int n = 0;
+    for (size_t i = 0; i < DDP_COUNT(specs); i++)
+        if (strstr(specs[i].name, filter))
+            make_layer(&layers[n++], &specs[i]);
+    if (!n) {
+        fprintf(stderr, "ddp-bench: no layer's name contains '%s'\n", filter);
+        return DDP_EXIT_USAGE;
+    }
+    double peak[ROUNDS];
+    float sink = 0;
+    for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
+        int r = round < 0 ? 0 : round;
+        double t = now(), flops = bench_peak_kernels()->run(3000000, &sink);
+        peak[r] = flops / (now() - t);
+        for (int i = 0; i < n; i++)
+            measure(&layers[i], r);
+    }
+    printf("%s, peak of one core %.1f GFLOP/s\n%-26s %5s  %-16s %9s %9s %6s\n", ddp_cpu_isa(),
+           median(peak) * 1e-9, "layer", "batch", "pass", "ms", "GFLOP/s", "%peak");
+    for (int i = 0; i < n; i++) {
+        for (int pass = 0; pass < PASSES; pass++) {
+            double s = median(layers[i].seconds[pass]), flops = layers[i].plan.flops * layers[i].spec->n;
+            printf("%-26s %5d  %-16s %9.3f %9.1f %6.1f\n", layers[i].spec->name, layers[i].spec->n,
+                   passes[pass], s * 1e3, flops / s * 1e-9, 100 * flops / s / median(peak));
+        }
+    }
+    free(layers);
+    return DDP_EXIT_OK;
+}

@@ -1,0 +1,209 @@
+/* Softmax cross-entropy and MSE against their definitions in double; gradients by differences. */
+#include "op_kit.h"
+
+#include <math.h>
+
+struct conf {
+    double label_smoothing;
+};
+
+struct loss {
+    int n, classes;
+    const int32_t *label;
+    double smoothing;
+    bool mse;
+};
+
+/* y[0] = the loss sum */
+static void loss_of(const void *ctx, const double *x, double *y)
+{
+    const struct loss *l = ctx;
+    y[0] = 0;
+    for (int n = 0; n < l->n; n++, x += l->classes) {
+        double largest = x[0], sum = 0, squares = 0;
+        for (int c = 1; c < l->classes; c++)
+            largest = x[c] > largest ? x[c] : largest;
+        for (int c = 0; c < l->classes; c++)
+            sum += exp(x[c] - largest);
+        for (int c = 0; c < l->classes; c++) {
+            double hit = c == l->label[n], q = l->smoothing / l->classes + (1 - l->smoothing) * hit;
+            squares += (x[c] - hit) * (x[c] - hit) / l->classes;
+            if (!l->mse)
+                y[0] -= q * (x[c] - largest - log(sum));
+        }
+        if (l->mse)
+            y[0] += squares;
+    }
+}
+
+static void test_loss_value_gradient_and_count(void **state)
+{
+    (void)state;
+    static const int classes[] = {1, 3, 10, 16, 20, 33};
+    static const double smoothing[] = {0, 0.1, 1};
+    for (int mse = 0; mse < 2; mse++)
+        for (size_t k = 0; k < DDP_COUNT(classes); k++)
+            for (size_t s = 0; s < (mse ? 1 : DDP_COUNT(smoothing)); s++)
+                for (int n = 1; n <= 37; n += 18) {
+                    int32_t label[37];
+                    int64_t nx = (int64_t)n * classes[k];
+                    struct conf conf = {smoothing[s]};
+                    float *x = kit_random(nx, -5, 5, 1), one = 1;
+                    double *wide = kit_widen(x, nx), *dx = malloc((size_t)nx * 8), y;
+                    int64_t right = 0;
+                    for (int i = 0; i < n; i++) {
+                        int best = 0;
+                        for (int c = 1; c < classes[k]; c++)
+                            best = x[i * classes[k] + c] > x[i * classes[k] + best] ? c : best;
+                        label[i] = i % 3 ? best : (best * 7 + i) % classes[k];
+                        right += label[i] == best;
+                    }
+                    struct loss l = {n, classes[k], label, smoothing[s], mse};
+                    loss_of(&l, wide, &y);
+                    kit_differences(loss_of, &l, wide, nx, &one, 1, dx);
+                    struct kit_args a = {.op = mse ? &ddp_op_mse : &ddp_op_softmax_cross_entropy,
+                                         .conf = &conf,
+                                         .in = {classes[k], 1, 1},
+                                         .batch = n + 1,
+                                         .n = n,
+                                         .x = {x},
+                                         .label = label};
+                    struct kit_result r;
+                    kit_run_all(&a, &r);
+                    kit_close_to("loss", &r.loss, &y, 1, 1e-6, 1);
+                    kit_close_to("dx", r.dx[0], dx, nx, 2e-6, 1);
+                    assert_int_equal(r.correct, right);
+                    assert_memory_equal(r.y, x, (size_t)nx * 4);
+                    struct kit_result more, plain;
+                    a.before[0] = x;
+                    kit_run_all(&a, &more);
+                    for (int64_t i = 0; i < nx; i++)
+                        assert_true(more.dx[0][i] == x[i] + r.dx[0][i]);
+                    a.before[0] = NULL;
+                    a.evaluate = true; /* the same sums without a gradient */
+                    kit_run_all(&a, &plain);
+                    assert_memory_equal(&plain.loss, &r.loss, 4);
+                    assert_int_equal(plain.correct, right);
+                    kit_free(&r);
+                    kit_free(&more);
+                    kit_free(&plain);
+                    free(x);
+                    free(wide);
+                    free(dx);
+                }
+}
+
+static void test_loss_ties_go_to_the_lowest_class(void **state)
+{
+    (void)state;
+    static const struct ddp_op *const ops[] = {&ddp_op_softmax_cross_entropy, &ddp_op_mse};
+    const float x[20] = {0, 1, 3, 2, 1, 3, [18] = 3};
+    const struct conf conf = {0};
+    for (int o = 0; o < 2; o++)
+        for (int32_t label = 0; label < 20; label++) {
+            struct kit_args a = {
+                .op = ops[o], .conf = &conf, .in = {20, 1, 1}, .batch = 1, .n = 1, .x = {x}, .label = &label};
+            struct kit_result r;
+            kit_run(&a, &(struct kit_variant){0}, &r);
+            assert_int_equal(r.correct, label == 2);
+            kit_free(&r);
+        }
+}
+
+/* Far apart logits: no overflow, the loss is the distance; the classes of the padding (zeros) take no part.
+ */
+static void test_softmax_holds_for_far_logits(void **state)
+{
+    (void)state;
+    const float x[3] = {-1000, -3000, -1200};
+    const struct conf conf = {0};
+    static const double loss[] = {0, 2000, 200};
+    for (int32_t label = 0; label < 3; label++) {
+        struct kit_args a = {.op = &ddp_op_softmax_cross_entropy,
+                             .conf = &conf,
+                             .in = {3, 1, 1},
+                             .batch = 1,
+                             .n = 1,
+                             .x = {x},
+                             .label = &label};
+        struct kit_result r;
+        kit_run_all(&a, &r);
+        kit_close_to("loss", &r.loss, &loss[label], 1, 1e-7, 1);
+        for (int c = 0; c < 3; c++)
+            assert_true(r.dx[0][c] == (float)((c == 0) - (c == label)));
+        kit_free(&r);
+    }
+}
+
+static void test_loss_shows_values_that_are_not_finite(void **state)
+{
+    (void)state;
+    static const struct ddp_op *const ops[] = {&ddp_op_softmax_cross_entropy, &ddp_op_mse};
+    const struct conf conf = {0};
+    const int32_t label = 1;
+    for (int o = 0; o < 2; o++)
+        for (int c = 0; c < 18; c++)
+            for (int inf = 0; inf < 2; inf++) {
+                float x[18] = {1, 2, 3};
+                x[c] = inf ? INFINITY : NAN;
+                struct kit_args a = {.op = ops[o],
+                                     .conf = &conf,
+                                     .in = {18, 1, 1},
+                                     .batch = 1,
+                                     .n = 1,
+                                     .x = {x},
+                                     .label = &label};
+                struct kit_result r;
+                kit_run(&a, &(struct kit_variant){0}, &r);
+                assert_false(isfinite(r.loss));
+                kit_free(&r);
+            }
+}
+
+static void test_loss_of_an_empty_batch_is_zero(void **state)
+{
+    (void)state;
+    static const struct ddp_op *const ops[] = {&ddp_op_softmax_cross_entropy, &ddp_op_mse};
+    const struct conf conf = {0};
+    const float none = 0;
+    for (int o = 0; o < 2; o++) {
+        struct kit_args a = {.op = ops[o], .conf = &conf, .in = {10, 1, 1}, .batch = 2, .x = {&none}};
+        struct kit k;
+        struct kit_result r;
+        kit_open(&k, &a, &(struct kit_variant){0});
+        k.loss = 5;
+        k.correct = 5;
+        kit_forward(&k);
+        kit_close(&k, &r);
+        assert_true(r.loss == 0 && r.correct == 0);
+        kit_free(&r);
+    }
+}
+
+static void test_loss_rejects_pictures_and_smoothing(void **state)
+{
+    (void)state;
+    const struct conf good = {0}, low = {-0.1}, high = {1.1};
+    const struct ddp_shape pictures = {10, 1, 2}, vector = {10, 1, 1};
+    kit_expect_plan_error(&ddp_op_softmax_cross_entropy, &good, &pictures, 1, DDP_E_SHAPE,
+                          (const char *const[]){"softmax_cross_entropy", "10 x 1 x 2", "linear", NULL});
+    kit_expect_plan_error(&ddp_op_mse, NULL, &pictures, 1, DDP_E_SHAPE,
+                          (const char *const[]){"mse", "10 x 1 x 2", NULL});
+    kit_expect_plan_error(&ddp_op_softmax_cross_entropy, &low, &vector, 1, DDP_E_CONFIG,
+                          (const char *const[]){"-0.1", "0 to 1", NULL});
+    kit_expect_plan_error(&ddp_op_softmax_cross_entropy, &high, &vector, 1, DDP_E_CONFIG,
+                          (const char *const[]){"1.1", NULL});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loss_value_gradient_and_count),
+        cmocka_unit_test(test_loss_ties_go_to_the_lowest_class),
+        cmocka_unit_test(test_softmax_holds_for_far_logits),
+        cmocka_unit_test(test_loss_shows_values_that_are_not_finite),
+        cmocka_unit_test(test_loss_of_an_empty_batch_is_zero),
+        cmocka_unit_test(test_loss_rejects_pictures_and_smoothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
