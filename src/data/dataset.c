@@ -1,0 +1,256 @@
+/* Data sets: the list of formats, opening one as the config describes it. */
+#include "data/data.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/formats.h"
+
+enum { MAX_REGISTERED = 32 };
+
+static const struct ddp_dataset_ops *const built_in[] = {
+    &ddp_digits_format, &ddp_idx_format, &ddp_cifar10_format, &ddp_cifar100_format, &ddp_packed_format};
+static const struct ddp_dataset_ops *registered[MAX_REGISTERED];
+static int nregistered;
+static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+
+const struct ddp_dataset_ops *ddp_dataset_format_at(int i)
+{
+    const struct ddp_dataset_ops *ops = NULL;
+    pthread_mutex_lock(&registry);
+    if (i >= 0 && i < (int)DDP_COUNT(built_in))
+        ops = built_in[i];
+    else if (i >= (int)DDP_COUNT(built_in) && i < (int)DDP_COUNT(built_in) + nregistered)
+        ops = registered[i - (int)DDP_COUNT(built_in)];
+    pthread_mutex_unlock(&registry);
+    return ops;
+}
+
+static const struct ddp_dataset_ops *find_format(const char *name)
+{
+    const struct ddp_dataset_ops *ops;
+    for (int i = 0; (ops = ddp_dataset_format_at(i)) != NULL; i++)
+        if (strcmp(ops->name, name) == 0)
+            return ops;
+    return NULL;
+}
+
+int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *err)
+{
+    if (!ops || !ops->name || !ops->name[0])
+        return ddp_fail(err, DDP_E_USAGE, "ddp_dataset_register: a data set format needs a name");
+    const struct {
+        const char *name;
+        bool missing;
+    } members[] = {{"open", !ops->open},
+                   {"info", !ops->info},
+                   {"get", !ops->get},
+                   {"digest", !ops->digest},
+                   {"close", !ops->close}};
+    for (size_t i = 0; i < DDP_COUNT(members); i++)
+        if (members[i].missing)
+            return ddp_fail(err, DDP_E_USAGE,
+                            "ddp_dataset_register: format '%s' has no %s(), which is required", ops->name,
+                            members[i].name);
+    if (find_format(ops->name))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "ddp_dataset_register: there is a data set format '%s' already; choose "
+                        "another name",
+                        ops->name);
+    int rc = 0;
+    pthread_mutex_lock(&registry);
+    if (nregistered < MAX_REGISTERED)
+        registered[nregistered++] = ops;
+    else
+        rc = ddp_fail(err, DDP_E_USAGE,
+                      "ddp_dataset_register: no room for format '%s': %d are registered already", ops->name,
+                      MAX_REGISTERED);
+    pthread_mutex_unlock(&registry);
+    return rc;
+}
+
+/* ---- help for the formats
+ * ------------------------------------------------------------------------------------------ */
+
+char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    if (conf->path[0] != '/')
+        ddp_text_add(&t, "%s", conf->root);
+    if (conf->path[0])
+        ddp_text_add(&t, "%s%s", t.len ? "/" : "", conf->path);
+    if (name[0])
+        ddp_text_add(&t, "/%s", name);
+    return t.s;
+}
+
+int ddp_data_missing(const struct ddp_dataset_conf *conf, const char *what, struct ddp_error *err)
+{
+    static const struct {
+        const char *folder, *name;
+    } fetchable[] = {{"mnist", "mnist"}, {"fashion-mnist", "fashion-mnist"}, {"cifar10", "cifar10"}};
+    const char *from_env = getenv("DDP_DATA_DIR"), *fetch = NULL;
+    const char *last = strrchr(conf->path, '/');
+    last = last ? last + 1 : conf->path;
+    for (size_t i = 0; i < DDP_COUNT(fetchable); i++)
+        if (strcmp(last, fetchable[i].folder) == 0)
+            fetch = fetchable[i].name;
+    bool env = from_env && strcmp(from_env, conf->root) == 0;
+    char *folder = ddp_data_path(conf, "");
+    struct ddp_text cure;
+    ddp_text_init(&cure);
+    if (fetch)
+        ddp_text_add(&cure, "; get it with `ddp-data fetch %s --root %s`, or", fetch, conf->root);
+    else
+        ddp_text_add(&cure, "; put it there, or");
+    int rc = ddp_fail(err, DDP_E_DATA,
+                      "found no %s in %s%s set data.root (now %s%s) or data.path (now \"%s\") to where it "
+                      "is",
+                      what, folder, cure.s, conf->root, env ? ", from DDP_DATA_DIR" : "", conf->path);
+    ddp_text_finish(&cure);
+    free(folder);
+    return rc;
+}
+
+void ddp_pixel_stats_add(struct ddp_pixel_stats *s, struct ddp_shape shape, const uint8_t *pixels)
+{
+    size_t plane = (size_t)shape.h * (size_t)shape.w;
+    for (int c = 0; c < shape.c; c++, pixels += plane) {
+        uint64_t sum = 0, square = 0;
+        for (size_t i = 0; i < plane; i++) {
+            sum += pixels[i];
+            square += (uint64_t)pixels[i] * pixels[i];
+        }
+        s->sum[c] += sum;
+        s->square[c] += square;
+        s->count[c] += plane;
+    }
+}
+
+void ddp_pixel_stats_result(const struct ddp_pixel_stats *s, int channels, double mean[4], double std[4])
+{
+    for (int c = 0; c < channels; c++) {
+        double n = s->count[c] ? (double)s->count[c] : 1.0, m = (double)s->sum[c] / n;
+        double variance = (double)s->square[c] / n - m * m;
+        mean[c] = m / 255.0;
+        std[c] = variance > 0.0 ? ddp_sqrt(variance) / 255.0 : 1.0;
+    }
+}
+
+/* ---- open
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static int unknown_format(const char *format, struct ddp_error *err)
+{
+    struct ddp_text names;
+    ddp_text_init(&names);
+    const struct ddp_dataset_ops *ops;
+    const char *nearest = "";
+    int best = 1 << 20;
+    for (int i = 0; (ops = ddp_dataset_format_at(i)) != NULL; i++) {
+        ddp_text_add(&names, "%s%s", i ? ", " : "", ops->name);
+        int distance = ddp_edit_distance(format, ops->name);
+        if (distance < best) {
+            best = distance;
+            nearest = ops->name;
+        }
+    }
+    int rc =
+        ddp_fail(err, DDP_E_CONFIG, "data.format = \"%s\" is no known format; known are %s; nearest is %s",
+                 format, names.s, nearest);
+    ddp_text_finish(&names);
+    return rc;
+}
+
+/* What every format must deliver; said here once so that the formats of others are held to it too. */
+static int check_info(const struct ddp_dataset_info *info, struct ddp_error *err)
+{
+    const struct ddp_shape *s = &info->shape;
+    if (info->count < 1)
+        return ddp_fail(err, DDP_E_DATA, "holds no sample");
+    if (info->count > UINT32_MAX)
+        return ddp_fail(err, DDP_E_DATA,
+                        "holds %lld samples; at most 4294967295 can be told apart by the random numbers",
+                        (long long)info->count);
+    if (s->c < 1 || s->c > 4 || s->h < 1 || s->w < 1)
+        return ddp_fail(err, DDP_E_DATA,
+                        "has pictures of shape [%d, %d, %d]; allowed are 1 to 4 channels and at least "
+                        "one pixel",
+                        s->c, s->h, s->w);
+    if (info->classes < 1)
+        return ddp_fail(err, DDP_E_DATA, "has %d classes; at least 1 is needed", info->classes);
+    return 0;
+}
+
+static int check_floats(const char *key, const struct ddp_floats *f, int channels, bool positive,
+                        struct ddp_error *err)
+{
+    if (f->n != 0 && f->n != 1 && f->n != channels)
+        return ddp_fail(err, DDP_E_CONFIG,
+                        "%s has %d values, but the pictures have %d channel%s; give one for all, or one "
+                        "for each",
+                        key, f->n, channels, channels == 1 ? "" : "s");
+    for (int i = 0; positive && i < f->n; i++)
+        if (!(f->v[i] > 0.0))
+            return ddp_fail(err, DDP_E_CONFIG, "%s[%d] must be above 0: pixels are divided by it", key, i);
+    return 0;
+}
+
+int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
+                     struct ddp_error *err)
+{
+    const char *env = getenv("DDP_DATA_DIR"), *root = cfg->data.root;
+    struct ddp_dataset_conf conf = {
+        .format = cfg->data.format ? cfg->data.format : "",
+        .root = root && root[0] ? root
+                : env && env[0] ? env
+                                : "data",
+        .path = cfg->data.path ? cfg->data.path : "",
+        .files = cfg->data.files,
+        .train_count = cfg->data.train_count,
+        .test_count = cfg->data.test_count,
+        .seed = (uint64_t)cfg->data.seed,
+        .verify = cfg->data.verify,
+    };
+    const char *name = cfg->data.name && cfg->data.name[0] ? cfg->data.name : conf.format;
+    const struct ddp_dataset_ops *ops = find_format(conf.format);
+    if (!ops)
+        return unknown_format(conf.format, err);
+
+    struct ddp_dataset *ds = ddp_calloc(1, sizeof *ds);
+    ds->ops = ops;
+    ds->split = split;
+    int rc = ops->open(&conf, split, &ds->self, err);
+    if (rc)
+        goto free_ds;
+    ops->info(ds->self, &ds->info);
+    rc = check_info(&ds->info, err);
+    if (!rc)
+        rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
+    if (!rc)
+        rc = check_floats("data.std", &cfg->data.std, ds->info.shape.c, true, err);
+    if (rc)
+        goto close_self;
+    int64_t limit = split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test;
+    if (limit > 0 && limit < ds->info.count)
+        ds->info.count = limit;
+    *out = ds;
+    return 0;
+
+close_self:
+    ops->close(ds->self);
+free_ds:
+    free(ds);
+    return ddp_error_prefix(err, "data '%s', %s split", name, split == DDP_SPLIT_TRAIN ? "train" : "test");
+}
+
+void ddp_dataset_close(struct ddp_dataset *ds)
+{
+    if (!ds)
+        return;
+    ds->ops->close(ds->self);
+    free(ds);
+}

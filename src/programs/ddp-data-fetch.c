@@ -1,0 +1,221 @@
+/* ddp-data fetch: see what is there, download what is not, check, unpack; say how to go on without a network.
+ */
+#include "ddp-data.h"
+
+#include <curl/curl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+
+static char *join(const char *folder, const char *name, const char *end)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_text_add(&t, "%s/%s%s", folder, name, end);
+    return t.s;
+}
+
+static bool has_size(const char *folder, const char *name, size_t bytes)
+{
+    char *path = join(folder, name, "");
+    struct stat st;
+    bool ok = stat(path, &st) == 0 && (size_t)st.st_size == bytes;
+    free(path);
+    return ok;
+}
+
+/* Whether the file's results stand in the folder: they only get their names once their sums are right. */
+static bool is_there(const struct ddp_fetch_file *f, const char *folder)
+{
+    if (f->unpacked)
+        return has_size(folder, f->unpacked, f->bytes);
+    for (int i = 0; f->members[i]; i++)
+        if (!has_size(folder, f->members[i], f->bytes))
+            return false;
+    return true;
+}
+
+/* From one mirror. A download that was resumed and has a wrong sum is tried once more from its beginning. */
+static int from_mirror(const char *mirror, const struct ddp_fetch_file *f, const char *folder,
+                       const struct ddp_fetch_options *opt, struct ddp_error *err)
+{
+    char *part = join(folder, f->name, ".part"), *url = join(mirror, f->name, "");
+    int rc = 0;
+    for (bool resumed = true; resumed;) {
+        struct stat st;
+        resumed = stat(part, &st) == 0 && st.st_size > 0;
+        rc = ddp_download(url, part, opt->timeout_s, opt->quiet, err);
+        if (rc) /* what came stays for the next attempt */
+            break;
+        rc = ddp_unpack(part, f, folder, err);
+        if (rc && rc != DDP_E_DATA) /* the disk's fault, not the download's */
+            break;
+        unlink(part);
+        if (!rc)
+            break;
+        ddp_error_prefix(err, "%s", url);
+    }
+    free(part);
+    free(url);
+    return rc;
+}
+
+static int fetch_file(const struct ddp_fetch_source *source, const struct ddp_fetch_file *f,
+                      const char *folder, const struct ddp_fetch_options *opt, struct ddp_error *err)
+{
+    if (is_there(f, folder)) {
+        if (!opt->quiet)
+            fprintf(stderr, "%s/%s is there\n", folder, f->unpacked ? f->unpacked : f->members[0]);
+        return 0;
+    }
+    struct ddp_error one = {0}, all = {0};
+    char *packed = join(folder, f->name, "");
+    if (ddp_path_exists(packed)) {
+        int rc = ddp_unpack(packed, f, folder, &one);
+        if (!opt->quiet)
+            fprintf(stderr, rc ? "%s\n" : "unpacked %s\n", rc ? one.text : packed);
+        if (!rc) {
+            free(packed);
+            return 0;
+        }
+    }
+    free(packed);
+    const char *const asked[] = {opt->mirror, NULL};
+    const char *const *mirror = opt->mirror ? asked : source->mirrors;
+    int rc = DDP_E_IO;
+    for (; *mirror; mirror++) {
+        if (!opt->quiet)
+            fprintf(stderr, "fetching %s/%s\n", *mirror, f->name);
+        one.code = 0;
+        rc = from_mirror(*mirror, f, folder, opt, &one);
+        if (!rc)
+            return 0;
+        ddp_error_add(&all, rc, "%s", one.text);
+    }
+    return ddp_fail(err, rc, "%s", all.text);
+}
+
+/* What a person without a network does: the addresses, and where the files belong. */
+static void explain_offline(const struct ddp_fetch_source *source, const struct ddp_fetch_options *opt,
+                            struct ddp_error *err)
+{
+    ddp_error_add(err, err->code, "To go on without a network here: on a machine that has one, download");
+    for (int i = 0; i < source->files; i++)
+        ddp_error_add(err, err->code, "  %s/%s", source->mirrors[0] ? source->mirrors[0] : opt->mirror,
+                      source->file[i].name);
+    ddp_error_add(err, err->code,
+                  "into %s/%s/ as they are, then run `ddp-data fetch %s --root %s` again: it unpacks what "
+                  "is there. `data=digits` needs no files at all.",
+                  opt->root, source->folder, source->name, opt->root);
+}
+
+int ddp_fetch_run(const struct ddp_fetch_source *source, const struct ddp_fetch_options *opt,
+                  struct ddp_error *err)
+{
+    char *folder = join(opt->root, source->folder, "");
+    int rc = ddp_dir_make(folder, err);
+    for (int i = 0; !rc && i < source->files; i++) {
+        rc = fetch_file(source, &source->file[i], folder, opt, err);
+        if (rc)
+            explain_offline(source, opt, err);
+    }
+    free(folder);
+    return rc;
+}
+
+static void usage(FILE *to)
+{
+    fprintf(to, "usage: ddp-data fetch NAME [--root DIR] [--mirror URL] [--timeout S] [--quiet]\n\n"
+                "Download a data set, check it, and unpack it into DIR.\n\n"
+                "  NAME          ");
+    const struct ddp_fetch_source *s;
+    for (int i = 0; (s = ddp_fetch_source_at(i)) != NULL; i++)
+        fprintf(to, "%s%s", i ? ", " : "", s->name);
+    fprintf(
+        to,
+        "\n"
+        "  --root DIR    where data sets lie (default: the variable DDP_DATA_DIR, or data)\n"
+        "  --mirror URL  fetch URL/FILE instead of trying the known mirrors in turn\n"
+        "  --timeout S   give a mirror up after so many seconds without data (default 30)\n"
+        "  --quiet       print errors only\n\n"
+        "A download that breaks off goes on where it stopped. Files that are there are not fetched again.\n");
+}
+
+static const struct ddp_fetch_source *find_source(const char *name)
+{
+    const struct ddp_fetch_source *s, *found = NULL;
+    for (int i = 0; (s = ddp_fetch_source_at(i)) != NULL; i++) {
+        const char *a = s->name, *b = name; /* fashion_mnist is fashion-mnist */
+        while (*a && (*a == *b || (*a == '-' && *b == '_')))
+            a++, b++;
+        if (!*a && !*b)
+            found = s;
+    }
+    return found;
+}
+
+int ddp_data_fetch_main(int argc, char **argv)
+{
+    enum { ROOT = 256, MIRROR, TIMEOUT, QUIET };
+    static const struct option options[] = {
+        {"root", required_argument, NULL, ROOT},
+        {"mirror", required_argument, NULL, MIRROR},
+        {"timeout", required_argument, NULL, TIMEOUT},
+        {"quiet", no_argument, NULL, QUIET},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    const char *env = getenv("DDP_DATA_DIR");
+    struct ddp_fetch_options opt = {.root = env && env[0] ? env : "data", .timeout_s = 30.0};
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (c) {
+        case ROOT:
+            opt.root = optarg;
+            break;
+        case MIRROR:
+            opt.mirror = optarg;
+            break;
+        case TIMEOUT:
+            if (!ddp_parse_double(optarg, &opt.timeout_s) ||
+                !(opt.timeout_s >= 1.0 && opt.timeout_s <= 86400.0)) {
+                fprintf(stderr, "ddp-data fetch: --timeout %s is no number of seconds from 1 to 86400\n",
+                        optarg);
+                return DDP_EXIT_USAGE;
+            }
+            break;
+        case QUIET:
+            opt.quiet = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return DDP_EXIT_USAGE;
+        }
+    }
+    if (argc - optind != 1) {
+        usage(stderr);
+        return DDP_EXIT_USAGE;
+    }
+    const struct ddp_fetch_source *source = find_source(argv[optind]);
+    if (!source) {
+        fprintf(stderr, "ddp-data fetch: '%s' is none of the sets that can be fetched\n", argv[optind]);
+        usage(stderr);
+        return DDP_EXIT_USAGE;
+    }
+    struct ddp_error err = {0};
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    int rc = ddp_fetch_run(source, &opt, &err);
+    curl_global_cleanup();
+    if (rc)
+        return ddp_data_report(&err);
+    if (!opt.quiet)
+        printf("%s is in %s/%s\n", source->name, opt.root, source->folder);
+    return 0;
+}

@@ -1,0 +1,236 @@
+/* ddp-data inspect: read every sample of a data set and say what it holds. */
+#include "ddp-data.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "config/config.h"
+#include "data/data.h"
+#include "data/formats.h"
+#include "data/image.h"
+
+enum { SHEET_COLUMNS = 16, SHEET_ROWS = 32, BAR = 30 };
+
+/* One picture per class and column, as they come in the training split. */
+struct sheet {
+    struct ddp_shape shape;
+    int rows, filled[SHEET_ROWS];
+    uint8_t *pixels; /* [rows][SHEET_COLUMNS][c][h][w] */
+};
+
+struct survey {
+    int64_t *classes; /* samples of each */
+    struct ddp_pixel_stats stats;
+    char digest[65];
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "usage: ddp-data inspect CONFIG|NAME|FILE [KEY=VALUE ...] [--sheet OUT.png]\n\n"
+            "Read a whole data set and show counts, shapes, class balance, mean, deviation and digest.\n\n"
+            "  CONFIG           a config file (.cfg); its data group is what counts\n"
+            "  NAME             a data set of configs/data: digits, mnist, ...\n"
+            "  FILE             a file made by ddp-data pack\n"
+            "  KEY=VALUE        overrides, as for ddp-launch: data.limit_train=1000\n"
+            "  --sheet OUT.png  draw a contact sheet: %d pictures of each of the first %d classes\n",
+            SHEET_COLUMNS, SHEET_ROWS);
+}
+
+static size_t picture_bytes(struct ddp_shape s)
+{
+    return (size_t)s.c * (size_t)s.h * (size_t)s.w;
+}
+
+static void sheet_add(struct sheet *sheet, const uint8_t *pixels, int32_t label)
+{
+    if (label >= sheet->rows || sheet->filled[label] == SHEET_COLUMNS)
+        return;
+    size_t n = picture_bytes(sheet->shape);
+    memcpy(sheet->pixels + ((size_t)label * SHEET_COLUMNS + (size_t)sheet->filled[label]++) * n, pixels, n);
+}
+
+/* Small pictures are enlarged by a whole factor, a line of gray lies between them. */
+static int sheet_write(const struct sheet *sheet, const char *path, struct ddp_error *err)
+{
+    int zoom = sheet->shape.w < 48 ? 2 : 1, c = sheet->shape.c == 3 ? 3 : 1;
+    int cw = sheet->shape.w * zoom + 1, ch = sheet->shape.h * zoom + 1;
+    int w = cw * SHEET_COLUMNS + 1, h = ch * sheet->rows + 1;
+    uint8_t *out = ddp_malloc((size_t)w * (size_t)h * (size_t)c);
+    memset(out, 96, (size_t)w * (size_t)h * (size_t)c);
+    size_t plane = (size_t)sheet->shape.h * (size_t)sheet->shape.w, picture = picture_bytes(sheet->shape);
+    for (int row = 0; row < sheet->rows; row++)
+        for (int col = 0; col < sheet->filled[row]; col++) {
+            const uint8_t *p = sheet->pixels + ((size_t)row * SHEET_COLUMNS + (size_t)col) * picture;
+            for (int y = 0; y < ch - 1; y++)
+                for (int x = 0; x < cw - 1; x++)
+                    for (int k = 0; k < c; k++)
+                        out[((size_t)(row * ch + 1 + y) * (size_t)w + (size_t)(col * cw + 1 + x)) *
+                                (size_t)c +
+                            (size_t)k] = p[(size_t)k * plane + (size_t)(y / zoom) * (size_t)sheet->shape.w +
+                                           (size_t)(x / zoom)];
+        }
+    int rc = ddp_image_write_png(path, out, c, h, w, err);
+    free(out);
+    return rc;
+}
+
+static int survey_split(struct ddp_dataset *ds, struct survey *s, struct sheet *sheet, struct ddp_error *err)
+{
+    uint8_t *pixels = ddp_malloc(picture_bytes(ds->info.shape));
+    int rc = ds->ops->digest(ds->self, s->digest, err);
+    for (int64_t i = 0; !rc && i < ds->info.count; i++) {
+        int32_t label;
+        rc = ds->ops->get(ds->self, i, pixels, &label, err);
+        if (!rc && (label < 0 || label >= ds->info.classes))
+            rc = ddp_fail(err, DDP_E_DATA, "label %d is out of range; allowed are 0..%d", (int)label,
+                          ds->info.classes - 1);
+        if (rc) {
+            ddp_error_prefix(err, "sample %lld", (long long)i);
+            break;
+        }
+        s->classes[label]++;
+        ddp_pixel_stats_add(&s->stats, ds->info.shape, pixels);
+        if (sheet)
+            sheet_add(sheet, pixels, label);
+    }
+    free(pixels);
+    return rc;
+}
+
+static void print_list(const char *what, const double *v, int n)
+{
+    printf("%s [", what);
+    for (int i = 0; i < n; i++)
+        printf("%s%.4f", i ? ", " : "", v[i]);
+    printf("]");
+}
+
+static void print_survey(const struct ddp_config *cfg, struct ddp_dataset *const ds[2],
+                         const struct survey s[2])
+{
+    static const char *const split[2] = {"train", "test"};
+    const struct ddp_dataset_info *info = &ds[0]->info;
+    printf("%s: format %s, %d classes, pictures [%d, %d, %d] (channels, rows, columns)\n", cfg->data.name,
+           ds[0]->ops->name, info->classes, info->shape.c, info->shape.h, info->shape.w);
+    for (int i = 0; i < 2; i++) {
+        double mean[4], std[4];
+        ddp_pixel_stats_result(&s[i].stats, info->shape.c, mean, std);
+        printf("%-5s  %lld pictures, ", split[i], (long long)ds[i]->info.count);
+        print_list("mean", mean, info->shape.c);
+        print_list(", std", std, info->shape.c);
+        printf("\n       sha256 %s\n", s[i].digest);
+    }
+    print_list("normalised by default with mean", info->mean, info->shape.c);
+    print_list(", std", info->std, info->shape.c);
+    printf("\n\n%-16s %8s  %-*s %8s\n", "class", "train", BAR, "", "test");
+    int64_t most = 1;
+    for (int k = 0; k < info->classes; k++)
+        most = s[0].classes[k] > most ? s[0].classes[k] : most;
+    for (int k = 0; k < info->classes; k++) {
+        char number[16], bar[BAR + 1] = "";
+        snprintf(number, sizeof number, "%d", k);
+        memset(bar, '#', (size_t)(s[0].classes[k] * BAR / most));
+        printf("%-16.16s %8lld  %-*s %8lld\n", info->class_names ? info->class_names[k] : number,
+               (long long)s[0].classes[k], BAR, bar, (long long)s[1].classes[k]);
+    }
+}
+
+static int inspect(const struct ddp_config *cfg, const char *sheet_path, struct ddp_error *err)
+{
+    struct ddp_dataset *ds[2] = {NULL, NULL};
+    struct survey survey[2] = {0};
+    struct sheet sheet = {0};
+    int rc = 0;
+    for (int i = 0; !rc && i < 2; i++) {
+        rc = ddp_dataset_open(cfg, i ? DDP_SPLIT_TEST : DDP_SPLIT_TRAIN, &ds[i], err);
+        if (!rc)
+            survey[i].classes = ddp_calloc((size_t)ds[i]->info.classes, sizeof *survey[i].classes);
+    }
+    if (!rc && (ds[0]->info.classes != ds[1]->info.classes ||
+                memcmp(&ds[0]->info.shape, &ds[1]->info.shape, sizeof ds[0]->info.shape) != 0))
+        rc = ddp_fail(err, DDP_E_DATA,
+                      "the splits disagree: train has %d classes of [%d, %d, %d], test %d of [%d, %d, %d]",
+                      ds[0]->info.classes, ds[0]->info.shape.c, ds[0]->info.shape.h, ds[0]->info.shape.w,
+                      ds[1]->info.classes, ds[1]->info.shape.c, ds[1]->info.shape.h, ds[1]->info.shape.w);
+    if (!rc && sheet_path) {
+        sheet.shape = ds[0]->info.shape;
+        sheet.rows = ds[0]->info.classes < SHEET_ROWS ? ds[0]->info.classes : SHEET_ROWS;
+        sheet.pixels = ddp_calloc((size_t)sheet.rows * SHEET_COLUMNS, picture_bytes(sheet.shape));
+    }
+    for (int i = 0; !rc && i < 2; i++)
+        rc = survey_split(ds[i], &survey[i], sheet.pixels && i == 0 ? &sheet : NULL, err);
+    if (!rc)
+        print_survey(cfg, ds, survey);
+    if (!rc && sheet.pixels)
+        rc = sheet_write(&sheet, sheet_path, err);
+    if (!rc && sheet_path)
+        printf("\ncontact sheet: %s\n", sheet_path);
+    free(sheet.pixels);
+    for (int i = 0; i < 2; i++) {
+        free(survey[i].classes);
+        ddp_dataset_close(ds[i]);
+    }
+    return rc;
+}
+
+int ddp_data_inspect_main(int argc, char **argv)
+{
+    enum { SHEET = 256, MOST_OVERRIDES = 256 };
+    static const struct option options[] = {
+        {"sheet", required_argument, NULL, SHEET}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *sheet = NULL;
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (c) {
+        case SHEET:
+            sheet = optarg;
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        default:
+            usage(stderr);
+            return DDP_EXIT_USAGE;
+        }
+    }
+    if (argc - optind < 1 || argc - optind > MOST_OVERRIDES) {
+        usage(stderr);
+        return DDP_EXIT_USAGE;
+    }
+    const char *what = argv[optind++], *overrides[MOST_OVERRIDES + 3];
+    int n = 0;
+    struct ddp_config_options opt = {.overrides = overrides};
+    struct ddp_text data, path;
+    ddp_text_init(&data);
+    ddp_text_init(&path);
+    struct stat st;
+    size_t length = strlen(what);
+    char *full = stat(what, &st) == 0 && S_ISREG(st.st_mode) ? realpath(what, NULL) : NULL;
+    if (length > 4 && strcmp(what + length - 4, ".cfg") == 0) {
+        opt.path = what;
+    } else if (full) {
+        ddp_text_add(&path, "data.path=\"%s\"", full);
+        overrides[n++] = "data.name=packed";
+        overrides[n++] = "data.format=packed";
+        overrides[n++] = path.s;
+    } else {
+        ddp_text_add(&data, "data=%s", what);
+        overrides[n++] = data.s;
+    }
+    for (; optind < argc; optind++)
+        overrides[n++] = argv[optind];
+    opt.noverrides = n;
+    struct ddp_error err = {0};
+    struct ddp_config *cfg = NULL;
+    int status = 0;
+    if (ddp_config_load(&opt, &cfg, &err) || inspect(cfg, sheet, &err))
+        status = ddp_data_report(&err);
+    ddp_config_destroy(cfg);
+    free(full);
+    ddp_text_finish(&data);
+    ddp_text_finish(&path);
+    return status;
+}

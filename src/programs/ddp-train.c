@@ -1,0 +1,118 @@
+/* ddp-train: one rank. What ddp-launch starts; runs alone as well, or under a user's own mpirun. */
+#include <stdio.h>
+#include <string.h>
+
+#include "train/session.h"
+
+static const char usage[] =
+    "usage: ddp-train [options] CONFIG [key=value ...]\n"
+    "One rank of a training run: alone it is the whole run, under `mpirun -n 4 ddp-train CONFIG` it is one "
+    "of four.\n"
+    "ddp-launch starts, places and supervises ranks for you and knows all keys (ddp-launch --help-config).\n"
+    "\n"
+    "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks\n"
+    "  --eval RUN|FILE       only evaluate: the weights of a run, a checkpoint or a .safetensors file\n"
+    "  --quiet               print only the last two lines (run: ..., weights: ...)\n"
+    "  --version, --help\n"
+    "\n"
+    "exit codes: 0 done; 2 usage or config; 3 a resource is missing or too small; 4 a rank failed; 75 "
+    "stopped by a\n"
+    "signal after saving (go on with --resume); 130 a second signal\n";
+
+struct options {
+    const char *config, *resume, *eval_only;
+    bool quiet;
+    const char **overrides;
+    int noverrides;
+};
+
+/* 0: go on; 1: done, exit 0; 2: wrong usage. */
+static int read_options(int argc, char **argv, struct options *o)
+{
+    o->overrides = ddp_calloc((size_t)argc + 1, sizeof *o->overrides);
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        const char **value = strcmp(a, "--resume") == 0 ? &o->resume
+                             : strcmp(a, "--eval") == 0 ? &o->eval_only
+                                                        : NULL;
+        if (value && i + 1 == argc) {
+            fprintf(stderr, "ddp-train: %s wants a value\n%s", a, usage);
+            return 2;
+        }
+        if (value) {
+            *value = argv[++i];
+        } else if (strcmp(a, "--quiet") == 0) {
+            o->quiet = true;
+        } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+            fputs(usage, stdout);
+            return 1;
+        } else if (strcmp(a, "--version") == 0) {
+            printf("ddp-train %s\n", ddp_version());
+            return 1;
+        } else if (strchr(a, '=') || *a == '~') {
+            o->overrides[o->noverrides++] = a;
+        } else if (*a == '-') {
+            fprintf(stderr, "ddp-train: unknown option %s\n%s", a, usage);
+            return 2;
+        } else if (!o->config) {
+            o->config = a;
+        } else {
+            fprintf(stderr, "ddp-train: %s: one CONFIG is enough (is that key=value without the '='?)\n%s", a,
+                    usage);
+            return 2;
+        }
+    }
+    if (!o->config) {
+        fprintf(stderr, "ddp-train: no CONFIG\n%s", usage);
+        return 2;
+    }
+    return 0;
+}
+
+static int train(struct ddp_session *s, const struct options *o, struct ddp_error *err)
+{
+    s->resume = o->resume;
+    s->eval_only = o->eval_only;
+    s->quiet = o->quiet;
+    struct ddp_result r;
+    int status = ddp_session_config(s, o->config, o->overrides, o->noverrides, err);
+    if (status == 0)
+        status = ddp_session_train(s, NULL, &r, err);
+    if (status && status != DDP_E_STOPPED)
+        return status;
+    if (r.rank == 0) {
+        if (status == DDP_E_STOPPED)
+            ddp_log(DDP_LOG_INFO, "%s", err->text);
+        if (o->eval_only)
+            snprintf(r.run_dir, sizeof r.run_dir, "%s", o->eval_only);
+        if (o->eval_only && o->quiet)
+            printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
+                   (long long)r.eval_count);
+        if (ddp_supervise_active())
+            ddp_supervise_result(r.run_dir, r.weights_hash);
+        else
+            printf("run: %s\nweights: %s\n", r.run_dir, r.weights_hash);
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+    int usage_status = read_options(argc, argv, &o);
+    if (usage_status)
+        return usage_status == 1 ? DDP_EXIT_OK : DDP_EXIT_USAGE;
+
+    struct ddp_error err = {0};
+    struct ddp_session *s = NULL;
+    int status = ddp_session_open(&argc, &argv, &s, &err);
+    if (status == 0)
+        status = train(s, &o, &err);
+    if (status && status != DDP_E_STOPPED && !ddp_supervise_active() && (!s || s->speaks))
+        ddp_log(DDP_LOG_ERROR, "%s", err.text);
+    if (!s ||
+        !s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
+        ddp_supervise_bye(ddp_error_exit(status));
+    ddp_session_close(s, &err);
+    return ddp_error_exit(status);
+}
