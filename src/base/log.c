@@ -27,6 +27,15 @@ static struct {
 
 static const char *const level_name[] = {"error", "warning", "info", "debug"};
 
+enum ddp_log_level ddp_log_level_of(const char *name)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum ddp_log_level)i;
+    return DDP_LOG_INFO;
+}
+
 void ddp_log_identity(const char *host, int rank)
 {
     pthread_mutex_lock(&state.lock);

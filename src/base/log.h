@@ -9,6 +9,9 @@
 
 enum ddp_log_level { DDP_LOG_ERROR, DDP_LOG_WARN, DDP_LOG_INFO, DDP_LOG_DEBUG };
 
+/* "error", "warn", "info", "debug" -> the level; info for anything else. */
+enum ddp_log_level ddp_log_level_of(const char *name);
+
 /* Who this process is; before it is called, lines carry no tag and everything up to `terminal` is shown. */
 void ddp_log_identity(const char *host, int rank);
 /* What reaches the terminal: errors of every rank always, other levels up to `terminal` of rank 0 only. */

@@ -36,6 +36,7 @@ void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65]); /* weights_h
 
 /* Writes checkpoints of one run, on rank 0, in a thread of its own when background is set. */
 struct ddp_saver;
+/* dir: RUN/checkpoints; made when missing. What a killed writer left in it is removed. keep: 0 keeps all. */
 int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_saver **out,
                      struct ddp_error *err);
 /* Save the snapshot as DIR/step-N (and mark it best: never removed until a better one comes). Waits for the
@@ -53,8 +54,9 @@ int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, str
 int ddp_checkpoint_load(const char *path, const struct ddp_model *m, float *params, struct ddp_optim *o,
                         struct ddp_train_state *state, struct ddp_error *err);
 /* Weights only, by name, from a safetensors file of ours or PyTorch's, or from a run or checkpoint folder.
- * strict: every tensor must be there with its shape; else those that fit are taken and the rest is named in a
- * warning. */
+ * strict: every tensor must be there with its shape, and nothing else (num_batches_tracked may be missing);
+ * else those that fit are taken and the rest is named in a warning. None at all is an error. F64, F16 and
+ * BF16 are converted. batches_tracked: of the file, 0 without; may be NULL. */
 int ddp_weights_load(const char *path, const struct ddp_model *m, float *params, bool strict,
                      int64_t *batches_tracked, struct ddp_error *err);
 /* Write model.safetensors alone. */

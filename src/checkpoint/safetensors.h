@@ -19,8 +19,8 @@ struct ddp_st_tensor {
     size_t bytes;
 };
 
-/* Write n tensors, in the order of their names, with metadata pairs (key, value, ..., NULL; may be NULL).
- * Complete or absent. */
+/* Write n tensors, named in the order of their names (the data lies by falling width of the elements, so that
+ * all are aligned), with metadata pairs (key, value, ..., NULL; may be NULL). Complete or absent. */
 int ddp_st_write(const char *path, const struct ddp_st_tensor *t, int n, const char *const *metadata,
                  struct ddp_error *err);
 

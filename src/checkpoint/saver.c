@@ -1,0 +1,219 @@
+/* Saving: a folder is written aside, every file in it synced, and renamed. At any moment, and wherever the
+ * power goes, the newest checkpoint that has its final name is whole.
+ *
+ *   step-500.tmp-PID   being written; whatever a killed writer left is removed by the next one
+ *   step-500           complete
+ *   step-500.old-PID   complete; moved aside while a second save of the same step takes its name. Found when
+ * there is no other, moved back by the next writer */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checkpoint/private.h"
+
+struct ddp_saver {
+    char *dir;
+    int keep; /* 0: all */
+    bool background;
+    int64_t best_step; /* of the checkpoint that is kept as the best, -1: none */
+    bool running;      /* the thread is to be joined */
+    pthread_t thread;
+    /* the save under way */
+    const struct ddp_snapshot *snap;
+    bool best;
+    int status;
+    struct ddp_error error;
+};
+
+static void drop(const char *path)
+{
+    struct ddp_error why = {0};
+    if (ddp_dir_remove(path, &why) != 0)
+        ddp_log(DDP_LOG_WARN, "%s", why.text);
+}
+
+/* Take away or put right what a writer that was killed left behind. */
+static int tidy(const char *dir, struct ddp_error *err)
+{
+    struct ddp_folder *list = NULL;
+    int n, status = ddp_folder_list(dir, &list, &n, err);
+    for (int i = 0; status == 0 && i < n; i++) {
+        if (list[i].kind == DDP_FOLDER_STEP)
+            continue;
+        char *path = ddp_folder_path(dir, list[i].name), name[64];
+        snprintf(name, sizeof name, "step-%08lld", (long long)list[i].step);
+        char *final = ddp_folder_path(dir, name);
+        if (list[i].kind == DDP_FOLDER_OLD && !ddp_path_exists(final))
+            status = ddp_path_rename(path, final, err);
+        else
+            drop(path);
+        free(final);
+        free(path);
+    }
+    free(list);
+    return status;
+}
+
+/* Which checkpoint in dir was saved as the best: the last that says so. */
+static int64_t find_best(const char *dir)
+{
+    struct ddp_folder *list;
+    int n;
+    int64_t best = -1;
+    if (ddp_folder_list(dir, &list, &n, NULL) != 0)
+        return -1;
+    for (int i = 0; i < n && best < 0; i++) {
+        char *path = ddp_folder_path(dir, list[i].name);
+        struct ddp_state_file s;
+        if (list[i].kind == DDP_FOLDER_STEP && ddp_folder_state(path, &s, NULL) == 0 && s.best)
+            best = list[i].step;
+        free(path);
+    }
+    free(list);
+    return best;
+}
+
+int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_saver **out,
+                     struct ddp_error *err)
+{
+    if (keep < 0)
+        return ddp_fail(err, DDP_E_USAGE, "checkpoint.keep = %d: 0 keeps all, else say how many", keep);
+    int status = ddp_dir_make(dir, err);
+    if (status == 0)
+        status = tidy(dir, err);
+    if (status)
+        return status;
+    struct ddp_saver *s = ddp_calloc(1, sizeof *s);
+    s->dir = ddp_strdup(dir);
+    s->keep = keep;
+    s->background = background;
+    s->best_step = find_best(dir);
+    *out = s;
+    return 0;
+}
+
+/* Remove what is neither among the last `keep` nor the best. Checkpoints of later steps than this one are of
+ * a future that was abandoned: they are left alone, as the newest good one must never be at stake. */
+static void prune(const struct ddp_saver *s, int64_t step)
+{
+    struct ddp_folder *list;
+    int n, kept = 0;
+    if (s->keep == 0 || ddp_folder_list(s->dir, &list, &n, NULL) != 0)
+        return;
+    for (int i = 0; i < n; i++) {
+        if (list[i].kind != DDP_FOLDER_STEP || list[i].step > step)
+            continue;
+        if (kept++ < s->keep || list[i].step == s->best_step)
+            continue;
+        char *path = ddp_folder_path(s->dir, list[i].name);
+        drop(path);
+        free(path);
+    }
+    free(list);
+}
+
+static int write_folder(const struct ddp_saver *s, const char *folder, struct ddp_error *err)
+{
+    struct ddp_state_file file = {.state = *ddp_snapshot_state(s->snap), .best = s->best};
+    int status = ddp_dir_make(folder, err);
+    if (status == 0)
+        status = ddp_snapshot_write(s->snap, folder, file.model_sha256, file.optim_sha256, err);
+    if (status)
+        return status;
+    ddp_snapshot_hash(s->snap, file.weights_hash);
+    char *path = ddp_folder_path(folder, DDP_STATE_FILE), *text = ddp_state_text(&file);
+    status = ddp_file_write(path, text, strlen(text), err);
+    free(text);
+    free(path);
+    return status;
+}
+
+/* tmp -> final, by way of old when there is a final one already. */
+static int publish(const char *tmp, const char *final, const char *old, struct ddp_error *err)
+{
+    bool replaced = ddp_path_exists(final);
+    int status = replaced ? ddp_path_rename(final, old, err) : 0;
+    if (status == 0)
+        status = ddp_path_rename(tmp, final, err);
+    if (replaced && !ddp_path_exists(final) && rename(old, final) != 0)
+        ddp_log(DDP_LOG_WARN, "%s: cannot move it back to %s; it will be found under this name", old, final);
+    else if (replaced && ddp_path_exists(old))
+        drop(old);
+    return status;
+}
+
+static int save(struct ddp_saver *s, struct ddp_error *err)
+{
+    int64_t step = ddp_snapshot_state(s->snap)->step;
+    char name[64], tmp_name[96], old_name[96];
+    snprintf(name, sizeof name, "step-%08lld", (long long)step);
+    snprintf(tmp_name, sizeof tmp_name, "%s.tmp-%d", name, (int)getpid());
+    snprintf(old_name, sizeof old_name, "%s.old-%d", name, (int)getpid());
+    char *final = ddp_folder_path(s->dir, name), *tmp = ddp_folder_path(s->dir, tmp_name),
+         *old = ddp_folder_path(s->dir, old_name);
+    int status = tidy(s->dir, err);
+    if (status == 0)
+        status = write_folder(s, tmp, err);
+    if (status == 0)
+        status = publish(tmp, final, old, err);
+    if (status) {
+        drop(tmp);
+        ddp_error_prefix(err, "step %lld could not be saved (checkpoints before it are untouched)",
+                         (long long)step);
+    } else {
+        if (s->best)
+            s->best_step = step;
+        prune(s, step);
+    }
+    free(final);
+    free(tmp);
+    free(old);
+    return status;
+}
+
+static void *run(void *arg)
+{
+    struct ddp_saver *s = arg;
+    s->status = save(s, &s->error);
+    return NULL;
+}
+
+int ddp_saver_save(struct ddp_saver *s, struct ddp_snapshot *snap, bool best, struct ddp_error *err)
+{
+    int status = ddp_saver_wait(s, err);
+    if (status)
+        return status;
+    s->snap = snap;
+    s->best = best;
+    s->error = (struct ddp_error){0};
+    if (!s->background)
+        return save(s, err);
+    if (pthread_create(&s->thread, NULL, run, s) != 0)
+        return save(s, err); /* no thread to be had: slower, but saved */
+    s->running = true;
+    return 0;
+}
+
+int ddp_saver_wait(struct ddp_saver *s, struct ddp_error *err)
+{
+    if (!s->running)
+        return 0;
+    pthread_join(s->thread, NULL);
+    s->running = false;
+    if (s->status)
+        ddp_fail(err, s->status, "%s", s->error.text);
+    return s->status;
+}
+
+void ddp_saver_destroy(struct ddp_saver *s)
+{
+    if (!s)
+        return;
+    struct ddp_error err = {0};
+    if (ddp_saver_wait(s, &err) != 0)
+        ddp_log(DDP_LOG_ERROR, "%s", err.text);
+    free(s->dir);
+    free(s);
+}

@@ -1,0 +1,146 @@
+/* state.json: integers, and doubles as hexadecimal floats, which are exact. Its last line is the SHA-256 of
+ * all before it, so that no flipped bit goes unnoticed. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint/private.h"
+
+enum { FORMAT = 1 };
+enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH };
+
+#define STATE(field) offsetof(struct ddp_state_file, state.field)
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} fields[] = {
+    {"step", COUNT, STATE(step)},
+    {"epoch", COUNT, STATE(epoch)},
+    {"batch", COUNT, STATE(batch)},
+    {"batches_tracked", COUNT, STATE(batches_tracked)},
+    {"best_loss", EXACT, STATE(best_loss)},
+    {"best_accuracy", EXACT, STATE(best_accuracy)},
+    {"best_step", STEP_OR_NONE, STATE(best_step)},
+    {"evals_since_best", COUNT, STATE(evals_since_best)},
+    {"epoch_loss_sum", EXACT, STATE(epoch_loss_sum)},
+    {"epoch_correct", COUNT, STATE(epoch_correct)},
+    {"epoch_count", COUNT, STATE(epoch_count)},
+    {"evaluations", COUNT, STATE(evaluations)},
+    {"config_hash", HASH, STATE(config_hash)},
+    {"best", FLAG, offsetof(struct ddp_state_file, best)},
+    {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash)},
+    {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256)},
+    {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256)},
+};
+
+/* "0x1.8000000000000p+3": as %a of C99, from the bits, so that no locale has a say. */
+static void add_exact(struct ddp_text *t, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    const char *sign = bits >> 63 ? "-" : "";
+    int exponent = (int)(bits >> 52 & 2047);
+    unsigned long long fraction = bits & ((1ULL << 52) - 1);
+    if (exponent == 2047)
+        ddp_text_add(t, "\"%s\"", fraction ? "nan" : *sign ? "-inf" : "inf");
+    else
+        ddp_text_add(t, "\"%s0x%d.%013llxp%+d\"", sign, exponent != 0, fraction,
+                     exponent != 0 ? exponent - 1023 : -1022);
+}
+
+char *ddp_state_text(const struct ddp_state_file *s)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_text_add(&t, "{\n  \"format\": %d,\n", FORMAT);
+    for (size_t i = 0; i < DDP_COUNT(fields); i++) {
+        const char *at = (const char *)s + fields[i].offset;
+        ddp_text_add(&t, "  \"%s\": ", fields[i].name);
+        if (fields[i].kind == EXACT)
+            add_exact(&t, *(const double *)(const void *)at);
+        else if (fields[i].kind == HASH)
+            ddp_text_add(&t, "\"%s\"", at);
+        else if (fields[i].kind == FLAG)
+            ddp_text_add(&t, "%s", *(const bool *)at ? "true" : "false");
+        else
+            ddp_text_add(&t, "%lld", (long long)*(const int64_t *)(const void *)at);
+        ddp_text_add(&t, ",\n");
+    }
+    struct ddp_sha256 h;
+    char hex[65];
+    ddp_sha256_init(&h);
+    ddp_sha256_update(&h, t.s, t.len);
+    ddp_sha256_hex(&h, hex);
+    ddp_text_add(&t, "  \"check\": \"%s\"\n}\n", hex);
+    return t.s;
+}
+
+/* The text up to its last entry, "check", has the hash that is written there, and nothing follows it. */
+static bool whole(const char *text, size_t bytes)
+{
+    static const char lead[] = "  \"check\": \"", trail[] = "\"\n}\n";
+    const size_t end = sizeof lead - 1 + 64 + sizeof trail - 1;
+    if (bytes < end)
+        return false;
+    struct ddp_sha256 h;
+    char hex[65], want[128];
+    ddp_sha256_init(&h);
+    ddp_sha256_update(&h, text, bytes - end);
+    ddp_sha256_hex(&h, hex);
+    snprintf(want, sizeof want, "%s%s%s", lead, hex, trail);
+    return memcmp(text + bytes - end, want, end) == 0;
+}
+
+static bool read_field(const json_t *v, enum kind kind, char *out)
+{
+    const char *s = json_string_value(v);
+    switch (kind) {
+    case EXACT:
+        return s && ddp_parse_double(s, (double *)(void *)out);
+    case HASH:
+        if (!s || strlen(s) > 64)
+            return false;
+        memcpy(out, s, strlen(s) + 1);
+        return true;
+    case FLAG:
+        *(bool *)out = json_is_true(v);
+        return json_is_boolean(v);
+    default:
+        *(int64_t *)(void *)out = json_integer_value(v);
+        return json_is_integer(v) && json_integer_value(v) >= (kind == STEP_OR_NONE ? -1 : 0);
+    }
+}
+
+static int read_fields(const char *path, const json_t *root, struct ddp_state_file *s, struct ddp_error *err)
+{
+    json_int_t format = json_integer_value(json_object_get(root, "format"));
+    if (format != FORMAT)
+        return ddp_fail(err, DDP_E_CHECKPOINT,
+                        "%s: its format is %lld, this program reads %d; use the version that wrote it", path,
+                        (long long)format, FORMAT);
+    for (size_t i = 0; i < DDP_COUNT(fields); i++)
+        if (!read_field(json_object_get(root, fields[i].name), fields[i].kind, (char *)s + fields[i].offset))
+            return ddp_fail(err, DDP_E_CHECKPOINT, "%s: damaged: '%s' is missing or not what it should be",
+                            path, fields[i].name);
+    return 0;
+}
+
+int ddp_state_parse(const char *path, const char *text, size_t bytes, struct ddp_state_file *out,
+                    struct ddp_error *err)
+{
+    if (!whole(text, bytes))
+        return ddp_fail(err, DDP_E_CHECKPOINT,
+                        "%s: damaged or changed by hand: its 'check' does not fit its text", path);
+    json_error_t why;
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
+    if (!root)
+        return ddp_fail(err, DDP_E_CHECKPOINT, "%s: damaged: line %d: %s", path, why.line, why.text);
+    struct ddp_state_file s = {0};
+    int status = read_fields(path, root, &s, err);
+    json_decref(root);
+    if (status == 0)
+        *out = s;
+    return status;
+}

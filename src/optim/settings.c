@@ -1,0 +1,98 @@
+/* Which learning rate and weight decay each tensor gets.
+ *
+ * Decay is off for tensors that their op marks (norms, biases) and for those that a pattern of optim.no_decay
+ * names. Then optim.groups applies in order, each to all tensors that its pattern matches: a key that a group
+ * sets replaces what was before it, so that a group may also give a norm its decay back. Patterns are those
+ * of fnmatch(3) over whole names, "layer1.*" or "*.bias". */
+#include <fnmatch.h>
+
+#include "optim/private.h"
+
+struct group {
+    const char *match;
+    double lr_scale, weight_decay;
+};
+
+static const struct ddp_key group_keys[] = {
+    {.name = "match",
+     .type = DDP_KEY_STRING,
+     .offset = offsetof(struct group, match),
+     .flags = DDP_KEY_RESULT | DDP_KEY_REQUIRED,
+     .doc = "Pattern of tensor names, as in the shell: \"*.bias\""},
+    {.name = "lr_scale",
+     .type = DDP_KEY_FLOAT,
+     .offset = offsetof(struct group, lr_scale),
+     .dflt = "1.0",
+     .min = 0,
+     .max = 1e6,
+     .flags = DDP_KEY_RESULT,
+     .doc = "Factor of the learning rate; 0 freezes the tensors"},
+    {.name = "weight_decay",
+     .type = DDP_KEY_FLOAT,
+     .offset = offsetof(struct group, weight_decay),
+     .dflt = "0.0",
+     .min = 0,
+     .max = 1e3,
+     .flags = DDP_KEY_RESULT,
+     .doc = "Weight decay of the tensors, in place of optim.weight_decay"},
+    {.name = NULL},
+};
+
+static bool decays(const struct ddp_config *cfg, const struct ddp_flat_tensor *t)
+{
+    if (t->param.no_decay)
+        return false;
+    for (int i = 0; i < cfg->optim.no_decay.n; i++)
+        if (fnmatch(cfg->optim.no_decay.v[i], t->name, 0) == 0)
+            return false;
+    return true;
+}
+
+static int apply_group(const struct ddp_config *cfg, const struct ddp_node *node, const struct ddp_flat *flat,
+                       struct ddp_optim_setting *out, struct ddp_error *err)
+{
+    struct group g;
+    /* reading adds strings to the arena of cfg and changes nothing else in it */
+    int status = ddp_keys_read((struct ddp_config *)(uintptr_t)cfg, node, group_keys, NULL, &g, err);
+    if (status)
+        return status;
+    int matches = 0, nearest = 0;
+    for (int i = 0; i < flat->ntrained; i++) {
+        const char *name = flat->tensor[i].name;
+        if (ddp_edit_distance(g.match, name) < ddp_edit_distance(g.match, flat->tensor[nearest].name))
+            nearest = i;
+        if (fnmatch(g.match, name, 0) != 0)
+            continue;
+        matches++;
+        if (ddp_node_get(node, "lr_scale"))
+            out[i].lr_scale = g.lr_scale;
+        if (ddp_node_get(node, "weight_decay"))
+            out[i].weight_decay = g.weight_decay;
+    }
+    if (matches > 0)
+        return 0;
+    char path[256];
+    return ddp_fail(
+        err, DDP_E_CONFIG,
+        "%s:%d: %s.match = \"%s\" fits none of the model's %d tensors (the nearest name is '%s'); use a "
+        "pattern such as \"%s*\" or remove the group",
+        node->file, node->line, ddp_node_path(node, path, sizeof path), g.match, flat->ntrained,
+        flat->ntrained ? flat->tensor[nearest].name : "", flat->ntrained ? flat->tensor[0].name : "");
+}
+
+int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
+                       struct ddp_optim_setting *out, struct ddp_error *err)
+{
+    for (int i = 0; i < flat->ntrained; i++) {
+        bool d = decays(cfg, &flat->tensor[i]);
+        out[i] = (struct ddp_optim_setting){
+            .lr_scale = 1, .weight_decay = d ? cfg->optim.weight_decay : 0, .adapt = d, .trust = 1};
+    }
+    const struct ddp_node *groups = cfg->optim.groups;
+    for (const struct ddp_node *node = groups ? groups->first : NULL; node; node = node->next) {
+        int status = apply_group(cfg, node, flat, out, err);
+        if (status)
+            return status;
+    }
+    return 0;
+}

@@ -1,0 +1,114 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "telemetry/telemetry.h"
+
+struct ddp_metrics {
+    int fd;
+    char path[1100];
+};
+
+/* Keep the records up to `step`: what came after the checkpoint is done again. */
+static int cut_after(const char *path, int64_t step, struct ddp_error *err)
+{
+    char *data;
+    size_t bytes;
+    if (!ddp_path_exists(path))
+        return 0;
+    int status = ddp_file_read(path, 0, &data, &bytes, err);
+    if (status)
+        return status;
+    struct ddp_text kept;
+    ddp_text_init(&kept);
+    for (char *line = data, *end; (end = strchr(line, '\n')); line = end + 1) {
+        json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
+        if (o && json_integer_value(json_object_get(o, "step")) <= step)
+            ddp_text_append(&kept, line, (size_t)(end - line) + 1);
+        json_decref(o);
+    }
+    status = ddp_file_write(path, kept.s, kept.len, err);
+    ddp_text_finish(&kept);
+    free(data);
+    return status;
+}
+
+int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_metrics **out,
+                     struct ddp_error *err)
+{
+    struct ddp_metrics *m = ddp_calloc(1, sizeof *m);
+    snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", run_dir);
+    int status = append ? cut_after(m->path, step, err) : 0;
+    if (status == 0) {
+        m->fd = open(m->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
+        if (m->fd < 0)
+            status = ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", m->path, strerror(errno));
+    }
+    if (status) {
+        free(m);
+        return status;
+    }
+    *out = m;
+    return 0;
+}
+
+/* ,"name":value with null for what JSON cannot say. */
+static void add(struct ddp_text *t, const char *name, double v)
+{
+    char buf[32];
+    ddp_text_add(t, ",\"%s\":%s", name, isfinite(v) ? ddp_double_text(v, buf) : "null");
+}
+
+static int put(struct ddp_metrics *m, struct ddp_text *t, struct ddp_error *err)
+{
+    ddp_text_add(t, "}\n");
+    int status = ddp_file_append(m->fd, m->path, t->s, t->len, err);
+    ddp_text_finish(t);
+    return status;
+}
+
+int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_text_add(&t, "{\"type\":\"step\",\"step\":%lld,\"epoch\":%lld,\"count\":%lld", (long long)s->step,
+                 (long long)s->epoch, (long long)s->count);
+    add(&t, "time", s->time);
+    add(&t, "loss", s->loss);
+    add(&t, "accuracy", s->accuracy);
+    add(&t, "lr", s->lr);
+    if (s->grad_norm >= 0)
+        add(&t, "grad_norm", s->grad_norm);
+    add(&t, "images_per_s", s->images_per_s);
+    add(&t, "step_s", s->step_s);
+    add(&t, "data_wait", s->data_wait);
+    add(&t, "comm_wait", s->comm_wait);
+    return put(m, &t, err);
+}
+
+int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_text_add(&t, "{\"type\":\"eval\",\"step\":%lld,\"epoch\":%lld,\"count\":%lld", (long long)e->step,
+                 (long long)e->epoch, (long long)e->count);
+    add(&t, "time", e->time);
+    add(&t, "loss", e->loss);
+    add(&t, "accuracy", e->accuracy);
+    add(&t, "seconds", e->seconds);
+    ddp_text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
+    return put(m, &t, err);
+}
+
+void ddp_metrics_close(struct ddp_metrics *m)
+{
+    if (!m)
+        return;
+    close(m->fd);
+    free(m);
+}

@@ -1,0 +1,104 @@
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "telemetry/telemetry.h"
+
+int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err)
+{
+    int status = ddp_dir_make(cfg->run.dir, err);
+    if (status)
+        return ddp_error_prefix(err, "run.dir");
+    for (unsigned attempt = 0; attempt < 100; attempt++) {
+        struct timespec now;
+        struct tm tm;
+        char when[32];
+        clock_gettime(CLOCK_REALTIME, &now);
+        localtime_r(&now.tv_sec, &tm);
+        strftime(when, sizeof when, "%Y%m%d-%H%M%S", &tm);
+        unsigned salt = ((unsigned)now.tv_nsec / 1000u + (unsigned)getpid() * 40503u + attempt) & 0xffffu;
+        const char *name = *cfg->run.name ? cfg->run.name : cfg->model.name;
+        char run[1024], sub[1100];
+        if (snprintf(run, sizeof run, "%s/%s-%s-%04x", cfg->run.dir, name, when, salt) >= size)
+            return ddp_fail(err, DDP_E_CONFIG, "run.dir: the path is too long: %s", run);
+        if (mkdir(run, 0777) != 0) {
+            if (errno == EEXIST)
+                continue;
+            return ddp_fail(err, DDP_E_IO,
+                            "run.dir: cannot make %s: %s; choose another folder with run.dir=...", run,
+                            strerror(errno));
+        }
+        static const char *const parts[] = {"log", "checkpoints"};
+        for (size_t i = 0; i < DDP_COUNT(parts); i++) {
+            snprintf(sub, sizeof sub, "%s/%s", run, parts[i]);
+            if ((status = ddp_dir_make(sub, err)))
+                return status;
+        }
+        snprintf(path, (size_t)size, "%s", run);
+        return 0;
+    }
+    return ddp_fail(err, DDP_E_IO, "run.dir: %s: no free name for a run directory", cfg->run.dir);
+}
+
+/* "NAME-YYYYMMDD-HHMMSS-xxxx": where the time begins, NULL when it is no such name. */
+static const char *time_part(const char *name)
+{
+    size_t n = strlen(name);
+    if (n < 21)
+        return NULL;
+    const char *t = name + n - 20;
+    if (t[-1] != '-' || t[8] != '-' || t[15] != '-')
+        return NULL;
+    for (int i = 0; i < 15; i++)
+        if (i != 8 && (t[i] < '0' || t[i] > '9'))
+            return NULL;
+    return t;
+}
+
+int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
+                    struct ddp_error *err)
+{
+    if (strcmp(name, "latest") != 0) {
+        if (!ddp_path_exists(name))
+            return ddp_fail(err, DDP_E_USAGE,
+                            "%s: no such run; give a run directory, a checkpoint folder, or \"latest\"",
+                            name);
+        if (snprintf(path, (size_t)size, "%s", name) >= size)
+            return ddp_fail(err, DDP_E_USAGE, "%s: the path is too long", name);
+        return 0;
+    }
+    DIR *d = opendir(cfg->run.dir);
+    if (!d)
+        return ddp_fail(err, DDP_E_USAGE, "latest: %s: %s; no run was made there yet", cfg->run.dir,
+                        strerror(errno));
+    char best[1024] = "";
+    char best_time[32] = "";
+    struct timespec best_mtime = {0};
+    for (struct dirent *e; (e = readdir(d));) {
+        const char *t = time_part(e->d_name);
+        char checkpoints[2048];
+        struct stat st;
+        snprintf(checkpoints, sizeof checkpoints, "%s/%s/checkpoints", cfg->run.dir, e->d_name);
+        if (!t || stat(checkpoints, &st) != 0)
+            continue;
+        int order = strncmp(t, best_time, 15);
+        bool newer = st.st_mtim.tv_sec > best_mtime.tv_sec ||
+                     (st.st_mtim.tv_sec == best_mtime.tv_sec && st.st_mtim.tv_nsec > best_mtime.tv_nsec);
+        if (order > 0 || (order == 0 && newer)) { /* two runs of one second: the one written to last */
+            snprintf(best, sizeof best, "%s", e->d_name);
+            snprintf(best_time, sizeof best_time, "%.15s", t);
+            best_mtime = st.st_mtim;
+        }
+    }
+    closedir(d);
+    if (!*best)
+        return ddp_fail(err, DDP_E_USAGE, "latest: no run directory in %s", cfg->run.dir);
+    if (snprintf(path, (size_t)size, "%s/%s", cfg->run.dir, best) >= size)
+        return ddp_fail(err, DDP_E_USAGE, "latest: the path is too long");
+    return 0;
+}

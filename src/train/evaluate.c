@@ -1,0 +1,49 @@
+/* The held-out pass: every sample exactly once at any number of ranks; losses follow the same tree as in
+ * training. */
+#include <stdlib.h>
+
+#include "reduce/tree.h"
+#include "train/trainer.h"
+
+int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int S = (int)t->cfg->train.shards;
+    int first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
+    int last = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1);
+    int64_t batches = ddp_loader_batches(t->eval_loader), count = 0;
+    int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
+    for (int64_t b = 0; b < batches && status == 0; b++) {
+        const struct ddp_batch *batch;
+        status = ddp_loader_next(t->eval_loader, &batch, err);
+        for (int s = first; s < last && status == 0; s++) {
+            float loss;
+            int64_t correct;
+            status = ddp_exec_forward(t->eval_exec, t->params, batch->shard + (s - first), 1, 0, batch->count,
+                                      &loss, &correct, err);
+            if (status == 0)
+                t->eval_leaf[b * S + s] = (struct ddp_eval_leaf){loss, (int32_t)correct};
+        }
+    }
+    if (status || (status = ddp_comm_barrier(t->comm, err)))
+        return status;
+
+    double loss = 0;
+    int64_t correct = 0;
+    float *leaf = ddp_malloc((size_t)S * sizeof *leaf);
+    for (int64_t b = 0; b < batches; b++) {
+        float sum;
+        for (int s = 0; s < S; s++) {
+            leaf[s] = t->eval_leaf[b * S + s].loss;
+            correct += t->eval_leaf[b * S + s].correct;
+        }
+        ddp_tree_sum_float(S, 1, leaf, &sum);
+        loss += sum;
+    }
+    free(leaf);
+    count = t->test_set->info.count;
+    t->eval_count = count;
+    t->eval_loss = loss / (double)count;
+    t->eval_accuracy = (double)correct / (double)count;
+    t->evaluated_step = t->state.step;
+    return ddp_comm_barrier(t->comm, err); /* nobody overwrites leaves that another still reads */
+}

@@ -1,0 +1,171 @@
+#include "train/session.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int usable_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+/* The launcher's plan for this rank: part LOCAL_RANK of DDP_PLACE. */
+static int find_place(struct ddp_session *s, struct ddp_error *err)
+{
+    const char *plan = getenv("DDP_PLACE"), *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    int64_t index = 0;
+    if (!plan || !*plan)
+        return 0;
+    if (local && !ddp_parse_int(local, &index))
+        index = 0;
+    for (; index > 0 && plan; index--) {
+        plan = strchr(plan, ';');
+        plan = plan ? plan + 1 : NULL;
+    }
+    if (!plan)
+        return ddp_fail(err, DDP_E_USAGE, "DDP_PLACE has no part for local rank %s", local);
+    const char *end = strchr(plan, ';');
+    char text[DDP_CPUSET_MAX];
+    snprintf(text, sizeof text, "%.*s", end ? (int)(end - plan) : (int)strlen(plan), plan);
+    int status = ddp_place_parse(text, &s->place, &s->oversubscribed, err);
+    if (status == 0)
+        s->placed = true;
+    return status;
+}
+
+/* The user's own command: what ddp-launch was given, else this program's. */
+static void find_command(struct ddp_session *s, int argc, char **argv)
+{
+    const char *given = getenv("DDP_COMMAND");
+    json_t *list = given ? json_loads(given, 0, NULL) : NULL;
+    s->argc = list ? (int)json_array_size(list) : argc;
+    s->command = ddp_arena_alloc(s->arena, (size_t)(s->argc + 1) * sizeof *s->command);
+    for (int i = 0; i < s->argc; i++) {
+        const char *word = list ? json_string_value(json_array_get(list, (size_t)i)) : argv[i];
+        s->command[i] = ddp_arena_strdup(s->arena, word ? word : "");
+    }
+    json_decref(list);
+}
+
+int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct ddp_error *err)
+{
+    struct ddp_session *s = ddp_calloc(1, sizeof *s);
+    s->arena = ddp_arena_create();
+    s->speaks = true;
+    const char *started = getenv("DDP_STARTED");
+    if (!started || !ddp_parse_double(started, &s->started))
+        s->started = ddp_now();
+    ddp_supervise_join();
+    ddp_float_mode();
+    find_command(s, *argc, *argv);
+    int status = find_place(s, err);
+    if (status == 0 && s->placed)
+        status = ddp_place_bind(&s->place, s->place.numa >= 0, err);
+    if (status == 0)
+        status = ddp_comm_world_create(argc, argv, &s->comm, err);
+    if (status) {
+        ddp_supervise_error(ddp_error_exit(status), err->text);
+        ddp_session_close(s, NULL);
+        return status;
+    }
+    if (!s->placed)
+        s->oversubscribed = s->comm->size > usable_cpus();
+    s->comm->spin = s->oversubscribed ? 0 : 2000;
+    char host[256] = "localhost";
+    gethostname(host, sizeof host - 1);
+    ddp_log_identity(host, s->comm->rank);
+    *out = s;
+    return 0;
+}
+
+/* After a call that may have failed: who reports it, and whether the others must be ended. */
+static int settle(struct ddp_session *s, int status, bool agreed, const struct ddp_error *err)
+{
+    s->speaks = !agreed || s->comm->rank == 0;
+    if (status && status != DDP_E_STOPPED) {
+        if (!agreed)
+            s->failed = status;
+        if (s->speaks)
+            ddp_supervise_error(ddp_error_exit(status), err ? err->text : "");
+    }
+    return status;
+}
+
+int ddp_session_config(struct ddp_session *s, const char *path, const char *const *overrides, int n,
+                       struct ddp_error *err)
+{
+    struct ddp_error mine = {0};
+    struct ddp_config_options opt = {.path = path, .overrides = overrides, .noverrides = n};
+    struct ddp_config *cfg = NULL;
+    int status = ddp_config_load(&opt, &cfg, &mine);
+    status = ddp_comm_agree(s->comm, status, &mine);
+    if (status) {
+        ddp_config_destroy(cfg);
+        if (err)
+            *err = mine;
+        return settle(s, status, true, &mine);
+    }
+    ddp_config_destroy(s->cfg);
+    s->cfg = cfg;
+    return 0;
+}
+
+/* Threads of this rank: as configured; 0 is the launcher's plan, or this rank's share of the machine. */
+static int thread_count(const struct ddp_session *s)
+{
+    if (s->cfg->train.threads > 0)
+        return (int)s->cfg->train.threads;
+    if (s->placed)
+        return s->place.threads;
+    int n = usable_cpus() / s->comm->size;
+    return n > 0 ? n : 1;
+}
+
+int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, struct ddp_result *result,
+                      struct ddp_error *err)
+{
+    if (!s->cfg)
+        return ddp_fail(err, DDP_E_USAGE, "ddp_session_train: call ddp_session_config first");
+    struct ddp_error mine = {0};
+    bool agreed = true;
+    ddp_log_terminal(s->quiet ? DDP_LOG_ERROR : ddp_log_level_of(s->cfg->log.level));
+    struct ddp_train_options opt = {
+        .cfg = s->cfg,
+        .comm = s->comm,
+        .place = s->placed ? &s->place : NULL,
+        .threads = thread_count(s),
+        .oversubscribed = s->oversubscribed,
+        .argc = s->argc,
+        .command = s->command,
+        .resume = s->resume,
+        .eval_only = s->eval_only,
+        .map = getenv("DDP_MAP"),
+        .started = s->started,
+        .agreed = &agreed,
+    };
+    if (hooks)
+        opt.hooks = *hooks;
+    int status = ddp_train_run(&opt, result, &mine);
+    if (err)
+        *err = mine;
+    return settle(s, status, agreed, &mine);
+}
+
+int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
+{
+    (void)err;
+    if (!s)
+        return 0;
+    if (s->failed && s->comm && s->comm->size > 1)
+        ddp_comm_abort(s->comm, ddp_error_exit(s->failed));
+    ddp_comm_destroy(s->comm);
+    ddp_config_destroy(s->cfg);
+    if (s->placed)
+        ddp_place_finish(&s->place);
+    ddp_arena_destroy(s->arena);
+    free(s);
+    return 0;
+}

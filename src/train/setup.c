@@ -1,0 +1,294 @@
+/* Everything that a run needs, planned and allocated before step 0, in the order of the data's way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/memory.h"
+#include "reduce/tree.h"
+#include "train/trainer.h"
+
+static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
+{
+    t->shards = (int)(t->cfg->train.shards * t->cfg->train.accumulate);
+    t->batch = t->cfg->train.batch * t->cfg->train.accumulate;
+    if (t->comm->size > t->shards)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "%d ranks cannot share %d shards: start at most %d ranks (-n %d), or set "
+                        "train.shards=%d, which makes "
+                        "it another experiment with other bits",
+                        t->comm->size, t->shards, t->shards, t->shards, t->comm->size);
+    if (t->cfg->device == DDP_DEVICE_CUDA)
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "device=cuda: this build trains on CPU ranks only; use device=auto or device=cpu");
+    return 0;
+}
+
+static int open_data(struct ddp_trainer *t, struct ddp_error *err)
+{
+    if (!t->lead)
+        t->cfg->data.verify = false; /* one rank reads the whole file to check it, not all of them */
+    int status = ddp_dataset_open(t->cfg, DDP_SPLIT_TEST, &t->test_set, err);
+    if (status == 0 && !t->opt.eval_only)
+        status = ddp_dataset_open(t->cfg, DDP_SPLIT_TRAIN, &t->train_set, err);
+    return status;
+}
+
+static int build_model(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_dataset_info *info = &t->test_set->info;
+    int shard_batch = (int)((t->cfg->train.batch + t->cfg->train.shards - 1) / t->cfg->train.shards);
+    int status = ddp_model_create(t->cfg, info->shape, info->classes, shard_batch, &t->model, err);
+    if (status)
+        return status;
+    t->flat = ddp_model_flat(t->model);
+    if (t->lead && !t->opt.eval_only && t->cfg->log.progress) {
+        char *table = ddp_model_summary(t->model);
+        ddp_log(DDP_LOG_INFO, "%s", table);
+        free(table);
+    }
+    return 0;
+}
+
+static struct ddp_reduce_conf reduce_conf(const struct ddp_trainer *t)
+{
+    return (struct ddp_reduce_conf){
+        .shards = t->shards,
+        .fast = t->cfg->reduce.mode == DDP_REDUCE_FAST,
+        .total = t->flat->total,
+        .bucket = (int64_t)(t->cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
+        .block_values = ddp_optim_block_values(t->cfg),
+        .side_by_side = ddp_model_needs_sync(t->model),
+    };
+}
+
+/* All that the run will take on this host against what is free, before any of it is made: the system hands
+ * out addresses freely and would kill a rank in the middle of a step. Rank 0 counts for all. */
+static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
+{
+    if (!t->lead)
+        return 0;
+    const struct ddp_reduce_conf conf = reduce_conf(t);
+    size_t gradients = 0, own = 0;
+    ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
+    own += ddp_model_exec_bytes(t->model, t->resident, true) + ddp_model_exec_bytes(t->model, 1, false);
+    double state = (double)ddp_optim_bytes(t->cfg, t->flat);
+    double weights = (double)t->flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
+    double all = weights + state + (double)gradients + (double)own * t->comm->size + copy;
+    char text[7][32], plan[400];
+    snprintf(
+        plan, sizeof plan,
+        "%s of memory: %s parameters + %s optimizer state + %s gradients (shared by all ranks), %d rank%s x "
+        "%s activations and scratch, %s copy for checkpoints",
+        ddp_bytes_text(all, text[0]), ddp_bytes_text(weights, text[1]), ddp_bytes_text(state, text[2]),
+        ddp_bytes_text((double)gradients, text[3]), t->comm->size, t->comm->size == 1 ? "" : "s",
+        ddp_bytes_text((double)own, text[4]), ddp_bytes_text(copy, text[5]));
+    ddp_log(DDP_LOG_DEBUG, "the plan takes %s", plan);
+    const char *bound;
+    uint64_t left = ddp_memory_available("", &bound);
+    if (left == UINT64_MAX || all <= (double)left)
+        return 0;
+    return ddp_fail(
+        err, DDP_E_RESOURCE,
+        "model '%s' does not fit: the plan takes %s; %s are available (%s). Use a smaller model, a "
+        "smaller train.batch, fewer ranks (-n), or give the job more memory",
+        t->cfg->model.name, plan, ddp_bytes_text((double)left, text[6]), bound);
+}
+
+/* Shared memory of a node: parameters, optimizer state, gradients. */
+static int share_memory(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_reduce_conf conf = reduce_conf(t);
+    size_t weights = (size_t)t->flat->total * sizeof(float);
+    int status = ddp_comm_shared_alloc(t->comm, weights, (void **)&t->params, err);
+    if (status == 0)
+        status = ddp_optim_create(t->cfg, t->flat, t->comm, t->params, t->total_steps, t->per_epoch,
+                                  &t->optim, err);
+    if (status == 0)
+        status = ddp_reduce_create(&conf, t->comm, t->pool, &t->reduce, err);
+    if (status == 0 && ddp_model_needs_sync(t->model)) {
+        int width = 0; /* the widest exchange: what a layer sums over all shards */
+        for (int i = 0; i < t->flat->ntensors; i++)
+            if (t->flat->tensor[i].size > width)
+                width = (int)(t->flat->tensor[i].param.dims[0]);
+        status = ddp_small_create(t->comm, t->shards, 4 * width + 64, &t->small, err);
+    }
+    return status;
+}
+
+static int sync_sum(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
+{
+    return ddp_small_sum(ctx, width, leaves, out, err);
+}
+
+static int prepare_passes(struct ddp_trainer *t, struct ddp_error *err)
+{
+    struct ddp_exec_conf train = {.training = true,
+                                  .resident = t->resident,
+                                  .seed = (uint64_t)t->cfg->seed,
+                                  .pool = t->pool,
+                                  .sync = sync_sum,
+                                  .sync_ctx = t->small};
+    struct ddp_exec_conf eval = {.resident = 1, .seed = (uint64_t)t->cfg->seed, .pool = t->pool};
+    int status = t->opt.eval_only ? 0 : ddp_exec_create(t->model, &train, &t->exec, err);
+    if (status == 0)
+        status = ddp_exec_create(t->model, &eval, &t->eval_exec, err);
+    t->leaf = ddp_calloc((size_t)t->resident + 1, sizeof *t->leaf);
+    t->loss = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->loss);
+    t->correct = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->correct);
+    return status;
+}
+
+static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_config *cfg = t->cfg;
+    int S = (int)cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
+    struct ddp_loader_conf eval = {.batch = cfg->train.batch,
+                                   .shards = S,
+                                   .first_shard = ddp_tree_first_shard(S, size, rank),
+                                   .last_shard = ddp_tree_first_shard(S, size, rank + 1),
+                                   .seed = (uint64_t)cfg->seed,
+                                   .workers = 0,
+                                   .prefetch = 1};
+    int status = ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err);
+    size_t leaves = (size_t)ddp_order_batches(t->test_set->info.count, cfg->train.batch) * (size_t)S;
+    if (status == 0)
+        status =
+            ddp_comm_shared_alloc(t->comm, (leaves + 1) * sizeof *t->eval_leaf, (void **)&t->eval_leaf, err);
+    if (status || t->opt.eval_only)
+        return status;
+    struct ddp_loader_conf train = {.batch = t->batch,
+                                    .shards = t->shards,
+                                    .first_shard = t->first_shard,
+                                    .last_shard = t->first_shard + t->my_shards,
+                                    .seed = (uint64_t)cfg->seed,
+                                    .train = true,
+                                    .workers = (int)cfg->data.workers,
+                                    .prefetch = (int)cfg->data.prefetch};
+    return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
+}
+
+/* First values: from the seed, from a file, or where a run stopped. Rank 0 fills the shared arrays. */
+static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_config *cfg = t->cfg;
+    t->state.best_step = -1;
+    if (!t->lead)
+        return 0;
+    if (t->opt.eval_only)
+        return ddp_weights_load(t->opt.eval_only, t->model, t->params, true, &t->state.batches_tracked, err);
+    ddp_model_init(t->model, (uint64_t)cfg->seed, t->params);
+    int status = 0;
+    if (*cfg->init.from)
+        status = ddp_weights_load(cfg->init.from, t->model, t->params, cfg->init.strict,
+                                  &t->state.batches_tracked, err);
+    if (status || !t->opt.resume)
+        return status;
+    char run[1024], hash[65];
+    status = ddp_rundir_find(cfg, t->opt.resume, run, sizeof run, err);
+    if (status == 0)
+        status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
+    if (status == 0)
+        status = ddp_checkpoint_load(t->resumed_from, t->model, t->params, t->optim, &t->state, err);
+    if (status)
+        return ddp_error_prefix(err, "--resume %s", t->opt.resume);
+    ddp_config_hash(cfg, hash);
+    if (strcmp(hash, t->state.config_hash) != 0)
+        ddp_log(DDP_LOG_WARN,
+                "the config differs from the one of %s in keys that affect results: this run goes on from "
+                "its state, but is "
+                "not the same experiment (compare the two config.cfg)",
+                t->resumed_from);
+    return 0;
+}
+
+static int share_state(struct ddp_trainer *t, int status, struct ddp_error *err)
+{
+    status = ddp_comm_agree(t->comm, status, err);
+    if (status == 0)
+        status = ddp_comm_bcast(t->comm, &t->state, sizeof t->state, 0, err);
+    if (status == 0 && t->loader)
+        status = ddp_loader_seek(t->loader, t->state.epoch, t->state.batch, err);
+    if (status == 0)
+        status = ddp_comm_barrier(t->comm, err);
+    return status;
+}
+
+static void plan_steps(struct ddp_trainer *t)
+{
+    const struct ddp_config *cfg = t->cfg;
+    if (t->train_set)
+        t->per_epoch = ddp_order_batches(t->train_set->info.count, t->batch);
+    else
+        t->per_epoch = 1;
+    t->total_steps = t->per_epoch * cfg->train.epochs;
+    t->last_step = t->total_steps;
+    if (cfg->train.max_steps && cfg->train.max_steps < t->last_step)
+        t->last_step = cfg->train.max_steps;
+}
+
+int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
+{
+    /* What one rank may find wrong alone is agreed on before anything collective. */
+    int status = check_ranks(t, err);
+    if (status == 0)
+        status = ddp_cpu_select(NULL, err);
+    if (status == 0) {
+        const struct ddp_place *p = t->opt.place;
+        int spin = t->comm->spin;
+        int *cpus = NULL;
+        if (p && p->npus >= t->opt.threads)
+            cpus = p->pus;
+        status = ddp_pool_create(t->opt.threads, cpus, spin, &t->pool, err);
+        if (status)
+            status = ddp_error_prefix(err, "train.threads = %d", t->opt.threads);
+    }
+    if (status == 0)
+        status = open_data(t, err);
+    if (status == 0)
+        status = build_model(t, err);
+    status = ddp_comm_agree(t->comm, status, err);
+    if (status)
+        return status;
+    plan_steps(t);
+    t->first_shard = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank);
+    t->my_shards = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank + 1) - t->first_shard;
+    t->resident = ddp_model_needs_sync(t->model) ? t->my_shards : 1;
+    status = ddp_comm_agree(t->comm, check_memory(t, err), err);
+    if (status == 0)
+        status = share_memory(t, err);
+    if (status)
+        return status;
+    status = prepare_passes(t, err);
+    status = ddp_comm_agree(t->comm, status, err);
+    if (status == 0)
+        status = start_loaders(t, err);
+    if (status == 0)
+        status = fill_parameters(t, err);
+    return share_state(t, status, err);
+}
+
+void ddp_trainer_teardown(struct ddp_trainer *t)
+{
+    ddp_loader_destroy(t->loader);
+    ddp_loader_destroy(t->eval_loader);
+    ddp_exec_destroy(t->exec);
+    ddp_exec_destroy(t->eval_exec);
+    ddp_small_destroy(t->small);
+    ddp_reduce_destroy(t->reduce);
+    ddp_optim_destroy(t->optim);
+    if (t->eval_leaf)
+        ddp_comm_shared_free(t->comm, t->eval_leaf,
+                             ((size_t)ddp_order_batches(t->test_set->info.count, t->cfg->train.batch) *
+                                  (size_t)t->cfg->train.shards +
+                              1) *
+                                 sizeof *t->eval_leaf);
+    if (t->params)
+        ddp_comm_shared_free(t->comm, t->params, (size_t)t->flat->total * sizeof(float));
+    free(t->leaf);
+    ddp_model_destroy(t->model);
+    ddp_dataset_close(t->train_set);
+    ddp_dataset_close(t->test_set);
+    ddp_pool_destroy(t->pool);
+    free(t->loss);
+    free(t->correct);
+}

@@ -1,0 +1,84 @@
+/* What a rank holds during a run. Private to src/train; the life of it is in trainer.c. */
+#ifndef DDP_TRAINER_H
+#define DDP_TRAINER_H
+
+#include "train/train.h"
+
+struct ddp_eval_leaf { /* one shard of one evaluation batch */
+    float loss;
+    int32_t correct;
+};
+
+struct ddp_trainer {
+    struct ddp_train_options opt;
+    struct ddp_config *cfg;
+    struct ddp_comm *comm;
+    bool lead; /* rank 0: writes files, talks to the user */
+
+    /* plan: the same on every rank */
+    int shards;                                /* leaves of a step: train.shards * train.accumulate */
+    int64_t batch;                             /* samples of a step: train.batch * train.accumulate */
+    int64_t per_epoch, total_steps, last_step; /* steps; last_step: where max_steps or total ends the run */
+
+    /* what it is made of, in the order of creation */
+    struct ddp_pool *pool;
+    struct ddp_dataset *train_set, *test_set;
+    struct ddp_model *model;
+    const struct ddp_flat *flat;
+    float *params; /* shared, [flat->total] */
+    struct ddp_optim *optim;
+    struct ddp_reduce *reduce;
+    struct ddp_small *small; /* NULL without synchronised layers */
+    struct ddp_exec *exec, *eval_exec;
+    struct ddp_loader *loader, *eval_loader;
+    struct ddp_eval_leaf *eval_leaf; /* shared, [batches][train.shards] */
+    int first_shard, my_shards, resident;
+    float **leaf;         /* [resident] where backward writes */
+    float *loss;       /* [my_shards] of the step */
+    int64_t *correct;
+
+    struct ddp_train_state state;
+
+    /* of the step at hand */
+    const struct ddp_batch *now;
+    int group; /* first of my shards that is in memory */
+
+    /* lead only */
+    char run_dir[1024];
+    char resumed_from[1024];
+    struct ddp_snapshot *snapshot;
+    struct ddp_saver *saver;
+    struct ddp_metrics *metrics;
+    struct ddp_progress progress;
+    double began;         /* training loop */
+    double in_steps;      /* seconds in steps, for images/s */
+    int64_t samples;      /* trained by this process */
+    double first_step_at; /* seconds from the start of the job */
+    double data_wait, comm_wait;
+    double window_s, window_data, window_comm; /* since the last record */
+    int64_t window_samples, window_steps;
+    double eval_loss, eval_accuracy;
+    int64_t eval_count, evaluated_step;
+    struct ddp_data_id data_id[2];
+    bool stopped; /* by request */
+};
+
+/* setup.c: everything planned and allocated before step 0; collective. */
+int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err);
+void ddp_trainer_teardown(struct ddp_trainer *t);
+
+/* step.c: one step; *stop is set when any rank was asked to stop (the same on all). */
+int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
+
+/* evaluate.c: the whole test split, each sample once; results in t->eval_*, the same on all ranks. */
+int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err);
+
+/* report.c (lead only): run directory, records, progress, checkpoints, run.json. */
+int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err);
+int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_error *err);
+int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, struct ddp_error *err);
+int ddp_trainer_save(struct ddp_trainer *t, bool best, struct ddp_error *err);
+int ddp_trainer_close_run(struct ddp_trainer *t, const char *status, struct ddp_result *result,
+                          struct ddp_error *err);
+
+#endif

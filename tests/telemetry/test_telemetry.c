@@ -1,0 +1,213 @@
+#include "cmocka_all.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "telemetry/telemetry.h"
+
+static char dir[64];
+static struct ddp_config *cfg;
+
+static int set_up(void **s)
+{
+    (void)s;
+    struct ddp_error err = {0};
+    char over[128];
+    snprintf(dir, sizeof dir, "/tmp/ddp-test-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(over, sizeof over, "run.dir=%s/runs", dir);
+    const char *overrides[] = {over, "run.name=demo"};
+    struct ddp_config_options opt = {.overrides = overrides, .noverrides = 2};
+    return ddp_config_load(&opt, &cfg, &err);
+}
+
+static int tear_down(void **s)
+{
+    (void)s;
+    ddp_config_destroy(cfg);
+    return ddp_dir_remove(dir, NULL);
+}
+
+static void test_rundir_has_name_time_and_folders(void **s)
+{
+    (void)s;
+    char a[1024], b[1024], sub[1100];
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_rundir_create(cfg, a, sizeof a, &err), 0);
+    assert_int_equal(ddp_rundir_create(cfg, b, sizeof b, &err), 0);
+    assert_string_not_equal(a, b); /* two runs of one second */
+    const char *name = strrchr(a, '/') + 1;
+    assert_int_equal(strncmp(name, "demo-20", 7), 0);
+    assert_int_equal(strlen(name), strlen("demo-20261123-142233-7f3a"));
+    snprintf(sub, sizeof sub, "%s/checkpoints", a);
+    assert_true(ddp_path_exists(sub));
+    snprintf(sub, sizeof sub, "%s/log", a);
+    assert_true(ddp_path_exists(sub));
+}
+
+static void test_rundir_latest_is_the_newest_run(void **s)
+{
+    (void)s;
+    static const char *const names[] = {"z-20200101-000000-aaaa", "a-20991231-235959-0001",
+                                        "b-20991231-235958-ffff", "other"};
+    char path[1024];
+    struct ddp_error err = {0};
+    for (size_t i = 0; i < DDP_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s/checkpoints", cfg->run.dir, names[i]);
+        assert_int_equal(ddp_dir_make(path, &err), 0);
+    }
+    snprintf(path, sizeof path, "%s/c-20991231-235959-zz", cfg->run.dir); /* no run: no such form */
+    assert_int_equal(ddp_dir_make(path, &err), 0);
+    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), 0);
+    assert_string_equal(strrchr(path, '/') + 1, names[1]);
+    assert_int_equal(ddp_rundir_find(cfg, "/nonexistent", path, sizeof path, &err), DDP_E_USAGE);
+    assert_non_null(strstr(err.text, "latest"));
+}
+
+static void test_runjson_holds_the_contract(void **s)
+{
+    (void)s;
+    const char *command[] = {"ddp-launch", "-n", "2"}, *hosts[] = {"h"};
+    struct ddp_data_id data[] = {{"digits/train", "00"}};
+    struct ddp_run_info info = {.run_dir = dir,
+                                .argc = 3,
+                                .command = command,
+                                .ranks = 2,
+                                .threads = 1,
+                                .shards = 8,
+                                .nhosts = 1,
+                                .hosts = hosts,
+                                .ndata = 1,
+                                .data = data,
+                                .finished = true,
+                                .status = "done",
+                                .weights_hash = "abc",
+                                .eval_accuracy = 0.5,
+                                .eval_loss = NAN,
+                                .eval_count = 10,
+                                .steps = 7};
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
+    char path[128];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    json_t *o = json_load_file(path, 0, NULL);
+    assert_non_null(o);
+    assert_string_equal(json_string_value(json_object_get(o, "weights_hash")), "abc");
+    json_t *eval = json_object_get(o, "eval");
+    assert_true(json_real_value(json_object_get(eval, "accuracy")) == 0.5);
+    assert_true(json_is_null(json_object_get(eval, "loss"))); /* JSON has no nan */
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "train"), "steps")), 7);
+    assert_int_equal(json_array_size(json_object_get(o, "command")), 3);
+    assert_int_equal(strlen(json_string_value(json_object_get(o, "config_hash"))), 64);
+    json_t *code = json_object_get(o, "code");
+    assert_non_null(json_object_get(code, "version"));
+    assert_non_null(json_object_get(code, "dirty"));
+    json_decref(o);
+    info.finished = false;
+    assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
+    o = json_load_file(path, 0, NULL);
+    assert_null(json_object_get(o, "weights_hash"));
+    json_decref(o);
+}
+
+static int count_lines(const char *path, const char *needle)
+{
+    char *data;
+    size_t bytes;
+    int n = 0;
+    assert_int_equal(ddp_file_read(path, 0, &data, &bytes, NULL), 0);
+    for (char *p = data; (p = strstr(p, needle)); p++)
+        n++;
+    free(data);
+    return n;
+}
+
+static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
+{
+    (void)s;
+    struct ddp_metrics *m;
+    struct ddp_error err = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
+    assert_int_equal(ddp_metrics_open(dir, false, 0, &m, &err), 0);
+    for (int i = 1; i <= 5; i++)
+        assert_int_equal(
+            ddp_metrics_step(m, &(struct ddp_step_metrics){.step = i, .loss = i / 3.0, .grad_norm = -1},
+                             &err),
+            0);
+    assert_int_equal(ddp_metrics_eval(m, &(struct ddp_eval_metrics){.step = 5, .loss = INFINITY}, &err), 0);
+    ddp_metrics_close(m);
+    assert_int_equal(count_lines(path, "\"type\":\"step\""), 5);
+    assert_int_equal(count_lines(path, "\"loss\":null"), 1);
+    assert_int_equal(count_lines(path, "grad_norm"), 0);
+    FILE *f = fopen(path, "a");
+    fputs("{\"type\":\"step\",\"st", f); /* cut by a crash */
+    fclose(f);
+    assert_int_equal(ddp_metrics_open(dir, true, 3, &m, &err), 0);
+    assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 4, .grad_norm = 2}, &err), 0);
+    ddp_metrics_close(m);
+    assert_int_equal(count_lines(path, "\"type\":\"step\""), 4);
+    assert_int_equal(count_lines(path, "\"step\":4"), 1);
+    assert_int_equal(count_lines(path, "\"step\":5"), 0);
+    assert_int_equal(count_lines(path, "\"grad_norm\":2.0"), 1);
+}
+
+static void test_progress_line_reads_well(void **s)
+{
+    (void)s;
+    char line[256];
+    struct ddp_step_metrics m = {.step = 120,
+                                 .epoch = 0,
+                                 .count = 128,
+                                 .loss = 0.12345,
+                                 .accuracy = 0.9612,
+                                 .images_per_s = 5120,
+                                 .data_wait = 0.004,
+                                 .comm_wait = 0.031};
+    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    assert_string_equal(
+        line,
+        "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 images/s  data 0 %  comm 3 %  ETA 0:20");
+    m.images_per_s = 20;
+    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    assert_non_null(strstr(line, "ETA 1:27:15"));
+    m.images_per_s = 0;
+    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    assert_non_null(strstr(line, "ETA -"));
+}
+
+static void test_progress_in_a_log_comes_with_growing_gaps(void **s)
+{
+    (void)s;
+    setenv("DDP_TTY", "0", 1);
+    struct ddp_progress p = {0};
+    int shown = 0;
+    for (int i = 0; i < 600; i++)
+        shown += ddp_progress_due(&p, i * 0.5);
+    assert_in_range(shown, 8, 14); /* 5 minutes */
+    setenv("DDP_TTY", "1", 1);
+    p = (struct ddp_progress){0};
+    shown = 0;
+    for (int i = 1; i <= 100; i++)
+        shown += ddp_progress_due(&p, i * 0.1);
+    assert_in_range(shown, 16, 21); /* twice a second */
+    unsetenv("DDP_TTY");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_rundir_has_name_time_and_folders, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rundir_latest_is_the_newest_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_runjson_holds_the_contract, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_metrics_of_a_resumed_run_have_each_step_once, set_up, tear_down),
+        cmocka_unit_test(test_progress_line_reads_well),
+        cmocka_unit_test(test_progress_in_a_log_comes_with_growing_gaps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
