@@ -1,0 +1,105 @@
+/* An op of one's own: "leaky_relu", y = x > 0 ? x : slope * x, usable in a config as
+ *     { type = "leaky_relu"; slope = 0.1; }
+ * It works on tensors in any order (any_strides), 16 channels at a time; padded channels are zero and stay
+ * zero. */
+#include <ddp/ddp.h>
+#include <ddp/extend.h>
+#include <stdio.h>
+
+struct leaky {
+    double slope;
+};
+
+static const struct ddp_key keys[] = {
+    {.name = "slope",
+     .type = DDP_KEY_FLOAT,
+     .offset = offsetof(struct leaky, slope),
+     .dflt = "0.01",
+     .min = 0,
+     .max = 1,
+     .flags = DDP_KEY_RESULT,
+     .doc = "factor of negative values"},
+    {.name = NULL},
+};
+
+static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *p,
+                struct ddp_error *err)
+{
+    (void)conf, (void)nin, (void)batch, (void)err;
+    p->out = in[0];
+    p->any_strides = true;
+    p->flops = 2.0 * in->c * in->h * in->w;
+    return 0;
+}
+
+static void forward(const struct ddp_op_call *call)
+{
+    const struct leaky *conf = call->conf;
+    const struct ddp_tensor *x = call->in[0], *y = call->out;
+    float slope = (float)conf->slope;
+    for (int n = 0; n < x->n; n++)
+        for (int b = 0; b < ddp_blocks(x->c); b++)
+            for (int r = 0; r < x->h; r++)
+                for (int c = 0; c < x->w; c++) {
+                    const float *from = ddp_at(x, n, b, r, c);
+                    float *to = ddp_at(y, n, b, r, c);
+                    for (int k = 0; k < DDP_CBLOCK; k++)
+                        to[k] = from[k] > 0 ? from[k] : slope * from[k];
+                }
+}
+
+static void backward(const struct ddp_op_call *call)
+{
+    const struct leaky *conf = call->conf;
+    const struct ddp_tensor *x = call->in[0], *dy = call->dout, *dx = call->din[0];
+    float slope = (float)conf->slope;
+    if (!dx)
+        return;
+    for (int n = 0; n < x->n; n++)
+        for (int b = 0; b < ddp_blocks(x->c); b++)
+            for (int r = 0; r < x->h; r++)
+                for (int c = 0; c < x->w; c++) {
+                    const float *in = ddp_at(x, n, b, r, c), *g = ddp_at(dy, n, b, r, c);
+                    float *to = ddp_at(dx, n, b, r, c);
+                    for (int k = 0; k < DDP_CBLOCK; k++) {
+                        float v = in[k] > 0 ? g[k] : slope * g[k];
+                        to[k] = call->accumulate[0] ? to[k] + v : v;
+                    }
+                }
+}
+
+static const struct ddp_op leaky_relu = {
+    .name = "leaky_relu",
+    .doc = "x for positive x, slope * x else",
+    .conf_bytes = sizeof(struct leaky),
+    .keys = keys,
+    .nin = 1,
+    .plan = plan,
+    .forward = forward,
+    .backward = backward,
+};
+
+int main(int argc, char **argv)
+{
+    struct ddp_error err = {0};
+    struct ddp_session *session = NULL;
+    struct ddp_result result;
+    if (argc < 2) {
+        fprintf(stderr, "usage: %s CONFIG [key=value ...]\n", argv[0]);
+        return DDP_EXIT_USAGE;
+    }
+    int status = ddp_op_register(&leaky_relu, &err);
+    if (status == 0)
+        status = ddp_session_open(&argc, &argv, &session, &err);
+    if (status == 0)
+        status = ddp_session_config(session, argv[1], (const char *const *)argv + 2, argc - 2, &err);
+    if (status == 0)
+        status = ddp_session_train(session, NULL, &result, &err);
+    if (status)
+        fprintf(stderr, "%s\n", err.text);
+    else if (result.rank == 0)
+        printf("accuracy %.4f\nrun: %s\nweights: %s\n", result.eval_accuracy, result.run_dir,
+               result.weights_hash);
+    ddp_session_close(session, &err);
+    return ddp_error_exit(status);
+}
