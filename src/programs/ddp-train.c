@@ -85,7 +85,7 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
             ddp_log(DDP_LOG_INFO, "%s", err->text);
         if (o->eval_only)
             snprintf(r.run_dir, sizeof r.run_dir, "%s", o->eval_only);
-        if (o->eval_only && o->quiet)
+        if (o->eval_only && !o->quiet)
             printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
                    (long long)r.eval_count);
         if (ddp_supervise_active())

@@ -1,0 +1,115 @@
+"""What the system tests share: running the programs, reading what they leave, finding processes of a job by its tag."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("DDP_BIN", ROOT / "build/release/bin")).resolve()
+LAUNCH, TRAIN, DATA = BIN / "ddp-launch", BIN / "ddp-train", BIN / "ddp-data"
+SKIP = 77
+
+# A run that takes a second or two: few samples, small shards.
+SMALL = ["data.train_count=400", "data.test_count=100", "train.batch=32", "train.epochs=1"]
+
+
+class Run:
+    """A finished run of one program."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+        lines = out.strip().splitlines()
+        self.run_dir = next((l[5:] for l in reversed(lines) if l.startswith("run: ")), None)
+        self.weights = next((l[9:] for l in reversed(lines) if l.startswith("weights: ")), None)
+
+    def json(self):
+        return json.loads((pathlib.Path(self.run_dir) / "run.json").read_text())
+
+
+class Case(unittest.TestCase):
+    """A test with a folder of its own and helpers to run programs in it."""
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ddp-test-"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def environment(self, **extra):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
+        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"))
+        env.update(extra)
+        return env
+
+    def run_program(self, *args, timeout=120, env=None, cwd=None):
+        p = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True, timeout=timeout, env=self.environment(**(env or {})), cwd=cwd or self.dir)
+        return Run(p.returncode, p.stdout, p.stderr)
+
+    def launch(self, *args, ranks=2, config=ROOT / "configs/cnn.cfg", timeout=240, **kw):
+        """ddp-launch with run directories in the test's folder; fails the test unless it ends with `code` (0)."""
+        code = kw.pop("code", 0)
+        r = self.run_program(LAUNCH, "-n", ranks, "--quiet", config, f"run.dir={self.dir}/runs", *args, timeout=timeout, **kw)
+        if code is not None:
+            self.assertEqual(r.code, code, f"{args}\nstdout: {r.out[-2000:]}\nstderr: {r.err[-4000:]}")
+        return r
+
+    def start(self, *args, env=None, **kw):
+        """A program in the background, in a session of its own, killed at the end of the test."""
+        p = subprocess.Popen([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env=self.environment(**(env or {})), cwd=self.dir, start_new_session=True, **kw)
+
+        def end():
+            if p.poll() is None:
+                try:
+                    os.killpg(p.pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+                p.wait()
+            for f in (p.stdout, p.stderr):
+                f.close()
+
+        self.addCleanup(end)
+        return p
+
+
+def wait_for(condition, seconds, what):
+    """Poll until condition() is true; its value. Raises AssertionError naming `what` when it takes longer."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        time.sleep(0.02)
+
+
+def tagged(tag):
+    """Live processes (not zombies) that have the text in their environment: pid -> command line."""
+    found = {}
+    for p in pathlib.Path("/proc").iterdir():
+        if not p.name.isdigit() or int(p.name) == os.getpid():
+            continue
+        try:
+            if tag.encode() in (p / "environ").read_bytes() and (p / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+                found[int(p.name)] = (p / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except (OSError, PermissionError):
+            pass
+    return found
+
+
+def ranks_of(tag):
+    return {pid: cmd for pid, cmd in tagged(tag).items() if re.search(r"(^|/)ddp-train ", cmd) and "mpirun" not in cmd}
+
+
+def main():
+    if not LAUNCH.exists():
+        print(f"skipped: no {LAUNCH}")
+        sys.exit(SKIP)
+    unittest.main(verbosity=2)

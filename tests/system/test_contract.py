@@ -1,0 +1,95 @@
+"""What scripts may rely on: last lines, exit codes, run.json, the run directory, the weights hash recomputed from the file."""
+import json
+import pathlib
+import subprocess
+import sys
+
+import harness
+from harness import LAUNCH, ROOT, SMALL, TRAIN
+
+
+class Contract(harness.Case):
+    def test_last_two_lines_and_quiet(self):
+        r = self.launch(*SMALL, ranks=2)
+        self.assertEqual([l.split(":")[0] for l in r.out.splitlines()], ["run", "weights"])
+        self.assertEqual(r.err.strip(), "")
+        loud = self.run_program(LAUNCH, "-n", 2, ROOT / "configs/cnn.cfg", *SMALL, f"run.dir={self.dir}/runs")
+        self.assertEqual([l.split(":")[0] for l in loud.out.splitlines()[-2:]], ["run", "weights"])
+        self.assertEqual(loud.weights, r.weights)
+        self.assertIn("images/s", loud.err + loud.out)
+
+    def test_run_json_has_the_promised_keys(self):
+        r = self.launch(*SMALL, "train.shards=4", ranks=3)
+        j = r.json()
+        self.assertEqual(j["weights_hash"], r.weights)
+        self.assertEqual(set(j["eval"]), {"accuracy", "loss", "count"})
+        self.assertEqual(j["eval"]["count"], 100)
+        for key in ("steps", "epochs", "images_per_s", "wall_s", "time_to_first_step_s"):
+            self.assertGreater(j["train"][key], 0, key)
+        self.assertEqual(j["train"]["steps"], 13)  # 400 samples in batches of 32, the last one short
+        self.assertEqual((j["ranks"], j["shards"], j["threads"] >= 1), (3, 4, True))
+        self.assertEqual(len(j["hosts"]), 1)
+        self.assertEqual(j["command"][0].split("/")[-1], "ddp-launch")
+        self.assertIn("train.shards=4", j["command"])
+        self.assertRegex(j["config_hash"], "^[0-9a-f]{64}$")
+        self.assertTrue(all(set(d) == {"name", "sha256"} and len(d["sha256"]) == 64 for d in j["data"]))
+        self.assertEqual(set(j["code"]) >= {"version", "dirty"}, True)
+
+    def test_run_directory(self):
+        r = self.launch(*SMALL, ranks=2)
+        run = pathlib.Path(r.run_dir)
+        self.assertRegex(run.name, r"^[A-Za-z0-9_]+-\d{8}-\d{6}-[0-9a-f]{4}$")
+        for name in ("config.cfg", "config.json", "run.json", "metrics.jsonl", "model.safetensors", "log/rank-0.log", "log/rank-1.log"):
+            self.assertTrue((run / name).exists(), name)
+        records = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual({x["type"] for x in records}, {"step", "eval"})
+        self.assertTrue(list((run / "checkpoints").glob("step-*/state.json")))
+        self.assertFalse(list(run.rglob("*.tmp*")))
+
+    def test_weights_hash_is_recomputed_by_the_documented_script(self):
+        r = self.launch(*SMALL)
+        out = subprocess.run([sys.executable, ROOT / "scripts/weights-hash", f"{r.run_dir}/model.safetensors"],
+                             capture_output=True, text=True, check=True).stdout
+        self.assertIn(r.weights, out)
+
+    def test_resolved_config_is_accepted_with_identical_result(self):
+        r = self.launch(*SMALL, "optim.lr=0.0333", "model.layers[0].out=16")
+        again = self.launch(config=pathlib.Path(r.run_dir) / "config.cfg", ranks=3)
+        self.assertEqual(again.weights, r.weights)
+        self.assertEqual(again.json()["config_hash"], r.json()["config_hash"])
+
+    def test_train_alone_and_under_mpirun(self):
+        args = [ROOT / "configs/cnn.cfg", *SMALL, f"run.dir={self.dir}/runs", "--quiet"]
+        alone = self.run_program(TRAIN, *args)
+        four = self.run_program("mpirun", "--oversubscribe", "-n", 4, TRAIN, *args)
+        self.assertEqual((alone.code, four.code), (0, 0), four.err)
+        self.assertEqual(alone.out.splitlines()[-1], f"weights: {alone.weights}")
+        self.assertEqual(alone.weights, four.weights)
+        self.assertEqual(four.json()["ranks"], 4)
+
+    def test_eval_only_gives_the_accuracy_of_the_run(self):
+        r = self.launch(*SMALL)
+        for what in (r.run_dir, f"{r.run_dir}/model.safetensors"):
+            quiet = self.launch(*SMALL, "--eval", what, ranks=3)
+            self.assertEqual(quiet.weights, r.weights)
+            self.assertEqual(len(quiet.out.splitlines()), 2)
+            e = self.run_program(LAUNCH, "-n", 3, "--eval", what, ROOT / "configs/cnn.cfg", *SMALL)
+            self.assertEqual((e.code, e.weights), (0, r.weights), e.err)
+            self.assertIn(f"accuracy: {r.json()['eval']['accuracy']:.6f}", e.out)
+
+    def test_init_from_starts_with_those_weights(self):
+        r = self.launch(*SMALL)
+        again = self.launch(*SMALL, f"init.from={r.run_dir}/model.safetensors", "optim.lr=0.0", "optim.schedule=constant")
+        names = [p.name for p in (pathlib.Path(r.run_dir) / "checkpoints").iterdir()]
+        self.assertTrue(names)
+        self.assertEqual(again.weights, r.weights)
+
+    def test_a_usage_error_is_2_and_names_the_way_out(self):
+        for args, part in ((["--frobnicate"], "--frobnicate"), (["-n", "9"], "shards"), (["-n", "0"], "-n"), ([], "CONFIG")):
+            config = [ROOT / "configs/cnn.cfg"] if args else []
+            r = self.run_program(LAUNCH, *args, *config)
+            self.assertEqual(r.code, 2, r.err)
+            self.assertIn(part, r.err)
+
+
+harness.main()

@@ -1,0 +1,359 @@
+"""Deaths and signals: who died is named, nobody survives, nothing is left lying about, no checkpoint is torn."""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+import uuid
+
+import harness
+from harness import LAUNCH, TRAIN, tagged, wait_for
+
+CONFIG = """
+model: { base = "linear"; };
+data: { base = "digits"; train_count = 320; test_count = 32; };
+optim: { base = "sgd"; lr = 0.02; };
+train: { batch = 32; epochs = 100000; shards = 4; threads = 1; };
+eval: { every_epochs = 100000; };
+checkpoint: { every_epochs = 0; };
+log: { every_steps = 1; };
+"""
+# What a job may have made there. Names with a launcher's process number in them are ours only when the number is.
+LITTER = re.compile(r"ddp-job-|\.ddp-new|ompi\.|openmpi|vader|osc_?sm|pmix|sm_segment|memfd|psm")
+SLOW = float(os.environ.get("DDP_TEST_SLOW", "1"))  # factor on limits of time, for sanitizers
+
+
+class Faults(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.config = self.dir / "faults.cfg"
+        self.config.write_text(CONFIG)
+        self.runs = self.dir / "runs"
+        self.tags = []
+        self.addCleanup(self.kill_leftovers)
+
+    def kill_leftovers(self):
+        for tag in self.tags:
+            for pid in tagged(tag):
+                kill(pid)
+
+    def go(self, *args, ranks=3, program=None, quiet=True):
+        """A job in the background: the process, with its tag as .tag and what lay about before as .before."""
+        tag = f"faults-{uuid.uuid4()}"
+        self.tags.append(tag)
+        before = litter()
+        command = program or [LAUNCH, "-n", ranks]
+        p = self.start(*command, *(["--quiet"] if quiet else []), self.config, f"run.dir={self.runs}", *args,
+                       env={"SYSTEM_TEST_TAG": tag})
+        p.tag, p.before = tag, before
+        return p
+
+    def records(self):
+        return sum(m.read_bytes().count(b"\n") for m in self.runs.glob("*/metrics.jsonl"))
+
+    def wait_for_steps(self, p, n=5):
+        wait_for(lambda: p.poll() is not None or self.records() >= n, 60, f"{n} steps")
+        if p.poll() is not None:
+            self.fail(f"ended too early with {p.returncode}: {p.communicate()}")
+
+    def end(self, p, seconds, code):
+        """(stdout, stderr) of a job that must be over, with this code, within so many seconds."""
+        began = time.monotonic()
+        try:
+            out, err = p.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.fail(f"did not end; left: {tagged(p.tag)}")
+        took = time.monotonic() - began
+        self.assertEqual(p.returncode, code, f"stdout: {out}\nstderr: {err}")
+        self.assertLess(took, seconds * SLOW, err)
+        return out, err
+
+    def check_nothing_left(self, p, seconds=0.0):
+        wait_for(lambda: not tagged(p.tag), seconds * SLOW + 0.01, f"the end of {tagged(p.tag)}")
+        if p.args[0] == str(LAUNCH):
+            wait_for(lambda: not self.left(p), seconds * SLOW + 0.01, f"{self.left(p)} to be removed")
+
+    def left(self, p):
+        mine = f"ddp-job-{p.pid}-"
+        return [n for n in litter() - p.before if n.split("/")[-1].startswith(mine) or "ddp-job-" not in n]
+
+    def check_resumes(self, run, ranks=2):
+        """The state in `run` gives the weights of a run that was never disturbed; metrics have each step once."""
+        last = max(step_of(c) for c in checkpoints(run))
+        steps = f"train.max_steps={last + 4}"
+        common = [steps, f"run.dir={self.runs}"]
+        again = self.launch(*common, "--resume", run, ranks=ranks, config=self.config)
+        whole = self.launch(*common, ranks=1, config=self.config)
+        self.assertEqual(again.weights, whole.weights, f"resumed after step {last}")
+        steps = [json.loads(l)["step"] for l in pathlib.Path(run, "metrics.jsonl").read_text().splitlines() if '"step","step"' in l]
+        self.assertEqual(steps, list(range(1, last + 5)))
+
+    # ---- deaths
+
+    def test_kill_a_rank(self):
+        for rank in range(3):
+            p = self.go()
+            self.wait_for_steps(p, self.records() + 5)
+            kill(rank_pid(p.tag, rank))
+            out, err = self.end(p, 2, 4)
+            self.assertRegex(err, rf"rank {rank} on {re.escape(socket.gethostname())} .*(signal 9|SIGKILL|Killed)")
+            self.assertNotIn("weights:", out)
+            self.check_nothing_left(p)
+
+    def test_kill_a_rank_before_it_trains(self):
+        # as early as the rank can be seen: before it said hello, in MPI_Init, in set-up
+        for delay in (0, 0.05, 0.15):
+            p = self.go()
+            pid = wait_for(lambda: rank_pid(p.tag, 1), 30, "rank 1")
+            time.sleep(delay)
+            kill(pid)
+            out, err = self.end(p, 4, 4)
+            self.assertTrue(err.strip())
+            self.check_nothing_left(p)
+
+    def test_a_segmentation_fault_is_named(self):
+        p = self.go()
+        self.wait_for_steps(p)
+        kill(rank_pid(p.tag, 1), signal.SIGSEGV)
+        out, err = self.end(p, 2, 4)
+        self.assertRegex(err, r"rank 1 on .*(signal 11|SIGSEGV|[Ss]egmentation)")
+        self.check_nothing_left(p)
+
+    def test_kill_the_launcher(self):
+        for _ in range(3):
+            p = self.go()
+            self.wait_for_steps(p, self.records() + 5)
+            self.assertEqual(len(harness.ranks_of(p.tag)), 3)
+            kill(p.pid)
+            p.wait(10)
+            self.check_nothing_left(p, 1)
+
+    def test_kill_the_launcher_while_it_starts(self):
+        for delay in (0.02, 0.05, 0.1, 0.2):
+            p = self.go()
+            time.sleep(delay)
+            kill(p.pid)
+            p.wait(10)
+            self.check_nothing_left(p, 1)
+
+    def test_kill_mpirun(self):
+        p = self.go()
+        self.wait_for_steps(p)
+        kill(next(pid for pid, cmd in tagged(p.tag).items() if re.match(r"(\S*/)?mpirun ", cmd)))
+        out, err = self.end(p, 2, 4)
+        self.assertRegex(err, "mpirun on .* signal 9")
+        self.check_nothing_left(p)
+
+    def test_kill_launcher_and_janitor_at_once(self):
+        # the last resort: ranks die of the death of their parent, and the next job sweeps up
+        p = self.go()
+        self.wait_for_steps(p)
+        for pid in sorted(tagged(p.tag)):
+            if pid not in harness.ranks_of(p.tag):
+                kill(pid)
+        p.wait(10)
+        wait_for(lambda: not tagged(p.tag), 1 * SLOW, "the end of all ranks")
+        self.launch("train.max_steps=1", config=self.config)
+        self.assertEqual(self.left(p), [])
+
+    def test_a_nan_is_traced(self):
+        p = self.go("model=mlp", "optim.lr=1000", "optim.momentum=0.999")
+        out, err = self.end(p, 60, 4)
+        self.assertRegex(err, r"rank \d on \S+ failed: step \d+: the loss of shard \d \(rank \d\) is (nan|infinite); first bad "
+                              r"tensor: .*'fc\d'.* is (nan|inf)")
+        self.assertNotIn("weights:", out)
+        self.check_nothing_left(p)
+
+    # ---- signals
+
+    def test_one_signal_stops_and_saves(self):
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            p = self.go(quiet=False)
+            self.wait_for_steps(p, self.records() + 5)
+            p.send_signal(sig)
+            out, err = self.end(p, 3, 75)
+            self.assertIn(sig.name, err)
+            self.assertIn("--resume", err)
+            self.check_nothing_left(p)
+            run = re.search("^run: (.*)$", out, re.M)[1]
+            self.assertEqual([l.split(":")[0] for l in out.splitlines()[-2:]], ["run", "weights"])
+            self.check_all_checkpoints_are_whole()
+            self.check_resumes(run)
+
+    def test_a_signal_before_the_first_step(self):
+        for delay in (0.1, 0.2):
+            p = self.go()
+            wait_for(lambda: harness.ranks_of(p.tag), 30, "ranks")
+            time.sleep(delay)
+            p.send_signal(signal.SIGINT)
+            out, err = self.end(p, 10, 75)
+            self.check_nothing_left(p)
+            self.check_resumes(re.search("^run: (.*)$", out, re.M)[1])
+
+    def test_a_signal_while_the_launcher_starts(self):
+        # before it watches over a job it ends like any program, and leaves as little
+        for delay in (0.005, 0.02, 0.04, 0.06, 0.08, 0.12):
+            p = self.go()
+            time.sleep(delay)
+            p.send_signal(signal.SIGINT)
+            p.communicate(timeout=20)
+            self.assertIn(p.returncode, (-signal.SIGINT, 75), f"after {delay} s")
+            self.check_nothing_left(p, 1)
+
+    def test_the_second_signal_ends_at_once(self):
+        for second in (signal.SIGINT, signal.SIGTERM):
+            p = self.go()
+            self.wait_for_steps(p, self.records() + 5)
+            os.kill(rank_pid(p.tag, 1), signal.SIGSTOP)  # all others wait for it: no clean stop comes about
+            p.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            self.assertIsNone(p.poll())
+            p.send_signal(second)
+            self.end(p, 1, 130)
+            self.check_nothing_left(p)
+
+    def test_a_rank_alone(self):
+        p = self.go(program=[TRAIN])
+        self.wait_for_steps(p)
+        p.send_signal(signal.SIGTERM)
+        out, err = self.end(p, 3, 75)
+        self.check_resumes(re.search("^run: (.*)$", out, re.M)[1])
+        # a step that takes seconds: the second signal does not wait for it
+        before = len(list(self.runs.glob("*/metrics.jsonl")))
+        p = self.go("model=mnist_cnn", "data.train_count=8000", "train.batch=8000", "train.shards=64", program=[TRAIN])
+        wait_for(lambda: len(list(self.runs.glob("*/metrics.jsonl"))) > before, 60, "its start")
+        p.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        self.assertIsNone(p.poll())
+        p.send_signal(signal.SIGINT)
+        self.end(p, 1, 130)
+
+    # ---- a user's own mpirun
+
+    def test_own_mpirun(self):
+        mpirun = ["mpirun", "--oversubscribe", "-n", "3", TRAIN]
+        p = self.go(program=mpirun)
+        self.wait_for_steps(p)
+        kill(rank_pid(p.tag, 2))
+        p.communicate(timeout=20)
+        self.assertNotEqual(p.returncode, 0)
+        self.check_nothing_left(p, 2)
+        # an error that all ranks agree on, one in the middle
+        for args, code, text in ((["optim.lr=-1"], 2, "optim.lr"), (["model=mlp", "optim.lr=1000", "optim.momentum=0.999"], 4, "shard")):
+            p = self.go(*args, program=mpirun)
+            out, err = self.end(p, 60, code)
+            self.assertIn(text, err + out)
+            self.check_nothing_left(p, 2)
+
+    def test_ranks_with_different_configs(self):
+        common = ["--quiet", self.config, f"run.dir={self.runs}"]
+        for other, text in (("optim.momentum=2", "optim.momentum"), ("seed=2", "'seed = 2;'")):
+            r = self.run_program("mpirun", "--oversubscribe", "-n", 2, TRAIN, *common, "train.max_steps=5", ":", "-n", 1, TRAIN,
+                                 *common, "train.max_steps=5", other, timeout=20)
+            self.assertEqual(r.code, 2, r.err)
+            self.assertIn("rank 2", r.err)
+            self.assertIn(text, r.err)
+
+    # ---- torn checkpoints
+
+    def check_all_checkpoints_are_whole(self):
+        for folder in self.runs.glob("*/checkpoints/*"):
+            if not re.fullmatch(r"step-\d+(\.old-\d+)?", folder.name):
+                self.assertRegex(folder.name, r"^step-\d+\.tmp-\d+$")
+                continue
+            if ".old" in folder.name and (folder.parent / folder.name.split(".")[0]).exists():
+                continue  # replaced, and about to be removed
+            text = (folder / "state.json").read_text()
+            state = json.loads(text)
+            at = text.index('  "check"')
+            self.assertEqual(state["check"], hashlib.sha256(text[:at].encode()).hexdigest(), folder)
+            for name in ("model", "optimizer"):
+                digest = hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest()
+                self.assertEqual(state[f"{name}_sha256"], digest, folder)
+            self.assertEqual(state["step"], step_of(folder))
+
+    def test_fifty_random_kills(self):
+        chance = random.Random(int(os.environ.get("DDP_TEST_SEED", "20")))
+        every = ["checkpoint.every_steps=1", "checkpoint.keep=2"]
+        run, last, seen = None, 0, {}
+        for i in range(50):
+            ranks = chance.randint(1, 4)
+            p = self.go(*every, *(["--resume", run] if run else []), ranks=ranks)
+            how = chance.choice(["rank", "rank", "launcher", "launcher", "interrupt"])
+            # three of four while it trains, the others at any moment of the start
+            if chance.random() < 0.75:
+                before = last
+                wait_for(lambda: p.poll() is not None or self.newest_step() > before, 60, "a checkpoint")
+                time.sleep(chance.random() * 0.05)
+            else:
+                time.sleep(chance.random() * 0.3)
+            what = f"kill {i} ({how}, {ranks} ranks, run {run})"
+            if how == "rank":
+                pids = wait_for(lambda: harness.ranks_of(p.tag) or p.poll() is not None, 30, "ranks")
+                self.assertIsNone(p.poll(), what)
+                kill(chance.choice(sorted(pids)))
+                self.end(p, 4, 4)
+            elif how == "launcher":
+                kill(p.pid)
+                p.wait(10)
+            else:
+                if not harness.ranks_of(p.tag):  # an interrupt before there is a job ends it like any program
+                    wait_for(lambda: harness.ranks_of(p.tag), 30, "ranks")
+                p.send_signal(signal.SIGINT)
+                self.end(p, 10, 75)
+            seen[how] = seen.get(how, 0) + 1
+            self.check_nothing_left(p, 1)
+            self.check_all_checkpoints_are_whole()
+            runs = [r for r in self.runs.glob("*") if any(re.fullmatch(r"step-\d+", c.name) for c in checkpoints(r))]
+            run = max(runs, key=lambda r: max(step_of(c) for c in checkpoints(r))) if runs else None
+            self.assertGreaterEqual(self.newest_step(), last, f"{what}: lost a checkpoint")
+            last = self.newest_step()
+        self.assertEqual(len(seen), 3, seen)
+        self.assertGreater(last, 40, "nothing was trained between the kills")
+        self.check_resumes(run, ranks=3)
+        self.assertFalse(list(pathlib.Path(run).rglob("*.tmp*")), "what killed writers left is tidied up")
+        evaluated = self.run_program(TRAIN, "--quiet", self.config, "--eval", run)
+        self.assertEqual(evaluated.code, 0, evaluated.err)
+
+    def newest_step(self):
+        return max((step_of(c) for r in self.runs.glob("*") for c in checkpoints(r) if re.fullmatch(r"step-\d+", c.name)), default=0)
+
+
+def litter():
+    found = set()
+    for folder in ("/dev/shm", os.environ.get("TMPDIR", "/tmp"), "/tmp"):
+        found |= {f"{folder}/{n}" for n in os.listdir(folder) if LITTER.match(n)}
+    return found
+
+
+def kill(pid, sig=signal.SIGKILL):
+    try:
+        os.kill(pid, sig)
+    except ProcessLookupError:
+        pass
+
+
+def rank_pid(tag, rank):
+    for pid in harness.ranks_of(tag):
+        try:
+            if f"OMPI_COMM_WORLD_RANK={rank}".encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return pid
+        except OSError:
+            pass
+    return None
+
+
+def checkpoints(run):
+    return sorted(pathlib.Path(run).glob("checkpoints/step-*"))
+
+
+def step_of(folder):
+    return int(re.search(r"step-(\d+)", folder.name)[1])
+
+
+harness.main()
