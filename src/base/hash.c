@@ -2,6 +2,8 @@
 
 #include <nettle/nettle-types.h>
 
+#include "ddp/extend.h"
+
 void ddp_sha256_init(struct ddp_sha256 *h)
 {
     sha256_init(&h->ctx);
@@ -22,6 +24,14 @@ void ddp_sha256_hex(struct ddp_sha256 *h, char hex[65])
         hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
     }
     hex[64] = '\0';
+}
+
+void ddp_sha256_text(const void *data, size_t bytes, char hex[65])
+{
+    struct ddp_sha256 h;
+    ddp_sha256_init(&h);
+    ddp_sha256_update(&h, data, bytes);
+    ddp_sha256_hex(&h, hex);
 }
 
 uint32_t ddp_name_hash(const char *name)

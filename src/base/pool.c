@@ -70,10 +70,11 @@ int ddp_pool_create(int threads, const int *cpus, int spin, struct ddp_pool **ou
         int e = pthread_create(&p->handle[i], NULL, work, &p->worker[i]);
         if (e) {
             ddp_pool_destroy(p);
-            return ddp_fail(err, DDP_E_RESOURCE,
-                            "cannot start thread %d of %d: %s; ask for fewer, or raise the limit of processes "
-                            "(ulimit -u)",
-                            i + 1, threads, strerror(e));
+            return ddp_fail(
+                err, DDP_E_RESOURCE,
+                "cannot start thread %d of %d: %s; ask for fewer, or raise the limit of processes "
+                "(ulimit -u)",
+                i + 1, threads, strerror(e));
         }
         p->threads = i + 1;
     }

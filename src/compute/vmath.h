@@ -44,8 +44,8 @@ INLINE vf VLOG(vf x)
     const vf zero = SET1(0.0f), inf = SET1(INFINITY);
     vi tiny = x < SET1(0x1p-126f);
     vf scaled = SELECT(tiny, x * SET1(0x1p23f), x);
-    vi e = ((vi)scaled - 0x3f3504f3) >> 23;
-    vf f = (vf)((vi)scaled - (e << 23)) - SET1(1.0f);
+    vi e = (vi)((vu)scaled - 0x3f3504f3u) >> 23; /* unsigned: negative x must not overflow */
+    vf f = (vf)((vu)scaled - ((vu)e << 23)) - SET1(1.0f);
     vf k = __builtin_convertvector(e - (tiny & 23), vf);
     vf p = SET1(6.746669859e-02f);
     p = FMA(p, f, SET1(-1.167563498e-01f));

@@ -38,9 +38,9 @@ struct ddp_place_request {
 };
 
 struct ddp_place { /* of one rank */
-    int npus;
-    int *pus; /* [npus] OS indices, thread i of the rank runs on pus[i % npus] */
-    int numa; /* OS index of the NUMA node that holds them; -1: several or unknown */
+    int npus;      /* 0: not bound (DDP_PLACE_NONE); text "cpus=any" */
+    int *pus;      /* [npus] OS indices, thread i of the rank runs on pus[i % npus] */
+    int numa;      /* OS index of the NUMA node that holds them; -1: several or unknown */
     int package;
     int threads;
 };
@@ -63,8 +63,8 @@ void ddp_placement_destroy(struct ddp_placement *p);
 /* The machine with ranks drawn into it, as text. malloc'd. */
 char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p);
 
-/* A rank's place as text for the environment ("cpus=0-3 numa=0 threads=4 spin=2000") and back. buf as
- * snprintf. */
+/* A rank's place as text for the environment ("cpus=0-3 numa=0 package=0 threads=4 spin=2000") and back. buf
+ * as snprintf. */
 int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, int size);
 int ddp_place_parse(const char *text, struct ddp_place *out, bool *oversubscribed, struct ddp_error *err);
 void ddp_place_finish(struct ddp_place *p);

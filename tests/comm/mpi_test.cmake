@@ -12,6 +12,6 @@ endif()
 
 function(ddp_mpi_test name ranks program)
   add_test(NAME ${name} COMMAND ${DDP_MPI_TEST_RUN} -n ${ranks} $<TARGET_FILE:${program}> ${ARGN})
-  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 120
+  set_tests_properties(${name} PROPERTIES LABELS "fast;mpi" TIMEOUT 120
     ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 endfunction()

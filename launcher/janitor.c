@@ -1,0 +1,92 @@
+#include "launcher/janitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launcher/tagged.h"
+
+/* Leave the launcher's session and hold none of the user's descriptors: who reads our output must see it end.
+ */
+static void detach(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const int null = open("/dev/null", O_RDWR);
+
+    setsid();
+    prctl(PR_SET_NAME, "ddp-janitor");
+    for (int s = 1; s < 32; s++)
+        sigaction(s, &ignore, NULL);
+    for (int fd = 0; fd <= 2 && null >= 0; fd++)
+        dup2(null, fd);
+    if (null > 2)
+        close(null);
+}
+
+static void close_others(int life, int lock)
+{
+    const long limit = sysconf(_SC_OPEN_MAX);
+    for (int fd = 3; fd < (limit > 0 && limit < 1024 ? limit : 1024); fd++)
+        if (fd != life && fd != lock)
+            close(fd);
+}
+
+static void __attribute__((noreturn)) watch(const struct ddp_job *job, int life)
+{
+    char byte;
+    ssize_t n;
+
+    detach();
+    close_others(life, job->lock);
+    while ((n = read(life, &byte, 1)) < 0 && errno == EINTR)
+        ;
+    if (n == 1) /* dismissed */
+        _exit(0);
+
+    /* mpirun and the ranks die of PR_SET_PDEATHSIG at the same moment; this is for those who were just being
+     * started */
+    for (int quiet = 0, tries = 0; quiet < 3 && tries < 200; tries++) {
+        quiet = ddp_tagged_kill(job->name) == 0 ? quiet + 1 : 0;
+        ddp_dir_remove(job->dir, NULL);
+        usleep(5000);
+    }
+    ddp_dir_remove(job->dir, NULL);
+    _exit(0);
+}
+
+int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct ddp_error *err)
+{
+    int life[2];
+    if (pipe2(life, O_CLOEXEC) != 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "no pipe for the janitor: %s", strerror(errno));
+    const pid_t pid = fork();
+    if (pid < 0) {
+        const int rc = ddp_fail(err, DDP_E_RESOURCE, "no process for the janitor: %s", strerror(errno));
+        close(life[0]);
+        close(life[1]);
+        return rc;
+    }
+    if (pid == 0) {
+        close(life[1]);
+        watch(job, life[0]);
+    }
+    close(life[0]);
+    *out = (struct ddp_janitor){.pid = pid, .life = life[1]};
+    return 0;
+}
+
+void ddp_janitor_dismiss(struct ddp_janitor *j)
+{
+    struct sigaction old, ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, &old); /* somebody may have killed it */
+    const ssize_t sent = write(j->life, "q", 1);
+    (void)sent;
+    sigaction(SIGPIPE, &old, NULL);
+    close(j->life);
+    while (waitpid(j->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}

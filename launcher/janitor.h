@@ -1,0 +1,20 @@
+/* A small process that outlives the launcher: however the launcher ends, the janitor sees it on a pipe, kills
+ * what is left of the job and removes its folder. */
+#ifndef DDP_LAUNCHER_JANITOR_H
+#define DDP_LAUNCHER_JANITOR_H
+
+#include <sys/types.h>
+
+#include "launcher/job.h"
+
+struct ddp_janitor {
+    pid_t pid;
+    int life; /* write end of the pipe; closes with the launcher */
+};
+
+/* Fork it. Call after ddp_job_open and before anything else is opened or started. */
+int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct ddp_error *err);
+/* All is cleaned up: let it go and wait for it. */
+void ddp_janitor_dismiss(struct ddp_janitor *j);
+
+#endif

@@ -1,0 +1,203 @@
+#include "launcher/job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { PATH_FOR_SOCKETS = 60 }; /* socket paths below a longer folder would pass the system's limit of 107 */
+
+/* ---- what the ranks are told
+ * ------------------------------------------------------------------------------------ */
+
+/* The user's command as a JSON array; bytes that are no UTF-8 become '?'. malloc'd. */
+static char *command_json(int argc, char **argv)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < argc; i++) {
+        json_t *word = json_string(argv[i]);
+        if (!word) {
+            char *plain = ddp_strdup(argv[i]);
+            for (char *s = plain; *s; s++)
+                *s = (unsigned char)*s < 0x80 ? *s : '?';
+            word = json_string(plain);
+            free(plain);
+        }
+        json_array_append_new(list, word);
+    }
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
+/* "cpus=0 ...;cpus=1 ..." */
+static void add_places(struct ddp_words *env, const struct ddp_placement *p)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int r = 0; r < p->ranks; r++) {
+        const int size = ddp_place_format(&p->place[r], p->oversubscribed, NULL, 0) + 1;
+        char *text = ddp_malloc((size_t)size);
+        ddp_place_format(&p->place[r], p->oversubscribed, text, size);
+        ddp_text_add(&t, "%s%s", r ? ";" : "", text);
+        free(text);
+    }
+    ddp_words_add(env, "DDP_PLACE=%s", t.s);
+    ddp_text_finish(&t);
+}
+
+static void describe_environment(int argc, char **argv, const struct ddp_launch_plan *plan, double started,
+                                 struct ddp_job *job)
+{
+    char *command = command_json(argc, argv), *map = ddp_launch_plan_line(plan);
+
+    ddp_words_add(&job->env, "DDP_SUPERVISE=%s", job->name);
+    add_places(&job->env, plan->placement);
+    ddp_words_add(&job->env, "DDP_STARTED=%.17g", started);
+    ddp_words_add(&job->env, "DDP_COMMAND=%s", command ? command : "[]");
+    ddp_words_add(&job->env, "DDP_MAP=%s", map);
+    if (isatty(STDERR_FILENO))
+        ddp_words_add(&job->env, "DDP_TTY=1");
+    free(map);
+    free(command);
+}
+
+/* ddp-train lies beside this program; --program names any other by path, or by name beside us or on PATH. */
+static int find_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
+{
+    char self[PATH_MAX], path[2 * PATH_MAX];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (wanted && strchr(wanted, '/'))
+        return realpath(wanted, out) && access(out, X_OK) == 0
+                   ? 0
+                   : ddp_fail(err, DDP_E_RESOURCE, "--program %s cannot be run: %s", wanted, strerror(errno));
+    if (n < 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "/proc is not there: ddp-launch needs it mounted");
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof path, "%s/%s", self, wanted ? wanted : "ddp-train");
+    if (access(path, X_OK) == 0 && strlen(path) < PATH_MAX) {
+        strcpy(out, path);
+        return 0;
+    }
+    if (!wanted)
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "%s is missing: it belongs beside ddp-launch. Build or install it, or name another "
+                        "program with --program",
+                        path);
+    const char *dirs = getenv("PATH");
+    while (dirs && *dirs) {
+        const int len = (int)strcspn(dirs, ":");
+        snprintf(path, sizeof path, "%.*s/%s", len, dirs, wanted);
+        if (len > 0 && access(path, X_OK) == 0 && realpath(path, out))
+            return 0;
+        dirs += len + (dirs[len] == ':');
+    }
+    return ddp_fail(err, DDP_E_RESOURCE,
+                    "--program %s: there is no such program beside ddp-launch or on PATH", wanted);
+}
+
+int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
+                     double started, struct ddp_job *job, struct ddp_error *err)
+{
+    *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks};
+    const int rc = find_program(opt->program, job->program, err);
+    if (rc != 0)
+        return rc;
+
+    /* unique on this machine: the process number, and the time against its reuse */
+    snprintf(job->name, sizeof job->name, DDP_JOB_PREFIX "%d-%llx", (int)getpid(),
+             (unsigned long long)(started * 1e6));
+    if (gethostname(job->host, sizeof job->host - 1) != 0)
+        strcpy(job->host, "localhost");
+    ddp_words_add(&job->args, "%s", opt->config);
+    for (int i = 0; i < opt->overrides.n; i++)
+        ddp_words_add(&job->args, "%s", opt->overrides.w[i]);
+    if (opt->resume) {
+        ddp_words_add(&job->args, "--resume");
+        ddp_words_add(&job->args, "%s", opt->resume);
+    }
+    if (opt->eval) {
+        ddp_words_add(&job->args, "--eval");
+        ddp_words_add(&job->args, "%s", opt->eval);
+    }
+    describe_environment(argc, argv, plan, started, job);
+    return 0;
+}
+
+/* ---- the private folder
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool has_room(const char *dir, double bytes)
+{
+    struct statvfs s;
+    return access(dir, W_OK | X_OK) == 0 && statvfs(dir, &s) == 0 &&
+           (double)s.f_bavail * (double)s.f_frsize >= bytes;
+}
+
+int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    const char *const bases[] = {
+        "/dev/shm", tmp && tmp[0] == '/' && strlen(tmp) <= PATH_FOR_SOCKETS ? tmp : "/tmp", "/tmp"};
+    char need[32];
+
+    for (size_t i = 0; i < DDP_COUNT(bases); i++)
+        if (has_room(bases[i], bytes)) {
+            strcpy(out, bases[i]);
+            return 0;
+        }
+    return ddp_fail(err, DDP_E_RESOURCE,
+                    "neither %s nor %s has the %s that mpirun needs for its own files: free some, enlarge "
+                    "/dev/shm (docker run "
+                    "--shm-size=256m), start fewer ranks, or set TMPDIR to a local folder with room",
+                    bases[0], bases[1], ddp_bytes_text(bytes, need));
+}
+
+/* Made under another name and renamed once the lock is held: a sweep never sees a live folder without its
+ * lock. */
+int ddp_job_open(struct ddp_job *job, const char *base, const struct ddp_machine *m, struct ddp_error *err)
+{
+    char fresh[PATH_MAX], lock[PATH_MAX + 8];
+    int fd = -1;
+
+    snprintf(job->dir, sizeof job->dir, "%s/%s", base, job->name);
+    snprintf(fresh, sizeof fresh, "%s/.ddp-new-XXXXXX", base);
+    if (!mkdtemp(fresh))
+        return ddp_fail(err, DDP_E_RESOURCE, "%s: no folder can be made here: %s", base, strerror(errno));
+    snprintf(lock, sizeof lock, "%s/lock", fresh);
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(fresh, job->dir) != 0) {
+        const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s: %s", fresh, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        ddp_dir_remove(fresh, NULL);
+        return rc;
+    }
+    job->lock = fd;
+    snprintf(job->topology, sizeof job->topology, "%.*s/topology.xml", PATH_MAX - 16, job->dir);
+    if (ddp_machine_export_xml(m, job->topology, NULL) != 0)
+        job->topology[0] = '\0'; /* mpirun then looks for itself, 40 ms slower */
+    return 0;
+}
+
+void ddp_job_close(struct ddp_job *job)
+{
+    if (job->lock >= 0) {
+        for (int tries = 0; tries < 100 && ddp_path_exists(job->dir); tries++) {
+            if (ddp_dir_remove(job->dir, NULL) != 0)
+                usleep(5000);
+        }
+        close(job->lock);
+        job->lock = -1;
+    }
+    ddp_words_finish(&job->args);
+    ddp_words_finish(&job->env);
+}

@@ -1,0 +1,40 @@
+/* One job: its name, its private folder, and what its ranks are started with.
+ *
+ * The folder holds everything that mpirun and the ranks put on disk or in /dev/shm, so that removing it
+ * removes all. It carries a lock file that the launcher and the janitor hold for life: a folder whose lock is
+ * free is a leftover. */
+#ifndef DDP_LAUNCHER_JOB_H
+#define DDP_LAUNCHER_JOB_H
+
+#include <limits.h>
+
+#include "launcher/plan.h"
+
+#define DDP_JOB_PREFIX "ddp-job-"
+
+struct ddp_job {
+    char name[64];      /* of the supervision socket and the folder; the tag in every rank's environment */
+    char dir[PATH_MAX]; /* private folder */
+    char topology[PATH_MAX]; /* XML of the machine inside it; "" none */
+    char host[256];
+    char program[PATH_MAX]; /* what the ranks run */
+    int lock;               /* descriptor of the lock file; -1: no folder was made */
+    int ranks;
+    struct ddp_words args; /* of the ranks' program: CONFIG overrides... */
+    struct ddp_words env;  /* NAME=VALUE to add to the environment */
+};
+
+/* Fill in all that needs no folder. argc, argv: the user's whole command. started: ddp_now() at launch. */
+int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
+                     double started, struct ddp_job *job, struct ddp_error *err);
+/* Make the private folder in `base` and write the machine's topology into it. */
+int ddp_job_open(struct ddp_job *job, const char *base, const struct ddp_machine *m, struct ddp_error *err);
+/* Remove the folder, try again while dying processes still write into it. */
+void ddp_job_close(struct ddp_job *job);
+
+/* Where private folders lie: /dev/shm when it has room for `bytes`, else TMPDIR or /tmp. */
+int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err);
+/* Remove what jobs left behind whose launcher and janitor were both killed. Quick, never fails. */
+void ddp_job_sweep(void);
+
+#endif

@@ -1,0 +1,187 @@
+/* ddp-launch: plan the ranks, start them, watch over them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/janitor.h"
+#include "launcher/preflight.h"
+#include "launcher/supervise.h"
+
+/* ---- what ends without a config
+ * -------------------------------------------------------------------------------------- */
+
+static int print_reference(const struct ddp_options *opt, struct ddp_error *err)
+{
+    char *text;
+    const int rc = ddp_config_help(opt->help_key, opt->markdown, &text, err);
+    if (rc != 0)
+        return rc;
+    fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+/* ---- what is shown without starting
+ * --------------------------------------------------------------------------------------- */
+
+static int print_config(const struct ddp_config *cfg, struct ddp_error *err)
+{
+    char *text;
+    const int rc = ddp_config_dump(cfg, true, &text, err);
+    if (rc != 0)
+        return rc;
+    fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+static void print_map(const struct ddp_machine *m, const struct ddp_launch_plan *plan)
+{
+    char *map = ddp_placement_map(m, plan->placement);
+    fputs(map, stdout);
+    if (*plan->note)
+        printf("note: %s\n", plan->note);
+    free(map);
+}
+
+/* The command in a form that a shell takes; the private folder is made at the start and has another number
+ * then. */
+static void print_command(const struct ddp_engine *engine, struct ddp_job *job)
+{
+    struct ddp_words argv = {0}, env = {0};
+    struct ddp_text t;
+
+    snprintf(job->dir, sizeof job->dir, "/dev/shm/%s", job->name);
+    snprintf(job->topology, sizeof job->topology, "/dev/shm/%s/topology.xml", job->name);
+    for (int i = 0; i < job->env.n; i++)
+        ddp_words_add(&env, "%s", job->env.w[i]);
+    engine->command(job, &argv, &env);
+    ddp_text_init(&t);
+    for (int i = 0; i < env.n; i++) {
+        ddp_text_add(&t, "export ");
+        ddp_words_quote(env.w[i], &t);
+        ddp_text_add(&t, "\n");
+    }
+    for (int i = 0; i < argv.n; i++) {
+        ddp_text_add(&t, i ? " " : "");
+        ddp_words_quote(argv.w[i], &t);
+    }
+    printf("%s\n", t.s);
+    ddp_text_finish(&t);
+    ddp_words_finish(&argv);
+    ddp_words_finish(&env);
+}
+
+static void print_notes(const struct ddp_launch_plan *plan)
+{
+    if (plan->placement->note[0])
+        fprintf(stderr, "ddp-launch: %s\n", plan->placement->note);
+    if (plan->note[0])
+        fprintf(stderr, "ddp-launch: %s\n", plan->note);
+}
+
+/* ---- running
+ * ------------------------------------------------------------------------------------------------------------------
+ */
+
+static int run(const struct ddp_engine *engine, const struct ddp_options *opt, const struct ddp_machine *m,
+               const struct ddp_config *cfg, struct ddp_job *job, int *exit_code, struct ddp_error *err)
+{
+    struct ddp_janitor janitor;
+    char base[PATH_MAX];
+    int rc;
+
+    ddp_job_sweep();
+    if ((rc = ddp_preflight(engine, m, cfg, opt, job->ranks, base, err)) != 0)
+        return rc;
+    if ((rc = ddp_job_open(job, base, m, err)) != 0)
+        return rc;
+    if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
+        return rc; /* main closes the job */
+    rc = ddp_supervise_job(engine, job, opt->quiet, exit_code, err);
+    ddp_job_close(job);
+    ddp_janitor_dismiss(&janitor);
+    return rc;
+}
+
+/* Everything that needs a config. */
+static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
+                        struct ddp_error *err)
+{
+    const struct ddp_engine *engine = &ddp_engine_mpirun;
+    const struct ddp_config_options source = {.path = opt->config,
+                                              .overrides = (const char *const *)opt->overrides.w,
+                                              .noverrides = opt->overrides.n};
+    struct ddp_config *cfg = NULL;
+    struct ddp_machine *machine = NULL;
+    struct ddp_launch_plan plan = {0};
+    struct ddp_job job = {.lock = -1};
+    int rc;
+
+    if ((rc = ddp_config_load(&source, &cfg, err)) != 0)
+        goto out;
+    if (opt->print_config && (rc = print_config(cfg, err)) != 0)
+        goto out;
+    if (opt->print_config && !opt->map && !opt->dry_run)
+        goto out;
+    if ((rc = ddp_machine_create(&machine, err)) != 0)
+        goto out;
+    if ((rc = ddp_launch_plan_make(machine, opt, cfg, &plan, err)) != 0)
+        goto out;
+    if (opt->map)
+        print_map(machine, &plan);
+    if (opt->map && !opt->dry_run)
+        goto out;
+    if ((rc = ddp_job_describe(argc, argv, opt, &plan, started, &job, err)) != 0)
+        goto out;
+    if (opt->dry_run) {
+        print_command(engine, &job);
+        goto out;
+    }
+    if (!opt->quiet)
+        print_notes(&plan);
+    rc = run(engine, opt, machine, cfg, &job, exit_code, err);
+out:
+    ddp_job_close(&job);
+    ddp_launch_plan_finish(&plan);
+    ddp_machine_destroy(machine);
+    ddp_config_destroy(cfg);
+    return rc;
+}
+
+static void print_error(const struct ddp_error *err)
+{
+    for (const char *line = err->text; *line;) {
+        const int n = (int)strcspn(line, "\n");
+        fprintf(stderr, "ddp-launch: %.*s\n", n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const double started = ddp_now();
+    struct ddp_options opt = {0};
+    struct ddp_error err = {0};
+    int exit_code = DDP_EXIT_OK;
+
+    int rc = ddp_options_parse(argc, argv, &opt, &err);
+    if (rc != 0)
+        goto out;
+    if (opt.help)
+        fputs(ddp_options_help(), stdout);
+    else if (opt.version)
+        fputs(ddp_options_version(), stdout);
+    else if (opt.help_config)
+        rc = print_reference(&opt, &err);
+    else
+        rc = plan_and_run(argc, argv, &opt, started, &exit_code, &err);
+out:
+    if (rc != 0) {
+        print_error(&err);
+        exit_code = ddp_error_exit(rc);
+    }
+    ddp_options_finish(&opt);
+    return exit_code;
+}

@@ -1,0 +1,259 @@
+#include "launcher/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+
+/* ---- the options
+ * ----------------------------------------------------------------------------------------------- */
+
+enum takes { NOTHING, VALUE, MAYBE_VALUE };
+
+enum option_id {
+    OPT_RANKS,
+    OPT_THREADS,
+    OPT_BIND,
+    OPT_MAP,
+    OPT_PRINT_CONFIG,
+    OPT_HELP_CONFIG,
+    OPT_MARKDOWN,
+    OPT_DRY_RUN,
+    OPT_QUIET,
+    OPT_RESUME,
+    OPT_EVAL,
+    OPT_PROGRAM,
+    OPT_VERSION,
+    OPT_HELP,
+};
+
+static const struct option_spec {
+    const char *name, *short_name;
+    enum takes takes;
+    enum option_id id;
+} specs[] = {
+    {"--ranks", "-n", VALUE, OPT_RANKS},
+    {"--threads", NULL, VALUE, OPT_THREADS},
+    {"--bind", NULL, VALUE, OPT_BIND},
+    {"--map", NULL, NOTHING, OPT_MAP},
+    {"--print-config", NULL, NOTHING, OPT_PRINT_CONFIG},
+    {"--help-config", NULL, MAYBE_VALUE, OPT_HELP_CONFIG},
+    {"--markdown", NULL, NOTHING, OPT_MARKDOWN},
+    {"--dry-run", NULL, NOTHING, OPT_DRY_RUN},
+    {"--quiet", "-q", NOTHING, OPT_QUIET},
+    {"--resume", NULL, VALUE, OPT_RESUME},
+    {"--eval", NULL, VALUE, OPT_EVAL},
+    {"--program", NULL, VALUE, OPT_PROGRAM},
+    {"--version", NULL, NOTHING, OPT_VERSION},
+    {"--help", "-h", NOTHING, OPT_HELP},
+};
+
+/* ---- recognising
+ * ------------------------------------------------------------------------------------------------- */
+
+/* The option that `arg` is; *value is what follows "=" or a glued "-n8", NULL without. */
+static const struct option_spec *find_option(const char *arg, const char **value)
+{
+    *value = NULL;
+    for (size_t i = 0; i < DDP_COUNT(specs); i++) {
+        const struct option_spec *s = &specs[i];
+        const size_t n = strlen(s->name);
+        if (strncmp(arg, s->name, n) == 0 && (arg[n] == '\0' || arg[n] == '=')) {
+            *value = arg[n] == '=' ? arg + n + 1 : NULL;
+            return s;
+        }
+        if (s->short_name && strncmp(arg, s->short_name, 2) == 0 && (arg[2] == '\0' || s->takes == VALUE)) {
+            *value = arg[2] ? arg + 2 : NULL;
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* "--optim.lr=0.1" and "--seed=1" are overrides, as sweep agents write them: a dotted name or a key of the
+ * table. */
+static bool is_dashed_override(const char *arg)
+{
+    const char *eq = strchr(arg, '=');
+    if (strncmp(arg, "--", 2) != 0 || !eq || eq == arg + 2)
+        return false;
+    const size_t n = (size_t)(eq - (arg + 2));
+    if (memchr(arg + 2, '.', n))
+        return true;
+    for (const struct ddp_key *k = ddp_config_keys; k->name; k++)
+        if (strncmp(k->name, arg + 2, n) == 0 && (k->name[n] == '\0' || k->name[n] == '.'))
+            return true;
+    return false;
+}
+
+static bool is_override(const char *arg)
+{
+    return arg[0] == '+' || arg[0] == '~' || strchr(arg, '=') != NULL;
+}
+
+static int unknown_option(const char *arg, struct ddp_error *err)
+{
+    char name[64];
+    const char *nearest = specs[0].name;
+    int best = 1000;
+
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(arg, "="), arg);
+    for (size_t i = 0; i < DDP_COUNT(specs); i++) {
+        const int d = ddp_edit_distance(name, specs[i].name);
+        if (d < best) {
+            best = d;
+            nearest = specs[i].name;
+        }
+    }
+    return ddp_fail(err, DDP_E_USAGE,
+                    "unknown option '%s'; the nearest known one is %s (ddp-launch --help lists all)", arg,
+                    nearest);
+}
+
+/* ---- taking over
+ * -------------------------------------------------------------------------------------------------- */
+
+static int set_ranks(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    int64_t n;
+    if (!ddp_parse_int(value, &n) || n < 1 || n > 65536)
+        return ddp_fail(err, DDP_E_USAGE, "-n %s: the number of ranks is a whole number from 1 to 65536",
+                        value);
+    opt->ranks = (int)n;
+    return 0;
+}
+
+static int set_threads(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    int64_t n;
+    if (!ddp_parse_int(value, &n) || n < 1 || n > 4096)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--threads %s: the number of threads per rank is a whole number from 1 to 4096",
+                        value);
+    ddp_words_add(&opt->overrides, "train.threads=%lld", (long long)n);
+    return 0;
+}
+
+static int set_bind(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    static const char *const policies[] = {"compact", "spread", "none"};
+    for (size_t i = 0; i < DDP_COUNT(policies); i++)
+        if (strcmp(value, policies[i]) == 0) {
+            ddp_words_add(&opt->overrides, "launch.bind=%s", value);
+            return 0;
+        }
+    return ddp_fail(err, DDP_E_USAGE, "--bind %s: compact, spread and none are known", value);
+}
+
+static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    switch (id) {
+    case OPT_RANKS:
+        return set_ranks(value, opt, err);
+    case OPT_THREADS:
+        return set_threads(value, opt, err);
+    case OPT_BIND:
+        return set_bind(value, opt, err);
+    case OPT_MAP:
+        opt->map = true;
+        break;
+    case OPT_PRINT_CONFIG:
+        opt->print_config = true;
+        break;
+    case OPT_HELP_CONFIG:
+        opt->help_config = true;
+        opt->help_key = value;
+        break;
+    case OPT_MARKDOWN:
+        opt->markdown = true;
+        break;
+    case OPT_DRY_RUN:
+        opt->dry_run = true;
+        break;
+    case OPT_QUIET:
+        opt->quiet = true;
+        break;
+    case OPT_RESUME:
+        opt->resume = value;
+        break;
+    case OPT_EVAL:
+        opt->eval = value;
+        break;
+    case OPT_PROGRAM:
+        opt->program = value;
+        break;
+    case OPT_VERSION:
+        opt->version = true;
+        break;
+    case OPT_HELP:
+        opt->help = true;
+        break;
+    }
+    return 0;
+}
+
+static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
+{
+    if (opt->help || opt->version || opt->help_config)
+        return 0;
+    if (opt->markdown)
+        return ddp_fail(err, DDP_E_USAGE, "--markdown belongs to --help-config");
+    if (!opt->config)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "no CONFIG given; for example: ddp-launch -n 2 configs/cnn.cfg (--help tells more)");
+    if (opt->resume && opt->eval)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--resume goes on training and --eval only evaluates: give one of them");
+    return 0;
+}
+
+int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp_error *err)
+{
+    struct ddp_options opt = {0};
+    bool only_words = false; /* after "--" */
+    int rc = 0;
+
+    for (int i = 1; i < argc && rc == 0; i++) {
+        char *arg = argv[i];
+        const char *value = NULL;
+        const struct option_spec *s = only_words || arg[0] != '-' ? NULL : find_option(arg, &value);
+        if (s) {
+            const bool next = i + 1 < argc && argv[i + 1][0] != '-';
+            if (s->takes == NOTHING && value)
+                rc = ddp_fail(err, DDP_E_USAGE, "option %s takes no value, '%s' came with one", s->name, arg);
+            else if (s->takes == VALUE && !value && (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0))
+                rc = ddp_fail(err, DDP_E_USAGE, "option %s needs a value behind it", arg);
+            else if (!value && (s->takes == VALUE || (s->takes == MAYBE_VALUE && next)))
+                value = argv[++i];
+            if (rc == 0)
+                rc = apply(s->id, value, &opt, err);
+        } else if (!only_words && strcmp(arg, "--") == 0) {
+            only_words = true;
+        } else if (!only_words && is_dashed_override(arg)) {
+            ddp_words_add(&opt.overrides, "%s", arg);
+        } else if (!only_words && arg[0] == '-') {
+            rc = unknown_option(arg, err);
+        } else if (is_override(arg)) {
+            ddp_words_add(&opt.overrides, "%s", arg);
+        } else if (opt.config) {
+            rc = ddp_fail(err, DDP_E_USAGE, "two configs, '%s' and '%s'; an override is written key=value",
+                          opt.config, arg);
+        } else {
+            opt.config = arg;
+        }
+    }
+    if (rc == 0)
+        rc = check_whole(&opt, err);
+    if (rc != 0) {
+        ddp_options_finish(&opt);
+        return rc;
+    }
+    *out = opt;
+    return 0;
+}
+
+void ddp_options_finish(struct ddp_options *opt)
+{
+    ddp_words_finish(&opt->overrides);
+}

@@ -1,0 +1,26 @@
+/* The command line of ddp-launch. */
+#ifndef DDP_LAUNCHER_OPTIONS_H
+#define DDP_LAUNCHER_OPTIONS_H
+
+#include "launcher/words.h"
+
+struct ddp_options {
+    bool help, version, help_config, markdown; /* print and end, no config needed */
+    bool print_config, map, dry_run;           /* print and end */
+    bool quiet;
+    int ranks;                           /* -n; 0: as many as make sense */
+    const char *help_key;                /* of --help-config; NULL: all */
+    const char *config;                  /* CONFIG */
+    const char *resume, *eval, *program; /* NULL: not given */
+    struct ddp_words overrides;          /* key=value in the order given; --threads and --bind among them */
+};
+
+/* Read argv. Errors (DDP_E_USAGE) name the option and the nearest known one. Strings point into argv. */
+int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp_error *err);
+void ddp_options_finish(struct ddp_options *opt);
+
+/* What --help and --version print. Static. */
+const char *ddp_options_help(void);
+const char *ddp_options_version(void);
+
+#endif

@@ -1,0 +1,79 @@
+#include "launcher/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One rank per core, or per group of cores when ranks have threads; no more than there are shards. */
+static int default_ranks(const struct ddp_machine *m, const struct ddp_config *cfg)
+{
+    const int64_t threads = cfg->train.threads > 0 ? cfg->train.threads : 1;
+    int64_t n = ddp_machine_cores(m) / threads;
+    n = n < 1 ? 1 : n;
+    return (int)(n < cfg->train.shards ? n : cfg->train.shards);
+}
+
+static int check_shards(int ranks, int64_t shards, struct ddp_error *err)
+{
+    if (ranks <= shards)
+        return 0;
+    return ddp_fail(
+        err, DDP_E_CONFIG,
+        "-n %d is more than train.shards = %lld: %lld rank%s would have no shard to work on. Use -n %lld, or "
+        "train.shards=%d (a different experiment with different results)",
+        ranks, (long long)shards, (long long)(ranks - shards), ranks - shards == 1 ? "" : "s",
+        (long long)shards, ranks);
+}
+
+/* 8 shards on 5 ranks: one of them has 2, and all wait for it as they would on 4. */
+static void note_uneven(int ranks, int64_t shards, char *note, size_t size)
+{
+    const int64_t most = (shards + ranks - 1) / ranks;
+    const int64_t enough = (shards + most - 1) / most;
+    if (enough < ranks)
+        snprintf(note, size, "%lld shards on %d ranks: some have %lld, so this is no faster than -n %lld",
+                 (long long)shards, ranks, (long long)most, (long long)enough);
+}
+
+int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *opt,
+                         const struct ddp_config *cfg, struct ddp_launch_plan *out, struct ddp_error *err)
+{
+    static const enum ddp_bind_policy policies[] = {[DDP_BIND_COMPACT] = DDP_PLACE_COMPACT,
+                                                    [DDP_BIND_SPREAD] = DDP_PLACE_SPREAD,
+                                                    [DDP_BIND_NONE] = DDP_PLACE_NONE};
+    struct ddp_launch_plan plan = {.ranks = opt->ranks ? opt->ranks : default_ranks(m, cfg)};
+    int rc = check_shards(plan.ranks, cfg->train.shards, err);
+    if (rc != 0)
+        return rc;
+
+    const struct ddp_place_request req = {.ranks = plan.ranks,
+                                          .threads = (int)cfg->train.threads,
+                                          .policy = policies[cfg->launch.bind],
+                                          .hyperthreads = cfg->launch.hyperthreads};
+    if ((rc = ddp_placement_create(m, &req, &plan.placement, err)) != 0)
+        return rc;
+    note_uneven(plan.ranks, cfg->train.shards, plan.note, sizeof plan.note);
+    *out = plan;
+    return 0;
+}
+
+void ddp_launch_plan_finish(struct ddp_launch_plan *plan)
+{
+    ddp_placement_destroy(plan->placement);
+    plan->placement = NULL;
+}
+
+char *ddp_launch_plan_line(const struct ddp_launch_plan *plan)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int r = 0; r < plan->ranks; r++) {
+        const struct ddp_place *place = &plan->placement->place[r];
+        const bool oversubscribed = plan->placement->oversubscribed;
+        const int size = ddp_place_format(place, oversubscribed, NULL, 0) + 1;
+        char *text = ddp_malloc((size_t)size);
+        ddp_place_format(place, oversubscribed, text, size);
+        ddp_text_add(&t, "%s%d@%s", r ? "; " : "", r, text);
+        free(text);
+    }
+    return t.s;
+}

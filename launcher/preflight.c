@@ -1,0 +1,54 @@
+#include "launcher/preflight.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* mpirun's session files and a vader segment per rank; the ranks' own windows lie in anonymous memory
+ * (memfd). */
+enum { MB_PER_JOB = 4, MB_PER_RANK = 4 };
+
+/* The folder, or the nearest of its parents that exists, must take new entries. Tried and not asked: root is
+ * told that it may write to read-only places. */
+static int check_writable(const char *dir, struct ddp_error *err)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof path, "%s", *dir ? dir : ".") >= (int)sizeof path)
+        return ddp_fail(err, DDP_E_CONFIG, "run.dir = \"%s\" is too long", dir);
+    while (!ddp_path_exists(path)) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            strcpy(path, ".");
+        else
+            slash[slash == path] = '\0';
+    }
+    char probe[PATH_MAX + 24];
+    snprintf(probe, sizeof probe, "%s/.ddp-probe-XXXXXX", path);
+    if (!mkdtemp(probe))
+        return ddp_fail(
+            err, DDP_E_IO,
+            "run.dir = \"%s\": runs cannot be written to %s: %s; choose another with run.dir=FOLDER", dir,
+            path, strerror(errno));
+    rmdir(probe);
+    return 0;
+}
+
+int ddp_preflight(const struct ddp_engine *engine, const struct ddp_machine *m, const struct ddp_config *cfg,
+                  const struct ddp_options *opt, int ranks, char base[PATH_MAX], struct ddp_error *err)
+{
+    int rc;
+
+    if (ddp_machine_is_synthetic(m))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "HWLOC_SYNTHETIC or HWLOC_XMLFILE describes another machine: show its plan with "
+                        "--map or --dry-run, or "
+                        "unset it to start ranks here");
+    if ((rc = engine->check(err)) != 0)
+        return rc;
+    if (!opt->eval && (rc = check_writable(cfg->run.dir ? cfg->run.dir : "", err)) != 0)
+        return rc;
+    return ddp_job_base((MB_PER_JOB + MB_PER_RANK * (double)ranks) * 1e6, base, err);
+}

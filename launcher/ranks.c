@@ -1,0 +1,278 @@
+#include "launcher/ranks.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15) tells how a process ended even after its parent reaped it.
+ */
+struct pidfd_exit_info {
+    uint64_t mask, cgroup;
+    uint32_t ids[11]; /* pid, tgid, ppid, and eight user and group ids */
+    int32_t exit_code;
+};
+#define PIDFD_GET_INFO_OURS _IOWR(0xFF, 11, struct pidfd_exit_info)
+enum { SO_PEERPIDFD_OURS = 77 }; /* of Linux's generic <asm/socket.h>: x86-64, aarch64 */
+enum { PIDFD_INFO_EXIT_OURS = 1 << 3, PF_EXITING_OURS = 4, DEATH_WAIT_US = 500000, RECORD_WAIT_US = 20000 };
+
+/* ---- joining
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct ddp_error *err)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    const size_t n = strlen(name);
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    memcpy(a.sun_path + 1, name, n); /* abstract: begins with NUL, leaves nothing on disk */
+    if (fd < 0 ||
+        bind(fd, (struct sockaddr *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0 ||
+        listen(fd, 4096) != 0) {
+        const int rc =
+            ddp_fail(err, DDP_E_RESOURCE, "no socket to supervise the ranks with: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    *out = (struct ddp_ranks){.expected = expected, .listener = fd};
+    out->rank = ddp_calloc((size_t)expected, sizeof *out->rank);
+    return 0;
+}
+
+void ddp_ranks_close(struct ddp_ranks *ranks)
+{
+    for (int i = 0; i < ranks->n; i++) {
+        if (ranks->rank[i].line >= 0)
+            close(ranks->rank[i].line);
+        if (ranks->rank[i].pidfd >= 0)
+            close(ranks->rank[i].pidfd);
+    }
+    free(ranks->rank);
+    close(ranks->listener);
+}
+
+/* The kernel's own descriptor for the peer (Linux 6.5; since 6.16 even for one that has ended), else one by
+ * its number. */
+static int peer_pidfd(int line, pid_t pid)
+{
+    int fd = -1;
+    socklen_t size = sizeof fd;
+    if (getsockopt(line, SOL_SOCKET, SO_PEERPIDFD_OURS, &fd, &size) == 0)
+        return fd;
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
+{
+    struct ucred who;
+    socklen_t size = sizeof who;
+    const int fd = accept4(ranks->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return NULL;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0 || who.uid != geteuid() ||
+        ranks->n == ranks->expected) {
+        close(fd);
+        return NULL;
+    }
+    struct ddp_rank *rank = &ranks->rank[ranks->n++];
+    *rank = (struct ddp_rank){.number = -1, .pid = who.pid, .line = fd, .wait_status = -1};
+    rank->pidfd = peer_pidfd(fd, who.pid);
+    return rank;
+}
+
+/* ---- talking
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg)
+{
+    const size_t head = offsetof(struct ddp_supervise_msg, text);
+    ssize_t n;
+
+    if (rank->line < 0)
+        return -1;
+    while ((n = recv(rank->line, msg, sizeof *msg, MSG_DONTWAIT)) < 0 && errno == EINTR)
+        ;
+    if (n < 0 && errno == EAGAIN)
+        return 0;
+    if (n <= 0) {
+        close(rank->line);
+        rank->line = -1;
+        return -1;
+    }
+    if ((size_t)n < head)
+        return 0;
+    const size_t text = (size_t)n - head;
+    msg->text[text < DDP_SUPERVISE_TEXT ? text : DDP_SUPERVISE_TEXT - 1] = '\0';
+    return 1;
+}
+
+void ddp_rank_stop(struct ddp_rank *rank)
+{
+    const struct ddp_supervise_msg m = {.kind = DDP_SUPERVISE_STOP, .rank = rank->number};
+    if (rank->line >= 0)
+        send(rank->line, &m, offsetof(struct ddp_supervise_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void ddp_rank_signal(const struct ddp_rank *rank, int sig)
+{
+    if (rank->pidfd >= 0) /* always the right process, dead or alive */
+        syscall(SYS_pidfd_send_signal, rank->pidfd, sig, NULL, 0);
+    else if (!rank->gone)
+        kill(rank->pid, sig);
+}
+
+void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig)
+{
+    for (int i = 0; i < ranks->n; i++)
+        ddp_rank_signal(&ranks->rank[i], sig);
+}
+
+/* ---- how it ended
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* /proc/PID/stat behind the name (which may hold anything): false when the process is gone. */
+static bool read_stat(pid_t pid, char *buf, size_t size, char **fields)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const ssize_t n = read(fd, buf, size - 1);
+    close(fd);
+    if (n <= 0)
+        return false;
+    buf[n] = '\0';
+    char *behind = strrchr(buf, ')');
+    if (!behind || strlen(behind) < 3)
+        return false;
+    *fields = behind + 2;
+    return true;
+}
+
+char ddp_process_state(pid_t pid, bool *exiting)
+{
+    char buf[1024], *fields, state = 0;
+    unsigned flags = 0;
+
+    if (exiting)
+        *exiting = true;
+    if (!read_stat(pid, buf, sizeof buf, &fields) ||
+        sscanf(fields, "%c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+        return 0;
+    if (exiting)
+        *exiting = state == 'Z' || state == 'X' || (flags & PF_EXITING_OURS);
+    return state;
+}
+
+/* /proc/PID/task/TID/children of all threads; -1 where the kernel has no such file. */
+static int listed_children(pid_t parent)
+{
+    char path[64];
+    int n = -1;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)parent);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char file[400];
+        int child;
+        snprintf(file, sizeof file, "%s/%s/children", path, e->d_name);
+        FILE *f = isdigit((unsigned char)e->d_name[0]) ? fopen(file, "re") : NULL;
+        if (!f)
+            continue;
+        n = n < 0 ? 0 : n;
+        while (fscanf(f, "%d", &child) == 1) {
+            const char state = ddp_process_state(child, NULL);
+            n += state != 0 && state != 'Z' && state != 'X';
+        }
+        fclose(f);
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+int ddp_process_children(pid_t parent)
+{
+    int n = listed_children(parent);
+    if (n >= 0)
+        return n;
+    DIR *d = opendir("/proc");
+    n = 0;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char buf[1024], *fields, state;
+        int ppid;
+        if (isdigit((unsigned char)e->d_name[0]) && read_stat(atoi(e->d_name), buf, sizeof buf, &fields) &&
+            sscanf(fields, "%c %d", &state, &ppid) == 2)
+            n += ppid == parent && state != 'Z' && state != 'X';
+    }
+    if (d)
+        closedir(d);
+    return n;
+}
+
+bool ddp_process_has_reaped(pid_t parent)
+{
+    char buf[1024], *fields;
+    unsigned long faults = 0;
+    return read_stat(parent, buf, sizeof buf, &fields) &&
+           sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1 && faults > 0;
+}
+
+/* The wait status, from whoever still knows it. */
+static bool find_status(const struct ddp_rank *rank, int *status)
+{
+    char buf[1024], *fields;
+    struct pidfd_exit_info info = {.mask = PIDFD_INFO_EXIT_OURS};
+
+    if (rank->wait_status != -1) {
+        *status = rank->wait_status;
+        return true;
+    }
+    if (read_stat(rank->pid, buf, sizeof buf, &fields) && fields[0] == 'Z') {
+        *status = atoi(strrchr(fields, ' ') + 1); /* the last field */
+        return true;
+    }
+    if (rank->pidfd >= 0 && ioctl(rank->pidfd, PIDFD_GET_INFO_OURS, &info) == 0 &&
+        (info.mask & PIDFD_INFO_EXIT_OURS)) {
+        *status = info.exit_code;
+        return true;
+    }
+    return false;
+}
+
+void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size)
+{
+    int status = 0;
+    bool known = find_status(rank, &status);
+
+    for (int waited = 0; !known && waited < DEATH_WAIT_US; waited += 200) {
+        /* its line is closed before it is a zombie; once it is gone for good, no record will come */
+        if (waited > RECORD_WAIT_US && ddp_process_state(rank->pid, NULL) == 0)
+            break;
+        usleep(200);
+        known = find_status(rank, &status);
+    }
+    if (!known)
+        snprintf(buf, size, "died (the system kept no record of how)");
+    else if (WIFSIGNALED(status))
+        snprintf(buf, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(buf, size, "ended with exit status %d before it was done", WEXITSTATUS(status));
+}

@@ -1,0 +1,52 @@
+/* The ranks as the launcher sees them: a socket and a pidfd each, what they said, and how they ended. */
+#ifndef DDP_LAUNCHER_RANKS_H
+#define DDP_LAUNCHER_RANKS_H
+
+#include <sys/types.h>
+
+#include "base/base.h"
+
+struct ddp_rank {
+    int number; /* -1 before its hello */
+    pid_t pid;
+    int line;  /* socket; -1 once it is gone */
+    int pidfd; /* -1: the kernel has none */
+    bool bye;  /* left cleanly, with `status` */
+    bool told_error;
+    bool gone;
+    int status;       /* of bye or error */
+    int wait_status;  /* from waitpid, when it became our child; -1 unknown */
+    int stopped_seen; /* consecutive looks that found it stopped */
+};
+
+struct ddp_ranks {
+    int expected, n;
+    struct ddp_rank *rank; /* [n] in order of joining */
+    int listener;
+};
+
+/* Listen on the abstract socket `name` for `expected` ranks. */
+int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct ddp_error *err);
+void ddp_ranks_close(struct ddp_ranks *ranks);
+
+/* Take a connection that is waiting. Only processes of our own user, at most `expected`. NULL: none taken. */
+struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks);
+/* One message, if any is there: 1 and *msg (text NUL-terminated), 0 nothing, -1 the rank is gone. */
+int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg);
+/* Ask it to stop after the step in hand and save. */
+void ddp_rank_stop(struct ddp_rank *rank);
+void ddp_rank_signal(const struct ddp_rank *rank, int sig);
+void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig);
+
+/* "was killed by signal 9 (Killed)", "ended with exit status 3 ..": looked up in /proc while it is a zombie,
+ * from the kernel's record (pidfd) or from our own waitpid. Waits up to 0.5 s for it to have ended. buf as
+ * snprintf. */
+void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size);
+/* State letter of a process (R, S, T, Z ..); 0: gone. *exiting: on its way out (may be NULL). */
+char ddp_process_state(pid_t pid, bool *exiting);
+/* Living children of a process. */
+int ddp_process_children(pid_t parent);
+/* Whether children of it have ended and been waited for (the kernel adds their page faults to its own). */
+bool ddp_process_has_reaped(pid_t parent);
+
+#endif

@@ -1,0 +1,21 @@
+/* Starting the engine's program so that it can be watched and cannot outlive us. */
+#ifndef DDP_LAUNCHER_SPAWN_H
+#define DDP_LAUNCHER_SPAWN_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "launcher/words.h"
+
+struct ddp_child {
+    pid_t pid;
+    int out, err; /* read ends of its stdout and stderr, non-blocking */
+};
+
+/* Own process group (the terminal's Ctrl-C is ours to pass on), stdin from /dev/null, SIGKILL when we die.
+ * mask: the signals that it shall have blocked. Fails when the program cannot be
+ * executed. */
+int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const sigset_t *mask,
+              struct ddp_child *out, struct ddp_error *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* Leftovers of jobs whose launcher and janitor were both killed: folders whose lock nobody holds any more.
+ * Locks, not process numbers, because containers that share /dev/shm do not share those. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "launcher/job.h"
+
+enum { HALF_REMOVED_S = 60 };
+
+static void sweep_one(const char *path)
+{
+    char lock[PATH_MAX];
+    struct stat s;
+
+    if (lstat(path, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != geteuid())
+        return;
+    if (snprintf(lock, sizeof lock, "%s/lock", path) >= (int)sizeof lock)
+        return;
+    const int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        /* somebody is removing it right now, or was killed while doing so */
+        if (errno == ENOENT && ddp_wall() - (double)s.st_mtime > HALF_REMOVED_S)
+            ddp_dir_remove(path, NULL);
+        return;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        ddp_dir_remove(path, NULL);
+    close(fd);
+}
+
+static void sweep_base(const char *base)
+{
+    DIR *d = opendir(base);
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[PATH_MAX];
+        if (strncmp(e->d_name, DDP_JOB_PREFIX, strlen(DDP_JOB_PREFIX)) == 0 &&
+            snprintf(path, sizeof path, "%s/%s", base, e->d_name) < (int)sizeof path)
+            sweep_one(path);
+    }
+    closedir(d);
+}
+
+void ddp_job_sweep(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    sweep_base("/dev/shm");
+    sweep_base("/tmp");
+    if (tmp && tmp[0] == '/' && strcmp(tmp, "/tmp") != 0)
+        sweep_base(tmp);
+}

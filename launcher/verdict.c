@@ -1,0 +1,100 @@
+#include "launcher/verdict.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+const char *ddp_signal_name(int sig)
+{
+    switch (sig) {
+    case SIGINT:
+        return "SIGINT";
+    case SIGTERM:
+        return "SIGTERM";
+    case SIGHUP:
+        return "SIGHUP";
+    case SIGUSR1:
+        return "SIGUSR1";
+    case SIGUSR2:
+        return "SIGUSR2";
+    default:
+        return "a signal";
+    }
+}
+
+/* Ranks agree on the first error and pass it on as "rank 3: text": name that one. */
+static const char *first_speaker(const char *reason, int *rank)
+{
+    int named, used = 0;
+    if (sscanf(reason, "rank %d: %n", &named, &used) == 1 && used > 0) {
+        *rank = named;
+        return reason + used;
+    }
+    return reason;
+}
+
+static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp_text *say)
+{
+    int rank = o->failure.rank;
+    char who[64] = "a rank";
+
+    const char *reason = o->failure.error ? first_speaker(o->failure.reason, &rank) : o->failure.reason;
+    if (rank >= 0)
+        snprintf(who, sizeof who, "rank %d", rank);
+    ddp_text_add(say, "ddp-launch: %s on %s %s%s\n", who, host, o->failure.error ? "failed: " : "", reason);
+    return o->failure.status == DDP_EXIT_USAGE || o->failure.status == DDP_EXIT_RESOURCE ? o->failure.status
+                                                                                         : DDP_EXIT_RANK;
+}
+
+/* Nobody but the engine's program knows: it died itself, or ranks ended before they could speak. */
+static int say_engine(const struct ddp_outcome *o, const char *host, const char *engine,
+                      const char *engine_text, struct ddp_text *say)
+{
+    const int status = o->engine_status;
+
+    if (WIFSIGNALED(status) && !o->engine_killed) {
+        ddp_text_add(say, "ddp-launch: %s on %s was killed by signal %d (%s)\n", engine, host,
+                     WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return DDP_EXIT_RANK;
+    }
+    if (o->joined < o->ranks)
+        ddp_text_add(say, "ddp-launch: %d of %d ranks on %s reported to ddp-launch%s", o->joined, o->ranks,
+                     host, o->joined == 0 ? " (a --program must be one on the ddp library)" : "");
+    else
+        ddp_text_add(say, "ddp-launch: %d of %d ranks on %s ended cleanly", o->byes, o->ranks, host);
+    if (WIFEXITED(status))
+        ddp_text_add(say, "; %s ended with exit status %d", engine, WEXITSTATUS(status));
+    ddp_text_add(say, "%s\n%s", *engine_text ? " and said:" : "", engine_text);
+    return DDP_EXIT_RANK;
+}
+
+int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *engine, const char *engine_text,
+                const char *tail, struct ddp_text *say)
+{
+    int code;
+
+    if (o->killed) {
+        ddp_text_add(
+            say,
+            "ddp-launch: ended at once by a second signal; the last complete checkpoint is what there is\n");
+        return DDP_EXIT_KILLED;
+    }
+    if (o->failure.known) {
+        code = say_failure(o, host, say);
+    } else if (o->byes < o->ranks || (o->engine_status != 0 && !o->engine_killed && o->stopped == 0)) {
+        code = say_engine(o, host, engine, engine_text, say);
+    } else if (o->stopped > 0) {
+        ddp_text_add(say, "ddp-launch: stopped%s%s%s%s; --resume goes on from there\n",
+                     o->stop_signal ? " by " : "", o->stop_signal ? ddp_signal_name(o->stop_signal) : "",
+                     *o->saved ? "; state saved in " : " after saving", o->saved);
+        return DDP_EXIT_STOPPED;
+    } else {
+        return DDP_EXIT_OK;
+    }
+    if (*tail && !o->failure.error)
+        ddp_text_add(say, "ddp-launch: last lines of the ranks:\n%s%s", tail,
+                     tail[strlen(tail) - 1] == '\n' ? "" : "\n");
+    return code;
+}

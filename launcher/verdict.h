@@ -1,0 +1,35 @@
+/* What happened, in words and as an exit code: a pure function of what supervision saw. */
+#ifndef DDP_LAUNCHER_VERDICT_H
+#define DDP_LAUNCHER_VERDICT_H
+
+#include "base/base.h"
+
+struct ddp_outcome {
+    int ranks, joined;
+    int byes;        /* ranks that left cleanly .. */
+    int stopped;     /* .. of them with status 75 */
+    int stop_signal; /* first signal that asked for a stop; 0 none */
+    bool killed;     /* a second one followed */
+    struct {
+        bool known;
+        bool error; /* it said why (reason is its text); else reason says how it ended */
+        int rank;   /* -1: died before it said which */
+        int status; /* exit status that it announced; 0 none */
+        char reason[DDP_SUPERVISE_TEXT];
+    } failure;                       /* the first */
+    int engine_status;               /* from waitpid */
+    bool engine_killed;              /* by us */
+    char result[DDP_SUPERVISE_TEXT]; /* the last two lines; "" none came */
+    char saved[DDP_SUPERVISE_TEXT];  /* where the state was saved; "" nowhere */
+};
+
+/* Lines for stderr go to *say (each with newline; none when all is well). engine_text: what the engine's
+ * program printed itself; tail: the ranks' last lines where they were not shown (--quiet), else "". Returns
+ * the exit code. */
+int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *engine, const char *engine_text,
+                const char *tail, struct ddp_text *say);
+
+/* "SIGINT". Static. */
+const char *ddp_signal_name(int sig);
+
+#endif

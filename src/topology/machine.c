@@ -1,0 +1,259 @@
+/* Looking at the machine through hwloc, once, and flattening it to a list of cores. */
+#include "topology/machine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+/* ---- loading
+ * ------------------------------------------------------------------------------------------------- */
+
+/* hwloc's plugins look for I/O devices and load OpenCL, CUDA and X11 libraries for it: milliseconds to
+ * seconds, for nothing that we ask. The one plugin that may be needed reads XML. */
+static int load_without_plugins(hwloc_topology_t *out)
+{
+    const char *name = "HWLOC_PLUGINS_PATH";
+    const bool keep = getenv(name) || getenv("HWLOC_XMLFILE");
+    hwloc_topology_t t = NULL;
+
+    if (!keep)
+        setenv(name, "/nonexistent", 1);
+    int rc = hwloc_topology_init(&t);
+    if (rc == 0) {
+        hwloc_topology_set_io_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
+        /* the map shows the cores that are barred, too */
+        hwloc_topology_set_flags(t, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
+        rc = hwloc_topology_load(t);
+        if (rc != 0)
+            hwloc_topology_destroy(t);
+    }
+    if (!keep)
+        unsetenv(name);
+    if (rc == 0)
+        *out = t;
+    return rc;
+}
+
+static bool file_readable(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    fclose(f);
+    return true;
+}
+
+/* hwloc falls back to this machine without a word when the description cannot be read: say so instead. */
+static int check_description(hwloc_topology_t t, struct ddp_error *err)
+{
+    const char *xml = getenv("HWLOC_XMLFILE"), *synthetic = getenv("HWLOC_SYNTHETIC");
+
+    if (!hwloc_topology_is_thissystem(t))
+        return 0;
+    if (xml && *xml && !file_readable(xml))
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "HWLOC_XMLFILE=%s cannot be read: %s; write one with 'lstopo file.xml' or unset it",
+                        xml, strerror(errno));
+    if (synthetic && *synthetic && !(xml && *xml)) {
+        hwloc_topology_t probe = NULL;
+        const bool bad =
+            hwloc_topology_init(&probe) != 0 || hwloc_topology_set_synthetic(probe, synthetic) != 0;
+        if (probe)
+            hwloc_topology_destroy(probe);
+        if (bad)
+            return ddp_fail(
+                err, DDP_E_USAGE,
+                "HWLOC_SYNTHETIC='%s' is not a machine that hwloc understands; an example is \"package:2 "
+                "numa:4 core:8 pu:2\"",
+                synthetic);
+    }
+    return 0;
+}
+
+/* What this process may use: hwloc's allowed set knows cgroups but not taskset, the affinity mask knows both.
+ */
+static int usable_set(hwloc_topology_t t, bool synthetic, hwloc_bitmap_t out)
+{
+    hwloc_bitmap_copy(out, hwloc_topology_get_allowed_cpuset(t));
+    if (synthetic)
+        return 0;
+    hwloc_bitmap_t mask = hwloc_bitmap_alloc();
+    if (!mask)
+        return -1;
+    if (hwloc_get_cpubind(t, mask, HWLOC_CPUBIND_PROCESS) == 0)
+        hwloc_bitmap_and(out, out, mask);
+    hwloc_bitmap_free(mask);
+    return 0;
+}
+
+/* ---- flattening
+ * ------------------------------------------------------------------------------------------------ */
+
+static int package_of(hwloc_topology_t t, hwloc_obj_t obj)
+{
+    hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(t, HWLOC_OBJ_PACKAGE, obj);
+    return package ? (int)package->logical_index : 0;
+}
+
+static int domain_of(struct ddp_machine *m, int package, int numa)
+{
+    int in_package = 0;
+    for (int d = 0; d < m->ndomains; d++) {
+        if (m->domains[d].package == package && m->domains[d].numa == numa)
+            return d;
+        in_package += m->domains[d].package == package;
+    }
+    m->domains[m->ndomains] = (struct domain){package, numa, in_package};
+    return m->ndomains++;
+}
+
+static void flatten(struct ddp_machine *m, hwloc_const_bitmap_t usable)
+{
+    hwloc_topology_t t = m->topology;
+    const int npus = hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_PU);
+    /* some virtual machines show hardware threads and no cores */
+    const bool has_cores = hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_CORE) > 0;
+    const hwloc_obj_type_t type = has_cores ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
+
+    m->ncores = hwloc_get_nbobjs_by_type(t, type);
+    m->cores = ddp_calloc((size_t)m->ncores, sizeof *m->cores);
+    m->domains = ddp_calloc((size_t)m->ncores, sizeof *m->domains);
+    m->pus = ddp_calloc((size_t)npus, sizeof *m->pus);
+    int *next_pu = m->pus;
+    for (int i = 0; i < m->ncores; i++) {
+        hwloc_obj_t obj = hwloc_get_obj_by_type(t, type, (unsigned)i), pu = NULL;
+        struct core *c = &m->cores[i];
+        c->package = package_of(t, obj);
+        c->numa = obj->nodeset ? hwloc_bitmap_first(obj->nodeset) : -1;
+        c->domain = domain_of(m, c->package, c->numa);
+        c->pus = next_pu;
+        while ((pu = hwloc_get_next_obj_inside_cpuset_by_type(t, obj->cpuset, HWLOC_OBJ_PU, pu)))
+            if (hwloc_bitmap_isset(usable, pu->os_index))
+                c->pus[c->npus++] = (int)pu->os_index;
+        next_pu += c->npus;
+        m->usable_cores += c->npus > 0;
+        m->usable_pus += c->npus;
+    }
+}
+
+static int count_usable_numa(const struct ddp_machine *m)
+{
+    int n = 0;
+    for (int i = 0; i < m->ncores; i++) {
+        bool seen = m->cores[i].npus == 0;
+        for (int k = 0; k < i && !seen; k++)
+            seen = m->cores[k].npus > 0 && m->cores[k].numa == m->cores[i].numa;
+        n += !seen;
+    }
+    return n;
+}
+
+static void add_count(struct ddp_text *t, int n, const char *noun)
+{
+    ddp_text_add(t, "%s%d %s%s", t->len ? ", " : "", n, noun, n == 1 ? "" : "s");
+}
+
+static void describe(struct ddp_machine *m)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    add_count(&t, m->npackages, "package");
+    add_count(&t, m->nnuma, "NUMA node");
+    add_count(&t, m->ncores, "core");
+    add_count(&t, hwloc_get_nbobjs_by_type(m->topology, HWLOC_OBJ_PU), "thread");
+    snprintf(m->text, sizeof m->text, "%s", t.s);
+    ddp_text_finish(&t);
+}
+
+/* ---- the face
+ * -------------------------------------------------------------------------------------------------- */
+
+int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err)
+{
+    struct ddp_machine *m = ddp_calloc(1, sizeof *m);
+    hwloc_bitmap_t usable = NULL;
+    int rc = 0;
+
+    if (load_without_plugins(&m->topology) != 0) {
+        m->topology = NULL;
+        rc =
+            ddp_fail(err, DDP_E_RESOURCE,
+                     "hwloc cannot read this machine's topology: %s; check HWLOC_SYNTHETIC and HWLOC_XMLFILE",
+                     strerror(errno));
+        goto fail;
+    }
+    if ((rc = check_description(m->topology, err)) != 0)
+        goto fail;
+    m->synthetic = !hwloc_topology_is_thissystem(m->topology);
+    usable = hwloc_bitmap_alloc();
+    if (!usable || usable_set(m->topology, m->synthetic, usable) != 0) {
+        rc = ddp_fail(err, DDP_E_RESOURCE, "hwloc is out of memory");
+        goto fail;
+    }
+    flatten(m, usable);
+    m->npackages = hwloc_get_nbobjs_by_type(m->topology, HWLOC_OBJ_PACKAGE);
+    m->npackages = m->npackages > 0 ? m->npackages : 1;
+    m->nnuma = hwloc_get_nbobjs_by_type(m->topology, HWLOC_OBJ_NUMANODE);
+    m->usable_numa = count_usable_numa(m);
+    if (m->usable_cores == 0) {
+        rc = ddp_fail(err, DDP_E_RESOURCE,
+                      "no CPU of this machine (%d cores) may be used: check taskset and the cgroup's cpuset",
+                      m->ncores);
+        goto fail;
+    }
+    describe(m);
+    hwloc_bitmap_free(usable);
+    *out = m;
+    return 0;
+fail:
+    hwloc_bitmap_free(usable);
+    ddp_machine_destroy(m);
+    return rc;
+}
+
+void ddp_machine_destroy(struct ddp_machine *m)
+{
+    if (!m)
+        return;
+    if (m->topology)
+        hwloc_topology_destroy(m->topology);
+    free(m->domains);
+    free(m->pus);
+    free(m->cores);
+    free(m);
+}
+
+bool ddp_machine_is_synthetic(const struct ddp_machine *m)
+{
+    return m->synthetic;
+}
+
+int ddp_machine_cores(const struct ddp_machine *m)
+{
+    return m->usable_cores;
+}
+
+int ddp_machine_pus(const struct ddp_machine *m)
+{
+    return m->usable_pus;
+}
+
+int ddp_machine_numa_nodes(const struct ddp_machine *m)
+{
+    return m->usable_numa;
+}
+
+const char *ddp_machine_text(const struct ddp_machine *m)
+{
+    return m->text;
+}
+
+int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct ddp_error *err)
+{
+    if (hwloc_topology_export_xml(m->topology, path, 0) != 0)
+        return ddp_fail(err, DDP_E_IO, "%s: the topology cannot be written: %s", path, strerror(errno));
+    return 0;
+}

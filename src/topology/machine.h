@@ -1,0 +1,38 @@
+/* What is private to src/topology: the machine as a flat list of cores, which is all that planning and
+ * drawing need. */
+#ifndef DDP_TOPOLOGY_MACHINE_H
+#define DDP_TOPOLOGY_MACHINE_H
+
+#include <hwloc.h>
+#include <stdbool.h>
+
+#include "topology/topology.h"
+
+struct core {
+    int package; /* logical index, 0 when the machine names none */
+    int numa;    /* OS index of its NUMA node; -1 unknown */
+    int domain;  /* index in ddp_machine.domains */
+    int npus;    /* usable hardware threads; 0: this process may not run here */
+    int *pus;    /* [npus] OS indices */
+};
+
+/* Cores of one package on one NUMA node: what a rank should not straddle. */
+struct domain {
+    int package, numa;
+    int rank_in_package; /* 0 for the first domain of its package, 1 for the second .. */
+};
+
+struct ddp_machine {
+    hwloc_topology_t topology;
+    bool synthetic;
+    int ncores; /* all, usable or not, in the machine's own order */
+    struct core *cores;
+    int *pus; /* storage of cores[].pus */
+    int ndomains;
+    struct domain *domains;
+    int npackages, nnuma; /* of the whole machine */
+    int usable_cores, usable_pus, usable_numa;
+    char text[128];
+};
+
+#endif

@@ -1,0 +1,165 @@
+/* Drawing a placement:
+ *
+ *   2 packages, 2 NUMA nodes, 8 cores, 16 threads
+ *   package 0
+ *     NUMA node 0
+ *       core    0  1  2  3
+ *       cpu     0  2  4  6    rank  0  0  1  1
+ *
+ * One line of hardware threads per level of the cores (first threads, second threads ..), rank numbers in the
+ * cells. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "topology/machine.h"
+
+enum { LINE_WIDTH = 96, CELL_MAX = 24 };
+
+/* ---- which ranks run on a hardware thread
+ * --------------------------------------------------------------------------- */
+
+static bool uses(const struct ddp_place *p, int pu)
+{
+    for (int i = 0; i < p->npus; i++)
+        if (p->pus[i] == pu)
+            return true;
+    return false;
+}
+
+/* "3", "0-2", "0,2": the ranks on a hardware thread; "." none. */
+static void rank_cell(const struct ddp_placement *p, int pu, char *cell)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int r = 0; r < p->ranks; r++) {
+        if (!uses(&p->place[r], pu))
+            continue;
+        int end = r;
+        while (end + 1 < p->ranks && uses(&p->place[end + 1], pu))
+            end++;
+        ddp_text_add(&t, "%s%d", t.len ? "," : "", r);
+        if (end > r)
+            ddp_text_add(&t, "%s%d", end == r + 1 ? "," : "-", end);
+        r = end;
+    }
+    if (t.len >= CELL_MAX) /* many ranks of a spread plan */
+        snprintf(cell, CELL_MAX, "%.*s..", CELL_MAX - 3, t.s);
+    else
+        snprintf(cell, CELL_MAX, "%s", t.len ? t.s : ".");
+    ddp_text_finish(&t);
+}
+
+/* What stands in the line of level `level` under a core; "-": barred to this process. */
+static void level_cell(const struct ddp_placement *p, const struct core *c, int level, char *cell)
+{
+    if (c->npus == 0)
+        snprintf(cell, CELL_MAX, "-");
+    else if (level < c->npus)
+        rank_cell(p, c->pus[level], cell);
+    else
+        snprintf(cell, CELL_MAX, "-");
+}
+
+/* ---- drawing a NUMA node
+ * ---------------------------------------------------------------------------------------------- */
+
+static int widest_cell(const struct ddp_machine *m, const struct ddp_placement *p, int levels)
+{
+    char cell[CELL_MAX];
+    int width = snprintf(NULL, 0, "%d", m->ncores - 1);
+    for (int i = 0; i < m->ncores; i++)
+        for (int level = 0; level < levels; level++) {
+            level_cell(p, &m->cores[i], level, cell);
+            width = (int)strlen(cell) > width ? (int)strlen(cell) : width;
+        }
+    return width;
+}
+
+static void draw_cores(struct ddp_text *t, const struct ddp_machine *m, const struct ddp_placement *p,
+                       const int *cores, int n, int levels, int width)
+{
+    char cell[CELL_MAX];
+
+    ddp_text_add(t, "    core     ");
+    for (int i = 0; i < n; i++)
+        ddp_text_add(t, " %*d", width, cores[i]);
+    ddp_text_add(t, "\n");
+    for (int level = 0; level < levels; level++) {
+        ddp_text_add(t, level == 0 ? "    rank     " : "    thread %d ", level + 1);
+        for (int i = 0; i < n; i++) {
+            level_cell(p, &m->cores[cores[i]], level, cell);
+            ddp_text_add(t, " %*s", width, cell);
+        }
+        ddp_text_add(t, "\n");
+    }
+}
+
+static void draw_domain(struct ddp_text *t, const struct ddp_machine *m, const struct ddp_placement *p,
+                        int domain, int levels, int width)
+{
+    const int per_line = LINE_WIDTH / (width + 1) > 1 ? LINE_WIDTH / (width + 1) : 1;
+    int *row = ddp_calloc((size_t)per_line, sizeof *row);
+    int n = 0;
+
+    if (m->domains[domain].numa >= 0)
+        ddp_text_add(t, "  NUMA node %d\n", m->domains[domain].numa);
+    for (int i = 0; i < m->ncores; i++) {
+        if (m->cores[i].domain != domain)
+            continue;
+        row[n++] = i;
+        if (n == per_line) {
+            draw_cores(t, m, p, row, n, levels, width);
+            n = 0;
+        }
+    }
+    if (n > 0)
+        draw_cores(t, m, p, row, n, levels, width);
+    free(row);
+}
+
+/* ---- the list below the picture
+ * ----------------------------------------------------------------------------------------- */
+
+static void list_ranks(struct ddp_text *t, const struct ddp_placement *p)
+{
+    for (int r = 0; r < p->ranks; r++) {
+        const int size = ddp_place_format(&p->place[r], p->oversubscribed, NULL, 0) + 1;
+        char *text = ddp_malloc((size_t)size);
+        ddp_place_format(&p->place[r], p->oversubscribed, text, size);
+        ddp_text_add(t, "rank %-3d %s\n", r, text);
+        free(text);
+    }
+}
+
+/* ---- the face
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p)
+{
+    struct ddp_text t;
+    int levels = 1;
+
+    for (int i = 0; i < m->ncores; i++)
+        levels = m->cores[i].npus > levels ? m->cores[i].npus : levels;
+    const int width = widest_cell(m, p, levels);
+
+    ddp_text_init(&t);
+    ddp_text_add(&t, "%s%s\n", m->text,
+                 m->synthetic ? " (described by HWLOC_SYNTHETIC or HWLOC_XMLFILE)" : "");
+    for (int package = 0; package < m->npackages; package++) {
+        ddp_text_add(&t, "package %d\n", package);
+        for (int d = 0; d < m->ndomains; d++)
+            if (m->domains[d].package == package)
+                draw_domain(&t, m, p, d, levels, width);
+    }
+    ddp_text_add(&t, "('.' no rank, '-' not for this process)\n");
+    if (!p->bound)
+        ddp_text_add(&t, "ranks are not bound to cores\n");
+    list_ranks(&t, p);
+    if (p->note[0])
+        ddp_text_add(&t, "note: %s\n", p->note);
+    return t.s; /* the text's buffer is malloc'd and now the caller's */
+}

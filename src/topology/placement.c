@@ -1,0 +1,326 @@
+/* Planning ranks onto cores: a pure function of the machine and the request.
+ *
+ * Ranks <= cores: each rank owns whole cores, as many as it has threads while the cores last, inside one NUMA
+ * node where they fit. Its list of hardware threads has one of each core first, then (hyperthreads) the
+ * second ones. Ranks > cores: cores are shared. The first hardware threads of all cores are filled before
+ * second ones, and no core gets a further rank before all others have as many. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "topology/machine.h"
+
+enum { RANKS_MAX = 65536, THREADS_MAX = 4096 };
+
+struct planner {
+    const struct ddp_machine *m;
+    const struct ddp_place_request *req;
+    struct ddp_placement *out;
+    bool *taken;        /* [ncores] */
+    int *free_cores;    /* [ndomains] */
+    int *package_ranks; /* [npackages + 1]: ranks placed so far, for spreading */
+    int *chosen;        /* [ncores]: cores of the rank in hand */
+};
+
+/* ---- ranks that own whole cores
+ * --------------------------------------------------------------------------------- */
+
+/* Cores of rank r: its threads' worth, but no more than its share. */
+static int cores_wanted(const struct planner *p, int r)
+{
+    const long cores = p->m->usable_cores, n = p->req->ranks;
+    if (p->req->threads == 0)
+        return (int)(cores / n);
+    const long share = (r + 1) * cores / n - r * cores / n;
+    return (int)(p->req->threads < share ? p->req->threads : share);
+}
+
+/* The domain that rank takes k cores from; -1: none has so many left. */
+static int domain_for(const struct planner *p, int k)
+{
+    const struct ddp_machine *m = p->m;
+    int best = -1;
+    for (int d = 0; d < m->ndomains; d++) {
+        if (p->free_cores[d] < k)
+            continue;
+        if (p->req->policy == DDP_PLACE_COMPACT)
+            return d;
+        if (best < 0)
+            best = d;
+        const int load = p->package_ranks[m->domains[d].package],
+                  best_load = p->package_ranks[m->domains[best].package];
+        if (load < best_load || (load == best_load && p->free_cores[d] > p->free_cores[best]))
+            best = d;
+    }
+    return best;
+}
+
+static int free_in_package(const struct planner *p, int package)
+{
+    int n = 0;
+    for (int d = 0; d < p->m->ndomains; d++)
+        n += p->m->domains[d].package == package ? p->free_cores[d] : 0;
+    return n;
+}
+
+/* Take up to k free cores of a domain (domain >= 0), else of a package (package >= 0), else of the machine.
+ */
+static int take(struct planner *p, int domain, int package, int k)
+{
+    int n = 0;
+    for (int i = 0; i < p->m->ncores && n < k; i++) {
+        const struct core *c = &p->m->cores[i];
+        if (p->taken[i] || c->npus == 0 || (domain >= 0 && c->domain != domain) ||
+            (package >= 0 && c->package != package))
+            continue;
+        p->taken[i] = true;
+        p->free_cores[c->domain]--;
+        p->chosen[n++] = i;
+    }
+    return n;
+}
+
+/* The same for packages: a rank that no NUMA node can hold may still fit into one. */
+static int package_for(const struct planner *p, int k)
+{
+    int best = -1;
+    for (int package = 0; package < p->m->npackages; package++) {
+        if (free_in_package(p, package) < k)
+            continue;
+        if (best < 0 ||
+            (p->req->policy == DDP_PLACE_SPREAD && p->package_ranks[package] < p->package_ranks[best]))
+            best = package;
+    }
+    return best;
+}
+
+static int choose_cores(struct planner *p, int k)
+{
+    const int domain = domain_for(p, k);
+    return domain >= 0 ? take(p, domain, -1, k) : take(p, -1, package_for(p, k), k);
+}
+
+/* First hardware threads of the chosen cores, then, if wanted, the second ones, and so on. */
+static void fill_place(const struct planner *p, const int *cores, int ncores, struct ddp_place *place)
+{
+    const struct ddp_machine *m = p->m;
+    int widest = 0, total = 0;
+    for (int i = 0; i < ncores; i++) {
+        total += m->cores[cores[i]].npus;
+        widest = m->cores[cores[i]].npus > widest ? m->cores[cores[i]].npus : widest;
+    }
+    place->pus = ddp_calloc((size_t)total, sizeof *place->pus);
+    for (int level = 0; level < (p->req->hyperthreads ? widest : 1); level++)
+        for (int i = 0; i < ncores; i++)
+            if (level < m->cores[cores[i]].npus)
+                place->pus[place->npus++] = m->cores[cores[i]].pus[level];
+    place->numa = m->cores[cores[0]].numa;
+    place->package = m->cores[cores[0]].package;
+    for (int i = 1; i < ncores; i++) {
+        place->numa = m->cores[cores[i]].numa == place->numa ? place->numa : -1;
+        place->package = m->cores[cores[i]].package == place->package ? place->package : -1;
+    }
+}
+
+static void place_on_whole_cores(struct planner *p)
+{
+    for (int r = 0; r < p->req->ranks; r++) {
+        struct ddp_place *place = &p->out->place[r];
+        const int k = choose_cores(p, cores_wanted(p, r));
+        fill_place(p, p->chosen, k, place);
+        p->package_ranks[p->m->cores[p->chosen[0]].package]++;
+        place->threads = p->req->threads ? p->req->threads : k;
+        if (place->threads > place->npus)
+            p->out->oversubscribed = true;
+    }
+}
+
+/* ---- ranks that share cores
+ * --------------------------------------------------------------------------------------- */
+
+/* Usable cores in the order in which ranks go round them: as they lie (compact), or one of each domain in
+ * turn, packages alternating (spread). Returns how many. */
+static int core_order(const struct planner *p, int *order)
+{
+    const struct ddp_machine *m = p->m;
+    int n = 0;
+
+    if (p->req->policy == DDP_PLACE_COMPACT) {
+        for (int i = 0; i < m->ncores; i++)
+            if (m->cores[i].npus > 0)
+                order[n++] = i;
+        return n;
+    }
+    while (n < m->usable_cores)
+        for (int level = 0; level < m->ndomains; level++)
+            for (int d = 0; d < m->ndomains; d++)
+                for (int i = 0; m->domains[d].rank_in_package == level && i < m->ncores; i++)
+                    if (m->cores[i].domain == d && m->cores[i].npus > 0 && !p->taken[i]) {
+                        p->taken[i] = true;
+                        order[n++] = i;
+                        break;
+                    }
+    return n;
+}
+
+/* How many of the ranks each core (in order) gets: a hardware thread each while they last, then evenly again.
+ */
+static void count_ranks(const struct planner *p, const int *order, int ncores, int *count)
+{
+    for (int r = 0; r < p->req->ranks; r++) {
+        int best = 0;
+        long best_cost = -1;
+        for (int i = 0; i < ncores; i++) {
+            const int width = p->req->hyperthreads ? p->m->cores[order[i]].npus : 1;
+            /* layers of ranks on its threads first, then ranks */
+            const long cost = (long)(count[i] / width) * (RANKS_MAX + 1) + count[i];
+            if (best_cost < 0 || cost < best_cost) {
+                best = i;
+                best_cost = cost;
+            }
+        }
+        count[best]++;
+    }
+}
+
+/* Rank j of the `count` on a core: an own block of its hardware threads, or one that it shares. */
+static void place_on_shared_core(const struct planner *p, const struct core *c, int j, int count,
+                                 struct ddp_place *place)
+{
+    const int width = p->req->hyperthreads ? c->npus : 1;
+    const int threads = p->req->threads ? p->req->threads : 1;
+    int block = width / count < 1 ? 1 : width / count;
+    block = block < threads ? block : threads;
+
+    place->npus = block;
+    place->pus = ddp_calloc((size_t)block, sizeof *place->pus);
+    for (int k = 0; k < block; k++)
+        place->pus[k] = c->pus[(j * block + k) % width];
+    place->numa = c->numa;
+    place->package = c->package;
+    place->threads = threads;
+    if (count > width || threads > block)
+        p->out->oversubscribed = true;
+}
+
+static void place_on_shared_cores(struct planner *p)
+{
+    int *order = ddp_calloc((size_t)p->m->ncores, sizeof *order);
+    int *count = ddp_calloc((size_t)p->m->ncores, sizeof *count);
+    int *done = ddp_calloc((size_t)p->m->ncores, sizeof *done);
+    const int n = core_order(p, order);
+
+    count_ranks(p, order, n, count);
+    for (int r = 0, i = 0; r < p->req->ranks; r++) {
+        /* compact: neighbours share a core; spread: rank r goes to the next core */
+        while (done[i] == count[i])
+            i = (i + 1) % n;
+        place_on_shared_core(p, &p->m->cores[order[i]], done[i], count[i], &p->out->place[r]);
+        done[i]++;
+        if (p->req->policy == DDP_PLACE_SPREAD)
+            i = (i + 1) % n;
+    }
+    free(done);
+    free(count);
+    free(order);
+}
+
+/* ---- ranks that are not bound
+ * --------------------------------------------------------------------------------------- */
+
+static void place_nowhere(struct planner *p)
+{
+    const int share = p->m->usable_cores / p->req->ranks;
+    for (int r = 0; r < p->req->ranks; r++) {
+        struct ddp_place *place = &p->out->place[r];
+        place->numa = place->package = -1;
+        place->threads = p->req->threads ? p->req->threads : share > 0 ? share : 1;
+    }
+    p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads > p->m->usable_pus;
+}
+
+/* ---- the face
+ * ------------------------------------------------------------------------------------------------------- */
+
+static const char *plural(int n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void write_note(const struct planner *p)
+{
+    const int n = p->req->ranks, cores = p->m->usable_cores, threads = p->out->place[0].threads;
+    char *note = p->out->note;
+    const size_t size = sizeof p->out->note;
+
+    if (!p->out->oversubscribed)
+        return;
+    if (n > cores)
+        snprintf(note, size,
+                 "%d ranks share %d core%s: they take turns, so more than %d would not be faster here", n,
+                 cores, plural(cores), cores);
+    else
+        snprintf(note, size,
+                 "%d rank%s x %d threads share %d core%s: threads take turns; train.threads=%d fits", n,
+                 plural(n), threads, cores, plural(cores), cores / n);
+}
+
+static int check_request(const struct ddp_place_request *req, struct ddp_error *err)
+{
+    if (req->ranks < 1 || req->ranks > RANKS_MAX)
+        return ddp_fail(err, DDP_E_USAGE, "%d ranks: from 1 to %d are possible", req->ranks, RANKS_MAX);
+    if (req->threads < 0 || req->threads > THREADS_MAX)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "%d threads per rank: from 1 to %d are possible, or 0 for a share of the cores",
+                        req->threads, THREADS_MAX);
+    if (req->policy != DDP_PLACE_COMPACT && req->policy != DDP_PLACE_SPREAD && req->policy != DDP_PLACE_NONE)
+        return ddp_fail(err, DDP_E_USAGE, "bind policy %d: compact, spread and none are known",
+                        (int)req->policy);
+    return 0;
+}
+
+int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
+                         struct ddp_placement **out, struct ddp_error *err)
+{
+    const int rc = check_request(req, err);
+    if (rc != 0)
+        return rc;
+
+    struct planner p = {.m = m, .req = req};
+    p.out = ddp_calloc(1, sizeof *p.out);
+    p.out->ranks = req->ranks;
+    p.out->place = ddp_calloc((size_t)req->ranks, sizeof *p.out->place);
+    p.out->bound = req->policy != DDP_PLACE_NONE;
+    p.taken = ddp_calloc((size_t)m->ncores, sizeof *p.taken);
+    p.chosen = ddp_calloc((size_t)m->ncores, sizeof *p.chosen);
+    p.free_cores = ddp_calloc((size_t)m->ndomains, sizeof *p.free_cores);
+    p.package_ranks = ddp_calloc((size_t)m->npackages + 1, sizeof *p.package_ranks);
+    for (int i = 0; i < m->ncores; i++)
+        p.free_cores[m->cores[i].domain] += m->cores[i].npus > 0;
+
+    if (req->policy == DDP_PLACE_NONE)
+        place_nowhere(&p);
+    else if (req->ranks <= m->usable_cores)
+        place_on_whole_cores(&p);
+    else
+        place_on_shared_cores(&p);
+    write_note(&p);
+
+    free(p.package_ranks);
+    free(p.free_cores);
+    free(p.chosen);
+    free(p.taken);
+    *out = p.out;
+    return 0;
+}
+
+void ddp_placement_destroy(struct ddp_placement *p)
+{
+    if (!p)
+        return;
+    for (int r = 0; r < p->ranks; r++)
+        ddp_place_finish(&p->place[r]);
+    free(p->place);
+    free(p);
+}

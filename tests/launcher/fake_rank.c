@@ -1,0 +1,139 @@
+/* A rank that trains nothing: what it does is told by RANK_MODE and RANK_WHO (the rank that misbehaves), and
+ * it leaves a file RANK_DIR/N holding its process number, its CPUs and its arguments, to prove that it ran.
+ *
+ * Built with MPI when FAKE_MPI is defined, so that mpirun's own handling of MPI programs takes part. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#ifdef FAKE_MPI
+#include <mpi.h>
+#endif
+
+static const char *mode, *dir;
+static int rank, who;
+
+static bool is(const char *name)
+{
+    return strcmp(mode, name) == 0;
+}
+
+static void write_proof(int argc, char **argv)
+{
+    char path[512], fresh[520];
+    cpu_set_t cpus;
+    sigset_t blocked;
+
+    if (!dir)
+        return;
+    snprintf(path, sizeof path, "%s/%d", dir, rank);
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    FILE *f = fopen(fresh, "we");
+    if (!f)
+        exit(99);
+    sched_getaffinity(0, sizeof cpus, &cpus);
+    sigprocmask(SIG_BLOCK, NULL, &blocked);
+    fprintf(f, "%d\n%d\n%d\n", (int)getpid(), CPU_COUNT(&cpus),
+            sigismember(&blocked, SIGTERM) || sigismember(&blocked, SIGINT));
+    for (int i = 1; i < argc; i++)
+        fprintf(f, "%s\n", argv[i]);
+    fclose(f);
+    rename(fresh, path);
+}
+
+static void nap(double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+/* Train until asked to stop; give up after a minute so that a broken test leaves nothing for ever. */
+static int until_stop(void)
+{
+    for (double end = ddp_now() + 60; ddp_now() < end; nap(0.002))
+        if (!is("ignore-stop") && ddp_supervise_stop_requested())
+            return DDP_EXIT_STOPPED;
+    return 98;
+}
+
+static int misbehave(void)
+{
+    if (is("error-config")) {
+        ddp_supervise_error(DDP_EXIT_USAGE, "layer 'fc1': 10 inputs came in, 20 were wanted");
+        return DDP_EXIT_USAGE;
+    }
+    if (is("error-data")) {
+        ddp_supervise_error(DDP_EXIT_RESOURCE, "train-images.gz: truncated after 100 bytes");
+        return DDP_EXIT_RESOURCE;
+    }
+    if (is("error-comm")) {
+        ddp_supervise_error(DDP_EXIT_RANK, "loss is not finite at step 7");
+        return DDP_EXIT_RANK;
+    }
+    nap(0.1); /* ranks are heard before they die; earlier deaths are another case */
+    if (is("abort"))
+        abort();
+    if (is("segfault"))
+        raise(SIGSEGV);
+    if (is("exit"))
+        _exit(7);
+#ifdef FAKE_MPI
+    if (is("mpi-abort"))
+        MPI_Abort(MPI_COMM_WORLD, 9);
+#endif
+    if (is("stop-itself"))
+        raise(SIGSTOP);
+    return until_stop();
+}
+
+static int work(void)
+{
+    if (is("done") || is("slow-output"))
+        return 0;
+    if (who < 0 || rank == who)
+        return misbehave();
+    return until_stop();
+}
+
+static void tell_end(int status)
+{
+    if (rank == 0 && (status == 0 || status == DDP_EXIT_STOPPED))
+        ddp_supervise_result("/runs/fake-1", "0123abcd");
+    ddp_supervise_bye(status);
+}
+
+int main(int argc, char **argv)
+{
+    const char *w = getenv("RANK_WHO"), *r = getenv("OMPI_COMM_WORLD_RANK");
+    mode = getenv("RANK_MODE") ? getenv("RANK_MODE") : "done";
+    dir = getenv("RANK_DIR");
+    who = w ? atoi(w) : -1;
+    rank = r ? atoi(r) : 0;
+
+    if (is("die-early") && (who < 0 || rank == who))
+        raise(SIGKILL);
+    ddp_supervise_join();
+#ifdef FAKE_MPI
+    MPI_Init(&argc, &argv);
+#endif
+    /* Open MPI and the sanitizers catch these to print a stack; what counts here is the plain death */
+    signal(SIGSEGV, SIG_DFL);
+    signal(SIGABRT, SIG_DFL);
+    write_proof(argc, argv);
+    printf("out of rank %d\n", rank);
+    fflush(stdout);
+    fprintf(stderr, "err of rank %d\n", rank);
+    const int status = work();
+#ifdef FAKE_MPI
+    if (status == 0 || status == DDP_EXIT_STOPPED)
+        MPI_Finalize();
+#endif
+    tell_end(status);
+    return status;
+}

@@ -1,0 +1,134 @@
+/* The program as a user types it, where nothing is started: maps, plans, references, and slips with exit code
+ * 2 or 3. */
+#include "launch.h"
+
+#define EIGHT_NODES "HWLOC_SYNTHETIC=package:2 numa:4 core:8 pu:2"
+
+static void test_command_shows_without_starting(void **state)
+{
+    static const struct {
+        const char *env[3], *args[10], *says[4];
+    } table[] = {
+        {{NULL}, {"--help"}, {"usage: ddp-launch", "75  stopped by a signal", "--dry-run"}},
+        {{NULL}, {"--version"}, {"ddp-launch "}},
+        {{NULL}, {"--help-config", "optim.lr"}, {"optim.lr"}},
+        {{NULL}, {"--help-config", "train", "--markdown"}, {"train.shards"}},
+        {{NULL}, {"--print-config", "c.cfg", "optim.lr=0.125"}, {"0.125", "shards"}},
+        {{EIGHT_NODES},
+         {"--map", "-n", "8", "c.cfg"},
+         {"8 NUMA nodes, 64 cores, 128 threads", "rank 7   cpus=112,", "numa=7"}},
+        {{EIGHT_NODES},
+         {"--map", "-n", "2", "--threads", "1", "--bind", "spread", "c.cfg"},
+         {"rank 1   cpus=64 numa=4 package=1"}},
+        {{EIGHT_NODES},
+         {"--dry-run", "-n", "2", "--program", FAKE_RANK, "c.cfg"},
+         {"mpirun --host localhost:2 -np 2", "DDP_PLACE=", FAKE_RANK " c.cfg"}},
+        {{NULL},
+         {"--dry-run", "-n", "1", "--program", FAKE_RANK, "--resume", "latest", "c.cfg", "seed=5"},
+         {"c.cfg seed=5 --resume latest", "DDP_COMMAND="}},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct launch l;
+        launch_run(&l, table[i].env, table[i].args);
+        assert_status(&l, 0);
+        for (int k = 0; table[i].says[k]; k++)
+            assert_says(l.out, table[i].says[k]);
+        assert_int_equal(l.err[0], '\0');
+    }
+}
+
+static void test_command_refuses_with_the_way_out(void **state)
+{
+    static const struct {
+        const char *env[3], *args[10];
+        int status;
+        const char *says;
+    } table[] = {
+        {{NULL}, {NULL}, 2, "no CONFIG given"},
+        {{NULL}, {"--theads", "2", "c.cfg"}, 2, "the nearest known one is --threads"},
+        {{NULL}, {"nowhere.cfg"}, 2, "nowhere.cfg"},
+        {{NULL}, {"c.cfg", "optim.lrr=1"}, 2, "optim.lr"},
+        {{NULL}, {"c.cfg", "optim.lr=fast"}, 2, "optim.lr"},
+        {{NULL}, {"-n", "9", "c.cfg"}, 2, "Use -n 8, or train.shards=9"},
+        {{"DDP_DATADIR=/x"}, {"c.cfg"}, 2, "DDP_DATA_DIR"},
+        {{"HWLOC_SYNTHETIC=castle:1"}, {"--map", "c.cfg"}, 2, "castle:1"},
+        {{"HWLOC_XMLFILE=/nonexistent.xml"}, {"--map", "c.cfg"}, 3, "/nonexistent.xml"},
+        {{EIGHT_NODES}, {"-n", "2", "--program", FAKE_RANK, "c.cfg"}, 2, "--map or --dry-run"},
+        {{NULL}, {"--program", "/nonexistent/program", "c.cfg"}, 3, "/nonexistent/program"},
+        {{NULL}, {"--program", "no-such-program-here", "c.cfg"}, 3, "no-such-program-here"},
+        {{"PATH=/nonexistent"}, {"--program", FAKE_RANK, "c.cfg"}, 3, "openmpi-bin"},
+        {{NULL}, {"--program", FAKE_RANK, "c.cfg", "run.dir=/proc/runs"}, 3, "run.dir"},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct launch l;
+        launch_run(&l, table[i].env, table[i].args);
+        assert_status(&l, table[i].status);
+        assert_says(l.err, table[i].says);
+        assert_says(l.err, "ddp-launch: ");
+        assert_int_equal(l.out[0], '\0');
+    }
+}
+
+static void test_command_refuses_another_mpirun(void **state)
+{
+    static const char script[] = "#!/bin/sh\necho 'HYDRA build details: Version 4.0'\n";
+    char bin[] = "/tmp/ddp-test-bin-XXXXXX", path[64], env[128];
+    struct ddp_error err = {0};
+    struct launch l;
+    (void)state;
+    assert_non_null(mkdtemp(bin));
+    snprintf(path, sizeof path, "%s/mpirun", bin);
+    assert_int_equal(ddp_file_write(path, script, sizeof script - 1, &err), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+    snprintf(env, sizeof env, "PATH=%s:/usr/bin:/bin", bin);
+    launch_run(&l, (const char *const[]){env, NULL},
+               (const char *const[]){"--program", FAKE_RANK, "c.cfg", NULL});
+    ddp_dir_remove(bin, NULL);
+    assert_status(&l, 3);
+    assert_says(l.err, "HYDRA build details");
+}
+
+/* The two ways of documentation list the same options and exit codes. */
+static void test_command_help_and_man_page_agree(void **state)
+{
+    static const char *const names[] = {"ranks",       "threads",  "bind",    "resume",  "eval",
+                                        "program",     "quiet",    "map",     "dry-run", "print-config",
+                                        "help-config", "markdown", "version", "help"};
+    char *page, plain[65536] = "";
+    size_t bytes, n = 0;
+    struct ddp_error err = {0};
+    struct launch l;
+    (void)state;
+    launch_run(&l, NULL, (const char *const[]){"--help", NULL});
+    assert_int_equal(ddp_file_read(SOURCE_DIR "/docs/man/ddp-launch.1", sizeof plain, &page, &bytes, &err),
+                     0);
+    for (size_t i = 0; i < bytes && n < sizeof plain - 1; i++) /* roff writes "-" as "\-" */
+        if (page[i] != '\\')
+            plain[n++] = page[i];
+    free(page);
+    for (size_t i = 0; i < DDP_COUNT(names); i++) {
+        char option[32];
+        snprintf(option, sizeof option, "--%s", names[i]);
+        assert_says(l.out, option);
+        assert_says(plain, option);
+    }
+    static const char *const codes[] = {"0", "2", "3", "4", "75", "130"};
+    for (size_t i = 0; i < DDP_COUNT(codes); i++) {
+        char item[32];
+        snprintf(item, sizeof item, "\n.B %s\n", codes[i]);
+        assert_says(plain, item);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_command_shows_without_starting),
+        cmocka_unit_test(test_command_refuses_with_the_way_out),
+        cmocka_unit_test(test_command_refuses_another_mpirun),
+        cmocka_unit_test(test_command_help_and_man_page_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,95 @@
+/* The private folder: where it goes, its lock, and the sweep of leftovers. */
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "tests/topology/machines.h"
+
+#include "launcher/job.h"
+
+static char dir[] = "/tmp/ddp-test-folder-XXXXXX";
+
+static int set_up(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) && setenv("TMPDIR", dir, 1) == 0 ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return ddp_dir_remove(dir, NULL);
+}
+
+static void make_folder(const char *name, bool lock_file, char *path, size_t size)
+{
+    char lock[256];
+    snprintf(path, size, "%s/%s", dir, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(lock, sizeof lock, "%s/lock", path);
+    if (lock_file)
+        close(open(lock, O_RDWR | O_CREAT, 0600));
+}
+
+static void test_sweep_removes_only_what_nobody_holds(void **state)
+{
+    char dead[200], held[200], fresh[200], foreign[200], lock[256];
+    (void)state;
+    make_folder(DDP_JOB_PREFIX "1-dead", true, dead, sizeof dead);
+    make_folder(DDP_JOB_PREFIX "2-held", true, held, sizeof held);
+    make_folder(DDP_JOB_PREFIX "3-fresh", false, fresh, sizeof fresh);
+    make_folder("something-else", true, foreign, sizeof foreign);
+    snprintf(lock, sizeof lock, "%s/lock", held);
+    const int fd = open(lock, O_RDWR);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+
+    ddp_job_sweep();
+    assert_false(ddp_path_exists(dead));
+    assert_true(ddp_path_exists(held));
+    assert_true(ddp_path_exists(fresh));
+    assert_true(ddp_path_exists(foreign));
+    close(fd);
+    ddp_job_sweep();
+    assert_false(ddp_path_exists(held));
+}
+
+static void test_job_folder_is_locked_and_goes(void **state)
+{
+    struct ddp_machine *m = machine_synthetic(LAPTOP);
+    struct ddp_job job = {.name = DDP_JOB_PREFIX "test-1", .lock = -1};
+    struct ddp_error err = {0};
+    (void)state;
+    assert_int_equal(ddp_job_open(&job, dir, m, &err), 0);
+    assert_true(ddp_path_exists(job.topology));
+    ddp_job_sweep();
+    assert_true(ddp_path_exists(job.dir));
+    ddp_job_close(&job);
+    assert_false(ddp_path_exists(job.dir));
+    ddp_job_close(&job);
+
+    struct ddp_job nowhere = {.name = DDP_JOB_PREFIX "test-2", .lock = -1};
+    assert_int_equal(ddp_job_open(&nowhere, "/nonexistent", m, &err), DDP_E_RESOURCE);
+    ddp_machine_destroy(m);
+}
+
+static void test_job_base_needs_room(void **state)
+{
+    char base[PATH_MAX] = "";
+    struct ddp_error err = {0};
+    (void)state;
+    assert_int_equal(ddp_job_base(1e4, base, &err), 0);
+    assert_true(strcmp(base, "/dev/shm") == 0 || strcmp(base, dir) == 0);
+    assert_int_equal(ddp_job_base(1e18, base, &err), DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, "--shm-size"));
+    assert_non_null(strstr(err.text, dir));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sweep_removes_only_what_nobody_holds),
+        cmocka_unit_test(test_job_folder_is_locked_and_goes),
+        cmocka_unit_test(test_job_base_needs_room),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

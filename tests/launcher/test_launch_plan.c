@@ -1,0 +1,96 @@
+/* How many ranks, and where, from a machine and a config. */
+#include "tests/topology/machines.h"
+
+#include "launcher/plan.h"
+
+static void test_plan_chooses_ranks(void **state)
+{
+    static const struct {
+        const char *machine;
+        int asked;
+        int64_t shards, threads;
+        int ranks, rank_threads;
+        const char *note; /* part of it; "" none */
+    } table[] = {
+        {LAPTOP, 0, 8, 0, 4, 1, ""},
+        {LAPTOP, 0, 2, 0, 2, 2, ""},
+        {LAPTOP, 0, 8, 2, 2, 2, ""},
+        {LAPTOP, 0, 8, 16, 1, 16, ""},
+        {LAPTOP, 3, 8, 0, 3, 1, ""},
+        {LAPTOP, 8, 8, 0, 8, 1, ""},
+        {LAPTOP, 5, 8, 1, 5, 1, "no faster than -n 4"},
+        {EIGHT_NODES, 0, 8, 0, 8, 8, ""},
+        {EIGHT_NODES, 0, 100, 0, 64, 1, "no faster than -n 50"},
+        {EIGHT_NODES, 7, 8, 4, 7, 4, "no faster than -n 4"},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_machine *m = machine_synthetic(table[i].machine);
+        struct ddp_config cfg = {.train = {.shards = table[i].shards, .threads = table[i].threads}};
+        const struct ddp_options opt = {.ranks = table[i].asked};
+        struct ddp_launch_plan plan;
+        struct ddp_error err = {0};
+        cfg.launch.bind = DDP_BIND_COMPACT;
+        assert_int_equal(ddp_launch_plan_make(m, &opt, &cfg, &plan, &err), 0);
+        assert_int_equal(plan.ranks, table[i].ranks);
+        assert_int_equal(plan.placement->ranks, table[i].ranks);
+        assert_int_equal(plan.placement->place[0].threads, table[i].rank_threads);
+        if (*table[i].note ? !strstr(plan.note, table[i].note) : *plan.note != '\0')
+            fail_msg("case %zu: note '%s'", i, plan.note);
+        ddp_launch_plan_finish(&plan);
+        ddp_machine_destroy(m);
+    }
+}
+
+static void test_plan_refuses_more_ranks_than_shards(void **state)
+{
+    struct ddp_machine *m = machine_synthetic(LAPTOP);
+    const struct ddp_config cfg = {.train = {.shards = 8}};
+    struct ddp_launch_plan plan = {.ranks = -1};
+    struct ddp_error err = {0};
+    (void)state;
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 9}, &cfg, &plan, &err),
+                     DDP_E_CONFIG);
+    assert_non_null(strstr(err.text, "Use -n 8, or train.shards=9"));
+    assert_int_equal(plan.ranks, -1);
+    ddp_machine_destroy(m);
+}
+
+static void test_plan_follows_the_bind_policy(void **state)
+{
+    static const struct {
+        int bind;
+        const char *line;
+    } table[] = {
+        {DDP_BIND_COMPACT,
+         "0@cpus=0 numa=0 package=0 threads=1 spin=2000; 1@cpus=2 numa=0 package=0 threads=1 spin=2000"},
+        {DDP_BIND_SPREAD,
+         "0@cpus=0 numa=0 package=0 threads=1 spin=2000; 1@cpus=8 numa=1 package=1 threads=1 spin=2000"},
+        {DDP_BIND_NONE, "0@cpus=any numa=-1 package=-1 threads=1 spin=2000; 1@cpus=any numa=-1 package=-1 "
+                        "threads=1 spin=2000"},
+    };
+    struct ddp_machine *m = machine_synthetic(TWO_PACKAGES);
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_config cfg = {.train = {.shards = 8, .threads = 1}};
+        struct ddp_launch_plan plan;
+        struct ddp_error err = {0};
+        cfg.launch.bind = table[i].bind;
+        assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 2}, &cfg, &plan, &err), 0);
+        char *line = ddp_launch_plan_line(&plan);
+        assert_string_equal(line, table[i].line);
+        free(line);
+        ddp_launch_plan_finish(&plan);
+    }
+    ddp_machine_destroy(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plan_chooses_ranks),
+        cmocka_unit_test(test_plan_refuses_more_ranks_than_shards),
+        cmocka_unit_test(test_plan_follows_the_bind_policy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,165 @@
+/* Passing output on: unchanged, partial lines at once, mpirun's own talk kept aside. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "launcher/relay.h"
+
+#define RULE "--------------------------------------------------------------------------\n"
+
+struct pipes {
+    int in[2], out[2];
+    struct ddp_text own;
+    struct ddp_relay relay;
+};
+
+static void open_pipes(struct pipes *p, bool discard)
+{
+    assert_int_equal(pipe2(p->in, O_NONBLOCK), 0);
+    assert_int_equal(pipe2(p->out, O_NONBLOCK), 0);
+    ddp_text_init(&p->own);
+    ddp_relay_init(&p->relay, &ddp_engine_mpirun, p->in[0], p->out[1], discard, &p->own);
+}
+
+static void feed(struct pipes *p, const char *s)
+{
+    assert_int_equal(write(p->in[1], s, strlen(s)), strlen(s));
+    ddp_relay_move(&p->relay);
+}
+
+static const char *received(struct pipes *p)
+{
+    static char buf[65536];
+    const ssize_t n = read(p->out[0], buf, sizeof buf - 1);
+    buf[n > 0 ? n : 0] = '\0';
+    return buf;
+}
+
+static void close_pipes(struct pipes *p)
+{
+    ddp_relay_finish(&p->relay);
+    ddp_text_finish(&p->own);
+    close(p->out[0]);
+    close(p->out[1]);
+}
+
+static void drain(struct pipes *p)
+{
+    close(p->in[1]);
+    ddp_relay_drain(&p->relay, 1);
+}
+
+static void test_relay_sorts_lines(void **state)
+{
+    static const struct {
+        const char *in, *out, *own;
+    } table[] = {
+        {"hello\nworld\n", "hello\nworld\n", ""},
+        {"no newline", "no newline", ""},
+        {"", "", ""},
+        {"- a list\n-\n", "- a list\n-\n", ""},
+        {RULE "mpirun noticed that\nall is lost\n" RULE "after\n", "after\n",
+         RULE "mpirun noticed that\nall is lost\n" RULE},
+        {"before\n" RULE "Primary job ended\n" RULE, "before\n", RULE "Primary job ended\n" RULE},
+        /* a table of a rank between the same rules is not mpirun's */
+        {RULE "layer  shape\n" RULE "conv   1\n", RULE "layer  shape\n" RULE "conv   1\n", ""},
+        {RULE "never closed\n", RULE "never closed\n", ""},
+        {RULE "mpirun never closed", "", RULE "mpirun never closed"},
+        {"mpirun: Forwarding signal 18 to job\nx\n", "x\n", "mpirun: Forwarding signal 18 to job\n"},
+        {"[n0:7] 3 more processes have sent help message help-mpi-api.txt\n[n0:7] mine\n", "[n0:7] mine\n",
+         "[n0:7] 3 more processes have sent help message help-mpi-api.txt\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++)
+        for (int bytewise = 0; bytewise < 2; bytewise++) {
+            struct pipes p;
+            open_pipes(&p, false);
+            if (bytewise)
+                for (const char *s = table[i].in; *s; s++)
+                    feed(&p, (char[]){*s, '\0'});
+            else
+                feed(&p, table[i].in);
+            drain(&p);
+            assert_string_equal(received(&p), table[i].out);
+            assert_string_equal(p.own.s, table[i].own);
+            close_pipes(&p);
+        }
+}
+
+static void test_relay_passes_a_progress_line_at_once(void **state)
+{
+    struct pipes p;
+    (void)state;
+    open_pipes(&p, false);
+    feed(&p, "\rstep 1");
+    assert_string_equal(received(&p), "\rstep 1");
+    feed(&p, "\rstep 2");
+    assert_string_equal(received(&p), "\rstep 2");
+    assert_true(p.relay.midline);
+    feed(&p, "\n");
+    assert_false(p.relay.midline);
+    drain(&p);
+    close_pipes(&p);
+}
+
+static void test_relay_keeps_the_tail_when_quiet(void **state)
+{
+    struct pipes p;
+    char line[101];
+    (void)state;
+    open_pipes(&p, true);
+    memset(line, 'x', 99);
+    line[99] = '\n';
+    line[100] = '\0';
+    for (int i = 0; i < 100; i++)
+        feed(&p, line);
+    feed(&p, "the last words\n");
+    drain(&p);
+    assert_string_equal(received(&p), "");
+    assert_int_equal(strlen(p.relay.tail), DDP_RELAY_TAIL);
+    assert_string_equal(p.relay.tail + DDP_RELAY_TAIL - 15, "the last words\n");
+    close_pipes(&p);
+}
+
+/* Nobody reads: supervision goes on, and all arrives once somebody does. */
+static void test_relay_does_not_block_on_a_full_pipe(void **state)
+{
+    struct pipes p;
+    size_t sent = 0, got = 0;
+    char chunk[4097];
+    (void)state;
+    open_pipes(&p, false);
+    memset(chunk, 'y', 4096);
+    chunk[4096] = '\0';
+    for (int i = 0; i < 30; i++) {
+        ssize_t n = write(p.in[1], chunk, 4096);
+        sent += n > 0 ? (size_t)n : 0;
+        ddp_relay_move(&p.relay);
+    }
+    assert_int_equal(ddp_relay_poll(&p.relay).events, POLLOUT);
+    close(p.in[1]);
+    for (int i = 0; i < 200; i++) {
+        got += strlen(received(&p));
+        ddp_relay_move(&p.relay);
+    }
+    assert_int_equal(got, sent);
+    close_pipes(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_relay_sorts_lines),
+        cmocka_unit_test(test_relay_passes_a_progress_line_at_once),
+        cmocka_unit_test(test_relay_keeps_the_tail_when_quiet),
+        cmocka_unit_test(test_relay_does_not_block_on_a_full_pipe),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,137 @@
+/* From what supervision saw to words and an exit code. Wait statuses are written as the kernel encodes them:
+ * exit status shifted by 8, or the signal. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "launcher/verdict.h"
+
+static const struct {
+    const char *name;
+    struct ddp_outcome o;
+    const char *tail;
+    int code;
+    const char *says; /* "": nothing at all */
+} cases[] = {
+    {"done", {.ranks = 2, .joined = 2, .byes = 2}, "", 0, ""},
+    {"stopped",
+     {.ranks = 2, .joined = 2, .byes = 2, .stopped = 2, .stop_signal = SIGINT, .saved = "runs/x"},
+     "",
+     75,
+     "stopped by SIGINT; state saved in runs/x; --resume"},
+    {"stopped, mpirun unhappy",
+     {.ranks = 2, .joined = 2, .byes = 2, .stopped = 2, .stop_signal = SIGTERM, .engine_status = 75 << 8},
+     "",
+     75,
+     "stopped by SIGTERM after saving"},
+    {"stop came too late", {.ranks = 2, .joined = 2, .byes = 2, .stop_signal = SIGINT}, "", 0, ""},
+    {"second signal",
+     {.ranks = 2, .joined = 2, .stop_signal = SIGINT, .killed = true, .failure = {.known = true}},
+     "",
+     130,
+     "ended at once by a second signal"},
+    {"killed rank",
+     {.ranks = 4,
+      .joined = 4,
+      .failure = {.known = true, .rank = 3, .reason = "was killed by signal 9 (Killed)"}},
+     "",
+     4,
+     "ddp-launch: rank 3 on n0 was killed by signal 9 (Killed)\n"},
+    {"killed while stopping",
+     {.ranks = 4,
+      .joined = 4,
+      .stop_signal = SIGINT,
+      .failure = {.known = true, .rank = 1, .reason = "was killed by signal 9 (Killed)"}},
+     "",
+     4,
+     "rank 1 on n0 was killed"},
+    {"config error",
+     {.ranks = 2,
+      .joined = 2,
+      .failure = {.known = true, .error = true, .rank = 1, .status = 2, .reason = "fc1: bad"}},
+     "",
+     2,
+     "ddp-launch: rank 1 on n0 failed: fc1: bad\n"},
+    {"data error",
+     {.ranks = 2,
+      .joined = 2,
+      .failure = {.known = true, .error = true, .rank = 0, .status = 3, .reason = "no data"}},
+     "",
+     3,
+     "rank 0 on n0 failed: no data"},
+    {"numeric error",
+     {.ranks = 2,
+      .joined = 2,
+      .failure = {.known = true, .error = true, .rank = 0, .status = 4, .reason = "NaN"}},
+     "",
+     4,
+     "rank 0 on n0 failed: NaN"},
+    {"agreed error names the first",
+     {.ranks = 8,
+      .joined = 8,
+      .failure = {.known = true, .error = true, .rank = 0, .status = 3, .reason = "rank 5: disk full"}},
+     "",
+     3,
+     "rank 5 on n0 failed: disk full\n"},
+    {"tail of a silent death",
+     {.ranks = 2,
+      .joined = 2,
+      .failure = {.known = true, .rank = 1, .reason = "was killed by signal 6 (Aborted)"}},
+     "assertion x",
+     4,
+     "last lines of the ranks:\nassertion x\n"},
+    {"mpirun killed",
+     {.ranks = 2, .joined = 2, .engine_status = SIGKILL},
+     "",
+     4,
+     "mpirun on n0 was killed by signal 9 (Killed)"},
+    {"nobody came",
+     {.ranks = 2, .joined = 0, .engine_status = 127 << 8},
+     "",
+     4,
+     "0 of 2 ranks on n0 reported to ddp-launch (a --program must be one on the ddp library); mpirun ended "
+     "with exit status 127 and said:\nblah\n"},
+    {"some came",
+     {.ranks = 3, .joined = 2, .byes = 2},
+     "",
+     4,
+     "2 of 3 ranks on n0 reported to ddp-launch; mpirun ended with exit status 0"},
+    {"mpirun fails after all",
+     {.ranks = 2, .joined = 2, .byes = 2, .engine_status = 1 << 8},
+     "",
+     4,
+     "2 of 2 ranks on n0 ended cleanly; mpirun"},
+    {"we ended a slow mpirun",
+     {.ranks = 2, .joined = 2, .byes = 2, .engine_status = SIGKILL, .engine_killed = true},
+     "",
+     0,
+     ""},
+    {"silent program", {.ranks = 2, .joined = 0}, "", 4, "must be one on the ddp library"},
+};
+
+static void test_verdict_follows_the_table(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_text say;
+        ddp_text_init(&say);
+        const int code = ddp_verdict(&cases[i].o, "n0", "mpirun", "blah\n", cases[i].tail, &say);
+        if (code != cases[i].code)
+            fail_msg("%s: exit code %d, not %d", cases[i].name, code, cases[i].code);
+        if (*cases[i].says ? !strstr(say.s, cases[i].says) : say.len > 0)
+            fail_msg("%s: said '%s'", cases[i].name, say.s);
+        ddp_text_finish(&say);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verdict_follows_the_table)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
