@@ -70,7 +70,7 @@ static bool mpirun_version(char *out, size_t size)
 
 static int check(struct ddp_error *err)
 {
-    char version[512];
+    char version[512] = "";
     if (!mpirun_version(version, sizeof version))
         return ddp_fail(err, DDP_E_RESOURCE,
                         "mpirun does not run%s%s. Install Open MPI (Debian, Ubuntu: apt install openmpi-bin) "

@@ -148,13 +148,14 @@ static int set_bind(const char *value, struct ddp_options *opt, struct ddp_error
 
 static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
+    const char *given = value ? value : ""; /* options that want a value have one; --help-config may not */
     switch (id) {
     case OPT_RANKS:
-        return set_ranks(value, opt, err);
+        return set_ranks(given, opt, err);
     case OPT_THREADS:
-        return set_threads(value, opt, err);
+        return set_threads(given, opt, err);
     case OPT_BIND:
-        return set_bind(value, opt, err);
+        return set_bind(given, opt, err);
     case OPT_MAP:
         opt->map = true;
         break;

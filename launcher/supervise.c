@@ -42,7 +42,7 @@ static void watch(struct ddp_supervisor *s)
         fds[3] = ddp_relay_poll(&s->err);
         for (int i = 0; i < n; i++)
             fds[FDS_FIXED + i] = (struct pollfd){.fd = s->ranks.rank[i].line, .events = POLLIN};
-        if (poll(fds, (nfds_t)(n + FDS_FIXED), ddp_supervisor_next_wait_ms(s)) > 0) {
+        if (poll(fds, (nfds_t)n + FDS_FIXED, ddp_supervisor_next_wait_ms(s)) > 0) {
             for (int i = 0; i < n; i++)
                 if (fds[FDS_FIXED + i].revents)
                     ddp_supervisor_hear(s, &s->ranks.rank[i]);

@@ -66,12 +66,21 @@ static int stripes_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *
     return 0;
 }
 
+/* Over all pixels and labels: whoever has the same digest has trained on the same pictures. */
 static int stripes_digest(const void *ds, char hex[65], struct ddp_error *err)
 {
-    (void)err;
-    const struct stripes *s = ds; /* what the pictures are a function of: version, seed, split, count */
-    snprintf(hex, 65, "%08x%016llx%08x%016llx%016x", 1u, (unsigned long long)s->seed, s->split,
-             (unsigned long long)s->count, 0u);
+    enum { SAMPLE = SIDE * SIDE + 1 };
+    const struct stripes *s = ds;
+    uint8_t *all = malloc((size_t)s->count * SAMPLE);
+    if (!all)
+        return ddp_fail(err, DDP_E_RESOURCE, "stripes: no memory for the digest");
+    for (int64_t i = 0; i < s->count; i++) {
+        int32_t label;
+        stripes_get(s, i, all + i * SAMPLE, &label, err);
+        all[i * SAMPLE + SIDE * SIDE] = (uint8_t)label;
+    }
+    ddp_sha256_text(all, (size_t)s->count * SAMPLE, hex);
+    free(all);
     return 0;
 }
 
@@ -101,11 +110,11 @@ int main(int argc, char **argv)
         status = ddp_session_config(session, argv[1], (const char *const *)argv + 2, argc - 2, &err);
     if (status == 0)
         status = ddp_session_train(session, NULL, &result, &err);
-    if (status)
+    if (status == 0 && result.rank == 0)
+        printf("accuracy %.4f, weights %s, in %s\n", result.eval_accuracy, result.weights_hash,
+               result.run_dir);
+    else if (status && ddp_session_reports(session))
         fprintf(stderr, "%s\n", err.text);
-    else if (result.rank == 0)
-        printf("accuracy %.4f\nrun: %s\nweights: %s\n", result.eval_accuracy, result.run_dir,
-               result.weights_hash);
     ddp_session_close(session, &err);
     return ddp_error_exit(status);
 }

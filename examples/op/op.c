@@ -95,11 +95,11 @@ int main(int argc, char **argv)
         status = ddp_session_config(session, argv[1], (const char *const *)argv + 2, argc - 2, &err);
     if (status == 0)
         status = ddp_session_train(session, NULL, &result, &err);
-    if (status)
+    if (status == 0 && result.rank == 0)
+        printf("accuracy %.4f, weights %s, in %s\n", result.eval_accuracy, result.weights_hash,
+               result.run_dir);
+    else if (status && ddp_session_reports(session))
         fprintf(stderr, "%s\n", err.text);
-    else if (result.rank == 0)
-        printf("accuracy %.4f\nrun: %s\nweights: %s\n", result.eval_accuracy, result.run_dir,
-               result.weights_hash);
     ddp_session_close(session, &err);
     return ddp_error_exit(status);
 }

@@ -52,7 +52,9 @@ struct ddp_result {
     int rank; /* of the caller */
 };
 
-/* Join the job that this process was started in (alone, mpirun, or ddp-launch). Collective. */
+/* Join the job that this process was started in (alone, mpirun, or ddp-launch). Takes the framework's own
+ * options out of argv, those that ddp-launch hands on among them: --resume RUN|latest, --eval RUN|FILE,
+ * --quiet; the words themselves must live until close. Collective. */
 DDP_API int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct ddp_error *err);
 /* Read and check a config file with overrides ("optim.lr=0.1"). Collective; same arguments on every rank. */
 DDP_API int ddp_session_config(struct ddp_session *s, const char *path, const char *const *overrides, int n,
@@ -61,7 +63,11 @@ DDP_API int ddp_session_config(struct ddp_session *s, const char *path, const ch
  * *result is filled in. */
 DDP_API int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, struct ddp_result *result,
                               struct ddp_error *err);
-/* Leave the job; destroys s (NULL is fine). Collective. */
+/* After a call that failed: whether this rank should tell the user. False where another rank has the same to
+ * say, or ddp-launch says it. s may be NULL (open failed). */
+DDP_API bool ddp_session_reports(const struct ddp_session *s);
+/* Leave the job; destroys s (NULL is fine). ddp-launch then knows that this rank is done, and prints run
+ * directory and weights hash as its last two lines. Collective. */
 DDP_API int ddp_session_close(struct ddp_session *s, struct ddp_error *err);
 
 /* "0.1.0" */

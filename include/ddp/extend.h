@@ -5,12 +5,15 @@
 #ifndef DDP_EXTEND_H
 #define DDP_EXTEND_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "ddp/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* ================================================================================== keys of a config group
  * ===== */
@@ -38,7 +41,8 @@ struct ddp_strings {
 enum {
     DDP_KEY_RESULT = 1,   /* takes part in the result: another value, other bits; in the config hash */
     DDP_KEY_REQUIRED = 2, /* has no default */
-    DDP_KEY_STOP = 4,     /* takes part in the result only by steering early stopping; in the config hash only then */
+    DDP_KEY_STOP =
+        4, /* takes part in the result only by steering early stopping; in the config hash only then */
 };
 
 /* One key: everything that validation, --help-config, the resolved dump and docs/config.md know about it. */
@@ -254,6 +258,9 @@ struct ddp_dataset_ops {
     void (*close)(void *ds);
 };
 
+/* SHA-256 of bytes as text, for digest(). */
+DDP_API void ddp_sha256_text(const void *data, size_t bytes, char hex[65]);
+
 /* Make a data set format known by its name; before a config is read. */
 DDP_API int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *err);
 
@@ -292,4 +299,7 @@ struct ddp_comm_ops {
     void (*destroy)(void *self);           /* required */
 };
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -155,9 +155,9 @@ void ddp_outfile_abort(struct ddp_outfile *f)
 
 int ddp_file_write(const char *path, const void *data, size_t bytes, struct ddp_error *err)
 {
-    struct ddp_outfile *f;
+    struct ddp_outfile *f = NULL;
     int status = ddp_outfile_create(path, &f, err);
-    if (status)
+    if (status || !f)
         return status;
     status = ddp_outfile_write(f, data, bytes, err);
     if (status) {

@@ -108,6 +108,10 @@ void ddp_supervise_result(const char *run_dir, const char *weights_hash)
     tell(DDP_SUPERVISE_RESULT, 0, text);
 }
 
+void ddp_supervise_saved(const char *run_dir)
+{
+    tell(DDP_SUPERVISE_SAVED, 0, run_dir);
+}
 void ddp_supervise_bye(int status)
 {
     tell(DDP_SUPERVISE_BYE, status, "");

@@ -35,6 +35,8 @@ void ddp_supervise_join(void);
 bool ddp_supervise_stop_requested(void);
 void ddp_supervise_error(int status, const char *text);
 void ddp_supervise_result(const char *run_dir, const char *weights_hash);
+/* The state is saved under run_dir: what --resume takes. */
+void ddp_supervise_saved(const char *run_dir);
 void ddp_supervise_bye(int status);
 /* Whether a launcher listens. */
 bool ddp_supervise_active(void);

@@ -155,9 +155,9 @@ static int give_path(const char *found, char *path, int size, struct ddp_error *
 
 static int find_in(const char *dir, char *path, int size, struct ddp_error *err)
 {
-    struct ddp_folder *list;
+    struct ddp_folder *list = NULL;
     struct ddp_error newest = {0}; /* what is wrong with the newest one that is damaged */
-    int n, damaged = 0, status = ddp_folder_list(dir, &list, &n, err);
+    int n = 0, damaged = 0, status = ddp_folder_list(dir, &list, &n, err);
     if (status)
         return status;
     for (int i = 0; i < n; i++) {

@@ -34,6 +34,22 @@ static void drop(const char *path)
         ddp_log(DDP_LOG_WARN, "%s", why.text);
 }
 
+/* Remove a complete checkpoint. It first takes the name of an unfinished one: under its own it is never seen
+ * half removed. */
+static void discard(const char *dir, const struct ddp_folder *f)
+{
+    char tmp_name[96];
+    snprintf(tmp_name, sizeof tmp_name, "step-%08lld.tmp-%d", (long long)f->step, (int)getpid());
+    char *path = ddp_folder_path(dir, f->name), *tmp = ddp_folder_path(dir, tmp_name);
+    struct ddp_error why = {0};
+    if (ddp_path_rename(path, tmp, &why) == 0)
+        drop(tmp);
+    else
+        ddp_log(DDP_LOG_WARN, "%s", why.text);
+    free(path);
+    free(tmp);
+}
+
 /* Take away or put right what a writer that was killed left behind. */
 static int tidy(const char *dir, struct ddp_error *err)
 {
@@ -105,11 +121,8 @@ static void prune(const struct ddp_saver *s, int64_t step)
     for (int i = 0; i < n; i++) {
         if (list[i].kind != DDP_FOLDER_STEP || list[i].step > step)
             continue;
-        if (kept++ < s->keep || list[i].step == s->best_step)
-            continue;
-        char *path = ddp_folder_path(s->dir, list[i].name);
-        drop(path);
-        free(path);
+        if (kept++ >= s->keep && list[i].step != s->best_step)
+            discard(s->dir, &list[i]);
     }
     free(list);
 }

@@ -73,6 +73,14 @@ static int check_size(const char *path, size_t have, size_t total, struct ddp_er
     return 0;
 }
 
+/* zlib's own words, without the path that it puts in front of them. */
+static const char *unpack_reason(gzFile gz, const char *path, int *status)
+{
+    const char *why = gzerror(gz, status);
+    size_t n = strlen(path);
+    return strncmp(why, path, n) == 0 && strncmp(why + n, ": ", 2) == 0 ? why + n + 2 : why;
+}
+
 static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
 {
     enum { HEAD = 16 };
@@ -86,7 +94,7 @@ static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
     int got = gzread(gz, head, (unsigned)want), rc = 0;
     if (got < 0) {
         rc = ddp_fail(err, DDP_E_DATA, "%s is damaged: it does not unpack (%s); fetch it again", f->path,
-                      gzerror(gz, &(int){0}));
+                      unpack_reason(gz, f->path, &(int){0}));
         goto close;
     }
     rc = read_header(f->path, head, (size_t)got, ndim, f->dims, &total, err);
@@ -118,7 +126,7 @@ static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
     uint8_t beyond;
     int more = got < 0 ? 0 : gzread(gz, &beyond, 1); /* also makes zlib check length and CRC at the end */
     int status = Z_OK;
-    const char *why = gzerror(gz, &status);
+    const char *why = unpack_reason(gz, f->path, &status);
     if (got < 0 || more < 0 || (status != Z_OK && status != Z_STREAM_END))
         rc = ddp_fail(err, DDP_E_DATA, "%s is damaged or truncated: it does not unpack (%s); fetch it again",
                       f->path, why);

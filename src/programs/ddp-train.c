@@ -74,23 +74,21 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
     s->resume = o->resume;
     s->eval_only = o->eval_only;
     s->quiet = o->quiet;
-    struct ddp_result r;
+    struct ddp_result r = {0};
     int status = ddp_session_config(s, o->config, o->overrides, o->noverrides, err);
     if (status == 0)
         status = ddp_session_train(s, NULL, &r, err);
     if (status && status != DDP_E_STOPPED)
         return status;
     if (r.rank == 0) {
-        if (status == DDP_E_STOPPED)
+        if (status == DDP_E_STOPPED && ddp_supervise_active())
+            ddp_supervise_saved(r.run_dir);
+        else if (status == DDP_E_STOPPED)
             ddp_log(DDP_LOG_INFO, "%s", err->text);
-        if (o->eval_only)
-            snprintf(r.run_dir, sizeof r.run_dir, "%s", o->eval_only);
         if (o->eval_only && !o->quiet)
             printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
                    (long long)r.eval_count);
-        if (ddp_supervise_active())
-            ddp_supervise_result(r.run_dir, r.weights_hash);
-        else
+        if (!ddp_supervise_active())
             printf("run: %s\nweights: %s\n", r.run_dir, r.weights_hash);
     }
     return status;
@@ -108,11 +106,8 @@ int main(int argc, char **argv)
     int status = ddp_session_open(&argc, &argv, &s, &err);
     if (status == 0)
         status = train(s, &o, &err);
-    if (status && status != DDP_E_STOPPED && !ddp_supervise_active() && (!s || s->speaks))
+    if (status && status != DDP_E_STOPPED && ddp_session_reports(s))
         ddp_log(DDP_LOG_ERROR, "%s", err.text);
-    if (!s ||
-        !s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
-        ddp_supervise_bye(ddp_error_exit(status));
     ddp_session_close(s, &err);
     return ddp_error_exit(status);
 }

@@ -45,6 +45,23 @@ int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct
     return ddp_fail(err, DDP_E_IO, "run.dir: %s: no free name for a run directory", cfg->run.dir);
 }
 
+/* "NAME.tmp-DIGITS": what ddp_file_write writes aside. */
+static bool is_unfinished(const char *name)
+{
+    const char *mark = strstr(name, ".tmp-");
+    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
+}
+
+void ddp_rundir_tidy(const char *run_dir)
+{
+    DIR *d = opendir(run_dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (is_unfinished(e->d_name))
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+}
+
 /* "NAME-YYYYMMDD-HHMMSS-xxxx": where the time begins, NULL when it is no such name. */
 static const char *time_part(const char *name)
 {

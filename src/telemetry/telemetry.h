@@ -8,6 +8,8 @@
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
 int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
+/* Before a run goes on: remove the files that a killed process left half written in it (NAME.tmp-PID). */
+void ddp_rundir_tidy(const char *run_dir);
 /* "latest" or a path -> the run directory. latest: the newest under cfg->run.dir by the time in its name. */
 int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
                     struct ddp_error *err);

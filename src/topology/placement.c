@@ -215,11 +215,11 @@ static void place_on_shared_cores(struct planner *p)
     for (int r = 0, i = 0; r < p->req->ranks; r++) {
         /* compact: neighbours share a core; spread: rank r goes to the next core */
         while (done[i] == count[i])
-            i = (i + 1) % n;
+            i = i + 1 < n ? i + 1 : 0;
         place_on_shared_core(p, &p->m->cores[order[i]], done[i], count[i], &p->out->place[r]);
         done[i]++;
-        if (p->req->policy == DDP_PLACE_SPREAD)
-            i = (i + 1) % n;
+        if (p->req->policy == DDP_PLACE_SPREAD && ++i == n)
+            i = 0;
     }
     free(done);
     free(count);

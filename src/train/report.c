@@ -105,7 +105,9 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
 {
     int status = 0;
     bool resumed = *t->resumed_from && resume_directory(t);
-    if (!resumed)
+    if (resumed)
+        ddp_rundir_tidy(t->run_dir);
+    else
         status = ddp_rundir_create(t->cfg, t->run_dir, sizeof t->run_dir, err);
     char path[1100];
     snprintf(path, sizeof path, "%s/log/rank-0.log", t->run_dir);

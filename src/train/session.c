@@ -50,6 +50,25 @@ static void find_command(struct ddp_session *s, int argc, char **argv)
     json_decref(list);
 }
 
+/* What is ours among the program's arguments; the rest moves up. */
+static void take_options(struct ddp_session *s, int *argc, char **argv)
+{
+    int kept = *argc > 0;
+    for (int i = 1; i < *argc; i++) {
+        const char **value = strcmp(argv[i], "--resume") == 0 ? &s->resume
+                             : strcmp(argv[i], "--eval") == 0 ? &s->eval_only
+                                                              : NULL;
+        if (value && i + 1 < *argc)
+            *value = argv[++i];
+        else if (strcmp(argv[i], "--quiet") == 0)
+            s->quiet = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    argv[kept] = NULL;
+}
+
 int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct ddp_error *err)
 {
     struct ddp_session *s = ddp_calloc(1, sizeof *s);
@@ -61,6 +80,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     ddp_supervise_join();
     ddp_float_mode();
     find_command(s, *argc, *argv);
+    take_options(s, argc, *argv);
     int status = find_place(s, err);
     if (status == 0 && s->placed)
         status = ddp_place_bind(&s->place, s->place.numa >= 0, err);
@@ -68,6 +88,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
         status = ddp_comm_world_create(argc, argv, &s->comm, err);
     if (status) {
         ddp_supervise_error(ddp_error_exit(status), err->text);
+        s->status = status;
         ddp_session_close(s, NULL);
         return status;
     }
@@ -85,12 +106,59 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
 static int settle(struct ddp_session *s, int status, bool agreed, const struct ddp_error *err)
 {
     s->speaks = !agreed || s->comm->rank == 0;
+    s->status = status;
     if (status && status != DDP_E_STOPPED) {
         if (!agreed)
             s->failed = status;
         if (s->speaks)
             ddp_supervise_error(ddp_error_exit(status), err ? err->text : "");
     }
+    return status;
+}
+
+/* The line of `text` that is the first to differ from `other`. */
+static void first_difference(const char *text, const char *other, char line[2][96])
+{
+    const char *a = text, *b = other;
+    for (size_t n; *a && (n = strcspn(a, "\n")) == strcspn(b, "\n") && memcmp(a, b, n) == 0;) {
+        a += n + (a[n] == '\n');
+        b += n + (b[n] == '\n');
+    }
+    a += strspn(a, " ");
+    b += strspn(b, " ");
+    snprintf(line[0], sizeof line[0], "%.*s", (int)strcspn(a, "\n"), a);
+    snprintf(line[1], sizeof line[1], "%.*s", (int)strcspn(b, "\n"), b);
+}
+
+/* A user's own mpirun may start ranks with different arguments: they would wait for each other in different
+ * places, or train something that no config describes. Collective. */
+static int compare_configs(const struct ddp_session *s, const struct ddp_config *cfg, struct ddp_error *err)
+{
+    if (s->comm->size == 1)
+        return 0;
+    char *mine = NULL, *first = NULL, line[2][96];
+    int status = ddp_comm_agree(s->comm, ddp_config_dump(cfg, false, &mine, err), err);
+    uint64_t bytes = mine ? strlen(mine) + 1 : 0;
+    if (status == 0)
+        status = ddp_comm_bcast(s->comm, &bytes, sizeof bytes, 0, err);
+    if (status)
+        goto out;
+    first = ddp_calloc(1, bytes);
+    if (s->comm->rank == 0)
+        memcpy(first, mine, bytes);
+    status = ddp_comm_bcast(s->comm, first, bytes, 0, err);
+    if (status == 0 && strcmp(mine, first) != 0) {
+        first_difference(mine, first, line);
+        status = ddp_fail(
+            err, DDP_E_CONFIG,
+            "this rank has another config than rank 0: '%s' where that has '%s'; start all ranks with the "
+            "same CONFIG and overrides",
+            line[0], line[1]);
+    }
+    status = ddp_comm_agree(s->comm, status, err);
+out:
+    free(first);
+    free(mine);
     return status;
 }
 
@@ -102,6 +170,8 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
     struct ddp_config *cfg = NULL;
     int status = ddp_config_load(&opt, &cfg, &mine);
     status = ddp_comm_agree(s->comm, status, &mine);
+    if (status == 0)
+        status = compare_configs(s, cfg, &mine);
     if (status) {
         ddp_config_destroy(cfg);
         if (err)
@@ -110,7 +180,7 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
     }
     ddp_config_destroy(s->cfg);
     s->cfg = cfg;
-    return 0;
+    return settle(s, 0, true, NULL);
 }
 
 /* Threads of this rank: as configured; 0 is the launcher's plan, or this rank's share of the machine. */
@@ -128,7 +198,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
                       struct ddp_error *err)
 {
     if (!s->cfg)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_session_train: call ddp_session_config first");
+        return s->status = ddp_fail(err, DDP_E_USAGE, "ddp_session_train: call ddp_session_config first");
     struct ddp_error mine = {0};
     bool agreed = true;
     ddp_log_terminal(s->quiet ? DDP_LOG_ERROR : ddp_log_level_of(s->cfg->log.level));
@@ -149,9 +219,18 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
     if (hooks)
         opt.hooks = *hooks;
     int status = ddp_train_run(&opt, result, &mine);
+    if (s->eval_only)
+        snprintf(result->run_dir, sizeof result->run_dir, "%s", s->eval_only);
+    if (s->comm->rank == 0 && (status == 0 || status == DDP_E_STOPPED))
+        ddp_supervise_result(result->run_dir, result->weights_hash);
     if (err)
         *err = mine;
     return settle(s, status, agreed, &mine);
+}
+
+bool ddp_session_reports(const struct ddp_session *s)
+{
+    return !ddp_supervise_active() && (!s || s->speaks);
 }
 
 int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
@@ -159,6 +238,8 @@ int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
     (void)err;
     if (!s)
         return 0;
+    if (!s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
+        ddp_supervise_bye(ddp_error_exit(s->status));
     if (s->failed && s->comm && s->comm->size > 1)
         ddp_comm_abort(s->comm, ddp_error_exit(s->failed));
     ddp_comm_destroy(s->comm);

@@ -14,9 +14,10 @@ struct ddp_session {
     const char **command;
     struct ddp_arena *arena;
     double started;
-    const char *resume, *eval_only; /* borrowed; NULL: no */
+    const char *resume, *eval_only; /* borrowed from argv; NULL: no */
     bool quiet;
     bool speaks; /* this rank reports the error that the last call returned */
+    int status;  /* of the last call: what this rank ends with */
     int failed;  /* code of a failure that the others do not share: close aborts them */
 };
 

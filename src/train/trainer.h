@@ -33,8 +33,8 @@ struct ddp_trainer {
     struct ddp_loader *loader, *eval_loader;
     struct ddp_eval_leaf *eval_leaf; /* shared, [batches][train.shards] */
     int first_shard, my_shards, resident;
-    float **leaf;         /* [resident] where backward writes */
-    float *loss;       /* [my_shards] of the step */
+    float **leaf; /* [resident] where backward writes */
+    float *loss;  /* [my_shards] of the step */
     int64_t *correct;
 
     struct ddp_train_state state;

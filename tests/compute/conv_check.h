@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "compute/compute.h"
+#include "compute/conv_wino.h"
 #include "compute/ops.h"
 
 struct conv_case {
@@ -263,26 +264,152 @@ static void assert_sum(const char *what, int64_t i, float got, double want, doub
         fail_msg("%s[%lld] is %.9g, want %.9g +- %.3g", what, (long long)i, (double)got, want, bound);
 }
 
-/* Compare the results of the last run with the reference. */
-static void layer_check(const struct layer *l)
+/* Winograd: the bound grows with what the transforms add up, taken absolutely at every place. */
+static const double wino_bt[4][4] = {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 1, 1, 0}, {0, 1, 0, 1}};
+static const double wino_g[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}};
+static const double wino_at[2][4] = {{1, 1, 1, 0}, {0, 1, 1, 1}};
+
+/* to = M x M' for M [rows][cols] and x [cols][cols]; M may be given transposed. */
+static void sandwich(const double *m, int rows, int cols, bool transposed, const double *x, double *to)
+{
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < rows; j++) {
+            double sum = 0;
+            for (int a = 0; a < cols; a++)
+                for (int b = 0; b < cols; b++)
+                    sum += m[transposed ? a * rows + i : i * cols + a] * x[a * cols + b] *
+                           m[transposed ? b * rows + j : j * cols + b];
+            to[i * rows + j] = sum;
+        }
+}
+
+/* |values| of a window of size x size at (y, x), 0 outside of the picture. */
+static void window_of(const double *picture, int h, int w, int y, int x, int size, double *to)
+{
+    for (int i = 0; i < size * size; i++) {
+        int iy = y + i / size, ix = x + i % size;
+        to[i] = iy < 0 || ix < 0 || iy >= h || ix >= w ? 0 : fabs(picture[iy * w + ix]);
+    }
+}
+
+/* Forward from `from` [n][cf][hf][wf] to `to` [n][ct][ht][wt], weights [ct][cf][3][3]. */
+static void wino_sweep(const double *from, int n, int cf, int hf, int wf, const double *w, double *to, int ct,
+                       int ht, int wt, int shift)
+{
+    double *u = ddp_malloc((size_t)ct * cf * 16 * sizeof *u), *v = ddp_malloc((size_t)cf * 16 * sizeof *v);
+    double taps[9], m[16], tile[4];
+    for (int i = 0; i < ct * cf; i++) {
+        window_of(w + i * 9, 3, 3, 0, 0, 3, taps);
+        sandwich(wino_g[0], 4, 3, false, taps, u + i * 16);
+    }
+    for (int i = 0; i < n; i++)
+        for (int y = 0; y < ht; y += 2)
+            for (int x = 0; x < wt; x += 2) {
+                for (int c = 0; c < cf; c++) {
+                    window_of(from + ((int64_t)i * cf + c) * hf * wf, hf, wf, y + shift, x + shift, 4, m);
+                    sandwich(wino_bt[0], 4, 4, false, m, v + c * 16);
+                }
+                for (int k = 0; k < ct; k++) {
+                    memset(m, 0, sizeof m);
+                    for (int c = 0; c < cf; c++)
+                        for (int p = 0; p < 16; p++)
+                            m[p] += u[(k * cf + c) * 16 + p] * v[c * 16 + p];
+                    sandwich(wino_at[0], 2, 4, false, m, tile);
+                    for (int p = 0; p < 4; p++)
+                        if (y + p / 2 < ht && x + p % 2 < wt)
+                            to[(((int64_t)i * ct + k) * ht + y + p / 2) * wt + x + p % 2] = tile[p];
+                }
+            }
+    free(u), free(v);
+}
+
+/* Weight gradient [k][c][3][3] of in [n][c][h][w] and d [n][k][oh][ow]. */
+static void wino_weights(const double *in, int n, int c_n, int h, int w, const double *d, int k_n, int oh,
+                         int ow, int pad, double *to)
+{
+    double *u = ddp_calloc((size_t)k_n * c_n * 16, sizeof *u), *v = ddp_malloc((size_t)c_n * 16 * sizeof *v);
+    double m[16], e[16];
+    for (int i = 0; i < n; i++)
+        for (int y = 0; y < oh; y += 2)
+            for (int x = 0; x < ow; x += 2) {
+                for (int c = 0; c < c_n; c++) {
+                    window_of(in + ((int64_t)i * c_n + c) * h * w, h, w, y - pad, x - pad, 4, m);
+                    sandwich(wino_bt[0], 4, 4, false, m, v + c * 16);
+                }
+                for (int k = 0; k < k_n; k++) {
+                    window_of(d + ((int64_t)i * k_n + k) * oh * ow, oh, ow, y, x, 2, m);
+                    sandwich(wino_at[0], 4, 2, true, m, e);
+                    for (int c = 0; c < c_n; c++)
+                        for (int p = 0; p < 16; p++)
+                            u[(k * c_n + c) * 16 + p] += e[p] * v[c * 16 + p];
+                }
+            }
+    for (int i = 0; i < k_n * c_n; i++)
+        sandwich(wino_g[0], 3, 4, true, u + i * 16, to + i * 9);
+    free(u), free(v);
+}
+
+static bool layer_is_wino(const struct layer *l)
+{
+    struct ddp_conv_geom g = ddp_conv_geom(&l->plan.params[0]);
+    return !l->c.linear && ddp_wino_fits(&g, l->c.stride, l->c.pad, l->plan.out.h, l->plan.out.w);
+}
+
+/* What the reference gives, and the sums of absolute values that bound the error. */
+struct reference {
+    double *out, *din, *dw, *db, *out_abs, *din_abs, *dw_abs, *db_abs;
+    int64_t out_terms, din_terms, dw_terms, db_terms; /* roundings that one value may have seen */
+};
+
+static void reference_wino(const struct layer *l, const double *g, struct reference *r)
+{
+    const struct conv_case *c = &l->c;
+    int oh = l->plan.out.h, ow = l->plan.out.w;
+    double *x = ddp_malloc((size_t)(l->nx + 1) * sizeof *x), *w = ddp_malloc((size_t)l->nw * sizeof *w);
+    for (int64_t i = 0; i < l->nx; i++)
+        x[i] = (double)l->x[i];
+    for (int64_t i = 0; i < l->nw; i++)
+        w[i] = (double)l->w[i];
+    wino_sweep(x, c->n, c->c, c->h, c->w, w, r->out_abs, c->k, oh, ow, -c->pad);
+    for (int k = 0; k < c->k; k++) /* turned and transposed */
+        for (int j = 0; j < c->c; j++)
+            for (int t = 0; t < 9; t++)
+                w[(j * c->k + k) * 9 + 8 - t] = (double)l->w[(k * c->c + j) * 9 + t];
+    wino_sweep(g, c->n, c->k, oh, ow, w, r->din_abs, c->c, c->h, c->w, c->pad - 2);
+    wino_weights(x, c->n, c->c, c->h, c->w, g, c->k, oh, ow, c->pad, r->dw_abs);
+    /* the sum, then a window's 2, a weight's 4, a tile's 4, bias or what was there; a tile of dout's 2 */
+    int64_t tiles = (int64_t)c->n * ((oh + 1) / 2) * ((ow + 1) / 2);
+    r->out_terms = c->c + 11;
+    r->din_terms = c->k + 11;
+    r->dw_terms = tiles + tiles / 42 + 9;
+    free(x), free(w);
+}
+
+static struct reference reference_create(const struct layer *l)
 {
     const struct conv_case *c = &l->c;
     int oh = l->plan.out.h, ow = l->plan.out.w, groups = c->linear ? 1 : c->groups, cg = c->c / groups,
         kg = c->k / groups;
     int r_n = c->linear ? c->h : c->r, s_n = c->linear ? c->w : c->s, st = c->linear ? 1 : c->stride,
         pad = c->linear ? 0 : c->pad;
-    double *din = ddp_calloc((size_t)l->nx + 1, sizeof *din),
-           *din_abs = ddp_calloc((size_t)l->nx + 1, sizeof *din);
-    double *dw = ddp_calloc((size_t)l->nw, sizeof *dw), *dw_abs = ddp_calloc((size_t)l->nw, sizeof *dw);
-    double *db = ddp_calloc((size_t)c->k, sizeof *db), *db_abs = ddp_calloc((size_t)c->k, sizeof *db);
+    struct reference f = {.out_terms = cg * r_n * s_n,
+                          .din_terms = kg * r_n * s_n,
+                          .dw_terms = c->n * oh * ow,
+                          .db_terms = c->n * oh * ow};
+    double **arrays[] = {&f.out, &f.out_abs, &f.din, &f.din_abs, &f.dw, &f.dw_abs, &f.db, &f.db_abs};
+    const int64_t sizes[] = {l->no, l->nx, l->nw, c->k};
+    for (size_t i = 0; i < DDP_COUNT(arrays); i++)
+        *arrays[i] = ddp_calloc((size_t)sizes[i / 2] + 1, sizeof(double));
+    double *masked = ddp_calloc((size_t)l->no + 1, sizeof *masked);
     int64_t o = 0;
     for (int n = 0; n < c->n; n++) {
         for (int k = 0; k < c->k; k++) {
             for (int y = 0; y < oh; y++) {
                 for (int x = 0; x < ow; x++, o++) {
-                    double g = c->relu && !(l->out[o] > 0) ? 0 : (double)l->g[o], sum = 0, absolute = 0;
-                    db[k] += g;
-                    db_abs[k] += fabs(g);
+                    double g = c->relu && !(l->out[o] > 0) ? 0 : (double)l->g[o];
+                    masked[o] = g;
+                    f.db[k] += g;
+                    f.db_abs[k] += fabs(g);
                     for (int j = 0; j < cg; j++) {
                         for (int r = 0; r < r_n; r++) {
                             for (int s = 0; s < s_n; s++) {
@@ -292,35 +419,47 @@ static void layer_check(const struct layer *l)
                                 int64_t xi = (((int64_t)n * c->c + ch) * c->h + iy) * c->w + ix;
                                 int64_t wi = (((int64_t)k * cg + j) * r_n + r) * s_n + s;
                                 double xv = l->x[xi], wv = l->w[wi];
-                                sum += xv * wv;
-                                absolute += fabs(xv * wv);
-                                din[xi] += g * wv;
-                                din_abs[xi] += fabs(g * wv);
-                                dw[wi] += g * xv;
-                                dw_abs[wi] += fabs(g * xv);
+                                f.out[o] += xv * wv;
+                                f.out_abs[o] += fabs(xv * wv);
+                                f.din[xi] += g * wv;
+                                f.din_abs[xi] += fabs(g * wv);
+                                f.dw[wi] += g * xv;
+                                f.dw_abs[wi] += fabs(g * xv);
                             }
                         }
                     }
-                    if (!c->no_bias) {
-                        sum += (double)l->b[k];
-                        absolute += fabs((double)l->b[k]);
-                    }
-                    if (c->relu && sum < 0)
-                        sum = 0;
-                    assert_sum("out", o, l->out[o], sum, absolute, cg * r_n * s_n);
                 }
             }
         }
     }
+    if (layer_is_wino(l))
+        reference_wino(l, masked, &f);
+    free(masked);
+    return f;
+}
+
+/* Compare the results of the last run with the reference. */
+static void layer_check(const struct layer *l)
+{
+    const struct conv_case *c = &l->c;
+    struct reference f = reference_create(l);
+    int64_t pixels = (int64_t)l->plan.out.h * l->plan.out.w;
+    for (int64_t i = 0; i < l->no; i++) {
+        double bias = c->no_bias ? 0 : (double)l->b[i / pixels % c->k], sum = f.out[i] + bias;
+        if (c->relu && sum < 0)
+            sum = 0;
+        assert_sum("out", i, l->out[i], sum, f.out_abs[i] + fabs(bias), f.out_terms);
+    }
     for (int64_t i = 0; i < l->nx && !c->no_din; i++) {
         double seed = c->accumulate ? (double)l->seed[i] : 0;
-        assert_sum("din", i, l->din[i], din[i] + seed, din_abs[i] + fabs(seed), kg * r_n * s_n);
+        assert_sum("din", i, l->din[i], f.din[i] + seed, f.din_abs[i] + fabs(seed), f.din_terms);
     }
     for (int64_t i = 0; i < l->nw; i++)
-        assert_sum("dweight", i, l->dw[i], dw[i], dw_abs[i], c->n * oh * ow);
+        assert_sum("dweight", i, l->dw[i], f.dw[i], f.dw_abs[i], f.dw_terms);
     for (int k = 0; k < c->k && !c->no_bias; k++)
-        assert_sum("dbias", k, l->db[k], db[k], db_abs[k], c->n * oh * ow);
-    free(din), free(din_abs), free(dw), free(dw_abs), free(db), free(db_abs);
+        assert_sum("dbias", k, l->db[k], f.db[k], f.db_abs[k], f.db_terms);
+    free(f.out), free(f.out_abs), free(f.din), free(f.din_abs);
+    free(f.dw), free(f.dw_abs), free(f.db), free(f.db_abs);
 }
 
 struct bits {

@@ -250,6 +250,77 @@ static const struct conv_case cases[] = {
     {.c = 60, .h = 6, .w = 6, .k = 24, .r = 3, .s = 3, .stride = 2, .pad = 1, .groups = 3, .n = 5},
     {.c = 48, .h = 5, .w = 6, .k = 96, .r = 1, .s = 1, .stride = 1, .pad = 0, .groups = 3, .n = 1},
     {.c = 20, .h = 5, .w = 6, .k = 40, .r = 3, .s = 3, .stride = 1, .pad = 2, .groups = 20, .n = 1},
+    /* Winograd: odd and even pictures, every padding, epilogues, threads over blocks of channels, denormals
+     */
+    {.c = 16,
+     .h = 9,
+     .w = 12,
+     .k = 16,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 0,
+     .groups = 1,
+     .n = 5,
+     .relu = true},
+    {.c = 32,
+     .h = 8,
+     .w = 11,
+     .k = 16,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 2,
+     .groups = 1,
+     .n = 7,
+     .accumulate = true},
+    {.c = 48,
+     .h = 13,
+     .w = 13,
+     .k = 16,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 1,
+     .groups = 1,
+     .n = 3,
+     .relu = true,
+     .no_bias = true},
+    {.c = 16,
+     .h = 10,
+     .w = 10,
+     .k = 96,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 1,
+     .groups = 1,
+     .n = 2,
+     .planned = 4,
+     .no_bias = true},
+    {.c = 32,
+     .h = 7,
+     .w = 3,
+     .k = 32,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 1,
+     .groups = 1,
+     .n = 1,
+     .no_din = true},
+    {.c = 16, .h = 20, .w = 1, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 2},
+    {.c = 16,
+     .h = 7,
+     .w = 7,
+     .k = 32,
+     .r = 3,
+     .s = 3,
+     .stride = 1,
+     .pad = 1,
+     .groups = 1,
+     .n = 2,
+     .scale = 1e-21f},
     /* fewer samples than planned, no data gradient, denormal products */
     {.c = 16,
      .h = 6,
@@ -373,11 +444,14 @@ static void test_conv_of_no_samples_has_zero_gradients(void **state)
 static void test_conv_lets_bad_values_through(void **state)
 {
     (void)state;
-    for (int small = 0; small < 2; small++) {
-        struct conv_case c = {.c = 20,
-                              .h = small ? 4 : 9,
-                              .w = small ? 4 : 9,
-                              .k = 20,
+    static const struct {
+        int channels, size;
+    } rows[] = {{20, 9}, {20, 4}, {16, 9}}; /* the last: Winograd */
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        struct conv_case c = {.c = rows[i].channels,
+                              .h = rows[i].size,
+                              .w = rows[i].size,
+                              .k = rows[i].channels,
                               .r = 3,
                               .s = 3,
                               .stride = 1,
@@ -396,7 +470,7 @@ static void test_conv_lets_bad_values_through(void **state)
             assert_true(isnan(l.out[k * hw + c.w + 1]));
             assert_false(isnan(l.out[k * hw + 2]));
             float far = l.out[(c.k + k) * hw + hw - 1];
-            assert_true(isinf(far) || far == 0); /* by the sign of the weight, then ReLU */
+            assert_true(!isfinite(far) || far == 0); /* by the sign of the weight, then ReLU */
         }
         assert_true(isnan(l.din[0]));
         assert_false(isnan(l.din[3]));
@@ -458,7 +532,8 @@ static void test_conv_asks_for_the_halo_it_reads(void **state)
     static const struct {
         int h, kernel, stride, pad, in_halo, dout_halo;
     } rows[] = {{26, 3, 1, 0, 0, 2}, {32, 3, 1, 1, 1, 1}, {32, 3, 2, 1, 1, 1}, {32, 1, 2, 0, 0, 0},
-                {12, 5, 1, 2, 2, 2}, {9, 1, 1, 1, 1, 0},  {4, 3, 1, 1, 0, 0}};
+                {12, 5, 1, 2, 2, 2}, {9, 1, 1, 1, 1, 0},  {4, 3, 1, 1, 0, 0},  {27, 3, 1, 0, 1, 3},
+                {33, 3, 1, 1, 2, 2}, {9, 3, 1, 2, 3, 1}};
     for (size_t i = 0; i < DDP_COUNT(rows); i++) {
         struct conv_case c = {.c = 16,
                               .h = rows[i].h,
@@ -473,6 +548,42 @@ static void test_conv_asks_for_the_halo_it_reads(void **state)
         struct layer l = layer_create(&c);
         assert_int_equal(l.plan.in_halo, rows[i].in_halo);
         assert_int_equal(l.plan.dout_halo, rows[i].dout_halo);
+        layer_destroy(&l);
+    }
+}
+
+static void test_conv_takes_winograd_by_shape(void **state)
+{
+    (void)state;
+    static const struct {
+        struct conv_case c;
+        bool wino;
+    } rows[] = {
+        {{.c = 16, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         true},
+        {{.c = 16, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 3, .groups = 1, .n = 1},
+         false},
+        {{.c = 16, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 2, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 16, .h = 8, .w = 8, .k = 16, .r = 3, .s = 2, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 16, .h = 8, .w = 8, .k = 16, .r = 5, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 16, .h = 8, .w = 8, .k = 20, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 3, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 32, .h = 8, .w = 8, .k = 32, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 2, .n = 1},
+         false},
+        {{.c = 16, .h = 4, .w = 4, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         false},
+        {{.c = 16, .h = 5, .w = 4, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1},
+         true},
+    };
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        struct layer l = layer_create(&rows[i].c);
+        if (layer_is_wino(&l) != rows[i].wino)
+            fail_msg("row %d", (int)i);
         layer_destroy(&l);
     }
 }
@@ -535,6 +646,19 @@ static void test_conv_bits_are_those_of_the_last_release(void **state)
           .n = 4,
           .accumulate = true},
          0x024c8a3f},
+        {{.c = 32,
+          .h = 11,
+          .w = 14,
+          .k = 48,
+          .r = 3,
+          .s = 3,
+          .stride = 1,
+          .pad = 1,
+          .groups = 1,
+          .n = 3,
+          .relu = true,
+          .accumulate = true},
+         0xac34dc12},
         {{.c = 48,
           .h = 2,
           .w = 3,
@@ -577,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_conv_bits_are_those_of_the_last_release),
         cmocka_unit_test(test_conv_plans_pytorch_parameters),
         cmocka_unit_test(test_conv_asks_for_the_halo_it_reads),
+        cmocka_unit_test(test_conv_takes_winograd_by_shape),
         cmocka_unit_test(test_conv_rejects_shapes_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

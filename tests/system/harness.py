@@ -78,6 +78,20 @@ class Case(unittest.TestCase):
         return p
 
 
+def install(folder):
+    """Install the build into a prefix, move the prefix elsewhere below `folder`, and return where it is now."""
+    build = BIN.parent
+    if not (build / "cmake_install.cmake").exists() or not shutil.which("cmake"):
+        raise unittest.SkipTest(f"{build} is no build folder, or there is no cmake")
+    first, moved = pathlib.Path(folder) / "first", pathlib.Path(folder) / "somewhere" / "else"
+    p = subprocess.run(["cmake", "--install", build, "--prefix", first], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if p.returncode:
+        raise AssertionError(f"cmake --install: {p.stdout[-1000:]}{p.stderr[-3000:]}")
+    moved.parent.mkdir()
+    first.rename(moved)
+    return moved
+
+
 def wait_for(condition, seconds, what):
     """Poll until condition() is true; its value. Raises AssertionError naming `what` when it takes longer."""
     end = time.monotonic() + seconds

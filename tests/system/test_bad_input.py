@@ -239,7 +239,7 @@ class BadData(Bad):
             with self.subTest(name):
                 path = self.idx(gz=True) / "train-images-idx3-ubyte.gz"
                 damage(path)
-                self.bad_data("does not unpack", path.name, "fetch it again")
+                self.bad_data(path.name, "does not unpack", "fetch it again")
 
     def test_damaged_cifar(self):
         def make():

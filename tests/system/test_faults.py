@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 
@@ -70,6 +71,8 @@ class Faults(harness.Case):
             self.fail(f"did not end; left: {tagged(p.tag)}")
         took = time.monotonic() - began
         self.assertEqual(p.returncode, code, f"stdout: {out}\nstderr: {err}")
+        if os.environ.get("DDP_TEST_TIMES"):
+            print(f"    {self._testMethodName}: {took:.3f} s to end", file=sys.stderr)
         self.assertLess(took, seconds * SLOW, err)
         return out, err
 
@@ -90,8 +93,8 @@ class Faults(harness.Case):
         again = self.launch(*common, "--resume", run, ranks=ranks, config=self.config)
         whole = self.launch(*common, ranks=1, config=self.config)
         self.assertEqual(again.weights, whole.weights, f"resumed after step {last}")
-        steps = [json.loads(l)["step"] for l in pathlib.Path(run, "metrics.jsonl").read_text().splitlines() if '"step","step"' in l]
-        self.assertEqual(steps, list(range(1, last + 5)))
+        records = map(json.loads, pathlib.Path(run, "metrics.jsonl").read_text().splitlines())
+        self.assertEqual([r["step"] for r in records if r["type"] == "step"], list(range(1, last + 5)))
 
     # ---- deaths
 
@@ -112,8 +115,8 @@ class Faults(harness.Case):
             pid = wait_for(lambda: rank_pid(p.tag, 1), 30, "rank 1")
             time.sleep(delay)
             kill(pid)
-            out, err = self.end(p, 4, 4)
-            self.assertTrue(err.strip())
+            out, err = self.end(p, 3, 4)
+            self.assertRegex(err, "rank|ranks on")
             self.check_nothing_left(p)
 
     def test_a_segmentation_fault_is_named(self):
@@ -244,7 +247,8 @@ class Faults(harness.Case):
         self.assertNotEqual(p.returncode, 0)
         self.check_nothing_left(p, 2)
         # an error that all ranks agree on, one in the middle
-        for args, code, text in ((["optim.lr=-1"], 2, "optim.lr"), (["model=mlp", "optim.lr=1000", "optim.momentum=0.999"], 4, "shard")):
+        for args, code, text in ((["optim.lr=-1"], 2, "optim.lr"),
+                                 (["model=mlp", "optim.lr=1000", "optim.momentum=0.999"], 4, "shard")):
             p = self.go(*args, program=mpirun)
             out, err = self.end(p, 60, code)
             self.assertIn(text, err + out)
@@ -321,7 +325,7 @@ class Faults(harness.Case):
         self.assertEqual(evaluated.code, 0, evaluated.err)
 
     def newest_step(self):
-        return max((step_of(c) for r in self.runs.glob("*") for c in checkpoints(r) if re.fullmatch(r"step-\d+", c.name)), default=0)
+        return max((step_of(c) for r in self.runs.glob("*") for c in checkpoints(r) if "." not in c.name), default=0)
 
 
 def litter():

@@ -4,7 +4,6 @@ One row for each key, in the order of the table; a key without a row fails the t
 on 96 drawn digits) and go two at a time.
 """
 import concurrent.futures
-import pathlib
 import re
 import shutil
 import struct

@@ -68,8 +68,12 @@ class Resume(harness.Case):
         self.assertEqual((states[14]["epoch"], states[14]["batch"]), (2, 0))
         for step, ranks in ((1, 3), (10, 2), (13, 4), (14, 3), (15, 1), (27, 2)):  # in an epoch, before, at and after its end
             run = self.copy_run(whole.run_dir, f"from-{step}", step)
+            (run / "run.json.tmp-4711").write_text("half")  # of the killed process
+            (run / f"checkpoints/step-{step + 1:08}.tmp-4711").mkdir()
             again = self.go("--resume", run, ranks=ranks)
             self.assertEqual(again.weights, whole.weights, f"from step {step} at {ranks} ranks")
+            self.assertFalse(list(run.rglob("*.tmp*")))
+            self.assertEqual(batches_tracked(run / "model.safetensors"), STEPS)
             self.assertEqual(again.run_dir, str(run))
             self.check_metrics(run, STEPS, [7, 14, 21, 28])
             j = again.json()
@@ -91,8 +95,8 @@ class Resume(harness.Case):
             runs = self.dir / f"killed-{killed_ranks}"
             p = self.start(LAUNCH, "-n", killed_ranks, "--quiet", self.config, f"run.dir={runs}", *long,
                            env={"SYSTEM_TEST_TAG": tag})
-            wait_for(lambda: [c for c in runs.glob("*/checkpoints/step-*") if re.search(r"step-\d+$", c.name) and step_of(c) >= 12],
-                     60, "a checkpoint")
+            wait_for(lambda: [c for c in runs.glob("*/checkpoints/step-*") if "." not in c.name
+                              and step_of(c) >= 12], 60, "a checkpoint")
             self.assertIsNone(p.poll(), "the run was over before it could be killed")
             while harness.tagged(tag):  # whatever is started meanwhile
                 for pid in harness.tagged(tag):
@@ -114,7 +118,7 @@ class Resume(harness.Case):
         runs, resume, ranks, stops = self.dir / "stopped", [], 2, []
         for after in (3, 40, 100):
             p = self.start(LAUNCH, "-n", ranks, "--quiet", self.config, f"run.dir={runs}", *long, *resume)
-            wait_for(lambda: sum(len(m.read_bytes().splitlines()) for m in runs.glob("*/metrics.jsonl")) >= after, 60, "steps")
+            wait_for(lambda: sum(m.read_bytes().count(b"\n") for m in runs.glob("*/metrics.jsonl")) >= after, 60, "steps")
             p.send_signal(signal.SIGTERM)
             out, err = p.communicate(timeout=60)
             self.assertEqual(p.returncode, 75, err)
@@ -273,6 +277,13 @@ def step_of(folder):
 
 def state_of(folder):
     return json.loads((folder / "state.json").read_text())
+
+
+def batches_tracked(path):
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    at = json.loads(data[8:8 + size])["bn1.num_batches_tracked"]["data_offsets"]
+    return int.from_bytes(data[8 + size + at[0]:8 + size + at[1]], "little")
 
 
 def write_state(folder, state):

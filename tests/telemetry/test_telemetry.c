@@ -22,7 +22,8 @@ static int set_up(void **s)
         return -1;
     snprintf(over, sizeof over, "run.dir=%s/runs", dir);
     const char *overrides[] = {over, "run.name=demo"};
-    struct ddp_config_options opt = {.overrides = overrides, .noverrides = 2};
+    struct ddp_config_options opt = {
+        .overrides = overrides, .noverrides = 2, .configs_dir = DDP_TEST_CONFIGS};
     return ddp_config_load(&opt, &cfg, &err);
 }
 
@@ -67,6 +68,30 @@ static void test_rundir_latest_is_the_newest_run(void **s)
     assert_string_equal(strrchr(path, '/') + 1, names[1]);
     assert_int_equal(ddp_rundir_find(cfg, "/nonexistent", path, sizeof path, &err), DDP_E_USAGE);
     assert_non_null(strstr(err.text, "latest"));
+}
+
+static void test_rundir_tidy_removes_what_was_half_written(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *name;
+        bool stays;
+    } files[] = {{"run.json", true},          {"run.json.tmp-17", false}, {"metrics.jsonl.tmp-4711", false},
+                 {"notes.tmp-of-mine", true}, {"notes.tmp-", true},       {"notes.tmp-1.txt", true},
+                 {"notes.tmp", true}};
+    char path[1024];
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_dir_make(cfg->run.dir, &err), 0);
+    for (size_t i = 0; i < DDP_COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", cfg->run.dir, files[i].name);
+        assert_int_equal(ddp_file_write(path, "x", 1, &err), 0);
+    }
+    ddp_rundir_tidy("/nonexistent");
+    ddp_rundir_tidy(cfg->run.dir);
+    for (size_t i = 0; i < DDP_COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", cfg->run.dir, files[i].name);
+        assert_int_equal(ddp_path_exists(path), files[i].stays);
+    }
 }
 
 static void test_runjson_holds_the_contract(void **s)
@@ -204,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rundir_has_name_time_and_folders, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rundir_latest_is_the_newest_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rundir_tidy_removes_what_was_half_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runjson_holds_the_contract, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_metrics_of_a_resumed_run_have_each_step_once, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
