@@ -1,0 +1,31 @@
+"""Bounds that a user would notice: start-up, memory, and what a second rank brings. On a quiet machine with two cores or more."""
+import os
+import statistics
+
+import harness
+
+SLOW = float(os.environ.get("DDP_TEST_SLOW", "1"))  # factor on times for loaded machines
+
+
+class Speed(harness.Case):
+    def train(self, ranks, *args):
+        return self.launch("train.threads=1", "data.test_count=64", *args, ranks=ranks).json()["train"]
+
+    def test_first_step_comes_in_under_0_8_seconds(self):
+        times = [self.train(2, "train.max_steps=3")["time_to_first_step_s"] for _ in range(5)]
+        self.assertLess(statistics.median(times), 0.8 * SLOW)
+
+    def test_a_rank_of_mnist_cnn_stays_under_120_mb(self):
+        for shards in (2, 8):
+            self.assertLess(self.train(2, f"train.shards={shards}", "train.max_steps=8")["peak_rss_mb"], 120)
+
+    @harness.unittest.skipIf((os.cpu_count() or 1) < 2, "one core")
+    def test_two_ranks_take_at_most_0_6_of_the_time_of_one(self):
+        ratios = []
+        for _ in range(5):
+            one, two = (self.train(n, "train.max_steps=60")["images_per_s"] for n in (1, 2))
+            ratios.append(one / two)
+        self.assertLess(statistics.median(ratios), 0.6 * SLOW)
+
+
+harness.main()
