@@ -83,7 +83,8 @@ int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, 
     if (strcmp(name, "latest") != 0) {
         if (!ddp_path_exists(name))
             return ddp_fail(err, DDP_E_USAGE,
-                            "%s: no such run; give a run directory, a checkpoint folder, or \"latest\"",
+                            "%s: no such run; give a run directory, a checkpoint folder, a .safetensors "
+                            "file, or \"latest\"",
                             name);
         if (snprintf(path, (size_t)size, "%s", name) >= size)
             return ddp_fail(err, DDP_E_USAGE, "%s: the path is too long", name);

@@ -192,7 +192,10 @@ int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, st
         .time = ddp_now() - t->opt.started,
         .best = best,
     };
-    if (t->cfg->log.progress)
+    if (t->opt.eval_only)
+        ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld samples", t->run_dir,
+                100 * e.accuracy, e.loss, (long long)e.count);
+    else if (t->cfg->log.progress)
         ddp_log(DDP_LOG_INFO,
                 "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld samples%s",
                 (long long)e.step, (long long)e.epoch, 100 * e.accuracy, e.loss, (long long)e.count,

@@ -219,8 +219,6 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
     if (hooks)
         opt.hooks = *hooks;
     int status = ddp_train_run(&opt, result, &mine);
-    if (s->eval_only)
-        snprintf(result->run_dir, sizeof result->run_dir, "%s", s->eval_only);
     if (s->comm->rank == 0 && (status == 0 || status == DDP_E_STOPPED))
         ddp_supervise_result(result->run_dir, result->weights_hash);
     if (err)

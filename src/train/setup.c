@@ -174,8 +174,12 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
     t->state.best_step = -1;
     if (!t->lead)
         return 0;
-    if (t->opt.eval_only)
-        return ddp_weights_load(t->opt.eval_only, t->model, t->params, true, &t->state.batches_tracked, err);
+    if (t->opt.eval_only) {
+        int found = ddp_rundir_find(cfg, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
+        if (found)
+            return ddp_error_prefix(err, "--eval");
+        return ddp_weights_load(t->run_dir, t->model, t->params, true, &t->state.batches_tracked, err);
+    }
     ddp_model_init(t->model, (uint64_t)cfg->seed, t->params);
     int status = 0;
     if (*cfg->init.from)

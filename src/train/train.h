@@ -17,7 +17,7 @@ struct ddp_train_options {
     int argc; /* the user's command, for run.json */
     const char *const *command;
     const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
-    const char *eval_only; /* run, checkpoint or file: evaluate it and end; NULL: train */
+    const char *eval_only; /* run, checkpoint, file or "latest": evaluate it and end; NULL: train */
     const char *map;       /* placement as text for run.json; NULL none */
     double started;        /* ddp_now() when the job began (the launcher's start) */
     struct ddp_hooks hooks;
