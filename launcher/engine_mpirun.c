@@ -27,8 +27,7 @@
 
 enum { BLOCK_RULE = 74, VERSION_LIMIT_MS = 5000 };
 
-/* ---- is it there?
- * -------------------------------------------------------------------------------------------------- */
+/* ---- is it there? ---------------------------------------------------------------------------- */
 
 /* The first bytes that `mpirun --version` prints; false when it does not run. */
 static bool mpirun_version(char *out, size_t size)
@@ -83,8 +82,7 @@ static int check(struct ddp_error *err)
     return 0;
 }
 
-/* ---- the command
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static void add_mca(struct ddp_words *argv, const char *name, const char *value)
 {
@@ -135,8 +133,7 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
     }
 }
 
-/* ---- what mpirun says itself
- * ------------------------------------------------------------------------------------------ */
+/* ---- what mpirun says itself ----------------------------------------------------------------- */
 
 /* mpirun frames its messages with rules of 74 dashes. */
 static bool is_block_line(const char *line, size_t n)

@@ -21,9 +21,7 @@ static void plan_at(double *when, double seconds)
         *when = t;
 }
 
-/* ---- ending
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 void ddp_supervisor_kill_ranks(struct ddp_supervisor *s)
 {
@@ -82,8 +80,7 @@ static void on_death(struct ddp_supervisor *s, struct ddp_rank *rank)
     kill(s->child.pid, SIGCONT);
 }
 
-/* ---- what ranks say
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what ranks say -------------------------------------------------------------------------- */
 
 static void on_message(struct ddp_supervisor *s, struct ddp_rank *rank, const struct ddp_supervise_msg *m)
 {
@@ -147,9 +144,7 @@ void ddp_supervisor_hear(struct ddp_supervisor *s, struct ddp_rank *rank)
     }
 }
 
-/* ---- signals
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* SIGINT and SIGTERM count: the second ends at once. The others only ask for a stop, however often. */
 static void on_stop_signal(struct ddp_supervisor *s, int sig)

@@ -13,8 +13,7 @@
 
 enum { PATH_FOR_SOCKETS = 60 }; /* socket paths below a longer folder would pass the system's limit of 107 */
 
-/* ---- what the ranks are told
- * ------------------------------------------------------------------------------------ */
+/* ---- what the ranks are told ----------------------------------------------------------------- */
 
 /* The user's command as a JSON array; bytes that are no UTF-8 become '?'. malloc'd. */
 static char *command_json(int argc, char **argv)
@@ -132,8 +131,7 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
     return 0;
 }
 
-/* ---- the private folder
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the private folder ---------------------------------------------------------------------- */
 
 static bool has_room(const char *dir, double bytes)
 {

@@ -8,8 +8,7 @@
 #include "launcher/preflight.h"
 #include "launcher/supervise.h"
 
-/* ---- what ends without a config
- * -------------------------------------------------------------------------------------- */
+/* ---- what ends without a config -------------------------------------------------------------- */
 
 static int print_reference(const struct ddp_options *opt, struct ddp_error *err)
 {
@@ -22,8 +21,7 @@ static int print_reference(const struct ddp_options *opt, struct ddp_error *err)
     return 0;
 }
 
-/* ---- what is shown without starting
- * --------------------------------------------------------------------------------------- */
+/* ---- what is shown without starting ---------------------------------------------------------- */
 
 static int print_config(const struct ddp_config *cfg, struct ddp_error *err)
 {
@@ -81,9 +79,7 @@ static void print_notes(const struct ddp_launch_plan *plan)
         fprintf(stderr, "ddp-launch: %s\n", plan->note);
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static int run(const struct ddp_engine *engine, const struct ddp_options *opt, const struct ddp_machine *m,
                const struct ddp_config *cfg, struct ddp_job *job, int *exit_code, struct ddp_error *err)

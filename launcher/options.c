@@ -6,8 +6,7 @@
 
 #include "config/config.h"
 
-/* ---- the options
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the options ----------------------------------------------------------------------------- */
 
 enum takes { NOTHING, VALUE, MAYBE_VALUE };
 
@@ -49,8 +48,7 @@ static const struct option_spec {
     {"--help", "-h", NOTHING, OPT_HELP},
 };
 
-/* ---- recognising
- * ------------------------------------------------------------------------------------------------- */
+/* ---- recognising ----------------------------------------------------------------------------- */
 
 /* The option that `arg` is; *value is what follows "=" or a glued "-n8", NULL without. */
 static const struct option_spec *find_option(const char *arg, const char **value)
@@ -111,8 +109,7 @@ static int unknown_option(const char *arg, struct ddp_error *err)
                     nearest);
 }
 
-/* ---- taking over
- * -------------------------------------------------------------------------------------------------- */
+/* ---- taking over ----------------------------------------------------------------------------- */
 
 static int set_ranks(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {

@@ -51,6 +51,8 @@ int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *
                                           .hyperthreads = cfg->launch.hyperthreads};
     if ((rc = ddp_placement_create(m, &req, &plan.placement, err)) != 0)
         return rc;
+    for (int r = 0; r < plan.ranks && !cfg->launch.memory_bind; r++)
+        plan.placement->place[r].numa = -1; /* no node to bind memory to */
     note_uneven(plan.ranks, cfg->train.shards, plan.note, sizeof plan.note);
     *out = plan;
     return 0;

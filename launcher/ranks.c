@@ -28,9 +28,7 @@ struct pidfd_exit_info {
 enum { SO_PEERPIDFD_OURS = 77 }; /* of Linux's generic <asm/socket.h>: x86-64, aarch64 */
 enum { PIDFD_INFO_EXIT_OURS = 1 << 3, PF_EXITING_OURS = 4, DEATH_WAIT_US = 500000, RECORD_WAIT_US = 20000 };
 
-/* ---- joining
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- joining --------------------------------------------------------------------------------- */
 
 int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct ddp_error *err)
 {
@@ -95,9 +93,7 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
     return rank;
 }
 
-/* ---- talking
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- talking --------------------------------------------------------------------------------- */
 
 int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg)
 {
@@ -143,9 +139,7 @@ void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig)
         ddp_rank_signal(&ranks->rank[i], sig);
 }
 
-/* ---- how it ended
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- how it ended ---------------------------------------------------------------------------- */
 
 /* /proc/PID/stat behind the name (which may hold anything): false when the process is gone. */
 static bool read_stat(pid_t pid, char *buf, size_t size, char **fields)

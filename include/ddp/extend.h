@@ -15,8 +15,7 @@
 extern "C" {
 #endif
 
-/* ================================================================================== keys of a config group
- * ===== */
+/* ==== keys of a config group ================================================================ */
 
 enum ddp_key_type {
     DDP_KEY_INT,         /* int64_t */
@@ -58,8 +57,7 @@ struct ddp_key {
     const char *doc; /* one line, a sentence without full stop */
 };
 
-/* =============================================================================================== tensors
- * ======= */
+/* ==== tensors =============================================================================== */
 
 enum { DDP_CBLOCK = 16 }; /* channels in a block */
 
@@ -91,8 +89,7 @@ static inline float *ddp_at(const struct ddp_tensor *t, int n, int b, int y, int
     return t->p + n * t->sn + b * t->sb + y * t->sh + x * t->sw;
 }
 
-/* =================================================================================================== ops
- * ======= */
+/* ==== ops =================================================================================== */
 
 /* How a parameter lies in the flat buffer; files always hold the plain (PyTorch) layout. */
 enum ddp_layout {
@@ -218,8 +215,7 @@ DDP_API void ddp_parallel(struct ddp_pool *pool, int tasks, ddp_task_fn fn, void
 /* Philox 4x32-10 (Salmon et al., SC'11): four random words, a pure function of counter and key. */
 DDP_API void ddp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* ============================================================================================== data sets
- * ======= */
+/* ==== data sets ============================================================================= */
 
 enum ddp_split { DDP_SPLIT_TRAIN, DDP_SPLIT_TEST };
 
@@ -264,8 +260,7 @@ DDP_API void ddp_sha256_text(const void *data, size_t bytes, char hex[65]);
 /* Make a data set format known by its name; before a config is read. */
 DDP_API int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *err);
 
-/* ============================================================================================= transports
- * ======= */
+/* ==== transports ============================================================================ */
 
 enum ddp_mem { DDP_MEM_HOST, DDP_MEM_CUDA };
 

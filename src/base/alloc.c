@@ -55,8 +55,7 @@ void ddp_pages_free(void *p, size_t bytes)
         munmap(p, bytes ? bytes : 1);
 }
 
-/* ---- arena: a list of chunks, the newest first
- * ------------------------------------------------------------- */
+/* ---- arena: a list of chunks, the newest first ----------------------------------------------- */
 
 struct chunk {
     struct chunk *next;

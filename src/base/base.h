@@ -17,6 +17,10 @@
 #include "base/text.h"
 #include "base/wait.h"
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "numbers go into checkpoints and hashes as they lie in memory: ddp needs a little-endian machine"
+#endif
+
 #define DDP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 #endif

@@ -127,7 +127,7 @@ static double cos_part(double r)
     return fma(p * z, z, fma(-0.5, z, 1.0));
 }
 
-/* x = k pi/2 + r in three parts of pi/2; k stays far below 2^20. */
+/* x = k pi/2 + r, pi/2 in two parts; |x| <= 1e5 keeps k below 2^16. */
 static double quarter(double x, int *k)
 {
     double q = rint(x * 0x1.45f306dc9c883p-1);

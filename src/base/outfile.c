@@ -11,8 +11,7 @@
 #include "base/fileio_fault.h"
 #include "base/text.h"
 
-/* ---- files written aside
- * ------------------------------------------------------------------------------------- */
+/* ---- files written aside --------------------------------------------------------------------- */
 
 struct ddp_outfile {
     int fd;

@@ -4,6 +4,7 @@
 #include <float.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,12 +59,18 @@ void ddp_text_add(struct ddp_text *t, const char *fmt, ...)
     va_end(again);
 }
 
+static locale_t c; /* made once */
+
+static void make_c_locale(void)
+{
+    c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
 /* The C locale, whatever the program around us has set. */
 static locale_t c_locale(void)
 {
-    static locale_t c;
-    if (!c)
-        c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_c_locale);
     return c;
 }
 

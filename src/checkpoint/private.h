@@ -9,8 +9,7 @@
 #define DDP_OPTIM_FILE "optimizer.safetensors"
 #define DDP_STATE_FILE "state.json"
 
-/* ---- dtype.c
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- dtype.c --------------------------------------------------------------------------------- */
 
 /* Bytes of one element, 0 for a type that the format does not have. */
 size_t ddp_dtype_bytes(const char *dtype);
@@ -28,8 +27,7 @@ bool ddp_tensor_floats(const struct ddp_st_tensor *t, float *out);
 int ddp_st_write_hashed(const char *path, const struct ddp_st_tensor *t, int n, const char *const *metadata,
                         char hex[65], struct ddp_error *err);
 
-/* ---- plain.c: a model's tensors as files have them
- * ------------------------------------------------------------------ */
+/* ---- plain.c: a model's tensors as files have them ------------------------------------------- */
 
 struct ddp_plain_tensor {
     struct ddp_st_tensor st; /* data: of a snapshot, else NULL */
@@ -53,16 +51,14 @@ void ddp_plain_finish(struct ddp_plain *p);
 /* The tensors alone, for ddp_st_write; free() it. */
 struct ddp_st_tensor *ddp_plain_list(const struct ddp_plain *p);
 
-/* ---- snapshot.c
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- snapshot.c ------------------------------------------------------------------------------ */
 
 const struct ddp_train_state *ddp_snapshot_state(const struct ddp_snapshot *s);
 /* Both files into `folder`, with their hashes. */
 int ddp_snapshot_write(const struct ddp_snapshot *s, const char *folder, char model_hex[65],
                        char optim_hex[65], struct ddp_error *err);
 
-/* ---- state.c
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- state.c --------------------------------------------------------------------------------- */
 
 struct ddp_state_file {
     struct ddp_train_state state;
@@ -76,8 +72,7 @@ char *ddp_state_text(const struct ddp_state_file *s);
 int ddp_state_parse(const char *path, const char *text, size_t bytes, struct ddp_state_file *out,
                     struct ddp_error *err);
 
-/* ---- folder.c
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- folder.c -------------------------------------------------------------------------------- */
 
 enum ddp_folder_kind {
     DDP_FOLDER_STEP, /* step-00000500 */

@@ -19,8 +19,7 @@ const struct ddp_op *ddp_op_at(int i);
 const char *ddp_cpu_isa(void);
 int ddp_cpu_select(const char *isa, struct ddp_error *err); /* NULL: DDP_ISA, else the best */
 
-/* ---- layouts
- * ------------------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 /* Elements that a parameter takes in the flat buffer (padding of channel blocks included, of DDP_BLOCK not).
  */

@@ -1,7 +1,8 @@
 /* conv2d: out[n, k, y, x] = bias[k] + sum over c, r, s of in[n, c, y * stride + r - padding, x * stride + s -
  * padding] * weight[k, c, r, s]
  *
- * in [N, C, H, W], weight [K, C/groups, R, S], out [N, K, (H + 2 padding - R)/stride + 1, likewise]. Direct
+ * in [N, C, H, W], weight [K, C/groups, R, S], out [N, K, (H + 2 padding - R)/stride + 1, likewise].
+ * 3x3 kernels with stride 1 between whole blocks of channels go to conv_wino.c. The rest is direct
  * convolution: forward and data gradient are one sweep of tiles (conv.h); the data gradient with a stride is
  * one sweep for each remainder (y, x) modulo stride, over the taps that hit it.
  *
@@ -13,6 +14,7 @@
 
 #include "compute/compute.h"
 #include "compute/conv.h"
+#include "compute/conv_wino.h"
 #include "compute/ops.h"
 
 struct conf {
@@ -41,7 +43,7 @@ static const struct ddp_key keys[] = {
     {0},
 };
 
-/* How to compute a layer: a function of its shape alone, never of the CPU. */
+/* How to compute a layer directly: a function of its shape alone, never of the CPU. */
 enum conv_algo {
     CONV_ROWS,    /* tiles along rows of one picture, through the zero halo */
     CONV_SAMPLES, /* small pictures: tiles across samples; taps outside of the picture are skipped, no halo */
@@ -59,8 +61,7 @@ static int wgrad_chunk(int out_h, int out_w)
     return out_h * out_w >= 128 ? 1 : 128 / (out_h * out_w);
 }
 
-/* ---- one direction of a sweep
- * ------------------------------------------------------------------------------------ */
+/* ---- one direction of a sweep ---- */
 
 /* Position i (of count) is written at first + i * step; its tap t (of taps) reads position i * from_step +
  * from + t * dir of `size`, with row tap0 + t * tap_step of the kernel. */
@@ -113,9 +114,7 @@ static int dgrad_reach(int in, int out, int kernel, int stride, int pad)
     return reach;
 }
 
-/* ---- plan
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- plan ---- */
 
 /* Output blocks that read channel block cb. */
 static int readers(const struct ddp_conv_geom *g, int cb, int *first)
@@ -146,7 +145,7 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     (void)nin, (void)batch;
     int r = (int)c->kernel, s = (int)(c->kernel_w ? c->kernel_w : c->kernel), pad = (int)c->padding,
         st = (int)c->stride;
-    int groups = (int)c->groups;
+    int groups = (int)c->groups, cg = in->c / groups;
     if (in->c % groups || c->out % groups)
         return ddp_fail(err, DDP_E_SHAPE,
                         "groups = %d must divide the channels that come in (%d) and out (%d)", groups, in->c,
@@ -158,10 +157,9 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
             "padding %d; make kernel smaller or padding larger, or pool less before",
             r, s, in->c, in->h, in->w, pad);
     p->out = (struct ddp_shape){(int)c->out, (in->h + 2 * pad - r) / st + 1, (in->w + 2 * pad - s) / st + 1};
-    struct ddp_param weight = {.ndim = 4, .dims = {c->out, in->c / groups, r, s}, .groups = groups};
+    struct ddp_param weight = {.ndim = 4, .dims = {c->out, cg, r, s}, .groups = groups};
     double taps = (double)r * s;
-    p->nparams =
-        ddp_conv_params(weight, c->init, in->c / groups * taps, (double)c->out * taps, c->bias, p->params);
+    p->nparams = ddp_conv_params(weight, c->init, cg * taps, (double)c->out * taps, c->bias, p->params);
     if (conv_algo(p->out.h, p->out.w) == CONV_ROWS) {
         int y = dgrad_reach(in->h, p->out.h, r, st, pad), x = dgrad_reach(in->w, p->out.w, s, st, pad);
         p->in_halo = pad;
@@ -169,12 +167,13 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     }
     struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
     p->scratch_bytes = (size_t)g.cb * max_readers(&g) * r * s * 256 * sizeof(float);
-    p->flops = 2.0 * (double)c->out * (in->c / groups) * taps * p->out.h * p->out.w;
+    if (ddp_wino_fits(&g, st, pad, p->out.h, p->out.w))
+        ddp_wino_plan(&g, pad, p);
+    p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
     return 0;
 }
 
-/* ---- forward and data gradient
- * ----------------------------------------------------------------------------------- */
+/* ---- forward and data gradient ---- */
 
 enum {
     WEIGHT_BLOCKS =
@@ -346,9 +345,20 @@ static void sweep_run(struct sweep *s, struct ddp_pool *pool)
     ddp_parallel(pool, (ddp_blocks(s->to->c) + 1) / 2 * s->tasks_a_pair, sweep_task, s);
 }
 
+static bool wino(const struct ddp_op_call *call)
+{
+    const struct conf *c = call->conf;
+    const struct ddp_conv_geom g = ddp_conv_geom(&call->plan->params[0]);
+    return ddp_wino_fits(&g, (int)c->stride, (int)c->padding, call->plan->out.h, call->plan->out.w);
+}
+
 static void forward(const struct ddp_op_call *call)
 {
     const struct conf *c = call->conf;
+    if (call->out->n > 0 && wino(call)) {
+        ddp_wino_forward(call, (int)c->padding, c->bias ? call->param[1] : NULL);
+        return;
+    }
     struct sweep s = {.algo = conv_algo(call->out->h, call->out->w),
                       .g = ddp_conv_geom(&call->plan->params[0]),
                       .from = call->in[0],
@@ -392,8 +402,7 @@ static void data_gradient(const struct ddp_op_call *call)
     sweep_run(&s, call->pool);
 }
 
-/* ---- weight gradient
- * --------------------------------------------------------------------------------------------- */
+/* ---- weight gradient ---- */
 
 struct wgrad {
     const struct ddp_op_call *call;
@@ -449,10 +458,17 @@ static void backward(const struct ddp_op_call *call)
     const struct ddp_tensor *d = call->dout;
     struct wgrad w = {call, ddp_conv_geom(&call->plan->params[0])};
     ddp_conv_mask_bias(call, wgrad_chunk(d->h, d->w), c->bias ? call->grad[1] : NULL);
-    if (d->n > 0)
-        ddp_parallel(call->pool, (w.g.kb + 1) / 2 * w.g.wb, wgrad_task, &w);
-    else
+    if (d->n == 0) {
         memset(call->grad[0], 0, (size_t)ddp_layout_size(&call->plan->params[0]) * sizeof(float));
+        return;
+    }
+    if (wino(call)) {
+        ddp_wino_weight_gradient(call, (int)c->padding);
+        if (call->din[0])
+            ddp_wino_data_gradient(call, (int)c->padding);
+        return;
+    }
+    ddp_parallel(call->pool, (w.g.kb + 1) / 2 * w.g.wb, wgrad_task, &w);
     ddp_conv_clear_padding(&w.g, call->grad[0]);
     if (call->din[0])
         data_gradient(call);

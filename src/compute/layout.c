@@ -6,8 +6,7 @@
 #include "compute/compute.h"
 #include "compute/conv.h"
 
-/* ---- parameters
- * ---------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 int64_t ddp_layout_plain_size(const struct ddp_param *p)
 {
@@ -66,8 +65,7 @@ void ddp_layout_unpack(const struct ddp_param *p, const float *flat, float *plai
         conv_copy(p, NULL, NULL, plain, flat);
 }
 
-/* ---- activations
- * ---------------------------------------------------------------------------------------------- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 int64_t ddp_tensor_pictures(struct ddp_tensor *t, int n, struct ddp_shape s, int halo, int64_t *lead)
 {

@@ -8,8 +8,7 @@
 
 #include "ddp/extend.h"
 
-/* ---- the tree
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 enum ddp_node_type {
     DDP_NODE_GROUP,
@@ -48,8 +47,7 @@ struct ddp_config;
 int ddp_keys_read(struct ddp_config *cfg, const struct ddp_node *group, const struct ddp_key *keys,
                   const char *const *common, void *conf, struct ddp_error *err);
 
-/* ---- the checked config
- * ---------------------------------------------------------------------------------------- */
+/* ---- the checked config ---------------------------------------------------------------------- */
 
 enum { DDP_OPTIM_SGD, DDP_OPTIM_ADAMW, DDP_OPTIM_LARS, DDP_OPTIM_LAMB };
 enum {

@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- values
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void write_string(struct ddp_text *t, const char *s)
 {
@@ -168,9 +166,7 @@ void ddp_value_write(struct ddp_text *t, const struct ddp_key *key, const void *
     }
 }
 
-/* ---- text
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* Letters of "optim" in "optim.lr"; 0 for a key without a group. */
 static int group_length(const char *name)
@@ -214,9 +210,7 @@ int ddp_config_dump(const struct ddp_config *cfg, bool comments, char **out, str
     return 0;
 }
 
-/* ---- JSON
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *node_json(const struct ddp_node *node, int *digits);
 
@@ -321,9 +315,7 @@ int ddp_config_dump_json(const struct ddp_config *cfg, char **out, struct ddp_er
     return status;
 }
 
-/* ---- hash
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- hash ------------------------------------------------------------------------------------ */
 
 void ddp_config_hash(const struct ddp_config *cfg, char hex[65])
 {

@@ -131,8 +131,7 @@ void ddp_overrides_choose(struct ddp_arena *a, struct ddp_node *root, const stru
     }
 }
 
-/* ---- keys of the table
- * --------------------------------------------------------------------------------------------- */
+/* ---- keys of the table ----------------------------------------------------------------------- */
 
 /* Set a key of the table; its groups are made on the way. */
 static void set_known(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *o,
@@ -169,8 +168,7 @@ static void set_known(struct ddp_arena *a, struct ddp_node *root, const struct d
         ddp_node_set(at, node);
 }
 
-/* ---- keys inside a list or group that its module reads itself
- * -------------------------------------------------------- */
+/* ---- keys inside a list or group that its module reads itself -------------------------------- */
 
 /* "; there is: conv1, conv2" for a path that leads nowhere. */
 static char *children_text(const struct ddp_node *at, char buf[DDP_WHERE_SIZE])

@@ -18,8 +18,7 @@ enum { DDP_CONFIG_MAX_BYTES = 4 << 20, DDP_CONFIG_MAX_DEPTH = 32, DDP_WHERE_SIZE
 #define DDP_COMMAND_LINE "command line"
 #define DDP_DEFAULT_FILE "default"
 
-/* ---- node.c
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- node.c ---------------------------------------------------------------------------------- */
 
 /* One part of a path: a name, or an index when name is NULL. */
 struct ddp_path_part {
@@ -52,8 +51,7 @@ char *ddp_node_where(const struct ddp_node *node, char buf[DDP_WHERE_SIZE]);
 /* "a group", "a list", "the integer 5", "the text \"abc\"": what was given. Returns buf. */
 char *ddp_node_given(const struct ddp_node *node, char buf[DDP_WHERE_SIZE]);
 
-/* ---- source.c, parse.c
- * ------------------------------------------------------------------------------------------ */
+/* ---- source.c, parse.c ----------------------------------------------------------------------- */
 
 struct ddp_source_line {
     const char *file;
@@ -73,8 +71,7 @@ bool ddp_utf8_valid(const char *s, size_t n);
 /* A file as a tree; *out only on success. */
 int ddp_parse_file(struct ddp_arena *a, const char *path, struct ddp_node **out, struct ddp_error *err);
 
-/* ---- value.c, override.c, groups.c
- * --------------------------------------------------------------------------------- */
+/* ---- value.c, override.c, groups.c ----------------------------------------------------------- */
 
 /* A value in the grammar of the command line: 5, 1e-3, true, word, "text", 'text', [1, 2], (a, b), {k = v,
  * ..}. text: bare words and numbers are text. NULL and *why when it is malformed. */
@@ -99,8 +96,7 @@ void ddp_overrides_apply(struct ddp_arena *a, struct ddp_node *root, const struc
 void ddp_groups_read(struct ddp_arena *a, struct ddp_node *root, const struct ddp_config_options *opt,
                      struct ddp_error *err);
 
-/* ---- schema.c, read.c, check.c, suggest.c, env.c
- * --------------------------------------------------------------------- */
+/* ---- schema.c, read.c, check.c, suggest.c, env.c --------------------------------------------- */
 
 /* A group of the table: "" for the keys without one. */
 struct ddp_config_group {
@@ -132,9 +128,7 @@ char *ddp_suggest_key(const struct ddp_key *keys, const char *const *common, con
 /* Add to err every DDP_ variable of the environment that means nothing. */
 void ddp_env_check(struct ddp_error *err);
 
-/* ---- dump.c
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- dump.c ---------------------------------------------------------------------------------- */
 
 /* The value of a key as the file has it. node: for DDP_KEY_NODE. indent: of continuation lines; -1: all on
  * one line and groups sorted by name, for hashing. */

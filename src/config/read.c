@@ -16,8 +16,7 @@ struct reader {
     bool *seen; /* [keys] */
 };
 
-/* ---- what a key accepts, in words
- * ----------------------------------------------------------------------------------- */
+/* ---- what a key accepts, in words ------------------------------------------------------------ */
 
 static bool has_range(const struct ddp_key *key)
 {
@@ -66,8 +65,7 @@ char *ddp_key_allowed(const struct ddp_key *key, char buf[DDP_WHERE_SIZE])
     return buf;
 }
 
-/* ---- one value
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- one value ------------------------------------------------------------------------------- */
 
 static void refuse(struct reader *r, const struct ddp_node *node, const struct ddp_key *key, const char *hint)
 {
@@ -237,9 +235,7 @@ static void read_value(struct reader *r, const struct ddp_node *node, const stru
     }
 }
 
-/* ---- groups
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 /* What the field of a key holds that has neither value nor default: no pointer is ever NULL that a reader
  * would follow. */

@@ -12,8 +12,7 @@ void ddp_scan_fault(struct ddp_scanner *s, const char *file, int line, const cha
     ddp_error_add(s->err, DDP_E_CONFIG, "%s:%d: %s", file, line, message);
 }
 
-/* ---- output
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 void ddp_scan_mark(struct ddp_source *out, int at, const char *file, int line)
 {
@@ -39,8 +38,7 @@ static void end_line(struct ddp_scanner *s, struct ddp_scan_input *in)
     ddp_scan_mark(s->out, s->out->nlines, in->file, in->line);
 }
 
-/* ---- tokens
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 static bool is_digit(char c)
 {

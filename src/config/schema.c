@@ -38,14 +38,14 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Stop after this many evaluations without a better one; 0 is never"},
 
     {FIELD(model.name), .type = DDP_KEY_STRING, .dflt = "inline",
-     .doc = "Name of the model in run names and tables"},
+     .doc = "Name of the model in messages"},
     {FIELD(model.layers), .type = DDP_KEY_NODE, .dflt = "()", .flags = RESULT,
      .doc = "The layers in order: groups of type, name, input and the keys of the type"},
     {FIELD(model.input), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = 1, .max = 65536,
      .doc = "Channels, height and width that the model insists on; empty takes what the data has"},
 
     {FIELD(data.name), .type = DDP_KEY_STRING, .dflt = "inline",
-     .doc = "Name of the data set in run names and tables"},
+     .doc = "Name of the data set in run.json and messages"},
     {FIELD(data.format), .type = DDP_KEY_STRING, .dflt = "digits", .flags = RESULT,
      .doc = "How the data is stored: digits (drawn by the program), idx, cifar10, cifar100, packed, or a registered format"},
     {FIELD(data.root), .type = DDP_KEY_STRING, .dflt = "",
@@ -86,7 +86,7 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Check the checksums of packed files at start"},
 
     {FIELD(optim.name), .type = DDP_KEY_STRING, .dflt = "inline",
-     .doc = "Name of the optimizer's settings in tables"},
+     .doc = "Name of the optimizer's settings: a note for readers of config.cfg"},
     {FIELD(optim.type), .type = DDP_KEY_CHOICE, .dflt = "sgd", .choices = "sgd|adamw|lars|lamb", .flags = RESULT,
      .doc = "The optimizer"},
     {FIELD(optim.lr), .type = DDP_KEY_FLOAT, .dflt = "0.1", .min = 0, .max = 1000, .flags = RESULT,

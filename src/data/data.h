@@ -7,8 +7,7 @@
 #include "config/config.h"
 #include "ddp/extend.h"
 
-/* ---- data sets
- * --------------------------------------------------------------------------------------------------- */
+/* ---- data sets ------------------------------------------------------------------------------- */
 
 struct ddp_dataset {
     const struct ddp_dataset_ops *ops;
@@ -24,8 +23,7 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
 void ddp_dataset_close(struct ddp_dataset *ds);             /* NULL is fine */
 const struct ddp_dataset_ops *ddp_dataset_format_at(int i); /* NULL past the end */
 
-/* ---- order
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 /* perm[0..count-1]: the order of an epoch, a pure function of (seed, epoch, count); the identity when
  * !shuffle. */
@@ -37,8 +35,7 @@ int64_t ddp_order_batches(int64_t count, int64_t batch);
 void ddp_order_shard(int64_t count, int64_t batch, int64_t b, int shards, int shard, int64_t *begin,
                      int64_t *end);
 
-/* ---- augmentation
- * ------------------------------------------------------------------------------------------------- */
+/* ---- augmentation ---------------------------------------------------------------------------- */
 
 struct ddp_augment {
     bool train; /* crop, flip, cutout only then */
@@ -53,8 +50,7 @@ void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
 void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, const uint8_t *pixels,
                        uint64_t seed, int64_t epoch, int64_t index, float *out);
 
-/* ---- loader
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- loader ---------------------------------------------------------------------------------- */
 
 struct ddp_shard {         /* one shard's samples */
     int n;                 /* 0 ..ceil(batch/S): samples in it */

@@ -70,8 +70,7 @@ int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *er
     return rc;
 }
 
-/* ---- help for the formats
- * ------------------------------------------------------------------------------------------ */
+/* ---- help for the formats -------------------------------------------------------------------- */
 
 char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name)
 {
@@ -139,9 +138,7 @@ void ddp_pixel_stats_result(const struct ddp_pixel_stats *s, int channels, doubl
     }
 }
 
-/* ---- open
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- open ------------------------------------------------------------------------------------ */
 
 static int unknown_format(const char *format, struct ddp_error *err)
 {

@@ -18,9 +18,7 @@ void ddp_image_finish(struct ddp_image *image)
     image->p = NULL;
 }
 
-/* ---- JPEG
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- JPEG ------------------------------------------------------------------------------------ */
 
 struct jpeg_trap {
     struct jpeg_error_mgr mgr; /* first: libjpeg hands it back by this address */
@@ -92,9 +90,7 @@ static int decode_jpeg(const char *path, const uint8_t *data, size_t bytes, int 
     return 0;
 }
 
-/* ---- PNG
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- PNG ------------------------------------------------------------------------------------- */
 
 static int decode_png(const char *path, const uint8_t *data, size_t bytes, int channels,
                       struct ddp_image *out, struct ddp_error *err)

@@ -58,8 +58,7 @@ struct ddp_loader {
     double waited;
 };
 
-/* ---- one batch
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- one batch ------------------------------------------------------------------------------- */
 
 /* Lock held (or no workers): what slot s will hold; the epoch's order is made when its first batch comes up.
  */
@@ -142,9 +141,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* ---- life
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static int check_conf(const struct ddp_loader_conf *c, struct ddp_error *err)
 {
@@ -272,9 +269,7 @@ void ddp_loader_destroy(struct ddp_loader *l)
     free(l);
 }
 
-/* ---- use
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- use ------------------------------------------------------------------------------------- */
 
 int ddp_loader_seek(struct ddp_loader *l, int64_t epoch, int64_t index, struct ddp_error *err)
 {

@@ -20,8 +20,7 @@ static inline int ddp_data_report(const struct ddp_error *err)
     return ddp_error_exit(err->code);
 }
 
-/* ---- fetch
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- fetch ----------------------------------------------------------------------------------- */
 
 /* One file of a published data set, packed by gzip. */
 struct ddp_fetch_file {

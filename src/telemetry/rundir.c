@@ -22,9 +22,8 @@ int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct
         localtime_r(&now.tv_sec, &tm);
         strftime(when, sizeof when, "%Y%m%d-%H%M%S", &tm);
         unsigned salt = ((unsigned)now.tv_nsec / 1000u + (unsigned)getpid() * 40503u + attempt) & 0xffffu;
-        const char *name = *cfg->run.name ? cfg->run.name : cfg->model.name;
         char run[1024], sub[1100];
-        if (snprintf(run, sizeof run, "%s/%s-%s-%04x", cfg->run.dir, name, when, salt) >= size)
+        if (snprintf(run, sizeof run, "%s/%s-%s-%04x", cfg->run.dir, cfg->run.name, when, salt) >= size)
             return ddp_fail(err, DDP_E_CONFIG, "run.dir: the path is too long: %s", run);
         if (mkdir(run, 0777) != 0) {
             if (errno == EEXIST)

@@ -45,8 +45,7 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
  * library versions. */
 int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err);
 
-/* ---- metrics.jsonl
- * ------------------------------------------------------------------------------------------------ */
+/* ---- metrics.jsonl --------------------------------------------------------------------------- */
 
 struct ddp_step_metrics {
     int64_t step, epoch, count;
@@ -68,8 +67,7 @@ int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, st
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
 void ddp_metrics_close(struct ddp_metrics *m);
 
-/* ---- progress
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 /* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 images/s  data 0 %  comm 3 %  ETA 0:12" */
 void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, char *buf,

@@ -8,8 +8,7 @@
 
 #include "base/base.h"
 
-/* ---- loading
- * ------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 /* hwloc's plugins look for I/O devices and load OpenCL, CUDA and X11 libraries for it: milliseconds to
  * seconds, for nothing that we ask. The one plugin that may be needed reads XML. */
@@ -89,8 +88,7 @@ static int usable_set(hwloc_topology_t t, bool synthetic, hwloc_bitmap_t out)
     return 0;
 }
 
-/* ---- flattening
- * ------------------------------------------------------------------------------------------------ */
+/* ---- flattening ------------------------------------------------------------------------------ */
 
 static int package_of(hwloc_topology_t t, hwloc_obj_t obj)
 {
@@ -168,8 +166,7 @@ static void describe(struct ddp_machine *m)
     ddp_text_finish(&t);
 }
 
-/* ---- the face
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the face -------------------------------------------------------------------------------- */
 
 int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err)
 {

@@ -17,8 +17,7 @@
 
 enum { LINE_WIDTH = 96, CELL_MAX = 24 };
 
-/* ---- which ranks run on a hardware thread
- * --------------------------------------------------------------------------- */
+/* ---- which ranks run on a hardware thread ---------------------------------------------------- */
 
 static bool uses(const struct ddp_place *p, int pu)
 {
@@ -62,8 +61,7 @@ static void level_cell(const struct ddp_placement *p, const struct core *c, int 
         snprintf(cell, CELL_MAX, "-");
 }
 
-/* ---- drawing a NUMA node
- * ---------------------------------------------------------------------------------------------- */
+/* ---- drawing a NUMA node --------------------------------------------------------------------- */
 
 static int widest_cell(const struct ddp_machine *m, const struct ddp_placement *p, int levels)
 {
@@ -119,8 +117,7 @@ static void draw_domain(struct ddp_text *t, const struct ddp_machine *m, const s
     free(row);
 }
 
-/* ---- the list below the picture
- * ----------------------------------------------------------------------------------------- */
+/* ---- the list below the picture -------------------------------------------------------------- */
 
 static void list_ranks(struct ddp_text *t, const struct ddp_placement *p)
 {
@@ -133,9 +130,7 @@ static void list_ranks(struct ddp_text *t, const struct ddp_placement *p)
     }
 }
 
-/* ---- the face
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the face -------------------------------------------------------------------------------- */
 
 char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p)
 {

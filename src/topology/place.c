@@ -9,8 +9,7 @@
 
 enum { SPIN_ROUNDS = 2000, THREADS_MAX = 4096 }; /* measured: shorter than a futex when a core is free */
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void add_cpus(struct ddp_text *t, const struct ddp_place *p)
 {
@@ -40,8 +39,7 @@ int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, 
     return n;
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool parse_cpu(const char **s, long *out)
 {

@@ -23,8 +23,7 @@ struct planner {
     int *chosen;        /* [ncores]: cores of the rank in hand */
 };
 
-/* ---- ranks that own whole cores
- * --------------------------------------------------------------------------------- */
+/* ---- ranks that own whole cores -------------------------------------------------------------- */
 
 /* Cores of rank r: its threads' worth, but no more than its share. */
 static int cores_wanted(const struct planner *p, int r)
@@ -136,8 +135,7 @@ static void place_on_whole_cores(struct planner *p)
     }
 }
 
-/* ---- ranks that share cores
- * --------------------------------------------------------------------------------------- */
+/* ---- ranks that share cores ------------------------------------------------------------------ */
 
 /* Usable cores in the order in which ranks go round them: as they lie (compact), or one of each domain in
  * turn, packages alternating (spread). Returns how many. */
@@ -226,8 +224,7 @@ static void place_on_shared_cores(struct planner *p)
     free(order);
 }
 
-/* ---- ranks that are not bound
- * --------------------------------------------------------------------------------------- */
+/* ---- ranks that are not bound ---------------------------------------------------------------- */
 
 static void place_nowhere(struct planner *p)
 {
@@ -240,8 +237,7 @@ static void place_nowhere(struct planner *p)
     p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads > p->m->usable_pus;
 }
 
-/* ---- the face
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the face -------------------------------------------------------------------------------- */
 
 static const char *plural(int n)
 {

@@ -1,16 +1,30 @@
 /* The held-out pass: every sample exactly once at any number of ranks; losses follow the same tree as in
  * training. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "reduce/tree.h"
 #include "train/trainer.h"
+
+static int check_loss(const struct ddp_trainer *t, int shard, float loss, struct ddp_error *err)
+{
+    if (isfinite(loss))
+        return 0;
+    char where[256];
+    ddp_exec_find_bad(t->eval_exec, t->params, 0, where, sizeof where);
+    return ddp_fail(err, DDP_E_NUMERIC,
+                    "evaluation after step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. "
+                    "This state is not saved; try a lower optim.lr, more optim.warmup_steps, or "
+                    "optim.clip_norm",
+                    (long long)t->state.step, shard, t->comm->rank, isnan(loss) ? "nan" : "infinite", where);
+}
 
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
 {
     int S = (int)t->cfg->train.shards;
     int first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
     int last = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1);
-    int64_t batches = ddp_loader_batches(t->eval_loader), count = 0;
+    int64_t batches = ddp_loader_batches(t->eval_loader), count = t->test_set->info.count;
     int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
     for (int64_t b = 0; b < batches && status == 0; b++) {
         const struct ddp_batch *batch;
@@ -21,10 +35,13 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
             status = ddp_exec_forward(t->eval_exec, t->params, batch->shard + (s - first), 1, 0, batch->count,
                                       &loss, &correct, err);
             if (status == 0)
+                status = check_loss(t, s, loss, err);
+            if (status == 0)
                 t->eval_leaf[b * S + s] = (struct ddp_eval_leaf){loss, (int32_t)correct};
         }
     }
-    if (status || (status = ddp_comm_barrier(t->comm, err)))
+    status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
+    if (status)
         return status;
 
     double loss = 0;
@@ -40,10 +57,8 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
         loss += sum;
     }
     free(leaf);
-    count = t->test_set->info.count;
     t->eval_count = count;
     t->eval_loss = loss / (double)count;
     t->eval_accuracy = (double)correct / (double)count;
-    t->evaluated_step = t->state.step;
     return ddp_comm_barrier(t->comm, err); /* nobody overwrites leaves that another still reads */
 }

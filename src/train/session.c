@@ -1,19 +1,36 @@
 #include "train/session.h"
 
 #include <jansson.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static int usable_cpus(void)
+/* CPUs that are this rank's share of those it may run on: a container, taskset or the user's own mpirun may
+ * leave it few of the machine's, for itself or together with other ranks. Collective. */
+static int count_cpus(struct ddp_session *s, struct ddp_error *err)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+    cpu_set_t mine, *all = ddp_calloc((size_t)s->comm->size, sizeof *all);
+    CPU_ZERO(&mine);
+    if (sched_getaffinity(0, sizeof mine, &mine) != 0)
+        CPU_SET(0, &mine); /* more CPUs than a set holds: train.threads says how many to use */
+    int status = ddp_comm_allgather(s->comm, &mine, all, sizeof mine, err);
+    double share = 0;
+    for (int cpu = 0; status == 0 && cpu < CPU_SETSIZE; cpu++) {
+        int sharers = 0;
+        for (int r = 0; r < s->comm->size; r++)
+            sharers += CPU_ISSET(cpu, &all[r]) != 0;
+        if (CPU_ISSET(cpu, &mine))
+            share += 1.0 / sharers;
+    }
+    s->cpus = share < 1 ? 1 : (int)(share + 1e-6);
+    free(all);
+    return status;
 }
 
 /* The launcher's plan for this rank: part LOCAL_RANK of DDP_PLACE. */
-static int find_place(struct ddp_session *s, struct ddp_error *err)
+static int find_place(struct ddp_session *s, bool *oversubscribed, struct ddp_error *err)
 {
     const char *plan = getenv("DDP_PLACE"), *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
     int64_t index = 0;
@@ -30,7 +47,7 @@ static int find_place(struct ddp_session *s, struct ddp_error *err)
     const char *end = strchr(plan, ';');
     char text[DDP_CPUSET_MAX];
     snprintf(text, sizeof text, "%.*s", end ? (int)(end - plan) : (int)strlen(plan), plan);
-    int status = ddp_place_parse(text, &s->place, &s->oversubscribed, err);
+    int status = ddp_place_parse(text, &s->place, oversubscribed, err);
     if (status == 0)
         s->placed = true;
     return status;
@@ -81,20 +98,22 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     ddp_float_mode();
     find_command(s, *argc, *argv);
     take_options(s, argc, *argv);
-    int status = find_place(s, err);
+    bool oversubscribed = false;
+    int status = find_place(s, &oversubscribed, err);
     if (status == 0 && s->placed)
         status = ddp_place_bind(&s->place, s->place.numa >= 0, err);
     if (status == 0)
         status = ddp_comm_world_create(argc, argv, &s->comm, err);
+    if (status == 0 && !s->placed)
+        status = count_cpus(s, err);
     if (status) {
         ddp_supervise_error(ddp_error_exit(status), err->text);
         s->status = status;
         ddp_session_close(s, NULL);
         return status;
     }
-    if (!s->placed)
-        s->oversubscribed = s->comm->size > usable_cpus();
-    s->comm->spin = s->oversubscribed ? 0 : 2000;
+    if (s->placed && oversubscribed)
+        s->comm->spin = 0;
     char host[256] = "localhost";
     gethostname(host, sizeof host - 1);
     ddp_log_identity(host, s->comm->rank);
@@ -183,15 +202,12 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
     return settle(s, 0, true, NULL);
 }
 
-/* Threads of this rank: as configured; 0 is the launcher's plan, or this rank's share of the machine. */
+/* Threads of this rank: as configured; 0 is the launcher's plan, or this rank's share of the CPUs. */
 static int thread_count(const struct ddp_session *s)
 {
     if (s->cfg->train.threads > 0)
         return (int)s->cfg->train.threads;
-    if (s->placed)
-        return s->place.threads;
-    int n = usable_cpus() / s->comm->size;
-    return n > 0 ? n : 1;
+    return s->placed ? s->place.threads : s->cpus;
 }
 
 int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, struct ddp_result *result,
@@ -207,7 +223,6 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         .comm = s->comm,
         .place = s->placed ? &s->place : NULL,
         .threads = thread_count(s),
-        .oversubscribed = s->oversubscribed,
         .argc = s->argc,
         .command = s->command,
         .resume = s->resume,

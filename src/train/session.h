@@ -8,8 +8,9 @@
 struct ddp_session {
     struct ddp_comm *comm;
     struct ddp_config *cfg;
-    bool placed, oversubscribed;
+    bool placed; /* by ddp-launch */
     struct ddp_place place;
+    int cpus; /* not placed: this rank's share */
     int argc; /* the user's command, for run.json */
     const char **command;
     struct ddp_arena *arena;

@@ -93,7 +93,7 @@ static void write_metrics(struct ddp_trainer *t, int shard, float *leaf)
     float *m = leaf + t->flat->metrics;
     memset(m, 0, (size_t)(t->flat->total - t->flat->metrics) * sizeof *m);
     m[DDP_METRIC_LOSS] = t->loss[shard];
-    m[DDP_METRIC_CORRECT] = (float)t->correct[shard]; /* exact: a batch has at most 2^24 samples */
+    m[DDP_METRIC_CORRECT] = (float)t->correct[shard]; /* exact; so is the sum of a step, up to 2^24 */
 }
 
 static int check_losses(struct ddp_trainer *t, int first, int n, struct ddp_error *err)
@@ -105,9 +105,8 @@ static int check_losses(struct ddp_trainer *t, int first, int n, struct ddp_erro
         ddp_exec_find_bad(t->exec, t->params, i - first, where, sizeof where);
         return ddp_fail(
             err, DDP_E_NUMERIC,
-            "step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. The state before this "
-            "step is in the last checkpoint; try a lower optim.lr, more optim.warmup_steps, or "
-            "optim.clip_norm",
+            "step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. Checkpoints "
+            "are from before this step; try a lower optim.lr, more optim.warmup_steps, or optim.clip_norm",
             (long long)t->state.step + 1, t->first_shard + i, t->comm->rank,
             isnan(t->loss[i]) ? "nan" : "infinite", where);
     }

@@ -13,8 +13,7 @@ struct ddp_train_options {
     struct ddp_comm *comm;         /* borrowed */
     const struct ddp_place *place; /* where this rank runs; NULL: unplaced */
     int threads;                   /* of this rank */
-    bool oversubscribed;
-    int argc; /* the user's command, for run.json */
+    int argc;                      /* the user's command, for run.json */
     const char *const *command;
     const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
     const char *eval_only; /* run, checkpoint, file or "latest": evaluate it and end; NULL: train */

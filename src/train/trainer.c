@@ -178,7 +178,7 @@ static int open_log(struct ddp_trainer *t, struct ddp_error *err)
 {
     char path[1100];
     snprintf(path, sizeof path, "%s/log/rank-%d.log", t->run_dir, t->comm->rank);
-    return ddp_log_file(path, DDP_LOG_INFO, err);
+    return ddp_log_file(path, ddp_log_level_of(t->cfg->log.level), err);
 }
 
 static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_result *r, struct ddp_error *err)
@@ -214,7 +214,6 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     t->cfg = opt->cfg;
     t->comm = opt->comm;
     t->lead = opt->comm->rank == 0;
-    t->evaluated_step = -1;
     ddp_float_mode();
     bool agreed = true;
     int status = ddp_trainer_setup(t, err);

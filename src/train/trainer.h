@@ -50,15 +50,14 @@ struct ddp_trainer {
     struct ddp_saver *saver;
     struct ddp_metrics *metrics;
     struct ddp_progress progress;
-    double began;         /* training loop */
-    double in_steps;      /* seconds in steps, for images/s */
-    int64_t samples;      /* trained by this process */
-    double first_step_at; /* seconds from the start of the job */
-    double data_wait, comm_wait;
+    double began;                              /* training loop */
+    double in_steps;                           /* seconds in steps, for images/s */
+    int64_t samples;                           /* trained by this process */
+    double first_step_at;                      /* seconds from the start of the job */
     double window_s, window_data, window_comm; /* since the last record */
     int64_t window_samples, window_steps;
     double eval_loss, eval_accuracy;
-    int64_t eval_count, evaluated_step;
+    int64_t eval_count;
     struct ddp_data_id data_id[2];
     bool stopped; /* by request */
 };

@@ -158,8 +158,7 @@ static void test_table_ranges(void **state)
     ddp_arena_destroy(cfg.arena);
 }
 
-/* ---- a table of somebody else: a layer's
- * ---------------------------------------------------------------------------------- */
+/* ---- a table of somebody else: a layer's ----------------------------------------------------- */
 
 struct layer {
     int64_t out, kernel;
@@ -263,9 +262,7 @@ static void test_suggest(void **state)
     }
 }
 
-/* ---- help
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void test_help_keys(void **state)
 {

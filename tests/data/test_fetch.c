@@ -14,8 +14,7 @@
 
 #include "ddp-data.h"
 
-/* ---- the server: one thread, one request per connection
- * --------------------------------------------------------- */
+/* ---- the server: one thread, one request per connection -------------------------------------- */
 
 enum mode { WHOLE, NO_RANGE, BREAK_OFF, HANG, NOT_FOUND, GARBAGE };
 static struct {
@@ -130,8 +129,7 @@ static void *gzipped(const void *data, size_t bytes, size_t *out_bytes)
     return out;
 }
 
-/* ---- the sets that are fetched
- * ------------------------------------------------------------------------------------- */
+/* ---- the sets that are fetched --------------------------------------------------------------- */
 
 enum { ONE = 5000, TWO = 300, MEMBER = 700 };
 static uint8_t content[3][ONE];
@@ -244,8 +242,7 @@ static void assert_file(const char *folder, const char *name, const uint8_t *wan
     free(data);
 }
 
-/* ---- the tests
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the tests ------------------------------------------------------------------------------- */
 
 static void test_fetch_unpacks_and_does_not_fetch_twice(void **state)
 {

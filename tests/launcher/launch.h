@@ -139,8 +139,7 @@ static inline void assert_status(const struct launch *l, int status)
         fail_msg("exit status %d, not %d; stdout: %s; stderr: %s", l->status, status, l->out, l->err);
 }
 
-/* ---- ranks
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- ranks ----------------------------------------------------------------------------------- */
 
 /* Process number of a rank, from the file that it left; waits for it. */
 static inline pid_t launch_rank_pid(const struct launch *l, int rank)

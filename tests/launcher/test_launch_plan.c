@@ -56,18 +56,22 @@ static void test_plan_refuses_more_ranks_than_shards(void **state)
     ddp_machine_destroy(m);
 }
 
-static void test_plan_follows_the_bind_policy(void **state)
+static void test_plan_follows_the_bind_keys(void **state)
 {
     static const struct {
         int bind;
+        bool memory_bind;
         const char *line;
     } table[] = {
-        {DDP_BIND_COMPACT,
+        {DDP_BIND_COMPACT, true,
          "0@cpus=0 numa=0 package=0 threads=1 spin=2000; 1@cpus=2 numa=0 package=0 threads=1 spin=2000"},
-        {DDP_BIND_SPREAD,
+        {DDP_BIND_COMPACT, false,
+         "0@cpus=0 numa=-1 package=0 threads=1 spin=2000; 1@cpus=2 numa=-1 package=0 threads=1 spin=2000"},
+        {DDP_BIND_SPREAD, true,
          "0@cpus=0 numa=0 package=0 threads=1 spin=2000; 1@cpus=8 numa=1 package=1 threads=1 spin=2000"},
-        {DDP_BIND_NONE, "0@cpus=any numa=-1 package=-1 threads=1 spin=2000; 1@cpus=any numa=-1 package=-1 "
-                        "threads=1 spin=2000"},
+        {DDP_BIND_NONE, true,
+         "0@cpus=any numa=-1 package=-1 threads=1 spin=2000; 1@cpus=any numa=-1 package=-1 "
+         "threads=1 spin=2000"},
     };
     struct ddp_machine *m = machine_synthetic(TWO_PACKAGES);
     (void)state;
@@ -76,6 +80,7 @@ static void test_plan_follows_the_bind_policy(void **state)
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
         cfg.launch.bind = table[i].bind;
+        cfg.launch.memory_bind = table[i].memory_bind;
         assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 2}, &cfg, &plan, &err), 0);
         char *line = ddp_launch_plan_line(&plan);
         assert_string_equal(line, table[i].line);
@@ -90,7 +95,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_chooses_ranks),
         cmocka_unit_test(test_plan_refuses_more_ranks_than_shards),
-        cmocka_unit_test(test_plan_follows_the_bind_policy),
+        cmocka_unit_test(test_plan_follows_the_bind_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,6 +172,14 @@ class Faults(harness.Case):
         self.assertNotIn("weights:", out)
         self.check_nothing_left(p)
 
+    def test_a_nan_in_evaluation_is_traced(self):
+        blow_up = '({ match = "*"; lr_scale = 1000000.0; weight_decay = 1000.0; })'  # one step, and nothing is finite
+        p = self.go("model=mnist_cnn", "optim.lr=1000", f"optim.groups={blow_up}", "train.max_steps=1")
+        out, err = self.end(p, 60, 4)
+        self.assertRegex(err, r"failed: evaluation after step 1: the loss of shard \d \(rank \d\) is (nan|infinite); first bad tensor: ")
+        self.assertNotIn("weights:", out)
+        self.check_nothing_left(p)
+
     # ---- signals
 
     def test_one_signal_stops_and_saves(self):

@@ -26,8 +26,10 @@ struct part { /* one call: pixels to run over, already at their first tap and ch
     X(1, 3, 3, NB)                                                                                           \
     X(1, 3, 2, NB)                                                                                           \
     X(1, 3, 1, NB)                                                                                           \
-    X(1, 2, 4, NB) X(1, 2, 2, NB) X(1, 2, 1, NB) X(1, 1, 8, NB) X(1, 1, 4, NB) X(1, 1, 2, NB) X(1, 1, 1, NB) \
-        X(3, 3, 1, NB) X(3, 2, 1, NB) X(3, 1, 1, NB)
+    X(1, 2, 4, NB)                                                                                           \
+    X(1, 2, 2, NB)                                                                                           \
+    X(1, 2, 1, NB)                                                                                           \
+    X(1, 1, 8, NB) X(1, 1, 4, NB) X(1, 1, 2, NB) X(1, 1, 1, NB) X(3, 3, 1, NB) X(3, 2, 1, NB) X(3, 1, 1, NB)
 enum { MAXA = 12, MAXNB = 2 };
 #elif DDP_VL == 8 || defined(__ARM_NEON)
 #define FOR_TILES(X, NB)                                                                                     \
