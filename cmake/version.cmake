@@ -1,6 +1,8 @@
-# Write OUT: DDP_VERSION, DDP_GIT ("" outside a git checkout) and DDP_DIRTY (-1: unknown).
+# Write OUT: DDP_VERSION, DDP_GIT ("" outside a git checkout), DDP_DIRTY (-1: unknown) and DDP_DIFF, the SHA-256 of the changes
+# against that commit ("" when there are none).
 set(git "")
 set(dirty -1)
+set(diff "")
 find_program(GIT git)
 if(GIT AND EXISTS ${SOURCE}/.git)
   execute_process(COMMAND ${GIT} -C ${SOURCE} rev-parse --short=12 HEAD OUTPUT_VARIABLE git ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
@@ -10,10 +12,12 @@ if(GIT AND EXISTS ${SOURCE}/.git)
       set(dirty 0)
     else()
       set(dirty 1)
+      execute_process(COMMAND ${GIT} -C ${SOURCE} diff HEAD OUTPUT_VARIABLE changes ERROR_QUIET)
+      string(SHA256 diff "${changes}")
     endif()
   endif()
 endif()
-set(text "#define DDP_VERSION \"${VERSION}\"\n#define DDP_GIT \"${git}\"\n#define DDP_DIRTY ${dirty}\n")
+set(text "#define DDP_VERSION \"${VERSION}\"\n#define DDP_GIT \"${git}\"\n#define DDP_DIRTY ${dirty}\n#define DDP_DIFF \"${diff}\"\n")
 set(old "")
 if(EXISTS ${OUT})
   file(READ ${OUT} old)

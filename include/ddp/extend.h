@@ -276,6 +276,7 @@ struct ddp_comm; /* a group of ranks; see src/comm/comm.h for the calls */
 struct ddp_comm_ops {
     const char *name;
     unsigned caps;
+    const char *(*library)(void); /* name and version of what is under it, for run.json; may be NULL */
     int (*barrier)(void *self, struct ddp_error *err);                                  /* required */
     int (*bcast)(void *self, void *buf, size_t bytes, int root, struct ddp_error *err); /* required */
     int (*allgather)(void *self, const void *in, void *out, size_t bytes,

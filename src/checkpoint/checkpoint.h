@@ -34,6 +34,10 @@ void ddp_snapshot_destroy(struct ddp_snapshot *s);
 void ddp_snapshot_take(struct ddp_snapshot *s, const float *params, const struct ddp_train_state *state);
 void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65]); /* weights_hash of what was taken */
 
+/* The tensors that were taken, of the model or of the optimizer, in file form; data points into the snapshot.
+ * free() the list; *n may be 0. */
+struct ddp_st_tensor *ddp_snapshot_tensors(const struct ddp_snapshot *s, bool optimizer, int *n);
+
 /* Writes checkpoints of one run, on rank 0, in a thread of its own when background is set. */
 struct ddp_saver;
 /* dir: RUN/checkpoints; made when missing. What a killed writer left in it is removed. keep: 0 keeps all. */

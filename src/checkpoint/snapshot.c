@@ -85,6 +85,13 @@ const struct ddp_train_state *ddp_snapshot_state(const struct ddp_snapshot *s)
     return &s->state;
 }
 
+struct ddp_st_tensor *ddp_snapshot_tensors(const struct ddp_snapshot *s, bool optimizer, int *n)
+{
+    const struct ddp_plain *p = optimizer ? &s->opt : &s->model;
+    *n = p->n;
+    return ddp_plain_list(p);
+}
+
 void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65])
 {
     struct ddp_st_tensor *list = ddp_plain_list(&s->model);

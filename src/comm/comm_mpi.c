@@ -196,8 +196,20 @@ static void mpi_destroy(void *self)
     free(m);
 }
 
+/* "Open MPI v4.1.4": the first words of what the library says of itself. */
+static const char *mpi_library(void)
+{
+    static char text[MPI_MAX_LIBRARY_VERSION_STRING];
+    int n = 0;
+    if (MPI_Get_library_version(text, &n) != MPI_SUCCESS)
+        return NULL;
+    text[strcspn(text, ",\n")] = '\0';
+    return text;
+}
+
 static const struct ddp_comm_ops mpi_ops = {
     .name = "mpi",
+    .library = mpi_library,
     .caps = DDP_COMM_SHARED | DDP_COMM_ALLREDUCE,
     .barrier = mpi_barrier,
     .bcast = mpi_bcast,

@@ -67,7 +67,8 @@ struct ddp_config {
     int device;
     struct {
         int64_t batch, shards, accumulate, epochs, max_steps, threads;
-        int64_t early_stop; /* evaluations without a better one; 0: off */
+        int64_t early_stop;  /* evaluations without a better one; 0: off */
+        int64_t trail_every; /* steps between records of weights.trail; 0: off */
     } train;
     struct {
         const char *name;              /* "mnist_cnn" or "inline" */

@@ -36,6 +36,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Compute threads of each rank; 0 takes the cores that the rank was given"},
     {FIELD(train.early_stop), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 1000000, .unit = "evaluations", .flags = RESULT,
      .doc = "Stop after this many evaluations without a better one; 0 is never"},
+    {FIELD(train.trail_every), .type = DDP_KEY_INT, .dflt = "100", .min = 0, .max = MANY, .unit = "steps",
+     .doc = "Write hashes of all tensors to weights.trail every so many steps; 0 is off"},
 
     {FIELD(model.name), .type = DDP_KEY_STRING, .dflt = "inline",
      .doc = "Name of the model in messages"},

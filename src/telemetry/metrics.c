@@ -1,12 +1,9 @@
-#include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "telemetry/records.h"
 #include "telemetry/telemetry.h"
 
 struct ddp_metrics {
@@ -14,41 +11,12 @@ struct ddp_metrics {
     char path[1100];
 };
 
-/* Keep the records up to `step`: what came after the checkpoint is done again. */
-static int cut_after(const char *path, int64_t step, struct ddp_error *err)
-{
-    char *data;
-    size_t bytes;
-    if (!ddp_path_exists(path))
-        return 0;
-    int status = ddp_file_read(path, 0, &data, &bytes, err);
-    if (status)
-        return status;
-    struct ddp_text kept;
-    ddp_text_init(&kept);
-    for (char *line = data, *end; (end = strchr(line, '\n')); line = end + 1) {
-        json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
-        if (o && json_integer_value(json_object_get(o, "step")) <= step)
-            ddp_text_append(&kept, line, (size_t)(end - line) + 1);
-        json_decref(o);
-    }
-    status = ddp_file_write(path, kept.s, kept.len, err);
-    ddp_text_finish(&kept);
-    free(data);
-    return status;
-}
-
 int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_metrics **out,
                      struct ddp_error *err)
 {
     struct ddp_metrics *m = ddp_calloc(1, sizeof *m);
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", run_dir);
-    int status = append ? cut_after(m->path, step, err) : 0;
-    if (status == 0) {
-        m->fd = open(m->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
-        if (m->fd < 0)
-            status = ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", m->path, strerror(errno));
-    }
+    int status = ddp_records_open(m->path, append, step, &m->fd, err);
     if (status) {
         free(m);
         return status;

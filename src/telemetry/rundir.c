@@ -1,8 +1,10 @@
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -118,4 +120,25 @@ int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, 
     if (snprintf(path, (size_t)size, "%s/%s", cfg->run.dir, best) >= size)
         return ddp_fail(err, DDP_E_USAGE, "latest: the path is too long");
     return 0;
+}
+
+int ddp_rundir_lock(const char *run_dir, int *lock, struct ddp_error *err)
+{
+    int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", run_dir, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 &&
+        errno == EWOULDBLOCK) { /* a file system without locks goes without */
+        close(fd);
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "%s: another process trains in this run directory; wait for it or stop it", run_dir);
+    }
+    *lock = fd;
+    return 0;
+}
+
+void ddp_rundir_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }

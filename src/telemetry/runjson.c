@@ -1,5 +1,4 @@
 #include <jansson.h>
-#include <libconfig.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +55,7 @@ static json_t *code(void)
     json_t *o = json_object();
     json_object_set_new(o, "version", json_string(version));
     json_object_set_new(o, "dirty", DDP_DIRTY < 0 ? json_null() : json_boolean(DDP_DIRTY));
+    json_object_set_new(o, "diff_sha256", *DDP_DIFF ? json_string(DDP_DIFF) : json_null());
     json_object_set_new(o, "binary_sha256", binary_hash());
     json_object_set_new(o, "compiler", json_string(__VERSION__));
     return o;
@@ -71,11 +71,17 @@ static json_t *machine(const struct ddp_run_info *info)
         json_object_set_new(o, "architecture", text(u.machine));
     }
     json_object_set_new(o, "isa", text(info->isa));
-    char libconfig[32];
-    snprintf(libconfig, sizeof libconfig, "%d.%d", LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR);
     json_t *libs = json_object();
-    json_object_set_new(libs, "libconfig", text(libconfig));
-    json_object_set_new(libs, "jansson", text(JANSSON_VERSION));
+    char list[] = DDP_LIBRARIES, *save = NULL; /* "name version,name version" */
+    for (char *word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+        char *space = strchr(word, ' ');
+        if (!space)
+            continue;
+        *space = '\0';
+        json_object_set_new(libs, word, json_string(space + 1));
+    }
+    if (info->transport_version)
+        json_object_set_new(libs, info->transport, json_string(info->transport_version));
     json_object_set_new(o, "libraries", libs);
     return o;
 }

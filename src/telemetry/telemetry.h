@@ -4,6 +4,7 @@
 #define DDP_TELEMETRY_H
 
 #include "base/base.h"
+#include "checkpoint/checkpoint.h"
 #include "config/config.h"
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
@@ -13,6 +14,11 @@ void ddp_rundir_tidy(const char *run_dir);
 /* "latest" or a path -> the run directory. latest: the newest under cfg->run.dir by the time in its name. */
 int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
                     struct ddp_error *err);
+
+/* Hold the directory for this process; DDP_E_RESOURCE when another one trains in it. The lock ends with the
+ * process. */
+int ddp_rundir_lock(const char *run_dir, int *lock, struct ddp_error *err);
+void ddp_rundir_unlock(int lock); /* -1 is fine */
 
 struct ddp_data_id {
     char name[64];
@@ -24,7 +30,7 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     int argc;
     const char *const *command; /* as the user gave it */
     int ranks, threads, shards;
-    const char *transport, *isa, *map;
+    const char *transport, *transport_version, *isa, *map; /* transport_version: NULL unknown */
     int nhosts;
     const char *const *hosts;
     int ndata;
@@ -66,6 +72,18 @@ int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
 void ddp_metrics_close(struct ddp_metrics *m);
+
+/* ---- weights.trail --------------------------------------------------------------------------- */
+
+/* One JSON record a line. The first says format, version and hash; then, every train.trail_every steps,
+ *   {"step":N,"parameters":{"hash":H,"tensors":{NAME:h,...}},"optimizer":{...}}
+ * H as run.json's weights_hash, h the first 16 digits of the same hash over one tensor. Readers skip parts
+ * they do not know: gradients and sample indices have room beside these. append and step as for metrics. */
+struct ddp_trail;
+int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_trail **out,
+                   struct ddp_error *err);
+int ddp_trail_add(struct ddp_trail *t, int64_t step, const struct ddp_snapshot *s, struct ddp_error *err);
+void ddp_trail_close(struct ddp_trail *t); /* NULL is fine */
 
 /* ---- progress -------------------------------------------------------------------------------- */
 

@@ -45,6 +45,7 @@ static int write_run(struct ddp_trainer *t, const char *status, bool finished, s
         .threads = t->opt.threads,
         .shards = (int)t->cfg->train.shards,
         .transport = t->comm->ops->name,
+        .transport_version = t->comm->ops->library ? t->comm->ops->library() : NULL,
         .isa = ddp_cpu_isa(),
         .map = t->opt.map,
         .nhosts = 1,
@@ -105,11 +106,13 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
 {
     int status = 0;
     bool resumed = *t->resumed_from && resume_directory(t);
-    if (resumed)
-        ddp_rundir_tidy(t->run_dir);
-    else
+    if (!resumed)
         status = ddp_rundir_create(t->cfg, t->run_dir, sizeof t->run_dir, err);
     char path[1100];
+    if (status == 0)
+        status = ddp_rundir_lock(t->run_dir, &t->lock, err);
+    if (status == 0 && resumed)
+        ddp_rundir_tidy(t->run_dir);
     snprintf(path, sizeof path, "%s/log/rank-0.log", t->run_dir);
     if (status == 0)
         status = ddp_log_file(path, ddp_log_level_of(t->cfg->log.level), err);
@@ -125,6 +128,8 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
                                   &t->saver, err);
     if (status == 0)
         status = ddp_metrics_open(t->run_dir, resumed, t->state.step, &t->metrics, err);
+    if (status == 0 && t->cfg->train.trail_every)
+        status = ddp_trail_open(t->run_dir, resumed, t->state.step, &t->trail, err);
     if (status == 0)
         status = write_run(t, "running", false, NULL, err);
     if (status)
@@ -139,8 +144,22 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
     return 0;
 }
 
+static int record_trail(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int status = ddp_saver_wait(t->saver, err); /* the snapshot is its until then */
+    if (status)
+        return status;
+    ddp_snapshot_take(t->snapshot, t->params, &t->state);
+    return ddp_trail_add(t->trail, t->state.step, t->snapshot, err);
+}
+
 int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_error *err)
 {
+    if (t->trail && t->state.step % t->cfg->train.trail_every == 0) {
+        int failed = record_trail(t, err);
+        if (failed)
+            return failed;
+    }
     t->in_steps += seconds;
     t->samples += t->now->count;
     t->window_s += seconds;

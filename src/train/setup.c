@@ -71,6 +71,11 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
     size_t gradients = 0, own = 0;
     ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
     own += ddp_model_exec_bytes(t->model, t->resident, true) + ddp_model_exec_bytes(t->model, 1, false);
+    /* batches that the loader holds: those decoded ahead, the one in use */
+    const struct ddp_shape px = t->test_set->info.shape;
+    size_t batch = (size_t)((t->batch + t->shards - 1) / t->shards) * (size_t)t->my_shards;
+    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * sizeof(float) *
+           (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);
     double state = (double)ddp_optim_bytes(t->cfg, t->flat);
     double weights = (double)t->flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
     double all = weights + state + (double)gradients + (double)own * t->comm->size + copy;
@@ -150,6 +155,7 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
                                    .workers = 0,
                                    .prefetch = 1};
     int status = ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err);
+    status = ddp_comm_agree(t->comm, status, err);
     size_t leaves = (size_t)ddp_order_batches(t->test_set->info.count, cfg->train.batch) * (size_t)S;
     if (status == 0)
         status =

@@ -214,6 +214,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     t->cfg = opt->cfg;
     t->comm = opt->comm;
     t->lead = opt->comm->rank == 0;
+    t->lock = -1;
     ddp_float_mode();
     bool agreed = true;
     int status = ddp_trainer_setup(t, err);
@@ -222,6 +223,8 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     if (opt->agreed)
         *opt->agreed = agreed || status == DDP_E_STOPPED;
     ddp_metrics_close(t->metrics);
+    ddp_trail_close(t->trail);
+    ddp_rundir_unlock(t->lock);
     ddp_saver_destroy(t->saver);
     ddp_snapshot_destroy(t->snapshot);
     if (status == 0 ||

@@ -49,6 +49,8 @@ struct ddp_trainer {
     struct ddp_snapshot *snapshot;
     struct ddp_saver *saver;
     struct ddp_metrics *metrics;
+    struct ddp_trail *trail; /* NULL: off */
+    int lock;                /* holds the run directory against a second process; -1: none */
     struct ddp_progress progress;
     double began;                              /* training loop */
     double in_steps;                           /* seconds in steps, for images/s */

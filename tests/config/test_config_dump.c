@@ -209,12 +209,13 @@ static void test_hash_canonical(void **state)
 static void test_hash_key_list(void **state)
 {
     (void)state;
-    static const char free_keys[] = " device train.threads model.name model.input data.name data.root "
-                                    "data.prefetch data.workers data.verify optim.name"
-                                    " reduce.bucket_mb checkpoint.every_steps checkpoint.every_epochs "
-                                    "checkpoint.keep checkpoint.best checkpoint.background"
-                                    " init.strict run.dir run.name log.every_steps log.level log.progress "
-                                    "launch.bind launch.memory_bind launch.hyperthreads ";
+    static const char free_keys[] =
+        " device train.threads model.name model.input data.name data.root "
+        "data.prefetch data.workers data.verify optim.name"
+        " reduce.bucket_mb checkpoint.every_steps checkpoint.every_epochs "
+        "checkpoint.keep checkpoint.best checkpoint.background"
+        " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
+        "launch.bind launch.memory_bind launch.hyperthreads ";
     static const char stop_keys[] = " data.test_count data.limit_test eval.every_epochs ";
     for (const struct ddp_key *k = ddp_config_keys; k->name; k++) {
         char word[80];

@@ -26,7 +26,8 @@ static void test_plan_chooses_ranks(void **state)
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
         struct ddp_machine *m = machine_synthetic(table[i].machine);
-        struct ddp_config cfg = {.train = {.shards = table[i].shards, .threads = table[i].threads}};
+        struct ddp_config cfg = {
+            .train = {.shards = table[i].shards, .accumulate = 1, .threads = table[i].threads}};
         const struct ddp_options opt = {.ranks = table[i].asked};
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
@@ -45,7 +46,7 @@ static void test_plan_chooses_ranks(void **state)
 static void test_plan_refuses_more_ranks_than_shards(void **state)
 {
     struct ddp_machine *m = machine_synthetic(LAPTOP);
-    const struct ddp_config cfg = {.train = {.shards = 8}};
+    struct ddp_config cfg = {.train = {.shards = 8, .accumulate = 1}};
     struct ddp_launch_plan plan = {.ranks = -1};
     struct ddp_error err = {0};
     (void)state;
@@ -53,6 +54,14 @@ static void test_plan_refuses_more_ranks_than_shards(void **state)
                      DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "Use -n 8, or train.shards=9"));
     assert_int_equal(plan.ranks, -1);
+
+    cfg.train.accumulate = 2; /* 16 leaves */
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 17}, &cfg, &plan, &err),
+                     DDP_E_CONFIG);
+    assert_non_null(strstr(err.text, "train.shards = 8 x train.accumulate = 2"));
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 16}, &cfg, &plan, &err), 0);
+    assert_int_equal(plan.ranks, 16);
+    ddp_launch_plan_finish(&plan);
     ddp_machine_destroy(m);
 }
 
@@ -76,7 +85,7 @@ static void test_plan_follows_the_bind_keys(void **state)
     struct ddp_machine *m = machine_synthetic(TWO_PACKAGES);
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
-        struct ddp_config cfg = {.train = {.shards = 8, .threads = 1}};
+        struct ddp_config cfg = {.train = {.shards = 8, .accumulate = 1, .threads = 1}};
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
         cfg.launch.bind = table[i].bind;

@@ -39,12 +39,25 @@ class Contract(harness.Case):
         r = self.launch(*SMALL, ranks=2)
         run = pathlib.Path(r.run_dir)
         self.assertRegex(run.name, r"^[A-Za-z0-9_]+-\d{8}-\d{6}-[0-9a-f]{4}$")
-        for name in ("config.cfg", "config.json", "run.json", "metrics.jsonl", "model.safetensors", "log/rank-0.log", "log/rank-1.log"):
+        for name in ("config.cfg", "config.json", "run.json", "metrics.jsonl", "model.safetensors", "weights.trail", "log/rank-0.log", "log/rank-1.log"):
             self.assertTrue((run / name).exists(), name)
         records = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual({x["type"] for x in records}, {"step", "eval"})
         self.assertTrue(list((run / "checkpoints").glob("step-*/state.json")))
         self.assertFalse(list(run.rglob("*.tmp*")))
+
+    def test_trail_names_the_first_tensor_that_differs(self):
+        def trail(*args, ranks):
+            r = self.launch(*SMALL, "train.trail_every=4", *args, ranks=ranks)
+            head, *records = [json.loads(l) for l in (pathlib.Path(r.run_dir) / "weights.trail").read_text().splitlines()]
+            self.assertEqual((head["format"], head["version"]), ("ddp-trail", 1))
+            self.assertEqual([x["step"] for x in records], [4, 8, 12])
+            return records, r
+
+        (a, _), (b, _), (c, _) = trail(ranks=1), trail(ranks=3), trail("optim.weight_decay=0.01", ranks=2)
+        self.assertEqual(a, b)
+        self.assertNotEqual(a[0]["parameters"]["hash"], c[0]["parameters"]["hash"])
+        self.assertEqual(set(a[0]["optimizer"]["tensors"]), {n + ".momentum" for n in a[0]["parameters"]["tensors"]})
 
     def test_weights_hash_is_recomputed_by_the_documented_script(self):
         r = self.launch(*SMALL)

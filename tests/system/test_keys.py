@@ -51,6 +51,7 @@ ROWS = {
     "train.epochs": Row("3"),
     "train.max_steps": Row("5"),
     "train.threads": Row("2", "3", "0"),
+    "train.trail_every": Row("1"),
     "train.early_stop": Row("0", base=STOPS),
     "model.name": Row("other"),
     "model.layers": Row('({type = "flatten", name = "flat"}, {type = "linear", name = "fc", out = 10, bias = false}, '

@@ -182,6 +182,21 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     assert_int_equal(count_lines(path, "\"grad_norm\":2.0"), 1);
 }
 
+static void test_rundir_lock_keeps_a_second_process_out(void **s)
+{
+    (void)s;
+    int a = -1, b = -1;
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_rundir_lock(dir, &a, &err), 0);
+    assert_int_equal(ddp_rundir_lock(dir, &b, &err), DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, dir));
+    ddp_rundir_unlock(a);
+    assert_int_equal(ddp_rundir_lock(dir, &b, &err), 0);
+    ddp_rundir_unlock(b);
+    ddp_rundir_unlock(-1);
+    assert_int_equal(ddp_rundir_lock("/nonexistent", &b, &err), DDP_E_IO);
+}
+
 static void test_progress_line_reads_well(void **s)
 {
     (void)s;
@@ -232,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rundir_tidy_removes_what_was_half_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runjson_holds_the_contract, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_metrics_of_a_resumed_run_have_each_step_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rundir_lock_keeps_a_second_process_out, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
         cmocka_unit_test(test_progress_in_a_log_comes_with_growing_gaps),
     };
