@@ -160,7 +160,8 @@ static bool is_own_block(const char *text)
 static bool is_own_line(const char *line)
 {
     return strncmp(line, "mpirun: ", 8) == 0 || strstr(line, "orte_base_help_aggregate") ||
-           strstr(line, "has sent help message") || strstr(line, "have sent help message");
+           strstr(line, "has sent help message") || strstr(line, "have sent help message") ||
+           strstr(line, " ORTE_ERROR_LOG: ");
 }
 
 const struct ddp_engine ddp_engine_mpirun = {

@@ -41,6 +41,7 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
         }
     }
     status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
+    t->failed_together = status != 0;
     if (status)
         return status;
 

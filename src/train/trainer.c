@@ -221,7 +221,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     if (status == 0)
         status = opt->eval_only ? evaluate_only(t, result, err) : train_and_report(t, &agreed, result, err);
     if (opt->agreed)
-        *opt->agreed = agreed || status == DDP_E_STOPPED;
+        *opt->agreed = agreed || t->failed_together || status == DDP_E_STOPPED;
     ddp_metrics_close(t->metrics);
     ddp_trail_close(t->trail);
     ddp_rundir_unlock(t->lock);

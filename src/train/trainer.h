@@ -61,7 +61,8 @@ struct ddp_trainer {
     double eval_loss, eval_accuracy;
     int64_t eval_count;
     struct ddp_data_id data_id[2];
-    bool stopped; /* by request */
+    bool stopped;         /* by request */
+    bool failed_together; /* the error at hand is the same on all ranks */
 };
 
 /* setup.c: everything planned and allocated before step 0; collective. */
