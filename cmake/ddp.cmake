@@ -26,6 +26,7 @@ function(ddp_module name)
     target_link_libraries(ddp_${name} PUBLIC ddp_${dep})
   endforeach()
   set_property(GLOBAL APPEND PROPERTY DDP_MODULES ddp_${name})
+  set_property(GLOBAL APPEND PROPERTY DDP_OBJECTS $<TARGET_OBJECTS:ddp_${name}>)
 endfunction()
 
 # ddp_isa_sources(TARGET a.c b.c): compile each file once per instruction set. Inside, DDP_ISA is the suffix of its
@@ -54,6 +55,7 @@ function(ddp_isa_sources target)
       target_compile_options(${lib} PRIVATE -fno-predictive-commoning)
     endif()
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${lib}>)
+    set_property(GLOBAL APPEND PROPERTY DDP_OBJECTS $<TARGET_OBJECTS:${lib}>)
   endforeach()
 endfunction()
 

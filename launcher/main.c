@@ -56,6 +56,8 @@ static void print_command(const struct ddp_engine *engine, struct ddp_job *job)
         ddp_words_add(&env, "%s", job->env.w[i]);
     engine->command(job, &argv, &env);
     ddp_text_init(&t);
+    ddp_text_add(&t, "# to read: the folder %s and the socket exist only while ddp-launch runs the job\n",
+                 job->dir);
     for (int i = 0; i < env.n; i++) {
         ddp_text_add(&t, "export ");
         ddp_words_quote(env.w[i], &t);

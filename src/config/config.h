@@ -163,6 +163,10 @@ void ddp_config_hash(const struct ddp_config *cfg, char hex[65]);
  * the terminal or as Markdown for docs/config.md. malloc'd. */
 int ddp_config_help(const char *key, bool markdown, char **out, struct ddp_error *err);
 
+/* The same for any key table (a layer's own keys), added to *out. keys may be NULL. */
+struct ddp_text;
+void ddp_keys_help(const struct ddp_key *keys, bool markdown, struct ddp_text *out);
+
 /* THE table; ends with name NULL. */
 extern const struct ddp_key ddp_config_keys[];
 

@@ -87,6 +87,20 @@ static void add_group(struct ddp_text *t, const char *name, bool markdown)
         t, "\n\n| key | wants | default | changes the result | meaning |\n| --- | --- | --- | --- | --- |\n");
 }
 
+void ddp_keys_help(const struct ddp_key *keys, bool markdown, struct ddp_text *out)
+{
+    if (markdown && keys && keys->name)
+        ddp_text_add(
+            out,
+            "\n| key | wants | default | changes the result | meaning |\n| --- | --- | --- | --- | --- |\n");
+    for (const struct ddp_key *k = keys; k && k->name; k++) {
+        if (markdown)
+            add_row(out, k);
+        else
+            add_text(out, k);
+    }
+}
+
 static const char markdown_head[] =
     "# Config reference\n\n"
     "Made from the table in `src/config/schema.c` by `ddp-launch --help-config --markdown > docs/config.md`; "

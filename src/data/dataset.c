@@ -80,6 +80,11 @@ char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name)
         ddp_text_add(&t, "%s", conf->root);
     if (conf->path[0])
         ddp_text_add(&t, "%s%s", t.len ? "/" : "", conf->path);
+    if (conf->path[0] && !ddp_path_exists(t.s) && ddp_path_exists(conf->path)) { /* a file just packed */
+        ddp_text_finish(&t);
+        ddp_text_init(&t);
+        ddp_text_add(&t, "%s", conf->path);
+    }
     if (name[0])
         ddp_text_add(&t, "/%s", name);
     return t.s;

@@ -37,6 +37,9 @@ void ddp_model_init(const struct ddp_model *m, uint64_t seed, float *params);
 void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards, int64_t lo, int64_t hi,
                            const float *sum, float *params);
 
+/* The reference of layer types: all, or one (empty text when it is unknown); malloc'd. */
+char *ddp_layers_help(const char *type, bool markdown);
+
 /* ---- running it ---- */
 
 struct ddp_exec;

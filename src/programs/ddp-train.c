@@ -1,5 +1,6 @@
 /* ddp-train: one rank. What ddp-launch starts; runs alone as well, or under a user's own mpirun. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "train/session.h"
@@ -13,6 +14,7 @@ static const char usage[] =
     "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks\n"
     "  --eval RUN|FILE       only evaluate: the weights of a run, a checkpoint or a .safetensors file\n"
     "  --quiet               print only the last two lines (run: ..., weights: ...)\n"
+    "  --help-layers [TYPE] [--markdown]   layer types of model.layers and their keys\n"
     "  --version, --help\n"
     "\n"
     "exit codes: 0 done; 2 usage or config; 3 a resource is missing or too small; 4 a rank failed; 75 "
@@ -25,6 +27,18 @@ struct options {
     const char **overrides;
     int noverrides;
 };
+
+/* As read_options. */
+static int show_layers(const char *type, bool markdown)
+{
+    char *text = ddp_layers_help(type, markdown);
+    bool known = *text != '\0';
+    fputs(text, stdout);
+    free(text);
+    if (!known)
+        fprintf(stderr, "ddp-train: no layer type %s; ddp-train --help-layers lists them\n", type);
+    return known ? 1 : 2;
+}
 
 /* 0: go on; 1: done, exit 0; 2: wrong usage. */
 static int read_options(int argc, char **argv, struct options *o)
@@ -41,11 +55,14 @@ static int read_options(int argc, char **argv, struct options *o)
         }
         if (value) {
             *value = argv[++i];
-        } else if (strcmp(a, "--quiet") == 0) {
+        } else if (strcmp(a, "--quiet") == 0 || strcmp(a, "-q") == 0) {
             o->quiet = true;
         } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
             fputs(usage, stdout);
             return 1;
+        } else if (strcmp(a, "--help-layers") == 0) {
+            const char *type = i + 1 < argc && *argv[i + 1] != '-' ? argv[i + 1] : NULL;
+            return show_layers(type, strcmp(argv[argc - 1], "--markdown") == 0);
         } else if (strcmp(a, "--version") == 0) {
             printf("ddp-train %s\n", ddp_version());
             return 1;

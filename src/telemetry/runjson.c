@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #include "ddp/ddp.h"
 #include "ddp_version.h"
@@ -13,6 +14,12 @@ const char *ddp_version(void)
 {
     return DDP_VERSION;
 }
+
+#ifdef __clang__
+#define DDP_COMPILER __VERSION__
+#else
+#define DDP_COMPILER "gcc " __VERSION__
+#endif
 
 static json_t *number(double v)
 {
@@ -57,7 +64,7 @@ static json_t *code(void)
     json_object_set_new(o, "dirty", DDP_DIRTY < 0 ? json_null() : json_boolean(DDP_DIRTY));
     json_object_set_new(o, "diff_sha256", *DDP_DIFF ? json_string(DDP_DIFF) : json_null());
     json_object_set_new(o, "binary_sha256", binary_hash());
-    json_object_set_new(o, "compiler", json_string(__VERSION__));
+    json_object_set_new(o, "compiler", json_string(DDP_COMPILER));
     return o;
 }
 
@@ -121,7 +128,14 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     char hash[65], path[1100];
     ddp_config_hash(cfg, hash);
     json_t *o = json_object();
+    char when[40];
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S%z", localtime_r(&now, &tm));
     json_object_set_new(o, "status", text(info->status));
+    json_object_set_new(o, "written", text(when));
+    if (info->error)
+        json_object_set_new(o, "error", text(info->error));
     json_object_set_new(o, "command", strings(info->argc, info->command));
     json_object_set_new(o, "config_hash", text(hash));
     json_object_set_new(o, "seed", json_integer(cfg->seed));

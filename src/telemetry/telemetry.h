@@ -36,6 +36,7 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     int ndata;
     const struct ddp_data_id *data;
     const char *resumed_from; /* NULL: no */
+    const char *error;        /* why it failed; NULL: it did not */
     /* result; valid once finished is set */
     bool finished;
     const char *status; /* "running", "done", "stopped", "failed" */

@@ -31,8 +31,8 @@ static double peak_rss_mb(void)
     return (double)u.ru_maxrss / 1024.0 * 1.048576;
 }
 
-static int write_run(struct ddp_trainer *t, const char *status, bool finished, struct ddp_result *result,
-                     struct ddp_error *err)
+static int write_run(struct ddp_trainer *t, const char *status, const char *reason, bool finished,
+                     struct ddp_result *result, struct ddp_error *err)
 {
     char host[256] = "";
     gethostname(host, sizeof host - 1);
@@ -56,6 +56,7 @@ static int write_run(struct ddp_trainer *t, const char *status, bool finished, s
         .finished = finished,
         .status = status,
         .parameters = ddp_model_parameters(t->model),
+        .error = reason,
     };
     if (finished) {
         snprintf(info.weights_hash, sizeof info.weights_hash, "%s", result->weights_hash);
@@ -131,7 +132,7 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0 && t->cfg->train.trail_every)
         status = ddp_trail_open(t->run_dir, resumed, t->state.step, &t->trail, err);
     if (status == 0)
-        status = write_run(t, "running", false, NULL, err);
+        status = write_run(t, "running", NULL, false, NULL, err);
     if (status)
         return status;
     ddp_config_hash(t->cfg, t->state.config_hash);
@@ -214,7 +215,7 @@ int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, st
     if (t->opt.eval_only)
         ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld samples", t->run_dir,
                 100 * e.accuracy, e.loss, (long long)e.count);
-    else if (t->cfg->log.progress)
+    else
         ddp_log(DDP_LOG_INFO,
                 "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld samples%s",
                 (long long)e.step, (long long)e.epoch, 100 * e.accuracy, e.loss, (long long)e.count,
@@ -243,6 +244,13 @@ int ddp_trainer_close_run(struct ddp_trainer *t, const char *status_text, struct
     snprintf(path, sizeof path, "%s/model.safetensors", t->run_dir);
     status = ddp_snapshot_write_model(t->snapshot, path, err);
     if (status == 0)
-        status = write_run(t, status_text, true, result, err);
+        status = write_run(t, status_text, NULL, true, result, err);
     return status;
+}
+
+void ddp_trainer_fail_run(struct ddp_trainer *t, const char *reason)
+{
+    struct ddp_error ignored;
+    if (t->metrics) /* the run was opened */
+        write_run(t, "failed", reason, false, NULL, &ignored);
 }

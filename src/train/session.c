@@ -160,7 +160,7 @@ static int compare_configs(const struct ddp_session *s, const struct ddp_config 
     uint64_t bytes = mine ? strlen(mine) + 1 : 0;
     if (status == 0)
         status = ddp_comm_bcast(s->comm, &bytes, sizeof bytes, 0, err);
-    if (status)
+    if (status || !mine)
         goto out;
     first = ddp_calloc(1, bytes);
     if (s->comm->rank == 0)

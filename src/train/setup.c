@@ -41,7 +41,7 @@ static int build_model(struct ddp_trainer *t, struct ddp_error *err)
     if (status)
         return status;
     t->flat = ddp_model_flat(t->model);
-    if (t->lead && !t->opt.eval_only && t->cfg->log.progress) {
+    if (t->lead && !t->opt.eval_only) {
         char *table = ddp_model_summary(t->model);
         ddp_log(DDP_LOG_INFO, "%s", table);
         free(table);

@@ -220,13 +220,15 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     int status = ddp_trainer_setup(t, err);
     if (status == 0)
         status = opt->eval_only ? evaluate_only(t, result, err) : train_and_report(t, &agreed, result, err);
+    if (status && status != DDP_E_STOPPED && t->lead)
+        ddp_trainer_fail_run(t, err ? err->text : "");
     if (opt->agreed)
         *opt->agreed = agreed || t->failed_together || status == DDP_E_STOPPED;
     ddp_metrics_close(t->metrics);
     ddp_trail_close(t->trail);
-    ddp_rundir_unlock(t->lock);
     ddp_saver_destroy(t->saver);
     ddp_snapshot_destroy(t->snapshot);
+    ddp_rundir_unlock(t->lock);
     if (status == 0 ||
         status == DDP_E_STOPPED) /* after a failure peers may be gone: the process ends, memory with it */
         ddp_trainer_teardown(t);

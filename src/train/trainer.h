@@ -80,6 +80,8 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err);
 int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_error *err);
 int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, struct ddp_error *err);
 int ddp_trainer_save(struct ddp_trainer *t, bool best, struct ddp_error *err);
+/* run.json says that the run failed, and why; best effort. */
+void ddp_trainer_fail_run(struct ddp_trainer *t, const char *reason);
 int ddp_trainer_close_run(struct ddp_trainer *t, const char *status, struct ddp_result *result,
                           struct ddp_error *err);
 

@@ -200,6 +200,27 @@ static void test_summary_names_every_layer_and_totals(void **state)
     ddp_model_destroy(m);
 }
 
+static void test_layers_page_is_what_the_ops_say(void **state)
+{
+    char *page, *text = ddp_layers_help(NULL, true);
+    size_t bytes;
+    struct ddp_error err = {0};
+    (void)state;
+    if (ddp_file_read(DDP_TEST_DOCS "/layers.md", 0, &page, &bytes, &err))
+        fail_msg("%s", err.text);
+    if (strcmp(page, text) != 0)
+        fail_msg("docs/layers.md is stale: ddp-train --help-layers --markdown > docs/layers.md");
+    free(page);
+    free(text);
+    text = ddp_layers_help("no_such_layer", false);
+    assert_string_equal(text, "");
+    free(text);
+    text = ddp_layers_help("dropout", false);
+    assert_non_null(strstr(text, "[dropout]"));
+    assert_null(strstr(text, "[conv2d]"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_layers_are_named_and_connected),
         cmocka_unit_test(test_shipped_models_have_their_parameters),
         cmocka_unit_test(test_summary_names_every_layer_and_totals),
+        cmocka_unit_test(test_layers_page_is_what_the_ops_say),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     models_finish();

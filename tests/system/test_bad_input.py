@@ -606,7 +606,7 @@ class OwnMounts(Bad):
         script = f"mount -t tmpfs -o size=300k tmpfs {self.runs}; trap 'cp -r {self.runs} {keep}' EXIT"
         command = f"{LAUNCH} -n 2 --quiet {CNN} {' '.join(TINY)} run.dir={self.runs} checkpoint.every_steps=1 checkpoint.keep=50 " \
                   "train.max_steps=6"
-        self.ends([*self.unshare, "bash", "-c", f"{script}; {command}"], RESOURCE, "the disk is full", "checkpoints", "run.dir")
+        self.ends([*self.unshare, "bash", "-c", f"{script}; {command}"], RESOURCE, "the disk is full", f"{self.runs}/", "run.dir")
         (run,) = keep.iterdir()
         left = sorted(p.name for p in (run / "checkpoints").iterdir() if re.fullmatch(r"step-\d+", p.name))
         self.assertTrue(left)

@@ -35,6 +35,19 @@ class Contract(harness.Case):
         self.assertTrue(all(set(d) == {"name", "sha256"} and len(d["sha256"]) == 64 for d in j["data"]))
         self.assertEqual(set(j["code"]) >= {"version", "dirty"}, True)
 
+    def test_run_json_of_a_failed_run_says_so(self):
+        self.launch("model=mlp", "optim.lr=1000", "optim.momentum=0.999", "train.max_steps=60", ranks=1, code=4)
+        (run,) = (self.dir / "runs").iterdir()
+        j = json.loads((run / "run.json").read_text())
+        self.assertEqual(j["status"], "failed")
+        self.assertRegex(j["error"], "is (nan|infinite)")
+
+    def test_layer_reference(self):
+        r = self.run_program(TRAIN, "--help-layers")
+        self.assertEqual(r.code, 0)
+        self.assertIn("[conv2d]", r.out)
+        self.assertEqual(self.run_program(TRAIN, "--help-layers", "conv9").code, 2)
+
     def test_run_directory(self):
         r = self.launch(*SMALL, ranks=2)
         run = pathlib.Path(r.run_dir)

@@ -1,0 +1,46 @@
+/* The reference of layer types, from the tables of the ops: for the terminal and for docs/layers.md. */
+#include <string.h>
+
+#include "model/model.h"
+
+static const char head[] =
+    "# Layers\n\n"
+    "Made from the tables of the ops by `ddp-train --help-layers --markdown > docs/layers.md`; a test "
+    "compares the two.\n\n"
+    "A model is a list of layers, one after the other:\n\n"
+    "```\n"
+    "model: {\n"
+    "    layers = (\n"
+    "        { type = \"conv2d\"; name = \"conv1\"; out = 32; kernel = 3; padding = 1; },\n"
+    "        { type = \"relu\"; },\n"
+    "        { type = \"global_avg_pool\"; },\n"
+    "        { type = \"flatten\"; },\n"
+    "        { type = \"linear\"; name = \"fc\"; out = 10; },\n"
+    "        { type = \"softmax_cross_entropy\"; }\n"
+    "    );\n"
+    "};\n"
+    "```\n\n"
+    "Every layer has `type`; `name` (by default the type and a number; tensors in files are NAME.weight and "
+    "so on); and `input`, the "
+    "name of the layer that it reads, or a list of two for `add` (by default the layer before it; `data` is "
+    "the pictures). Shapes "
+    "are inferred. The last layer is the loss, and what it reads has as many features as there are "
+    "classes.\n";
+
+char *ddp_layers_help(const char *type, bool markdown)
+{
+    struct ddp_text t;
+    const struct ddp_op *op;
+    ddp_text_init(&t);
+    if (markdown)
+        ddp_text_add(&t, "%s", head);
+    for (int i = 0; (op = ddp_op_at(i)); i++) {
+        if (type && strcmp(type, op->name) != 0)
+            continue;
+        ddp_text_add(&t, markdown ? "\n## %s\n\n%s.\n" : "[%s] %s\n", op->name, op->doc);
+        ddp_keys_help(op->keys, markdown, &t);
+        if (!markdown)
+            ddp_text_add(&t, "\n");
+    }
+    return t.s;
+}
