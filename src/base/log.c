@@ -10,9 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/hash.h"
-
-enum { LINE = 10240, ONCE = 256 };
+enum { LINE = 10240 };
 
 static struct {
     pthread_mutex_t lock;
@@ -21,8 +19,6 @@ static struct {
     enum ddp_log_level terminal, file_level;
     int file;
     bool progress_shown;
-    uint32_t once[ONCE];
-    int nonce;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .terminal = DDP_LOG_INFO, .file = -1};
 
 static const char *const level_name[] = {"error", "warning", "info", "debug"};
@@ -120,27 +116,6 @@ void ddp_log(enum ddp_log_level level, const char *fmt, ...)
     va_start(ap, fmt);
     emit(level, fmt, ap);
     va_end(ap);
-}
-
-void ddp_log_once(enum ddp_log_level level, const char *fmt, ...)
-{
-    char text[LINE];
-    va_list ap, again;
-    va_start(ap, fmt);
-    va_copy(again, ap);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    uint32_t h = ddp_name_hash(text);
-    bool seen = false;
-    pthread_mutex_lock(&state.lock);
-    for (int i = 0; i < state.nonce && i < ONCE; i++)
-        seen |= state.once[i] == h;
-    if (!seen)
-        state.once[state.nonce++ % ONCE] = h;
-    pthread_mutex_unlock(&state.lock);
-    if (!seen)
-        emit(level, fmt, again);
-    va_end(again);
 }
 
 bool ddp_log_is_terminal(void)

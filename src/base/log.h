@@ -21,8 +21,6 @@ int ddp_log_file(const char *path, enum ddp_log_level level, struct ddp_error *e
 void ddp_log_close(void);
 
 void ddp_log(enum ddp_log_level level, const char *fmt, ...) DDP_PRINTF(2, 3);
-/* The same text is shown once per process; on the terminal rank 0's only. */
-void ddp_log_once(enum ddp_log_level level, const char *fmt, ...) DDP_PRINTF(2, 3);
 
 /* The progress line: on a terminal it is redrawn in place and other lines are printed above it; in a log it
  * is a plain line. Set final to leave it standing. Rank 0 only. */

@@ -68,6 +68,8 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
     add(&t, "time", e->time);
     add(&t, "loss", e->loss);
     add(&t, "accuracy", e->accuracy);
+    add(&t, "train_loss", e->train_loss);
+    add(&t, "train_accuracy", e->train_accuracy);
     add(&t, "seconds", e->seconds);
     ddp_text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
     return put(m, &t, err);

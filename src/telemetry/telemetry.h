@@ -63,6 +63,7 @@ struct ddp_step_metrics {
 struct ddp_eval_metrics {
     int64_t step, epoch, count;
     double loss, accuracy, seconds, time;
+    double train_loss, train_accuracy; /* means over the epoch's training steps so far; nan: none */
     bool best;
 };
 

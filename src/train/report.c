@@ -211,6 +211,8 @@ int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, st
         .seconds = seconds,
         .time = ddp_now() - t->opt.started,
         .best = best,
+        .train_loss = t->epoch_loss,
+        .train_accuracy = t->epoch_accuracy,
     };
     if (t->opt.eval_only)
         ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld samples", t->run_dir,

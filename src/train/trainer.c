@@ -1,4 +1,5 @@
 /* The life of a run: set up, train until the end or a stop, evaluate, save, report. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,8 @@ static int after_step(struct ddp_trainer *t, bool stop, bool *end, struct ddp_er
     struct ddp_train_state *s = &t->state;
     bool epoch_over = s->batch == 0, best = false, enough = false;
     *end = stop || s->step >= t->last_step;
+    t->epoch_loss = s->epoch_loss_sum / (double)s->epoch_count;
+    t->epoch_accuracy = (double)s->epoch_correct / (double)s->epoch_count;
     if (epoch_over) {
         s->epoch_loss_sum = 0;
         s->epoch_correct = s->epoch_count = 0;
@@ -215,6 +218,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     t->comm = opt->comm;
     t->lead = opt->comm->rank == 0;
     t->lock = -1;
+    t->epoch_loss = t->epoch_accuracy = NAN;
     ddp_float_mode();
     bool agreed = true;
     int status = ddp_trainer_setup(t, err);

@@ -59,6 +59,7 @@ struct ddp_trainer {
     double window_s, window_data, window_comm; /* since the last record */
     int64_t window_samples, window_steps;
     double eval_loss, eval_accuracy;
+    double epoch_loss, epoch_accuracy; /* training means of the epoch so far; nan before the first step */
     int64_t eval_count;
     struct ddp_data_id data_id[2];
     bool stopped;         /* by request */
