@@ -23,6 +23,15 @@ static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
     return 0;
 }
 
+/* Each on its own CPU where the plan has one for every thread. */
+static int start_threads(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_place *p = t->opt.place;
+    const int *cpus = p && p->npus >= t->opt.threads ? p->pus : NULL;
+    int status = ddp_pool_create(t->opt.threads, cpus, t->comm->spin, &t->pool, err);
+    return status ? ddp_error_prefix(err, "train.threads = %d", t->opt.threads) : 0;
+}
+
 static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 {
     if (!t->lead)
@@ -242,16 +251,8 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     int status = check_ranks(t, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
-    if (status == 0) {
-        const struct ddp_place *p = t->opt.place;
-        int spin = t->comm->spin;
-        int *cpus = NULL;
-        if (p && p->npus >= t->opt.threads)
-            cpus = p->pus;
-        status = ddp_pool_create(t->opt.threads, cpus, spin, &t->pool, err);
-        if (status)
-            status = ddp_error_prefix(err, "train.threads = %d", t->opt.threads);
-    }
+    if (status == 0)
+        status = start_threads(t, err);
     if (status == 0)
         status = open_data(t, err);
     if (status == 0)
