@@ -27,11 +27,11 @@ static void detach(void)
         close(null);
 }
 
-static void close_others(int life, int lock)
+static void close_others(int life)
 {
     const long limit = sysconf(_SC_OPEN_MAX);
     for (int fd = 3; fd < (limit > 0 && limit < 1024 ? limit : 1024); fd++)
-        if (fd != life && fd != lock)
+        if (fd != life)
             close(fd);
 }
 
@@ -41,7 +41,7 @@ static void __attribute__((noreturn)) watch(const struct ddp_job *job, int life)
     ssize_t n;
 
     detach();
-    close_others(life, job->lock);
+    close_others(life);
     while ((n = read(life, &byte, 1)) < 0 && errno == EINTR)
         ;
     if (n == 1) /* dismissed */
@@ -51,28 +51,34 @@ static void __attribute__((noreturn)) watch(const struct ddp_job *job, int life)
      * started */
     for (int quiet = 0, tries = 0; quiet < 3 && tries < 200; tries++) {
         quiet = ddp_tagged_kill(job->name) == 0 ? quiet + 1 : 0;
-        ddp_dir_remove(job->dir, NULL);
+        ddp_job_remove(job);
         usleep(5000);
     }
-    ddp_dir_remove(job->dir, NULL);
+    ddp_job_remove(job);
     _exit(0);
 }
 
 int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct ddp_error *err)
 {
     int life[2];
+    sigset_t all, old;
+
     if (pipe2(life, O_CLOEXEC) != 0)
         return ddp_fail(err, DDP_E_RESOURCE, "no pipe for the janitor: %s", strerror(errno));
+    /* a Ctrl-C in the moment before it has left our process group is not for it */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &old);
     const pid_t pid = fork();
+    if (pid == 0) {
+        close(life[1]);
+        watch(job, life[0]);
+    }
+    sigprocmask(SIG_SETMASK, &old, NULL);
     if (pid < 0) {
         const int rc = ddp_fail(err, DDP_E_RESOURCE, "no process for the janitor: %s", strerror(errno));
         close(life[0]);
         close(life[1]);
         return rc;
-    }
-    if (pid == 0) {
-        close(life[1]);
-        watch(job, life[0]);
     }
     close(life[0]);
     *out = (struct ddp_janitor){.pid = pid, .life = life[1]};

@@ -12,7 +12,8 @@ struct ddp_janitor {
     int life; /* write end of the pipe; closes with the launcher */
 };
 
-/* Fork it. Call after ddp_job_open and before anything else is opened or started. */
+/* Fork it. Call after ddp_job_locate and before anything is made or started: what it is to clean up must not
+ * exist without it, not even for the moment in which a signal may end the launcher. */
 int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct ddp_error *err);
 /* All is cleaned up: let it go and wait for it. */
 void ddp_janitor_dismiss(struct ddp_janitor *j);

@@ -159,24 +159,28 @@ int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err)
                     bases[0], bases[1], ddp_bytes_text(bytes, need));
 }
 
+void ddp_job_locate(struct ddp_job *job, const char *base)
+{
+    snprintf(job->dir, sizeof job->dir, "%s/%s", base, job->name);
+    snprintf(job->fresh, sizeof job->fresh, "%s/.%s", base, job->name);
+}
+
 /* Made under another name and renamed once the lock is held: a sweep never sees a live folder without its
  * lock. */
-int ddp_job_open(struct ddp_job *job, const char *base, const struct ddp_machine *m, struct ddp_error *err)
+int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err)
 {
-    char fresh[PATH_MAX], lock[PATH_MAX + 8];
-    int fd = -1;
+    char lock[PATH_MAX + 8];
 
-    snprintf(job->dir, sizeof job->dir, "%s/%s", base, job->name);
-    snprintf(fresh, sizeof fresh, "%s/.ddp-new-XXXXXX", base);
-    if (!mkdtemp(fresh))
-        return ddp_fail(err, DDP_E_RESOURCE, "%s: no folder can be made here: %s", base, strerror(errno));
-    snprintf(lock, sizeof lock, "%s/lock", fresh);
-    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(fresh, job->dir) != 0) {
-        const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s: %s", fresh, strerror(errno));
+    if (mkdir(job->fresh, 0700) != 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "%s: this folder cannot be made: %s", job->fresh,
+                        strerror(errno));
+    snprintf(lock, sizeof lock, "%s/lock", job->fresh);
+    const int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || rename(job->fresh, job->dir) != 0) {
+        const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s: %s", job->fresh, strerror(errno));
         if (fd >= 0)
             close(fd);
-        ddp_dir_remove(fresh, NULL);
+        ddp_job_remove(job);
         return rc;
     }
     job->lock = fd;
@@ -184,6 +188,12 @@ int ddp_job_open(struct ddp_job *job, const char *base, const struct ddp_machine
     if (ddp_machine_export_xml(m, job->topology, NULL) != 0)
         job->topology[0] = '\0'; /* mpirun then looks for itself, 40 ms slower */
     return 0;
+}
+
+void ddp_job_remove(const struct ddp_job *job)
+{
+    ddp_dir_remove(job->dir, NULL);
+    ddp_dir_remove(job->fresh, NULL);
 }
 
 void ddp_job_close(struct ddp_job *job)

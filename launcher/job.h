@@ -13,8 +13,9 @@
 #define DDP_JOB_PREFIX "ddp-job-"
 
 struct ddp_job {
-    char name[64];      /* of the supervision socket and the folder; the tag in every rank's environment */
-    char dir[PATH_MAX]; /* private folder */
+    char name[64];        /* of the supervision socket and the folder; the tag in every rank's environment */
+    char dir[PATH_MAX];   /* private folder */
+    char fresh[PATH_MAX]; /* its name until the lock is held */
     char topology[PATH_MAX]; /* XML of the machine inside it; "" none */
     char host[256];
     char program[PATH_MAX]; /* what the ranks run */
@@ -27,9 +28,14 @@ struct ddp_job {
 /* Fill in all that needs no folder. argc, argv: the user's whole command. started: ddp_now() at launch. */
 int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
                      double started, struct ddp_job *job, struct ddp_error *err);
-/* Make the private folder in `base` and write the machine's topology into it. */
-int ddp_job_open(struct ddp_job *job, const char *base, const struct ddp_machine *m, struct ddp_error *err);
-/* Remove the folder, try again while dying processes still write into it. */
+/* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to clean.
+ */
+void ddp_job_locate(struct ddp_job *job, const char *base);
+/* Make the private folder where it was located and write the machine's topology into it. */
+int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err);
+/* Remove the folder by both of its names, whatever of it is there; one try. */
+void ddp_job_remove(const struct ddp_job *job);
+/* Remove the folder that ddp_job_open made, try again while dying processes still write into it. */
 void ddp_job_close(struct ddp_job *job);
 
 /* Where private folders lie: /dev/shm when it has room for `bytes`, else TMPDIR or /tmp. */

@@ -93,11 +93,11 @@ static int run(const struct ddp_engine *engine, const struct ddp_options *opt, c
     ddp_job_sweep();
     if ((rc = ddp_preflight(engine, m, cfg, opt, job->ranks, base, err)) != 0)
         return rc;
-    if ((rc = ddp_job_open(job, base, m, err)) != 0)
-        return rc;
+    ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
-        return rc; /* main closes the job */
-    rc = ddp_supervise_job(engine, job, opt->quiet, exit_code, err);
+        return rc;
+    if ((rc = ddp_job_open(job, m, err)) == 0)
+        rc = ddp_supervise_job(engine, job, opt->quiet, exit_code, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
     return rc;

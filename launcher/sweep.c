@@ -12,7 +12,7 @@
 
 #include "launcher/job.h"
 
-enum { HALF_REMOVED_S = 60 };
+enum { HALF_DONE_S = 60 };
 
 static void sweep_one(const char *path)
 {
@@ -21,12 +21,18 @@ static void sweep_one(const char *path)
 
     if (lstat(path, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != geteuid())
         return;
+    const bool old = ddp_wall() - (double)s.st_mtime > HALF_DONE_S;
+    if (strrchr(path, '/')[1] == '.') { /* being made right now, or its maker was killed while doing so */
+        if (old)
+            ddp_dir_remove(path, NULL);
+        return;
+    }
     if (snprintf(lock, sizeof lock, "%s/lock", path) >= (int)sizeof lock)
         return;
     const int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
         /* somebody is removing it right now, or was killed while doing so */
-        if (errno == ENOENT && ddp_wall() - (double)s.st_mtime > HALF_REMOVED_S)
+        if (errno == ENOENT && old)
             ddp_dir_remove(path, NULL);
         return;
     }
@@ -42,7 +48,8 @@ static void sweep_base(const char *base)
         return;
     for (struct dirent *e; (e = readdir(d));) {
         char path[PATH_MAX];
-        if (strncmp(e->d_name, DDP_JOB_PREFIX, strlen(DDP_JOB_PREFIX)) == 0 &&
+        const char *name = e->d_name + (e->d_name[0] == '.'); /* as it is called until its lock is held */
+        if (strncmp(name, DDP_JOB_PREFIX, strlen(DDP_JOB_PREFIX)) == 0 &&
             snprintf(path, sizeof path, "%s/%s", base, e->d_name) < (int)sizeof path)
             sweep_one(path);
     }

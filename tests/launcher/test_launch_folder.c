@@ -33,11 +33,15 @@ static void make_folder(const char *name, bool lock_file, char *path, size_t siz
 
 static void test_sweep_removes_only_what_nobody_holds(void **state)
 {
-    char dead[200], held[200], fresh[200], foreign[200], lock[256];
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    char dead[200], held[200], fresh[200], foreign[200], making[200], unmade[200], lock[256];
     (void)state;
     make_folder(DDP_JOB_PREFIX "1-dead", true, dead, sizeof dead);
     make_folder(DDP_JOB_PREFIX "2-held", true, held, sizeof held);
     make_folder(DDP_JOB_PREFIX "3-fresh", false, fresh, sizeof fresh);
+    make_folder("." DDP_JOB_PREFIX "4-making", true, making, sizeof making);
+    make_folder("." DDP_JOB_PREFIX "5-unmade", true, unmade, sizeof unmade);
+    assert_int_equal(utimensat(AT_FDCWD, unmade, long_ago, 0), 0);
     make_folder("something-else", true, foreign, sizeof foreign);
     snprintf(lock, sizeof lock, "%s/lock", held);
     const int fd = open(lock, O_RDWR);
@@ -47,6 +51,8 @@ static void test_sweep_removes_only_what_nobody_holds(void **state)
     assert_false(ddp_path_exists(dead));
     assert_true(ddp_path_exists(held));
     assert_true(ddp_path_exists(fresh));
+    assert_true(ddp_path_exists(making));
+    assert_false(ddp_path_exists(unmade));
     assert_true(ddp_path_exists(foreign));
     close(fd);
     ddp_job_sweep();
@@ -59,7 +65,8 @@ static void test_job_folder_is_locked_and_goes(void **state)
     struct ddp_job job = {.name = DDP_JOB_PREFIX "test-1", .lock = -1};
     struct ddp_error err = {0};
     (void)state;
-    assert_int_equal(ddp_job_open(&job, dir, m, &err), 0);
+    ddp_job_locate(&job, dir);
+    assert_int_equal(ddp_job_open(&job, m, &err), 0);
     assert_true(ddp_path_exists(job.topology));
     ddp_job_sweep();
     assert_true(ddp_path_exists(job.dir));
@@ -68,7 +75,8 @@ static void test_job_folder_is_locked_and_goes(void **state)
     ddp_job_close(&job);
 
     struct ddp_job nowhere = {.name = DDP_JOB_PREFIX "test-2", .lock = -1};
-    assert_int_equal(ddp_job_open(&nowhere, "/nonexistent", m, &err), DDP_E_RESOURCE);
+    ddp_job_locate(&nowhere, "/nonexistent");
+    assert_int_equal(ddp_job_open(&nowhere, m, &err), DDP_E_RESOURCE);
     ddp_machine_destroy(m);
 }
 
