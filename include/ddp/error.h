@@ -21,6 +21,7 @@ extern "C" {
     X(DDP_E_RESOURCE, "resource", 3)     /* memory, disk, cores, ranks, programs: missing or too small */    \
     X(DDP_E_IO, "input/output", 3)       /* the system refused a file operation */                           \
     X(DDP_E_COMM, "communication", 4)    /* a peer or the transport failed */                                \
+    X(DDP_E_DEVICE, "device", 4)         /* a GPU failed while it computed */                                \
     X(DDP_E_NUMERIC, "numeric", 4)       /* a loss or tensor is not finite */                                \
     X(DDP_E_INTERNAL, "internal", 4)     /* a bug of ours */                                                 \
     X(DDP_E_STOPPED, "stopped", 75)      /* asked to stop by a signal, state saved */
