@@ -3,11 +3,11 @@
 # What every target is compiled with. Floating point: no contraction (explicit fma only), no reassociation,
 # because results must be the same bits from every compiler and every CPU.
 add_library(ddp_flags INTERFACE)
-target_compile_options(ddp_flags INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-                       -Wpointer-arith -Wundef -ffp-contract=off
+target_compile_options(ddp_flags INTERFACE -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+                       $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes> -Wvla -Wpointer-arith -Wundef -ffp-contract=off
                        -fno-math-errno $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
 target_compile_definitions(ddp_flags INTERFACE _GNU_SOURCE)
-target_include_directories(ddp_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(ddp_flags INTERFACE ${CMAKE_CURRENT_LIST_DIR}/../include ${CMAKE_CURRENT_LIST_DIR}/../src)
 if(DDP_WERROR)
   target_compile_options(ddp_flags INTERFACE -Werror)
 endif()
