@@ -47,6 +47,18 @@ static void check_train(struct checker *c)
                "wants eval.every_epochs >= 1");
 }
 
+static void check_precision(struct checker *c)
+{
+    double scale = c->cfg->train.loss_scale;
+    while (scale > 1)
+        scale /= 2;
+    if (scale != 1) {
+        char got[32];
+        broken(c, "train.loss_scale", "wants a power of two (65536, 1024, 1), got %s: scaling is then exact",
+               ddp_double_text(c->cfg->train.loss_scale, got));
+    }
+}
+
 static void check_model(struct checker *c)
 {
     const struct ddp_config *cfg = c->cfg;
@@ -120,6 +132,7 @@ void ddp_config_check(const struct ddp_config *cfg, struct ddp_error *err)
 {
     struct checker c = {cfg, err};
     check_train(&c);
+    check_precision(&c);
     check_model(&c);
     check_data(&c);
     check_optim(&c);
@@ -128,4 +141,22 @@ void ddp_config_check(const struct ddp_config *cfg, struct ddp_error *err)
     if (strchr(cfg->run.name, '/'))
         broken(&c, "run.name",
                "is a part of a folder's name and cannot hold '/' (run.dir says where runs lie)");
+}
+
+int ddp_config_check_device(const struct ddp_config *cfg, bool cuda, struct ddp_error *err)
+{
+    struct ddp_error found = {0};
+    struct checker c = {cfg, &found};
+    if (!cuda && cfg->train.precision != DDP_PRECISION_FP32)
+        broken(&c, "train.precision",
+               "%s is for GPUs, and this run computes on the CPU (device=%s); wants fp32 there, or a GPU: "
+               "device=cuda says why none is taken",
+               cfg->train.precision == DDP_PRECISION_BF16 ? "bf16" : "fp16",
+               cfg->device == DDP_DEVICE_AUTO ? "auto found no GPU" : "cpu");
+    if (!cuda && cfg->train.tf32)
+        broken(&c, "train.tf32",
+               "true is for GPUs, and this run computes on the CPU (device=%s); wants false there, or a GPU: "
+               "device=cuda says why none is taken",
+               cfg->device == DDP_DEVICE_AUTO ? "auto found no GPU" : "cpu");
+    return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;
 }

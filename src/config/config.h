@@ -59,6 +59,8 @@ enum {
 };
 enum { DDP_REDUCE_CANONICAL, DDP_REDUCE_FAST };
 enum { DDP_DEVICE_AUTO, DDP_DEVICE_CPU, DDP_DEVICE_CUDA };
+enum { DDP_PRECISION_FP32, DDP_PRECISION_BF16, DDP_PRECISION_FP16 };
+enum { DDP_RESIDENT_AUTO, DDP_RESIDENT_ON, DDP_RESIDENT_OFF };
 enum { DDP_BIND_COMPACT, DDP_BIND_SPREAD, DDP_BIND_NONE };
 
 /* Fields in the order of the table in schema.c, which documents each (ddp-launch --help-config KEY). */
@@ -69,6 +71,10 @@ struct ddp_config {
         int64_t batch, shards, accumulate, epochs, max_steps, threads;
         int64_t early_stop;  /* evaluations without a better one; 0: off */
         int64_t trail_every; /* steps between records of weights.trail; 0: off */
+        int precision;       /* DDP_PRECISION_: of activations and weights in the passes; a GPU's business */
+        bool tf32;
+        double loss_scale; /* fp16: at the start, a power of two */
+        int64_t loss_scale_interval;
     } train;
     struct {
         const char *name;              /* "mnist_cnn" or "inline" */
@@ -112,6 +118,14 @@ struct ddp_config {
         double bucket_mb;
     } reduce;
     struct {
+        bool share_gpu; /* several ranks on one GPU */
+        double timeout_s;
+    } comm;
+    struct {
+        bool tune, graph;
+        int resident_data; /* DDP_RESIDENT_: the whole data set on the card */
+    } gpu;
+    struct {
         int64_t every_epochs; /* 0: only at the end; batches and shards are those of training */
     } eval;
     struct {
@@ -151,6 +165,10 @@ struct ddp_config_options {
  * environment variables that mean nothing (naming the nearest that does). Free with ddp_config_destroy. */
 int ddp_config_load(const struct ddp_config_options *opt, struct ddp_config **out, struct ddp_error *err);
 void ddp_config_destroy(struct ddp_config *cfg); /* NULL is fine */
+
+/* What the device computes and what it does not, once it is known which it is: on the CPU, precisions other
+ * than fp32 and tf32 are refused (DDP_E_CONFIG with file, line, key and the way out). */
+int ddp_config_check_device(const struct ddp_config *cfg, bool cuda, struct ddp_error *err);
 
 /* The resolved config as text: libconfig syntax with the doc lines as comments or without, and JSON. Reading
  * it back gives the same struct and the same text. *out is malloc'd. */

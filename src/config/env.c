@@ -10,6 +10,7 @@ const struct ddp_env_var ddp_env_vars[] = {
      false},
     {"DDP_ISA", "Instruction set of the CPU kernels: scalar, avx2, avx512 or neon (same bits from each)",
      false},
+    {"DDP_CUDA_PLUGIN", "File of the CUDA plug-in, where it is not libddp_cuda.so beside the library", false},
     {"DDP_SUPERVISE", "Name of the socket on which ddp-launch supervises its ranks", true},
     {"DDP_PLACE", "Where the ranks run: the placement plan", true},
     {"DDP_MAP", "The placement as text, for run.json", true},
@@ -17,8 +18,15 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
     {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},
+    {"DDP_EMU_*", "Tests: the emulated GPU (tests/cuda_emu/standin.h)", true},
     {NULL, NULL, false},
 };
+
+static bool is_named(const char *pattern, const char *name)
+{
+    const size_t n = strlen(pattern);
+    return pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : strcmp(pattern, name) == 0;
+}
 
 void ddp_env_check(struct ddp_error *err)
 {
@@ -35,7 +43,7 @@ void ddp_env_check(struct ddp_error *err)
         memcpy(name, *e, len < sizeof name ? len : sizeof name - 1);
         bool known = false;
         for (const struct ddp_env_var *v = ddp_env_vars; v->name && !known; v++)
-            known = strcmp(v->name, name) == 0;
+            known = is_named(v->name, name);
         if (known)
             continue;
         const char *near = users[0];

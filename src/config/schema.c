@@ -38,6 +38,14 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Stop after this many evaluations without a better one; 0 is never"},
     {FIELD(train.trail_every), .type = DDP_KEY_INT, .dflt = "100", .min = 0, .max = MANY, .unit = "steps",
      .doc = "Write hashes of all tensors to weights.trail every so many steps; 0 is off"},
+    {FIELD(train.precision), .type = DDP_KEY_CHOICE, .dflt = "fp32", .choices = "fp32|bf16|fp16", .flags = RESULT,
+     .doc = "On a GPU: type of activations and weights in the passes; sums, masters and the optimizer's state are fp32 anyway"},
+    {FIELD(train.tf32), .type = DDP_KEY_BOOL, .dflt = "false", .flags = RESULT,
+     .doc = "On a GPU: convolutions and matrix products of fp32 may be computed in TF32"},
+    {FIELD(train.loss_scale), .type = DDP_KEY_FLOAT, .dflt = "65536", .min = 1, .max = 1 << 24, .flags = RESULT,
+     .doc = "train.precision fp16: what the loss is multiplied by at the start, a power of two; then it follows the gradients"},
+    {FIELD(train.loss_scale_interval), .type = DDP_KEY_INT, .dflt = "2000", .min = 1, .max = MANY, .unit = "steps", .flags = RESULT,
+     .doc = "train.precision fp16: steps without overflow after which the scale doubles"},
 
     {FIELD(model.name), .type = DDP_KEY_STRING, .dflt = "inline",
      .doc = "Name of the model in messages"},
@@ -141,6 +149,18 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(reduce.bucket_mb), .type = DDP_KEY_FLOAT, .dflt = "4", .min = 0.016384, .max = 4096, .unit = "MB",
      .doc = "Gradients that are reduced together while backward goes on"},
 
+    {FIELD(comm.share_gpu), .type = DDP_KEY_BOOL, .dflt = "false",
+     .doc = "Several ranks may use one GPU: for tests of correctness, never for speed"},
+    {FIELD(comm.timeout_s), .type = DDP_KEY_FLOAT, .dflt = "600", .min = 1, .max = 1000000, .unit = "seconds",
+     .doc = "How long GPU ranks wait for one another before the job ends with an error"},
+
+    {FIELD(gpu.tune), .type = DDP_KEY_BOOL, .dflt = "false",
+     .doc = "Measure the algorithms of convolutions and matrix products and take the fastest, not the first; the plan lock keeps them"},
+    {FIELD(gpu.graph), .type = DDP_KEY_BOOL, .dflt = "true",
+     .doc = "Run a step as one CUDA graph; false enqueues its kernels one by one, with the same bits"},
+    {FIELD(gpu.resident_data), .type = DDP_KEY_CHOICE, .dflt = "auto", .choices = "auto|on|off",
+     .doc = "Keep all pictures in the GPU's memory; auto does so where they fit"},
+
     {FIELD(eval.every_epochs), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = 1000000, .unit = "epochs", .flags = STOP,
      .doc = "Evaluate after so many epochs, and always at the end; 0 is only at the end"},
 
@@ -189,6 +209,8 @@ const struct ddp_config_group ddp_config_groups[] = {
     {"data", "The data: a group, or the name of a file in configs/data", "digits"},
     {"optim", "The optimizer: a group, or the name of a file in configs/optim", "sgd"},
     {"reduce", "How gradients are summed over ranks", NULL},
+    {"comm", "How ranks talk to one another", NULL},
+    {"gpu", "GPUs", NULL},
     {"eval", "Evaluation on held-out data", NULL},
     {"checkpoint", "Saving the state of a run", NULL},
     {"init", "Initial weights", NULL},

@@ -141,7 +141,10 @@ static const char *other_value(const struct ddp_key *k, char buf[64])
                : strcmp(k->name, "train.accumulate") == 0 ? "2"
                                                           : "97";
     case DDP_KEY_FLOAT:
-        return k->max < 1 ? "0.4375" : k->min > 0.5 ? "3.5" : "0.4375";
+        return strcmp(k->name, "train.loss_scale") == 0 ? "512"
+               : k->max < 1                             ? "0.4375"
+               : k->min > 0.5                           ? "3.5"
+                                                        : "0.4375";
     case DDP_KEY_BOOL:
         return strcmp(k->dflt, "true") == 0 ? "false" : strcmp(k->name, "data.flip") == 0 ? "false" : "true";
     case DDP_KEY_STRING:
@@ -215,7 +218,8 @@ static void test_hash_key_list(void **state)
         " reduce.bucket_mb checkpoint.every_steps checkpoint.every_epochs "
         "checkpoint.keep checkpoint.best checkpoint.background"
         " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
-        "launch.bind launch.memory_bind launch.hyperthreads ";
+        "comm.share_gpu comm.timeout_s gpu.tune gpu.graph gpu.resident_data launch.bind launch.memory_bind "
+        "launch.hyperthreads ";
     static const char stop_keys[] = " data.test_count data.limit_test eval.every_epochs ";
     for (const struct ddp_key *k = ddp_config_keys; k->name; k++) {
         char word[80];

@@ -403,6 +403,28 @@ static void test_config_shipped(void **state)
     ddp_config_destroy(cfg);
 }
 
+/* What a GPU can and the CPU cannot: refused by key, with all keys that are wrong. */
+static void test_config_device(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    struct ddp_config *cfg = fixture_ok("train: { precision = \"bf16\"; tf32 = true; };", NONE);
+    assert_int_equal(ddp_config_check_device(cfg, true, &err), 0);
+    assert_int_equal(ddp_config_check_device(cfg, false, &err), DDP_E_CONFIG);
+    assert_non_null(strstr(err.text, "main.cfg:1: train.precision: bf16 is for GPUs"));
+    assert_non_null(strstr(err.text, "main.cfg:1: train.tf32: true is for GPUs"));
+    assert_non_null(strstr(err.text, "auto found no GPU"));
+    ddp_config_destroy(cfg);
+    cfg = fixture_ok("device = \"cpu\"; train: { precision = \"fp16\"; };", NONE);
+    assert_int_equal(ddp_config_check_device(cfg, false, &err), DDP_E_CONFIG);
+    assert_non_null(strstr(err.text, "fp16 is for GPUs, and this run computes on the CPU (device=cpu)"));
+    ddp_config_destroy(cfg);
+    cfg = fixture_ok("train: { loss_scale = 1024; };", NONE);
+    assert_int_equal(ddp_config_check_device(cfg, false, &err), 0);
+    ddp_config_destroy(cfg);
+    fixture_refused("train: { loss_scale = 1000; };", NONE, LIST("train.loss_scale: wants a power of two"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -411,6 +433,7 @@ int main(void)
         TEST(test_config_shows_all_errors), TEST(test_config_include),     TEST(test_config_include_faults),
         TEST(test_config_base_circle),      TEST(test_config_unreadable),  TEST(test_config_group_search),
         TEST(test_config_data_root),        TEST(test_config_environment), TEST(test_config_shipped),
+        TEST(test_config_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,10 @@ ADAMW, LARS, LAMB = (["optim=" + name, "optim.lr=0.01", "optim.warmup_steps=0"] 
 ONECYCLE = ["optim.schedule=onecycle"]
 STEP = ["optim.schedule=step", "optim.milestones=[1]"]
 
+# Change what a GPU computes. On the CPU precision and tf32 are refused and the scale of the fp16 loss is never used, so no
+# run of this test can show it: the tests of GPU runs perturb these.
+GPU_ONLY = None
+
 ROWS = {
     "seed": Row("2"),
     "device": Row("cpu"),
@@ -52,6 +56,10 @@ ROWS = {
     "train.max_steps": Row("5"),
     "train.threads": Row("2", "3", "0"),
     "train.trail_every": Row("1"),
+    "train.precision": GPU_ONLY,
+    "train.tf32": GPU_ONLY,
+    "train.loss_scale": GPU_ONLY,
+    "train.loss_scale_interval": GPU_ONLY,
     "train.early_stop": Row("0", base=STOPS),
     "model.name": Row("other"),
     "model.layers": Row('({type = "flatten", name = "flat"}, {type = "linear", name = "fc", out = 10, bias = false}, '
@@ -103,6 +111,11 @@ ROWS = {
     "optim.groups": Row('({match = "fc.*", lr_scale = 0.5})', '({match = "*.weight", weight_decay = 0.1})'),
     "reduce.mode": Row("fast", base=["model=mlp"], **RANKS),
     "reduce.bucket_mb": Row("0.02", "100", base=["model=mlp"], **RANKS),
+    "comm.share_gpu": Row("true", **RANKS),
+    "comm.timeout_s": Row("30", **RANKS),
+    "gpu.tune": Row("true"),
+    "gpu.graph": Row("false"),
+    "gpu.resident_data": Row("on", "off"),
     "eval.every_epochs": Row("3"),
     "checkpoint.every_steps": Row("2"),
     "checkpoint.every_epochs": Row("0", "2"),
@@ -232,11 +245,22 @@ class Keys(harness.Case):
     def test_every_key_does_what_the_table_says(self):
         self.lock, self.results = threading.Lock(), {}
         self.prepare()
-        known = [key for key in ROWS if key in self.table]
+        known = [key for key, row in ROWS.items() if row and key in self.table]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             wrong = list(pool.map(lambda key: self.verdict(key, ROWS[key]), known))
         wrong = [line for lines in wrong for line in lines]
         self.assertFalse(wrong, "\n" + "\n".join(wrong))
+
+    def test_keys_of_the_gpu_count_in_the_config_hash_and_leave_the_cpu_alone(self):
+        self.lock, self.results = threading.Lock(), {}
+        self.config = self.dir / "keys.cfg"
+        self.config.write_text(CONFIG)
+        start = self.result(["device=cpu"], 0)
+        for override in ("train.loss_scale=1024", "train.loss_scale_interval=10"):
+            weights, config = self.result(["device=cpu", override], 0)
+            self.assertEqual(weights, start[0], override)
+            self.assertNotEqual(config, start[1], override)
+        self.assertEqual([self.table[key] for key, row in ROWS.items() if row is GPU_ONLY], ["yes"] * 4)
 
     def test_every_key_has_a_row(self):
         self.assertGreater(len(self.table), 60)
