@@ -97,6 +97,8 @@ enum ddp_layout {
     DDP_LAYOUT_CONV,   /* [K, C/g, R, S] -> [K/16][C'/16][R][S][16c][16k]; a linear layer's [out, in] over
                           features of   shape {C, H, W} is the convolution [out, C, H, W] with a kernel of the
                           whole picture */
+    DDP_LAYOUT_KRSC,   /* the same weights on a GPU: [K8][R][S][C8/g], K and C padded to multiples of 8 with
+                          zeros. Ops do not ask for it: a model built for a GPU has it in place of CONV */
 };
 
 enum ddp_init {

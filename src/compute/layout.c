@@ -16,12 +16,37 @@ int64_t ddp_layout_plain_size(const struct ddp_param *p)
     return n;
 }
 
+static int pad8(int channels)
+{
+    return (channels + 7) / 8 * 8;
+}
+
+/* Channels of one filter. With groups nothing is padded: groups of padded channels would be others. */
+static int krsc_channels(const struct ddp_conv_geom *g)
+{
+    return g->groups > 1 ? g->cg : pad8(g->cg);
+}
+
 int64_t ddp_layout_size(const struct ddp_param *p)
 {
     if (p->layout == DDP_LAYOUT_VECTOR)
         return (ddp_layout_plain_size(p) + 15) / 16 * 16;
     struct ddp_conv_geom g = ddp_conv_geom(p);
+    if (p->layout == DDP_LAYOUT_KRSC)
+        return (int64_t)pad8(g.k) * g.r * g.s * krsc_channels(&g);
     return (int64_t)g.kb * g.wb * g.r * g.s * 256;
+}
+
+/* Element (k, channel j of the group, tap q) of a blocked weight. */
+static int64_t conv_at(const struct ddp_conv_geom *g, int k, int j, int q)
+{
+    int first = ddp_conv_first(g, k / 16), c = k / g->kg * g->cg + j;
+    return ((((int64_t)(k / 16) * g->wb + c / 16 - first) * g->r * g->s + q) * 16 + c % 16) * 16 + k % 16;
+}
+
+static int64_t krsc_at(const struct ddp_conv_geom *g, int k, int j, int q)
+{
+    return ((int64_t)k * g->r * g->s + q) * krsc_channels(g) + j;
 }
 
 /* Walk all real elements of a weight in plain order: plain[i] is flat[at[i]]. */
@@ -29,15 +54,12 @@ static void conv_copy(const struct ddp_param *p, const float *plain, float *flat
                       const float *from)
 {
     struct ddp_conv_geom g = ddp_conv_geom(p);
+    const bool krsc = p->layout == DDP_LAYOUT_KRSC;
     int64_t i = 0;
     for (int k = 0; k < g.k; k++) {
-        int first = ddp_conv_first(&g, k / 16);
         for (int j = 0; j < g.cg; j++) {
-            int c = k / g.kg * g.cg + j;
             for (int q = 0; q < g.r * g.s; q++, i++) {
-                int64_t at =
-                    ((((int64_t)(k / 16) * g.wb + c / 16 - first) * g.r * g.s + q) * 16 + c % 16) * 16 +
-                    k % 16;
+                int64_t at = krsc ? krsc_at(&g, k, j, q) : conv_at(&g, k, j, q);
                 if (flat)
                     flat[at] = plain[i];
                 else

@@ -54,9 +54,10 @@ void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, cons
 
 struct ddp_shard {         /* one shard's samples */
     int n;                 /* 0 ..ceil(batch/S): samples in it */
-    const float *pixels;   /* [n][c][h][w], normalised; features for linear models the same */
-    const int32_t *label;  /* [n] */
+    const float *pixels;   /* FLOATS: [n][c][h][w], normalised; features for linear models the same */
+    const int32_t *label;  /* [n]; not with INDICES */
     const int64_t *sample; /* [n] index in the data set */
+    const uint8_t *bytes;  /* BYTES: [n][c][h][w] as the data set has them */
 };
 
 struct ddp_batch {
@@ -66,7 +67,14 @@ struct ddp_batch {
     struct ddp_shard *shard;
 };
 
+enum ddp_loader_form {
+    DDP_LOADER_FLOATS,  /* augmented and normalised here */
+    DDP_LOADER_BYTES,   /* as they are: a device augments them */
+    DDP_LOADER_INDICES, /* which samples, nothing of them: a device holds the data set */
+};
+
 struct ddp_loader_conf {
+    enum ddp_loader_form form;
     int64_t batch; /* global */
     int shards, first_shard, last_shard;
     uint64_t seed;

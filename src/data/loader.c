@@ -20,7 +20,7 @@ struct slot {
     int rc; /* of the fetch */
     bool ready;
     struct ddp_error err;
-    float *pixels; /* [samples][c][h][w] */
+    char *pixels; /* [samples][c][h][w] floats or bytes; NULL with INDICES */
     int32_t *label;
     int64_t *sample;
     size_t pixel_bytes;
@@ -38,7 +38,8 @@ struct ddp_loader {
     struct ddp_augment augment;
     bool shuffle;
     int64_t count, batches; /* samples and batches of an epoch */
-    size_t floats;          /* of a picture */
+    size_t elements;        /* of a picture */
+    size_t picture;         /* bytes of one as it is delivered */
     size_t bytes;
 
     struct slot *slot;
@@ -80,7 +81,11 @@ static void assign(struct ddp_loader *l, struct slot *s)
                         &end);
         struct ddp_shard *shard = &b->shard[i];
         *shard =
-            (struct ddp_shard){(int)(end - begin), s->pixels + at * l->floats, s->label + at, s->sample + at};
+            (struct ddp_shard){.n = (int)(end - begin), .label = s->label + at, .sample = s->sample + at};
+        if (l->conf.form == DDP_LOADER_FLOATS)
+            shard->pixels = (const float *)(const void *)(s->pixels + at * l->picture);
+        else if (l->conf.form == DDP_LOADER_BYTES)
+            shard->bytes = (const uint8_t *)s->pixels + at * l->picture;
         memcpy(s->sample + at, l->perm + begin, (size_t)shard->n * sizeof *s->sample);
         at += (size_t)shard->n;
     }
@@ -92,15 +97,21 @@ static void assign(struct ddp_loader *l, struct slot *s)
     }
 }
 
+/* bytes: room for a picture that is augmented afterwards. */
 static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
 {
     const struct ddp_batch *b = &s->batch;
     size_t at = 0;
+    if (l->conf.form == DDP_LOADER_INDICES)
+        return;
     for (int i = 0; i < b->nshards; i++)
         for (int k = 0; k < b->shard[i].n; k++, at++) {
             if (atomic_load_explicit(&l->pause, memory_order_relaxed))
                 return;
             int64_t index = s->sample[at];
+            char *to = s->pixels + at * l->picture;
+            if (l->conf.form == DDP_LOADER_BYTES)
+                bytes = (uint8_t *)to;
             s->rc = l->ds->ops->get(l->ds->self, index, bytes, &s->label[at], &s->err);
             if (!s->rc && (s->label[at] < 0 || s->label[at] >= l->ds->info.classes))
                 s->rc = ddp_fail(&s->err, DDP_E_DATA, "label %d is out of range; allowed are 0..%d",
@@ -110,8 +121,9 @@ static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
                                  (long long)b->epoch, (long long)b->index);
                 return;
             }
-            ddp_augment_apply(&l->augment, l->ds->info.shape, bytes, l->conf.seed, b->epoch, index,
-                              s->pixels + at * l->floats);
+            if (l->conf.form == DDP_LOADER_FLOATS)
+                ddp_augment_apply(&l->augment, l->ds->info.shape, bytes, l->conf.seed, b->epoch, index,
+                                  (float *)(void *)to);
         }
 }
 
@@ -190,7 +202,10 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
     ddp_augment_init(&l->augment, cfg, &ds->info, conf->train);
     l->count = ds->info.count;
     l->batches = ddp_order_batches(l->count, conf->batch);
-    l->floats = (size_t)shape->c * (size_t)shape->h * (size_t)shape->w;
+    l->elements = (size_t)shape->c * (size_t)shape->h * (size_t)shape->w;
+    l->picture = conf->form == DDP_LOADER_FLOATS  ? l->elements * sizeof(float)
+                 : conf->form == DDP_LOADER_BYTES ? l->elements
+                                                  : 0;
     l->perm_epoch = -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->space, NULL);
@@ -208,7 +223,7 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
         struct slot *s = &l->slot[i];
         s->batch.nshards = mine;
         s->batch.shard = ddp_calloc((size_t)mine + 1, sizeof *s->batch.shard);
-        s->pixel_bytes = (samples + 1) * l->floats * sizeof *s->pixels;
+        s->pixel_bytes = (samples + 1) * l->picture + 1;
         s->pixels = ddp_pages_alloc(s->pixel_bytes);
         s->label = ddp_calloc(samples + 1, sizeof *s->label);
         s->sample = ddp_calloc(samples + 1, sizeof *s->sample);
@@ -222,11 +237,11 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
                       l->nslots, samples);
         goto fail;
     }
-    l->inline_bytes = ddp_malloc(l->floats);
+    l->inline_bytes = ddp_malloc(l->elements);
     l->worker = ddp_calloc((size_t)conf->workers + 1, sizeof *l->worker);
     for (int i = 0; i < conf->workers; i++)
-        l->worker[i].bytes = ddp_malloc(l->floats);
-    l->bytes += (size_t)(conf->workers + 1) * l->floats;
+        l->worker[i].bytes = ddp_malloc(l->elements);
+    l->bytes += (size_t)(conf->workers + 1) * l->elements;
     rc = start_workers(l, err);
     if (rc)
         goto fail;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *kind_of(float x)
+const char *ddp_model_bad_kind(float x)
 {
     return isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
 }
@@ -15,24 +15,25 @@ static bool bad_tensor(const struct ddp_tensor *t, const char *what, const char 
     float value;
     if (!t->p || !ddp_tensor_find_bad(t, &n, &c, &y, &x, &value))
         return false;
-    snprintf(text, size, "%s '%s' at [n=%d, c=%d, y=%d, x=%d] is %s", what, name, n, c, y, x, kind_of(value));
+    snprintf(text, size, "%s '%s' at [n=%d, c=%d, y=%d, x=%d] is %s", what, name, n, c, y, x,
+             ddp_model_bad_kind(value));
     return true;
 }
 
 /* In the plain layout an element would have to be searched for; its place among `size` is enough to say how
  * bad it is. */
-static bool bad_param(const struct ddp_flat_tensor *t, const float *params, char *text, int size)
+bool ddp_model_bad_param(const struct ddp_flat_tensor *t, const float *values, char *text, int size)
 {
     int64_t bad = 0;
     float value = 0;
     for (int64_t k = t->size - 1; k >= 0; k--)
-        if (!isfinite(params[t->offset + k])) {
+        if (!isfinite(values[k])) {
             bad++;
-            value = params[t->offset + k];
+            value = values[k];
         }
     if (bad)
         snprintf(text, size, "parameter '%s' holds %s (%lld of %lld elements are not finite)", t->name,
-                 kind_of(value), (long long)bad, (long long)ddp_layout_plain_size(&t->param));
+                 ddp_model_bad_kind(value), (long long)bad, (long long)ddp_layout_plain_size(&t->param));
     return bad > 0;
 }
 
@@ -46,9 +47,11 @@ void ddp_exec_find_bad(const struct ddp_exec *e, const float *params, int i, cha
     for (int s = 0; s < m->nstages; s++) {
         const struct ddp_stage *st = &m->stage[s];
         const struct ddp_layer *l = &m->layer[st->layer];
-        for (int k = 0; k < l->plan.nparams; k++)
-            if (bad_param(&m->flat.tensor[st->tensor[k]], params, text, size))
+        for (int k = 0; k < l->plan.nparams; k++) {
+            const struct ddp_flat_tensor *t = &m->flat.tensor[st->tensor[k]];
+            if (ddp_model_bad_param(t, params + t->offset, text, size))
                 return;
+        }
         /* In evaluation later layers have overwritten most outputs; those that were kept are looked at. */
         bool kept = st->out >= 0 && (e->conf.training || m->value[st->out].last_use == m->nstages - 1);
         if (kept && bad_tensor(&r->value[st->out], "output of layer", m->layer[st->last].name, text, size))
@@ -56,7 +59,7 @@ void ddp_exec_find_bad(const struct ddp_exec *e, const float *params, int i, cha
     }
     if (!isfinite(r->loss))
         snprintf(text, size, "loss '%s' is %s, all parameters and outputs before it are finite",
-                 m->layer[m->nlayers - 1].name, kind_of(r->loss));
+                 m->layer[m->nlayers - 1].name, ddp_model_bad_kind(r->loss));
     else
         snprintf(text, size,
                  "every parameter and output is finite: the fault is in the backward pass or in the sums");

@@ -32,6 +32,8 @@ static void add_tensor(struct ddp_model *m, int stage, int k)
     const struct ddp_layer *l = &m->layer[m->stage[stage].layer];
     t->param = l->plan.params[k];
     snprintf(t->name, sizeof t->name, "%s.%s", l->name, t->param.name);
+    if (m->gpu && t->param.layout == DDP_LAYOUT_CONV)
+        t->param.layout = DDP_LAYOUT_KRSC;
     t->layer = m->stage[stage].layer;
     t->offset = f->total;
     t->size = ddp_layout_size(&t->param);

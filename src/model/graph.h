@@ -62,6 +62,7 @@ struct ddp_model {
     struct ddp_arena *arena;
     struct ddp_shape input;
     int classes, batch; /* of a shard */
+    bool gpu;           /* weights lie as a GPU wants them */
     int nlayers, nstages, nvalues;
     struct ddp_layer *layer;
     struct ddp_stage *stage;
@@ -72,9 +73,9 @@ struct ddp_model {
 };
 
 /* Tests switch single decisions off: results must not depend on them. */
-enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4 };
+enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4, DDP_BUILD_GPU = 8 };
 
-/* ddp_model_create with such flags. */
+/* ddp_model_create with such flags; DDP_BUILD_GPU also follows from cfg->device. */
 int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
                     unsigned flags, struct ddp_model **out, struct ddp_error *err);
 

@@ -44,6 +44,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
     m->input = input;
     m->classes = classes;
     m->batch = shard_batch;
+    m->gpu = flags & DDP_BUILD_GPU || cfg->device == DDP_DEVICE_CUDA;
     if ((rc = ddp_graph_read(m, cfg, err)) != 0 || (rc = ddp_graph_connect(m, err)) != 0 ||
         (rc = ddp_graph_shapes(m, err)) != 0) {
         ddp_model_destroy(m);

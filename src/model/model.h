@@ -14,7 +14,8 @@ struct ddp_model;
 /* Build from cfg->model.layers: a list of groups {type = "conv2d", name = "conv1", input = "..." or ["a",
  * "b"], keys of the op...}. Without input a layer follows the one before it; the first reads the data. Errors
  * name the layer, what came in and what was wanted, with file and line. shard_batch: ceil(batch / shards).
- * cfg must outlive the model. */
+ * cfg must outlive the model. cfg->device, decided by then, says for which device: on DDP_DEVICE_CUDA weights
+ * lie in DDP_LAYOUT_KRSC. */
 int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
                      struct ddp_model **out, struct ddp_error *err);
 void ddp_model_destroy(struct ddp_model *m); /* NULL is fine */
@@ -74,6 +75,10 @@ int ddp_exec_backward(struct ddp_exec *e, const float *params, float *const *lea
  * layer) of resident shard i that holds a value that is not finite, as text: "output of layer 'conv2' at
  * [n=3, c=5, y=1, x=0] is nan". */
 void ddp_exec_find_bad(const struct ddp_exec *e, const float *params, int i, char *text, int size);
+/* Pieces of such a text, which every device words alike. Of x: "nan", "inf" or "-inf". Of a tensor with its
+ * elements `values` in any layout: "parameter 'fc.weight' holds nan (...)"; false when all are finite. */
+const char *ddp_model_bad_kind(float x);
+bool ddp_model_bad_param(const struct ddp_flat_tensor *t, const float *values, char *text, int size);
 /* Features that went into the loss for resident shard i, plain [n][classes]: predictions for evaluation and
  * tests. */
 void ddp_exec_output(const struct ddp_exec *e, int i, float *out);

@@ -47,6 +47,8 @@ static char *grouped(int64_t n, char buf[32])
  * does. */
 static double stage_bytes(const struct ddp_model *m, int i)
 {
+    if (m->gpu) /* the device has a plan of its own */
+        return -1;
     for (int s = 0; s < m->nstages; s++) {
         if (m->stage[s].last != i)
             continue;
@@ -84,7 +86,7 @@ static void add_row(const struct ddp_model *m, int i, int names, int types, stru
                  n ? grouped(n, count) : "-", millions(l->plan.flops, flops), mem);
     if (l->host != i)
         ddp_text_add(t, "  in %s", m->layer[l->host].name);
-    else if (bytes < 0 && ddp_layer_is(l, "flatten"))
+    else if (bytes < 0 && !m->gpu && ddp_layer_is(l, "flatten"))
         ddp_text_add(t, "  costs nothing");
     ddp_text_add(t, "\n");
 }
@@ -105,11 +107,12 @@ char *ddp_model_summary(const struct ddp_model *m)
     ddp_text_add(&t, "%-*s  %-*s  %12s\n", names, "data", types, "", ddp_shape_text(m->input, shape));
     for (int i = 0; i < m->nlayers; i++)
         add_row(m, i, names, types, &t);
-    ddp_text_add(&t, "%s parameters, %s MFLOP per sample forward, ", grouped(ddp_model_parameters(m), count),
+    ddp_text_add(&t, "%s parameters, %s MFLOP per sample forward", grouped(ddp_model_parameters(m), count),
                  millions(ddp_model_flops(m), flops));
-    ddp_text_add(&t, "%s for a shard of %d in training", ddp_bytes_text((double)m->train.shard_bytes, mem),
-                 m->batch);
-    if (m->train.scratch_bytes)
+    if (!m->gpu)
+        ddp_text_add(&t, ", %s for a shard of %d in training",
+                     ddp_bytes_text((double)m->train.shard_bytes, mem), m->batch);
+    if (!m->gpu && m->train.scratch_bytes)
         ddp_text_add(&t, ", %s scratch", ddp_bytes_text((double)m->train.scratch_bytes, mem));
     ddp_text_add(&t, "\n");
     return t.s;

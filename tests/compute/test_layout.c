@@ -70,6 +70,23 @@ static void test_layout_puts_elements_where_the_format_says(void **state)
     ddp_layout_pack(&l, plain, flat);
     assert_true(flat[((((1 * 2 + 1) * 3 + 2) * 4 + 1) * 16 + 5) * 16 + 1] == 5);
     free(plain), free(flat);
+
+    /* on a GPU: filters of whole pictures, channels last, both padded to 8 */
+    p.layout = l.layout = DDP_LAYOUT_KRSC;
+    assert_int_equal(ddp_layout_size(&p), 40 * 3 * 2 * 40);
+    plain = ddp_calloc(40 * 35 * 6, 4), flat = ddp_calloc((size_t)ddp_layout_size(&p), 4);
+    plain[((37 * 35 + 20) * 3 + 2) * 2 + 1] = 5;
+    ddp_layout_pack(&p, plain, flat);
+    assert_true(flat[((37 * 3 + 2) * 2 + 1) * 40 + 20] == 5);
+    free(plain), free(flat);
+    assert_int_equal(ddp_layout_size(&l), 24 * 12 * 32);
+    plain = ddp_calloc(20 * 384, 4), flat = ddp_calloc((size_t)ddp_layout_size(&l), 4);
+    plain[17 * 384 + (21 * 3 + 2) * 4 + 1] = 5;
+    ddp_layout_pack(&l, plain, flat);
+    assert_true(flat[((17 * 3 + 2) * 4 + 1) * 32 + 21] == 5);
+    free(plain), free(flat);
+    struct ddp_param depthwise = {.layout = DDP_LAYOUT_KRSC, .ndim = 4, .dims = {16, 1, 3, 3}, .groups = 16};
+    assert_int_equal(ddp_layout_size(&depthwise), 16 * 9);
 }
 
 static void test_tensor_round_trips_in_both_orders(void **state)

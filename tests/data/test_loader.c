@@ -180,6 +180,42 @@ static void test_loader_delivers_what_order_and_augment_define(void **state)
         }
 }
 
+static void test_loader_leaves_pictures_to_a_device(void **state)
+{
+    (void)state;
+    struct ddp_dataset *ds = open_fake(21);
+    struct ddp_loader_conf conf = usual;
+    struct ddp_loader *floats = make(ds, conf);
+    conf.form = DDP_LOADER_BYTES;
+    struct ddp_loader *bytes = make(ds, conf);
+    conf.form = DDP_LOADER_INDICES;
+    struct ddp_loader *indices = make(ds, conf);
+    for (int b = 0; b < 7; b++) {
+        const struct ddp_batch *f, *y, *i;
+        assert_int_equal(ddp_loader_next(floats, &f, NULL), 0);
+        assert_int_equal(ddp_loader_next(bytes, &y, NULL), 0);
+        const int before = gets;
+        assert_int_equal(ddp_loader_next(indices, &i, NULL), 0);
+        assert_int_equal(gets, before);
+        for (int s = 0; s < 2; s++) {
+            const int n = f->shard[s].n;
+            assert_true(y->shard[s].n == n && i->shard[s].n == n);
+            assert_null(y->shard[s].pixels);
+            assert_null(i->shard[s].bytes);
+            assert_memory_equal(f->shard[s].sample, y->shard[s].sample, (size_t)n * 8);
+            assert_memory_equal(f->shard[s].sample, i->shard[s].sample, (size_t)n * 8);
+            assert_memory_equal(f->shard[s].label, y->shard[s].label, (size_t)n * 4);
+            for (int k = 0; k < n * PIXELS; k++)
+                assert_int_equal(y->shard[s].bytes[k],
+                                 test_byte((uint32_t)y->shard[s].sample[k / PIXELS], (uint32_t)(k % PIXELS)));
+        }
+    }
+    ddp_loader_destroy(floats);
+    ddp_loader_destroy(bytes);
+    ddp_loader_destroy(indices);
+    ddp_dataset_close(ds);
+}
+
 static void test_loader_gives_the_same_bytes_at_any_number_of_threads(void **state)
 {
     (void)state;
@@ -442,6 +478,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loader_delivers_what_order_and_augment_define),
+        cmocka_unit_test(test_loader_leaves_pictures_to_a_device),
         cmocka_unit_test(test_loader_gives_the_same_bytes_at_any_number_of_threads),
         cmocka_unit_test(test_seek_equals_playing_through),
         cmocka_unit_test(test_batch_stays_valid_until_the_next_call),

@@ -20,6 +20,13 @@ const struct shipped shipped[] = {
 };
 const int nshipped = sizeof shipped / sizeof shipped[0];
 
+/* The tree's; where a program has been carried to another machine, those that it was carried with. */
+static const char *configs(void)
+{
+    const char *carried = getenv("DDP_CONFIGS_DIR");
+    return carried && access(DDP_TEST_CONFIGS, R_OK) != 0 ? carried : DDP_TEST_CONFIGS;
+}
+
 static struct ddp_config *kept[256];
 static int nkept;
 
@@ -41,8 +48,7 @@ struct ddp_config *config_layers(const char *layers)
     FILE *f = fdopen(fd, "w");
     fprintf(f, "model = {\n layers = (\n%s\n );\n};\n", layers);
     fclose(f);
-    struct ddp_config *cfg =
-        load(&(struct ddp_config_options){.path = path, .configs_dir = DDP_TEST_CONFIGS});
+    struct ddp_config *cfg = load(&(struct ddp_config_options){.path = path, .configs_dir = configs()});
     unlink(path);
     return cfg;
 }
@@ -52,8 +58,8 @@ struct ddp_config *config_named(const char *name)
     char text[64];
     snprintf(text, sizeof text, "model=%s", name);
     const char *overrides[] = {text};
-    return load(&(struct ddp_config_options){
-        .overrides = overrides, .noverrides = 1, .configs_dir = DDP_TEST_CONFIGS});
+    return load(
+        &(struct ddp_config_options){.overrides = overrides, .noverrides = 1, .configs_dir = configs()});
 }
 
 static struct ddp_model *model(struct ddp_config *cfg, struct ddp_shape input, int batch, unsigned flags)
@@ -126,7 +132,7 @@ struct pass *pass_create(const struct ddp_model *m, int nshards, const int *n)
             for (int64_t e = 0; e < picture; e++)
                 pixels[k * picture + e] = random_uniform((uint32_t)e, at);
         }
-        p->shard[i] = (struct ddp_shard){n[i], pixels, label, sample};
+        p->shard[i] = (struct ddp_shard){.n = n[i], .pixels = pixels, .label = label, .sample = sample};
     }
     return p;
 }

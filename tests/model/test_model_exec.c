@@ -446,7 +446,10 @@ static void test_exec_evaluates_each_sample_alone(void **state)
     assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 9, 4, &again, &correct, &err), 0);
     assert_float_equal(whole, again, 0);
     for (int k = 0; k < 4; k++) {
-        struct ddp_shard s = {1, p->shard[0].pixels + k * 363, p->shard[0].label + k, p->shard[0].sample + k};
+        struct ddp_shard s = {.n = 1,
+                              .pixels = p->shard[0].pixels + k * 363,
+                              .label = p->shard[0].label + k,
+                              .sample = p->shard[0].sample + k};
         int best = 0;
         assert_int_equal(ddp_exec_forward(e, p->params, &s, 1, 0, 1, &loss, &correct, &err), 0);
         ddp_exec_output(e, 0, single);
