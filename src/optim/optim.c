@@ -55,7 +55,7 @@ static const char *where(const struct ddp_config *cfg, const char *key, char *bu
     return buf;
 }
 
-static int check(const struct ddp_config *cfg, struct ddp_error *err)
+int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err)
 {
     char at[512];
     bool adam = ddp_optim_kind(cfg)->narrays == 2;
@@ -80,8 +80,7 @@ static int check(const struct ddp_config *cfg, struct ddp_error *err)
     return 0;
 }
 
-/* The trained tensor of each block. */
-static int32_t *block_tensors(const struct ddp_flat *flat)
+int32_t *ddp_optim_block_tensors(const struct ddp_flat *flat)
 {
     int64_t blocks = flat->stats / DDP_FLAT_BLOCK;
     int32_t *of = ddp_calloc((size_t)blocks + 1, sizeof *of);
@@ -110,12 +109,10 @@ int ddp_optim_create(const struct ddp_config *cfg, const struct ddp_flat *flat, 
     o->clip_stages = clip_stages(cfg);
     o->norm = -1;
     o->setting = ddp_calloc((size_t)flat->ntrained + 1, sizeof *o->setting);
-    o->tensor = block_tensors(flat);
+    o->tensor = ddp_optim_block_tensors(flat);
     /* every rank reads the same config, so all fail here or none: nobody waits in the collective calls below
      */
-    int status = check(cfg, err);
-    if (status == 0)
-        status = ddp_optim_settings(cfg, flat, o->setting, err);
+    int status = ddp_optim_settings(cfg, flat, o->setting, err);
     for (int i = 0; status == 0 && i < o->kind->narrays; i++) {
         void *array;
         status = ddp_comm_shared_alloc(comm, o->array_bytes, &array, err);
@@ -145,13 +142,23 @@ void ddp_optim_destroy(struct ddp_optim *o)
     free(o);
 }
 
+double ddp_optim_bias(double beta, int64_t step)
+{
+    return 1 - ddp_pow(beta, (double)(step + 1));
+}
+
+int ddp_optim_array_count(const struct ddp_config *cfg)
+{
+    return ddp_optim_kind(cfg)->narrays;
+}
+
 void ddp_optim_begin(struct ddp_optim *o, int64_t step, int64_t count)
 {
     o->step = step;
     o->count = count;
     o->lr = ddp_schedule_lr(o->cfg, step, o->total_steps, o->steps_per_epoch);
-    o->bias1 = 1 - ddp_pow(o->cfg->optim.beta1, (double)(step + 1));
-    o->bias2 = 1 - ddp_pow(o->cfg->optim.beta2, (double)(step + 1));
+    o->bias1 = ddp_optim_bias(o->cfg->optim.beta1, step);
+    o->bias2 = ddp_optim_bias(o->cfg->optim.beta2, step);
     o->factor = 1;
 }
 

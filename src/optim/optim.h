@@ -41,6 +41,25 @@ double ddp_optim_norm(
 int ddp_optim_arrays(const struct ddp_optim *o);
 float *ddp_optim_array(struct ddp_optim *o, int i, const char **name);
 
+/* ---- the pure parts, for who runs the updates elsewhere (GPUs) ---- */
+
+/* What one tensor is updated with. */
+struct ddp_optim_setting {
+    double lr_scale, weight_decay;
+    bool adapt; /* LARS, LAMB: takes part in the trust ratio (what decays by default: no norms, no biases) */
+    double trust; /* LARS, LAMB: trust ratio of this step, 1 at first */
+};
+/* Of each trained tensor, from its flags, optim.no_decay and optim.groups. out: [ntrained]. DDP_E_CONFIG: a
+ * group that fits nothing, or a value that the optimizer cannot work with. */
+int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
+                       struct ddp_optim_setting *out, struct ddp_error *err);
+/* The trained tensor of each trained block; free(3) it. */
+int32_t *ddp_optim_block_tensors(const struct ddp_flat *flat);
+/* State arrays that a config has: ddp_optim_arrays() without an optimizer. */
+int ddp_optim_array_count(const struct ddp_config *cfg);
+/* 1 - beta^(step + 1): what Adam's moments fall short of after a step. */
+double ddp_optim_bias(double beta, int64_t step);
+
 /* Learning rate at a step: pure. */
 double ddp_schedule_lr(const struct ddp_config *cfg, int64_t step, int64_t total_steps,
                        int64_t steps_per_epoch);

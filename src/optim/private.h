@@ -5,13 +5,6 @@
 #include "base/base.h"
 #include "optim/optim.h"
 
-/* What one tensor is updated with. */
-struct ddp_optim_setting {
-    double lr_scale, weight_decay;
-    bool adapt; /* LARS, LAMB: takes part in the trust ratio (what decays by default: no norms, no biases) */
-    double trust; /* LARS, LAMB: trust ratio of this step */
-};
-
 /* The part of one block that lies in its tensor. */
 struct ddp_optim_run {
     const struct ddp_optim_setting *setting;
@@ -39,6 +32,8 @@ struct ddp_optim_kind {
 extern const struct ddp_optim_kind ddp_optim_sgd, ddp_optim_sgd_plain, ddp_optim_adamw, ddp_optim_lars,
     ddp_optim_lars_plain, ddp_optim_lamb;
 const struct ddp_optim_kind *ddp_optim_kind(const struct ddp_config *cfg);
+/* Values that the optimizer of this config cannot work with. */
+int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err);
 
 struct ddp_optim {
     const struct ddp_config *cfg;
@@ -59,10 +54,6 @@ struct ddp_optim {
     double bias1, bias2; /* 1 - beta^t of Adam's moments, t = step + 1 */
     double factor;       /* of clipping, 1 when off */
 };
-
-/* Settings of each trained tensor from its flags, optim.no_decay and optim.groups. */
-int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
-                       struct ddp_optim_setting *out, struct ddp_error *err);
 
 /* Sum of value k over blocks [lo, hi) in the canonical tree over block numbers. values: [blocks][stride]. */
 double ddp_optim_tree(const double *values, int stride, int k, int64_t lo, int64_t hi);

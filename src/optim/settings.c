@@ -83,6 +83,9 @@ static int apply_group(const struct ddp_config *cfg, const struct ddp_node *node
 int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
                        struct ddp_optim_setting *out, struct ddp_error *err)
 {
+    int status = ddp_optim_check(cfg, err);
+    if (status)
+        return status;
     for (int i = 0; i < flat->ntrained; i++) {
         bool d = decays(cfg, &flat->tensor[i]);
         out[i] = (struct ddp_optim_setting){
@@ -90,7 +93,7 @@ int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat
     }
     const struct ddp_node *groups = cfg->optim.groups;
     for (const struct ddp_node *node = groups ? groups->first : NULL; node; node = node->next) {
-        int status = apply_group(cfg, node, flat, out, err);
+        status = apply_group(cfg, node, flat, out, err);
         if (status)
             return status;
     }
