@@ -3,7 +3,8 @@
  *
  *   step-00000500/  model.safetensors      parameters and running statistics, plain layouts and PyTorch's
  * names optimizer.safetensors  state arrays, "TENSOR.momentum" state.json             integers and exact
- * floats (hex), config hash, SHA-256 of the two files Written as step-00000500.tmp-PID, synced, renamed. */
+ * floats (hex), config hash, SHA-256 of the two files. Written as step-00000500.tmp-PID, synced, renamed. A
+ * GPU run has its plan lock in it as well. */
 #ifndef DDP_CHECKPOINT_H
 #define DDP_CHECKPOINT_H
 
@@ -21,6 +22,8 @@ struct ddp_train_state {  /* everything but the arrays */
     double epoch_loss_sum; /* partial sums of the epoch */
     int64_t epoch_correct, epoch_count;
     int64_t evaluations;
+    double loss_scale; /* fp16; 1 without */
+    int64_t loss_scale_good, loss_scale_skipped;
     char config_hash[65];
 };
 
@@ -43,6 +46,8 @@ struct ddp_saver;
 /* dir: RUN/checkpoints; made when missing. What a killed writer left in it is removed. keep: 0 keeps all. */
 int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_saver **out,
                      struct ddp_error *err);
+/* A small file of this name and text goes into every checkpoint from now on; both are copied. */
+void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text);
 /* Save the snapshot as DIR/step-N (and mark it best: never removed until a better one comes). Waits for the
  * save before it. The snapshot is in use until the next ddp_saver_wait. An error of a background save is
  * returned by the next call. */

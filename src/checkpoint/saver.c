@@ -17,8 +17,9 @@ struct ddp_saver {
     char *dir;
     int keep; /* 0: all */
     bool background;
-    int64_t best_step; /* of the checkpoint that is kept as the best, -1: none */
-    bool running;      /* the thread is to be joined */
+    char *attached_name, *attached_text; /* NULL: nothing */
+    int64_t best_step;                   /* of the checkpoint that is kept as the best, -1: none */
+    bool running;                        /* the thread is to be joined */
     pthread_t thread;
     /* the save under way */
     const struct ddp_snapshot *snap;
@@ -110,6 +111,14 @@ int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_save
     return 0;
 }
 
+void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text)
+{
+    free(s->attached_name);
+    free(s->attached_text);
+    s->attached_name = ddp_strdup(name);
+    s->attached_text = ddp_strdup(text);
+}
+
 /* Remove what is neither among the last `keep` nor the best. Checkpoints of later steps than this one are of
  * a future that was abandoned: they are left alone, as the newest good one must never be at stake. */
 static void prune(const struct ddp_saver *s, int64_t step)
@@ -133,6 +142,12 @@ static int write_folder(const struct ddp_saver *s, const char *folder, struct dd
     int status = ddp_dir_make(folder, err);
     if (status == 0)
         status = ddp_snapshot_write(s->snap, folder, file.model_sha256, file.optim_sha256, err);
+    if (status)
+        return status;
+    char *attached = s->attached_name ? ddp_folder_path(folder, s->attached_name) : NULL;
+    if (attached)
+        status = ddp_file_write(attached, s->attached_text, strlen(s->attached_text), err);
+    free(attached);
     if (status)
         return status;
     ddp_snapshot_hash(s->snap, file.weights_hash);
@@ -227,6 +242,8 @@ void ddp_saver_destroy(struct ddp_saver *s)
     struct ddp_error err = {0};
     if (ddp_saver_wait(s, &err) != 0)
         ddp_log(DDP_LOG_ERROR, "%s", err.text);
+    free(s->attached_name);
+    free(s->attached_text);
     free(s->dir);
     free(s);
 }

@@ -7,7 +7,7 @@
 
 #include "checkpoint/private.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH };
 
 #define STATE(field) offsetof(struct ddp_state_file, state.field)
@@ -28,6 +28,9 @@ static const struct {
     {"epoch_correct", COUNT, STATE(epoch_correct)},
     {"epoch_count", COUNT, STATE(epoch_count)},
     {"evaluations", COUNT, STATE(evaluations)},
+    {"loss_scale", EXACT, STATE(loss_scale)},
+    {"loss_scale_good", COUNT, STATE(loss_scale_good)},
+    {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped)},
     {"config_hash", HASH, STATE(config_hash)},
     {"best", FLAG, offsetof(struct ddp_state_file, best)},
     {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash)},

@@ -13,6 +13,8 @@ static const char usage[] =
     "\n"
     "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks\n"
     "  --eval RUN|FILE       only evaluate: the weights of a run, a checkpoint or a .safetensors file\n"
+    "  --relock              with --resume on a GPU: choose algorithms anew where the plan lock does not "
+    "fit\n"
     "  --quiet               print only the last two lines (run: ..., weights: ...)\n"
     "  --help-layers [TYPE] [--markdown]   layer types of model.layers and their keys\n"
     "  --version, --help\n"
@@ -23,7 +25,7 @@ static const char usage[] =
 
 struct options {
     const char *config, *resume, *eval_only;
-    bool quiet;
+    bool quiet, relock;
     const char **overrides;
     int noverrides;
 };
@@ -57,6 +59,8 @@ static int read_options(int argc, char **argv, struct options *o)
             *value = argv[++i];
         } else if (strcmp(a, "--quiet") == 0 || strcmp(a, "-q") == 0) {
             o->quiet = true;
+        } else if (strcmp(a, "--relock") == 0) {
+            o->relock = true;
         } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
             fputs(usage, stdout);
             return 1;
@@ -91,6 +95,7 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
     s->resume = o->resume;
     s->eval_only = o->eval_only;
     s->quiet = o->quiet;
+    s->relock = o->relock;
     struct ddp_result r = {0};
     int status = ddp_session_config(s, o->config, o->overrides, o->noverrides, err);
     if (status == 0)

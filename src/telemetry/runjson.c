@@ -105,6 +105,34 @@ static json_t *data_list(const struct ddp_run_info *info)
     return a;
 }
 
+static json_t *gpu(const struct ddp_run_gpu *g)
+{
+    const struct {
+        const char *name;
+        int version;
+    } libraries[] = {{"driver", g->driver},
+                     {"runtime", g->runtime},
+                     {"cudnn", g->cudnn},
+                     {"cublaslt", g->cublaslt},
+                     {"nccl", g->nccl}};
+    char capability[24];
+    snprintf(capability, sizeof capability, "%d.%d", g->major, g->minor);
+    json_t *o = json_object(), *versions = json_object();
+    json_object_set_new(o, "name", text(g->name));
+    json_object_set_new(o, "uuid", text(g->uuid));
+    json_object_set_new(o, "sms", json_integer(g->sms));
+    json_object_set_new(o, "compute_capability", json_string(capability));
+    for (size_t i = 0; i < DDP_COUNT(libraries); i++)
+        json_object_set_new(versions, libraries[i].name, json_integer(libraries[i].version));
+    json_object_set_new(o, "versions", versions);
+    json_object_set_new(o, "precision", text(g->precision));
+    json_object_set_new(o, "plan_lock_sha256", text(g->plan_lock));
+    json_object_set_new(o, "memory_mb", number(g->memory_mb));
+    json_object_set_new(o, "graph", json_boolean(g->graph));
+    json_object_set_new(o, "resident_data", json_boolean(g->resident_data));
+    return o;
+}
+
 static void add_result(json_t *o, const struct ddp_run_info *info)
 {
     json_object_set_new(o, "weights_hash", text(info->weights_hash));
@@ -125,8 +153,7 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
 
 int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err)
 {
-    char hash[65], path[1100];
-    ddp_config_hash(cfg, hash);
+    char path[1100];
     json_t *o = json_object();
     char when[40];
     time_t now = time(NULL);
@@ -137,7 +164,7 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     if (info->error)
         json_object_set_new(o, "error", text(info->error));
     json_object_set_new(o, "command", strings(info->argc, info->command));
-    json_object_set_new(o, "config_hash", text(hash));
+    json_object_set_new(o, "config_hash", text(info->config_hash));
     json_object_set_new(o, "seed", json_integer(cfg->seed));
     json_object_set_new(o, "code", code());
     json_object_set_new(o, "machine", machine(info));
@@ -147,6 +174,9 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "shards", json_integer(info->shards));
     json_object_set_new(o, "transport", text(info->transport));
     json_object_set_new(o, "placement", text(info->map));
+    json_object_set_new(o, "device", json_string(info->gpu ? "cuda" : "cpu"));
+    if (info->gpu)
+        json_object_set_new(o, "gpu", gpu(info->gpu));
     json_object_set_new(o, "resumed_from", text(info->resumed_from));
     json_object_set_new(o, "parameters", json_integer(info->parameters));
     json_object_set_new(o, "data", data_list(info));

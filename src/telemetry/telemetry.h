@@ -25,6 +25,14 @@ struct ddp_data_id {
     char sha256[65];
 };
 
+struct ddp_run_gpu {                                 /* of rank 0; all ranks have the same kind */
+    const char *name, *uuid, *precision, *plan_lock; /* plan_lock: its hash */
+    int sms, major, minor;
+    int driver, runtime, cudnn, cublaslt, nccl; /* as the vendor numbers them; 0: not there */
+    double memory_mb;                           /* of the plan */
+    bool graph, resident_data;
+};
+
 struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *run_dir;
     int argc;
@@ -35,8 +43,10 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
-    const char *resumed_from; /* NULL: no */
-    const char *error;        /* why it failed; NULL: it did not */
+    const char *resumed_from;      /* NULL: no */
+    const struct ddp_run_gpu *gpu; /* NULL: trained on CPUs */
+    const char *config_hash;       /* of config and plan lock */
+    const char *error;             /* why it failed; NULL: it did not */
     /* result; valid once finished is set */
     bool finished;
     const char *status; /* "running", "done", "stopped", "failed" */

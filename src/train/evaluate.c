@@ -19,12 +19,11 @@ static int check_loss(const struct ddp_trainer *t, int shard, float loss, struct
                     (long long)t->state.step, shard, t->comm->rank, isnan(loss) ? "nan" : "infinite", where);
 }
 
-int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
+/* My shards of every batch, into t->eval_leaf. */
+static int run_cpu(struct ddp_trainer *t, int first, int last, struct ddp_error *err)
 {
     int S = (int)t->cfg->train.shards;
-    int first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
-    int last = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1);
-    int64_t batches = ddp_loader_batches(t->eval_loader), count = t->test_set->info.count;
+    int64_t batches = ddp_loader_batches(t->eval_loader);
     int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
     for (int64_t b = 0; b < batches && status == 0; b++) {
         const struct ddp_batch *batch;
@@ -40,6 +39,16 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
                 t->eval_leaf[b * S + s] = (struct ddp_eval_leaf){loss, (int32_t)correct};
         }
     }
+    return status;
+}
+
+int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int S = (int)t->cfg->train.shards;
+    int first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
+    int last = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1);
+    int64_t batches = ddp_loader_batches(t->eval_loader), count = t->test_set->info.count;
+    int status = t->engine ? ddp_trainer_gpu_evaluate(t, err) : run_cpu(t, first, last, err);
     status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
     t->failed_together = status != 0;
     if (status)

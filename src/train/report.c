@@ -31,12 +31,36 @@ static double peak_rss_mb(void)
     return (double)u.ru_maxrss / 1024.0 * 1.048576;
 }
 
+static void describe_gpu(const struct ddp_gpu_about *a, struct ddp_run_gpu *out)
+{
+    *out = (struct ddp_run_gpu){
+        .name = a->device.name,
+        .uuid = a->device.uuid,
+        .precision = a->precision,
+        .plan_lock = a->lock_hash,
+        .sms = a->device.sms,
+        .major = a->device.major,
+        .minor = a->device.minor,
+        .driver = a->versions.driver,
+        .runtime = a->versions.runtime,
+        .cudnn = a->versions.cudnn,
+        .cublaslt = a->versions.cublaslt,
+        .nccl = a->versions.nccl,
+        .memory_mb = (double)a->bytes / 1e6,
+        .graph = a->graph,
+        .resident_data = a->resident_data,
+    };
+}
+
 static int write_run(struct ddp_trainer *t, const char *status, const char *reason, bool finished,
                      struct ddp_result *result, struct ddp_error *err)
 {
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     const char *hosts[] = {host};
+    struct ddp_run_gpu gpu;
+    if (t->engine)
+        describe_gpu(ddp_gpu_engine_about(t->engine), &gpu);
     struct ddp_run_info info = {
         .run_dir = t->run_dir,
         .argc = t->opt.argc,
@@ -47,6 +71,8 @@ static int write_run(struct ddp_trainer *t, const char *status, const char *reas
         .transport = t->comm->ops->name,
         .transport_version = t->comm->ops->library ? t->comm->ops->library() : NULL,
         .isa = ddp_cpu_isa(),
+        .gpu = t->engine ? &gpu : NULL,
+        .config_hash = t->config_hash,
         .map = t->opt.map,
         .nhosts = 1,
         .hosts = hosts,
@@ -103,6 +129,21 @@ static bool resume_directory(struct ddp_trainer *t)
     return ddp_path_exists(sub);
 }
 
+/* The plan lock into the run directory and into every checkpoint. */
+static int keep_lock(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_gpu_lock *lock = ddp_gpu_engine_lock(t->engine);
+    char path[1100];
+    struct ddp_text text;
+    snprintf(path, sizeof path, "%s/" DDP_GPU_LOCK_FILE, t->run_dir);
+    int status = ddp_gpu_lock_write(lock, path, err);
+    ddp_text_init(&text);
+    ddp_gpu_lock_text(lock, &text);
+    ddp_saver_attach(t->saver, DDP_GPU_LOCK_FILE, text.s);
+    ddp_text_finish(&text);
+    return status;
+}
+
 int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
 {
     int status = 0;
@@ -127,6 +168,8 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = ddp_saver_create(path, (int)t->cfg->checkpoint.keep, t->cfg->checkpoint.background,
                                   &t->saver, err);
+    if (status == 0 && t->engine)
+        status = keep_lock(t, err);
     if (status == 0)
         status = ddp_metrics_open(t->run_dir, resumed, t->state.step, &t->metrics, err);
     if (status == 0 && t->cfg->train.trail_every)
@@ -135,14 +178,19 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
         status = write_run(t, "running", NULL, false, NULL, err);
     if (status)
         return status;
-    ddp_config_hash(t->cfg, t->state.config_hash);
+    strcpy(t->state.config_hash, t->config_hash);
     ddp_log(DDP_LOG_INFO,
             "%s %s: %lld steps (%lld epochs of %lld), batch %lld in %d shards on %d rank%s x %d thread%s, %s",
             resumed ? "resuming" : "run", t->run_dir, (long long)t->last_step,
             (long long)t->cfg->train.epochs, (long long)t->per_epoch, (long long)t->batch, t->shards,
             t->comm->size, t->comm->size == 1 ? "" : "s", t->opt.threads, t->opt.threads == 1 ? "" : "s",
-            ddp_cpu_isa());
+            t->engine ? ddp_gpu_engine_about(t->engine)->device.name : ddp_cpu_isa());
     return 0;
+}
+
+bool ddp_trainer_trail_due(const struct ddp_trainer *t)
+{
+    return t->cfg->train.trail_every && t->state.step % t->cfg->train.trail_every == 0;
 }
 
 static int record_trail(struct ddp_trainer *t, struct ddp_error *err)
@@ -156,7 +204,7 @@ static int record_trail(struct ddp_trainer *t, struct ddp_error *err)
 
 int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_error *err)
 {
-    if (t->trail && t->state.step % t->cfg->train.trail_every == 0) {
+    if (t->trail && ddp_trainer_trail_due(t)) {
         int failed = record_trail(t, err);
         if (failed)
             return failed;
@@ -167,22 +215,22 @@ int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_er
     t->window_samples += t->now->count;
     t->window_steps++;
     t->window_data += ddp_loader_waited(t->loader);
-    t->window_comm += ddp_reduce_waited(t->reduce);
+    t->window_comm +=
+        t->reduce ? ddp_reduce_waited(t->reduce) : 0; /* on a GPU it is inside of the step's graph */
     double now = ddp_now();
     bool last = t->state.step == t->last_step;
     bool record = t->state.step % t->cfg->log.every_steps == 0 || last;
     bool progress = t->cfg->log.progress && (ddp_progress_due(&t->progress, now - t->began) || last);
     if (!record && !progress)
         return 0;
-    const float *sums = t->params + t->flat->metrics;
     struct ddp_step_metrics m = {
         .step = t->state.step,
         .epoch = t->now->epoch,
-        .count = t->now->count,
-        .loss = sums[DDP_METRIC_LOSS] / (double)t->now->count,
-        .accuracy = sums[DDP_METRIC_CORRECT] / (double)t->now->count,
+        .count = t->step_count,
+        .loss = t->step_loss / (double)t->step_count,
+        .accuracy = t->step_correct / (double)t->step_count,
         .lr = ddp_optim_lr(t->optim),
-        .grad_norm = ddp_optim_norm(t->optim),
+        .grad_norm = t->step_norm,
         .images_per_s = (double)t->window_samples / t->window_s,
         .step_s = t->window_s / (double)t->window_steps,
         .data_wait = t->window_data / t->window_s,

@@ -79,6 +79,8 @@ static void take_options(struct ddp_session *s, int *argc, char **argv)
             *value = argv[++i];
         else if (strcmp(argv[i], "--quiet") == 0)
             s->quiet = true;
+        else if (strcmp(argv[i], "--relock") == 0)
+            s->relock = true;
         else
             argv[kept++] = argv[i];
     }
@@ -227,6 +229,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         .command = s->command,
         .resume = s->resume,
         .eval_only = s->eval_only,
+        .relock = s->relock,
         .map = getenv("DDP_MAP"),
         .started = s->started,
         .agreed = &agreed,

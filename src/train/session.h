@@ -16,7 +16,7 @@ struct ddp_session {
     struct ddp_arena *arena;
     double started;
     const char *resume, *eval_only; /* borrowed from argv; NULL: no */
-    bool quiet;
+    bool quiet, relock;
     bool speaks; /* this rank reports the error that the last call returned */
     int status;  /* of the last call: what this rank ends with */
     int failed;  /* code of a failure that the others do not share: close aborts them */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "comm/memory.h"
+#include "gpu/device.h"
 #include "reduce/tree.h"
 #include "train/trainer.h"
 
@@ -17,10 +18,37 @@ static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
                         "train.shards=%d, which makes "
                         "it another experiment with other bits",
                         t->comm->size, t->shards, t->shards, t->shards, t->comm->size);
-    if (t->cfg->device == DDP_DEVICE_CUDA)
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "device=cuda: this build trains on CPU ranks only; use device=auto or device=cpu");
     return 0;
+}
+
+/* Where to compute, the same on all ranks: the launcher has decided for its own; else rank 0's host counts.
+ */
+static int decide_device(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int gpus = 0, device = DDP_DEVICE_CPU;
+    int status = t->lead ? ddp_gpu_decide(t->cfg, &t->gpu_api, &gpus, err) : 0;
+    status = ddp_comm_agree(t->comm, status, err);
+    if (status)
+        return status;
+    if (t->gpu_api)
+        device = DDP_DEVICE_CUDA;
+    status = ddp_comm_bcast(t->comm, &device, sizeof device, 0, err);
+    t->cfg->device = device;
+    if (status == 0 && device == DDP_DEVICE_CUDA && !t->lead)
+        status = ddp_gpu_decide(t->cfg, &t->gpu_api, &gpus, err);
+    return ddp_comm_agree(t->comm, status, err);
+}
+
+/* The checkpoint to go on from; on a GPU its plan lock is wanted before anything is planned. */
+static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
+{
+    char run[1024];
+    if (!t->lead || !t->opt.resume || t->opt.eval_only)
+        return 0;
+    int status = ddp_rundir_find(t->cfg, t->opt.resume, run, sizeof run, err);
+    if (status == 0)
+        status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
+    return status ? ddp_error_prefix(err, "--resume %s", t->opt.resume) : 0;
 }
 
 /* Each on its own CPU where the plan has one for every thread. */
@@ -77,13 +105,16 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
     if (!t->lead)
         return 0;
     const struct ddp_reduce_conf conf = reduce_conf(t);
+    bool gpu = t->cfg->device == DDP_DEVICE_CUDA; /* gradients and activations are the card's then */
     size_t gradients = 0, own = 0;
-    ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
-    own += ddp_model_exec_bytes(t->model, t->resident, true) + ddp_model_exec_bytes(t->model, 1, false);
+    if (!gpu) {
+        ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
+        own += ddp_model_exec_bytes(t->model, t->resident, true) + ddp_model_exec_bytes(t->model, 1, false);
+    }
     /* batches that the loader holds: those decoded ahead, the one in use */
     const struct ddp_shape px = t->test_set->info.shape;
     size_t batch = (size_t)((t->batch + t->shards - 1) / t->shards) * (size_t)t->my_shards;
-    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * sizeof(float) *
+    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * (gpu ? 1 : sizeof(float)) *
            (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);
     double state = (double)ddp_optim_bytes(t->cfg, t->flat);
     double weights = (double)t->flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
@@ -117,8 +148,9 @@ static int share_memory(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = ddp_optim_create(t->cfg, t->flat, t->comm, t->params, t->total_steps, t->per_epoch,
                                   &t->optim, err);
-    if (status == 0)
-        status = ddp_reduce_create(&conf, t->comm, t->pool, &t->reduce, err);
+    if (status || t->cfg->device == DDP_DEVICE_CUDA)
+        return status;
+    status = ddp_reduce_create(&conf, t->comm, t->pool, &t->reduce, err);
     if (status == 0 && ddp_model_needs_sync(t->model)) {
         int width = 0; /* the widest exchange: what a layer sums over all shards */
         for (int i = 0; i < t->flat->ntensors; i++)
@@ -143,6 +175,9 @@ static int prepare_passes(struct ddp_trainer *t, struct ddp_error *err)
                                   .sync = sync_sum,
                                   .sync_ctx = t->small};
     struct ddp_exec_conf eval = {.resident = 1, .seed = (uint64_t)t->cfg->seed, .pool = t->pool};
+    ddp_config_hash(t->cfg, t->config_hash);
+    if (t->cfg->device == DDP_DEVICE_CUDA)
+        return ddp_trainer_gpu_create(t, err);
     int status = t->opt.eval_only ? 0 : ddp_exec_create(t->model, &train, &t->exec, err);
     if (status == 0)
         status = ddp_exec_create(t->model, &eval, &t->eval_exec, err);
@@ -162,7 +197,8 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
                                    .last_shard = ddp_tree_first_shard(S, size, rank + 1),
                                    .seed = (uint64_t)cfg->seed,
                                    .workers = 0,
-                                   .prefetch = 1};
+                                   .prefetch = 1,
+                                   .form = t->engine ? DDP_LOADER_BYTES : DDP_LOADER_FLOATS};
     int status = ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err);
     status = ddp_comm_agree(t->comm, status, err);
     size_t leaves = (size_t)ddp_order_batches(t->test_set->info.count, cfg->train.batch) * (size_t)S;
@@ -178,7 +214,8 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
                                     .seed = (uint64_t)cfg->seed,
                                     .train = true,
                                     .workers = (int)cfg->data.workers,
-                                    .prefetch = (int)cfg->data.prefetch};
+                                    .prefetch = (int)cfg->data.prefetch,
+                                    .form = t->engine ? ddp_gpu_engine_form(t->engine) : DDP_LOADER_FLOATS};
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
 }
 
@@ -187,6 +224,7 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_config *cfg = t->cfg;
     t->state.best_step = -1;
+    t->state.loss_scale = cfg->train.precision == DDP_PRECISION_FP16 ? cfg->train.loss_scale : 1;
     if (!t->lead)
         return 0;
     if (t->opt.eval_only) {
@@ -202,21 +240,16 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
                                   &t->state.batches_tracked, err);
     if (status || !t->opt.resume)
         return status;
-    char run[1024], hash[65];
-    status = ddp_rundir_find(cfg, t->opt.resume, run, sizeof run, err);
-    if (status == 0)
-        status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
-    if (status == 0)
-        status = ddp_checkpoint_load(t->resumed_from, t->model, t->params, t->optim, &t->state, err);
+    status = ddp_checkpoint_load(t->resumed_from, t->model, t->params, t->optim, &t->state, err);
     if (status)
         return ddp_error_prefix(err, "--resume %s", t->opt.resume);
-    ddp_config_hash(cfg, hash);
-    if (strcmp(hash, t->state.config_hash) != 0)
-        ddp_log(DDP_LOG_WARN,
-                "the config differs from the one of %s in keys that affect results: this run goes on from "
-                "its state, but is "
-                "not the same experiment (compare the two config.cfg)",
-                t->resumed_from);
+    if (strcmp(t->config_hash, t->state.config_hash) != 0)
+        ddp_log(
+            DDP_LOG_WARN,
+            "the config differs from the one of %s in keys that affect results (or the device, or its plan "
+            "lock): this run goes on from its state, but is not the same experiment (compare the two "
+            "config.cfg)",
+            t->resumed_from);
     return 0;
 }
 
@@ -225,6 +258,8 @@ static int share_state(struct ddp_trainer *t, int status, struct ddp_error *err)
     status = ddp_comm_agree(t->comm, status, err);
     if (status == 0)
         status = ddp_comm_bcast(t->comm, &t->state, sizeof t->state, 0, err);
+    if (status == 0 && t->engine)
+        status = ddp_comm_agree(t->comm, ddp_trainer_gpu_upload(t, err), err);
     if (status == 0 && t->loader)
         status = ddp_loader_seek(t->loader, t->state.epoch, t->state.batch, err);
     if (status == 0)
@@ -256,8 +291,13 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = open_data(t, err);
     if (status == 0)
-        status = build_model(t, err);
+        status = find_resumed(t, err);
     status = ddp_comm_agree(t->comm, status, err);
+    if (status == 0)
+        status = decide_device(t, err);
+    if (status)
+        return status;
+    status = ddp_comm_agree(t->comm, build_model(t, err), err);
     if (status)
         return status;
     plan_steps(t);
@@ -280,6 +320,7 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
 
 void ddp_trainer_teardown(struct ddp_trainer *t)
 {
+    ddp_gpu_engine_destroy(t->engine, false);
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
     ddp_exec_destroy(t->exec);

@@ -19,6 +19,8 @@ static struct ddp_reduce_apply applier(struct ddp_trainer *t)
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 {
     const struct ddp_reduce_apply apply_mine = applier(t);
+    if (t->engine)
+        return ddp_trainer_gpu_step(t, stop, err);
     int status = ddp_loader_next(t->loader, &t->now, err);
     if (status)
         return status;
@@ -47,14 +49,28 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
         return status;
 
     const float *sums = t->params + t->flat->metrics;
+    ddp_trainer_count_step(t, t->now->count, sums[DDP_METRIC_LOSS], sums[DDP_METRIC_CORRECT]);
+    t->step_norm = ddp_optim_norm(t->optim);
+    ddp_trainer_advance(t);
+    return 0;
+}
+
+void ddp_trainer_advance(struct ddp_trainer *t)
+{
     t->state.step++;
     t->state.batches_tracked++;
-    t->state.epoch_loss_sum += sums[DDP_METRIC_LOSS];
-    t->state.epoch_correct += (int64_t)sums[DDP_METRIC_CORRECT];
-    t->state.epoch_count += t->now->count;
     t->state.epoch = t->now->epoch + (t->now->index + 1 == t->per_epoch);
     t->state.batch = (t->now->index + 1) % t->per_epoch;
-    return 0;
+}
+
+void ddp_trainer_count_step(struct ddp_trainer *t, int64_t count, double loss, double correct)
+{
+    t->step_loss = loss;
+    t->step_correct = correct;
+    t->step_count = count;
+    t->state.epoch_loss_sum += loss;
+    t->state.epoch_correct += (int64_t)correct;
+    t->state.epoch_count += count;
 }
 
 /* [lo, hi) of the leaf of resident shard i is final. */

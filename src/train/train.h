@@ -17,8 +17,9 @@ struct ddp_train_options {
     const char *const *command;
     const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
     const char *eval_only; /* run, checkpoint, file or "latest": evaluate it and end; NULL: train */
-    const char *map;       /* placement as text for run.json; NULL none */
-    double started;        /* ddp_now() when the job began (the launcher's start) */
+    bool relock;     /* choose GPU algorithms anew where the plan lock of the resumed run does not fit */
+    const char *map; /* placement as text for run.json; NULL none */
+    double started;  /* ddp_now() when the job began (the launcher's start) */
     struct ddp_hooks hooks;
     bool *agreed; /* out, may be NULL: on failure, whether all ranks return the same error (and can leave in
                      order), or this one is alone with it (and must abort the others) */

@@ -73,7 +73,9 @@ static int after_step(struct ddp_trainer *t, bool stop, bool *end, struct ddp_er
         (cfg->checkpoint.every_steps && s->step % cfg->checkpoint.every_steps == 0) ||
         (cfg->checkpoint.every_epochs && epoch_over && s->epoch % cfg->checkpoint.every_epochs == 0) ||
         (cfg->checkpoint.best && best) || *end;
-    int status = save_due && t->lead ? ddp_trainer_save(t, cfg->checkpoint.best && best, err) : 0;
+    int status = save_due ? ddp_trainer_fetch(t, err) : 0;
+    if (status == 0 && save_due && t->lead)
+        status = ddp_trainer_save(t, cfg->checkpoint.best && best, err);
     /* The snapshot was taken from shared arrays: nobody may go on to change them before it is complete. */
     if (save_due && status == 0)
         status = ddp_comm_barrier(t->comm, err);
@@ -84,12 +86,11 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
     uint32_t wants = 0;
     if (t->lead) {
-        const float *sums = t->params + t->flat->metrics;
         struct ddp_step_info info = {
             .step = t->state.step,
             .epoch = t->now->epoch,
-            .loss = sums[DDP_METRIC_LOSS] / (double)t->now->count,
-            .accuracy = sums[DDP_METRIC_CORRECT] / (double)t->now->count,
+            .loss = t->step_loss / (double)t->step_count,
+            .accuracy = t->step_correct / (double)t->step_count,
             .lr = ddp_optim_lr(t->optim),
             .images_per_s = t->in_steps > 0 ? (double)t->samples / t->in_steps : 0,
         };
@@ -131,7 +132,9 @@ static int train(struct ddp_trainer *t, struct ddp_error *err)
             return status;
         if (t->first_step_at == 0)
             t->first_step_at = ddp_now() - t->opt.started;
-        if (t->lead)
+        if (ddp_trainer_trail_due(t))
+            status = ddp_trainer_fetch(t, err);
+        if (status == 0 && t->lead)
             status = ddp_trainer_record_step(t, ddp_now() - before, err);
         if (status == 0 && t->opt.hooks.on_step)
             status = call_hook(t, &hook_end, err);

@@ -2,6 +2,7 @@
 #ifndef DDP_TRAINER_H
 #define DDP_TRAINER_H
 
+#include "gpu/engine.h"
 #include "train/train.h"
 
 struct ddp_eval_leaf { /* one shard of one evaluation batch */
@@ -27,6 +28,9 @@ struct ddp_trainer {
     const struct ddp_flat *flat;
     float *params; /* shared, [flat->total] */
     struct ddp_optim *optim;
+    const struct ddp_gpu_api *gpu_api; /* NULL: CPUs */
+    struct ddp_gpu_engine
+        *engine; /* on a GPU: in place of reduce, small, exec and eval_exec, which are NULL then */
     struct ddp_reduce *reduce;
     struct ddp_small *small; /* NULL without synchronised layers */
     struct ddp_exec *exec, *eval_exec;
@@ -38,10 +42,15 @@ struct ddp_trainer {
     int64_t *correct;
 
     struct ddp_train_state state;
+    char config_hash[65]; /* of the config, and of the plan lock on a GPU */
 
     /* of the step at hand */
     const struct ddp_batch *now;
-    int group; /* first of my shards that is in memory */
+    double step_loss,
+        step_correct;   /* sums over the global batch; on a GPU those of the last step that was collected */
+    int64_t step_count; /* samples in it */
+    double step_norm;   /* of the gradient when clipping, else -1 */
+    int group;          /* first of my shards that is in memory */
 
     /* lead only */
     char run_dir[1024];
@@ -72,12 +81,25 @@ void ddp_trainer_teardown(struct ddp_trainer *t);
 
 /* step.c: one step; *stop is set when any rank was asked to stop (the same on all). */
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
+void ddp_trainer_advance(
+    struct ddp_trainer *t); /* t->state: a step with the batch t->now is done, or on its way */
+/* The sums of a step are known: into the epoch's, and for records. */
+void ddp_trainer_count_step(struct ddp_trainer *t, int64_t count, double loss, double correct);
+
+/* gpu.c: the same on a GPU. The host's copies of parameters, optimizer state and t->state are up to date
+ * after ddp_trainer_fetch() only; collective, and does nothing on CPUs. */
+int ddp_trainer_gpu_create(struct ddp_trainer *t, struct ddp_error *err);
+int ddp_trainer_gpu_upload(struct ddp_trainer *t, struct ddp_error *err);
+int ddp_trainer_gpu_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
+int ddp_trainer_gpu_evaluate(struct ddp_trainer *t, struct ddp_error *err); /* my part of t->eval_leaf */
+int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err);
 
 /* evaluate.c: the whole test split, each sample once; results in t->eval_*, the same on all ranks. */
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err);
 
 /* report.c (lead only): run directory, records, progress, checkpoints, run.json. */
 int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err);
+bool ddp_trainer_trail_due(const struct ddp_trainer *t); /* after this step; the same on all ranks */
 int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_error *err);
 int ddp_trainer_record_eval(struct ddp_trainer *t, double seconds, bool best, struct ddp_error *err);
 int ddp_trainer_save(struct ddp_trainer *t, bool best, struct ddp_error *err);

@@ -23,6 +23,9 @@ static const struct ddp_state_file sample = {
               .epoch_correct = 1234,
               .epoch_count = 2048,
               .evaluations = 5,
+              .loss_scale = 65536,
+              .loss_scale_good = 11,
+              .loss_scale_skipped = 3,
               .config_hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
     .best = true,
     .weights_hash = "aa",
@@ -35,7 +38,7 @@ static void test_state_text_is_as_documented(void **state)
     (void)state;
     static const char want[] =
         "{\n"
-        "  \"format\": 1,\n"
+        "  \"format\": 2,\n"
         "  \"step\": 500,\n"
         "  \"epoch\": 3,\n"
         "  \"batch\": 17,\n"
@@ -48,6 +51,9 @@ static void test_state_text_is_as_documented(void **state)
         "  \"epoch_correct\": 1234,\n"
         "  \"epoch_count\": 2048,\n"
         "  \"evaluations\": 5,\n"
+        "  \"loss_scale\": \"0x1.0000000000000p+16\",\n"
+        "  \"loss_scale_good\": 11,\n"
+        "  \"loss_scale_skipped\": 3,\n"
         "  \"config_hash\": \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\n"
         "  \"best\": true,\n"
         "  \"weights_hash\": \"aa\",\n"
@@ -78,6 +84,9 @@ static void test_state_round_trips_every_field(void **state)
     assert_int_equal(a->batch, b->batch);
     assert_int_equal(a->batches_tracked, b->batches_tracked);
     assert_int_equal(a->best_step, b->best_step);
+    assert_true(a->loss_scale == b->loss_scale);
+    assert_int_equal(a->loss_scale_good, b->loss_scale_good);
+    assert_int_equal(a->loss_scale_skipped, b->loss_scale_skipped);
     assert_int_equal(a->evals_since_best, b->evals_since_best);
     assert_int_equal(a->epoch_correct, b->epoch_correct);
     assert_int_equal(a->epoch_count, b->epoch_count);
@@ -151,8 +160,8 @@ static void test_state_checks_what_it_reads(void **state)
         {"\"best_step\": -1", "\"best_step\": 0", NULL},
         {"\"best_loss\": \"0x1.999999999999ap-4\"", "\"best_loss\": \"0.25\"", NULL},
         {"\"best\": true", "\"new\": 5, \"best\": true", NULL}, /* later versions may add */
-        {"\"format\": 1", "\"format\": 2", "its format is 2"},
-        {"\"format\": 1,", "", "its format is 0"},
+        {"\"format\": 2", "\"format\": 1", "its format is 1"},
+        {"\"format\": 2,", "", "its format is 0"},
         {"\"step\": 500", "\"step\": -1", "'step'"},
         {"\"step\": 500", "\"step\": 5.5", "'step'"},
         {"\"step\": 500", "\"step\": \"500\"", "'step'"},

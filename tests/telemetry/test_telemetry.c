@@ -105,6 +105,7 @@ static void test_runjson_holds_the_contract(void **s)
                                 .ranks = 2,
                                 .threads = 1,
                                 .shards = 8,
+                                .config_hash = "c0ffee",
                                 .nhosts = 1,
                                 .hosts = hosts,
                                 .ndata = 1,
@@ -128,15 +129,25 @@ static void test_runjson_holds_the_contract(void **s)
     assert_true(json_is_null(json_object_get(eval, "loss"))); /* JSON has no nan */
     assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "train"), "steps")), 7);
     assert_int_equal(json_array_size(json_object_get(o, "command")), 3);
-    assert_int_equal(strlen(json_string_value(json_object_get(o, "config_hash"))), 64);
+    assert_string_equal(json_string_value(json_object_get(o, "config_hash")), "c0ffee");
+    assert_string_equal(json_string_value(json_object_get(o, "device")), "cpu");
+    assert_null(json_object_get(o, "gpu"));
     json_t *code = json_object_get(o, "code");
     assert_non_null(json_object_get(code, "version"));
     assert_non_null(json_object_get(code, "dirty"));
     json_decref(o);
+    const struct ddp_run_gpu gpu = {
+        .name = "A GPU", .precision = "bf16", .plan_lock = "beef", .major = 9, .nccl = 22809};
+    info.gpu = &gpu;
     info.finished = false;
     assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
     o = json_load_file(path, 0, NULL);
     assert_null(json_object_get(o, "weights_hash"));
+    json_t *g = json_object_get(o, "gpu");
+    assert_string_equal(json_string_value(json_object_get(o, "device")), "cuda");
+    assert_string_equal(json_string_value(json_object_get(g, "name")), "A GPU");
+    assert_string_equal(json_string_value(json_object_get(g, "compute_capability")), "9.0");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(g, "versions"), "nccl")), 22809);
     json_decref(o);
 }
 
