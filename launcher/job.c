@@ -127,6 +127,10 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
         ddp_words_add(&job->args, "--eval");
         ddp_words_add(&job->args, "%s", opt->eval);
     }
+    if (plan->decided) /* device=auto: all ranks do what was decided here */
+        ddp_words_add(&job->args, "device=%s", plan->cuda ? "cuda" : "cpu");
+    if (opt->relock)
+        ddp_words_add(&job->args, "--relock");
     describe_environment(argc, argv, plan, started, job);
     return 0;
 }

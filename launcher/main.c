@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/gpus.h"
 #include "launcher/janitor.h"
 #include "launcher/preflight.h"
 #include "launcher/supervise.h"
@@ -34,12 +35,14 @@ static int print_config(const struct ddp_config *cfg, struct ddp_error *err)
     return 0;
 }
 
-static void print_map(const struct ddp_machine *m, const struct ddp_launch_plan *plan)
+static void print_map(const struct ddp_machine *m, const struct ddp_launch_plan *plan, const char *note)
 {
     char *map = ddp_placement_map(m, plan->placement);
     fputs(map, stdout);
     if (*plan->note)
         printf("note: %s\n", plan->note);
+    if (*note)
+        printf("note: %s\n", note);
     free(map);
 }
 
@@ -73,8 +76,10 @@ static void print_command(const struct ddp_engine *engine, struct ddp_job *job)
     ddp_words_finish(&env);
 }
 
-static void print_notes(const struct ddp_launch_plan *plan)
+static void print_notes(const struct ddp_launch_plan *plan, const char *note)
 {
+    if (*note)
+        fprintf(stderr, "ddp-launch: %s\n", note);
     if (plan->placement->note[0])
         fprintf(stderr, "ddp-launch: %s\n", plan->placement->note);
     if (plan->note[0])
@@ -113,6 +118,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
                                               .noverrides = opt->overrides.n};
     struct ddp_config *cfg = NULL;
     struct ddp_machine *machine = NULL;
+    struct ddp_launch_gpus gpus = {0};
     struct ddp_launch_plan plan = {0};
     struct ddp_job job = {.lock = -1};
     int rc;
@@ -123,12 +129,19 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     if (opt->print_config && !opt->map && !opt->dry_run)
         goto out;
-    if ((rc = ddp_machine_create(&machine, err)) != 0)
+    const bool described = ddp_launch_described();
+    if (!described && (rc = ddp_launch_gpus_find(cfg, opt, &gpus, err)) != 0)
         goto out;
-    if ((rc = ddp_launch_plan_make(machine, opt, cfg, &plan, err)) != 0)
+    rc = described || gpus.list.n > 0 ? ddp_machine_create_with_io(&machine, err)
+                                      : ddp_machine_create(&machine, err);
+    if (rc != 0)
+        goto out;
+    if (described && (rc = ddp_launch_gpus_described(machine, cfg, opt, &gpus, err)) != 0)
+        goto out;
+    if ((rc = ddp_launch_plan_make(machine, opt, cfg, &gpus.list, &plan, err)) != 0)
         goto out;
     if (opt->map)
-        print_map(machine, &plan);
+        print_map(machine, &plan, gpus.note);
     if (opt->map && !opt->dry_run)
         goto out;
     if ((rc = ddp_job_describe(argc, argv, opt, &plan, started, &job, err)) != 0)
@@ -138,11 +151,12 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     }
     if (!opt->quiet)
-        print_notes(&plan);
+        print_notes(&plan, gpus.note);
     rc = run(engine, opt, machine, cfg, &job, exit_code, err);
 out:
     ddp_job_close(&job);
     ddp_launch_plan_finish(&plan);
+    ddp_launch_gpus_finish(&gpus);
     ddp_machine_destroy(machine);
     ddp_config_destroy(cfg);
     return rc;

@@ -23,6 +23,8 @@ enum option_id {
     OPT_RESUME,
     OPT_EVAL,
     OPT_PROGRAM,
+    OPT_TUNE,
+    OPT_RELOCK,
     OPT_VERSION,
     OPT_HELP,
 };
@@ -44,6 +46,8 @@ static const struct option_spec {
     {"--resume", NULL, VALUE, OPT_RESUME},
     {"--eval", NULL, VALUE, OPT_EVAL},
     {"--program", NULL, VALUE, OPT_PROGRAM},
+    {"--tune", NULL, NOTHING, OPT_TUNE},
+    {"--relock", NULL, NOTHING, OPT_RELOCK},
     {"--version", NULL, NOTHING, OPT_VERSION},
     {"--help", "-h", NOTHING, OPT_HELP},
 };
@@ -180,6 +184,12 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
         break;
     case OPT_PROGRAM:
         opt->program = value;
+        break;
+    case OPT_TUNE:
+        ddp_words_add(&opt->overrides, "gpu.tune=true");
+        break;
+    case OPT_RELOCK:
+        opt->relock = true;
         break;
     case OPT_VERSION:
         opt->version = true;

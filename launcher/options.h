@@ -8,11 +8,12 @@ struct ddp_options {
     bool help, version, help_config, markdown; /* print and end, no config needed */
     bool print_config, map, dry_run;           /* print and end */
     bool quiet;
+    bool relock;                         /* go on with a plan lock of another GPU or library version */
     int ranks;                           /* -n; 0: as many as make sense */
     const char *help_key;                /* of --help-config; NULL: all */
     const char *config;                  /* CONFIG */
     const char *resume, *eval, *program; /* NULL: not given */
-    struct ddp_words overrides;          /* key=value in the order given; --threads and --bind among them */
+    struct ddp_words overrides; /* key=value in the order given; --threads, --bind, --tune among them */
 };
 
 /* Read argv. Errors (DDP_E_USAGE) name the option and the nearest known one. Strings point into argv. */

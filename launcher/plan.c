@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One rank per core, or per group of cores when ranks have threads; no more than there are shards. */
-static int default_ranks(const struct ddp_machine *m, const struct ddp_config *cfg)
+/* One rank per GPU, or without them per core, or per group of cores when ranks have threads; no more than
+ * there are shards. */
+static int default_ranks(const struct ddp_machine *m, const struct ddp_config *cfg, int gpus)
 {
     const int64_t threads = cfg->train.threads > 0 ? cfg->train.threads : 1;
-    int64_t n = ddp_machine_cores(m) / threads;
+    int64_t n = gpus > 0 ? gpus : ddp_machine_cores(m) / threads;
     n = n < 1 ? 1 : n;
     return (int)(n < cfg->train.shards ? n : cfg->train.shards);
 }
@@ -41,12 +42,15 @@ static void note_uneven(int ranks, int64_t shards, char *note, size_t size)
 }
 
 int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *opt,
-                         const struct ddp_config *cfg, struct ddp_launch_plan *out, struct ddp_error *err)
+                         const struct ddp_config *cfg, const struct ddp_place_gpus *gpus,
+                         struct ddp_launch_plan *out, struct ddp_error *err)
 {
     static const enum ddp_bind_policy policies[] = {[DDP_BIND_COMPACT] = DDP_PLACE_COMPACT,
                                                     [DDP_BIND_SPREAD] = DDP_PLACE_SPREAD,
                                                     [DDP_BIND_NONE] = DDP_PLACE_NONE};
-    struct ddp_launch_plan plan = {.ranks = opt->ranks ? opt->ranks : default_ranks(m, cfg)};
+    const bool cuda = gpus && gpus->n > 0;
+    struct ddp_launch_plan plan = {.cuda = cuda, .decided = cfg->device == DDP_DEVICE_AUTO};
+    plan.ranks = opt->ranks ? opt->ranks : default_ranks(m, cfg, cuda ? gpus->n : 0);
     int rc = check_shards(plan.ranks, cfg, err);
     if (rc != 0)
         return rc;
@@ -55,7 +59,9 @@ int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *
                                           .threads = (int)cfg->train.threads,
                                           .policy = policies[cfg->launch.bind],
                                           .hyperthreads = cfg->launch.hyperthreads};
-    if ((rc = ddp_placement_create(m, &req, &plan.placement, err)) != 0)
+    rc = cuda ? ddp_placement_create_on_gpus(m, &req, gpus, &plan.placement, err)
+              : ddp_placement_create(m, &req, &plan.placement, err);
+    if (rc != 0)
         return rc;
     for (int r = 0; r < plan.ranks && !cfg->launch.memory_bind; r++)
         plan.placement->place[r].numa = -1; /* no node to bind memory to */

@@ -12,7 +12,7 @@
 
 /* hwloc's plugins look for I/O devices and load OpenCL, CUDA and X11 libraries for it: milliseconds to
  * seconds, for nothing that we ask. The one plugin that may be needed reads XML. */
-static int load_without_plugins(hwloc_topology_t *out)
+static int load_without_plugins(bool io, hwloc_topology_t *out)
 {
     const char *name = "HWLOC_PLUGINS_PATH";
     const bool keep = getenv(name) || getenv("HWLOC_XMLFILE");
@@ -22,7 +22,8 @@ static int load_without_plugins(hwloc_topology_t *out)
         setenv(name, "/nonexistent", 1);
     int rc = hwloc_topology_init(&t);
     if (rc == 0) {
-        hwloc_topology_set_io_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
+        hwloc_topology_set_io_types_filter(t, io ? HWLOC_TYPE_FILTER_KEEP_IMPORTANT
+                                                 : HWLOC_TYPE_FILTER_KEEP_NONE);
         /* the map shows the cores that are barred, too */
         hwloc_topology_set_flags(t, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
         rc = hwloc_topology_load(t);
@@ -45,17 +46,24 @@ static bool file_readable(const char *path)
     return true;
 }
 
-/* hwloc falls back to this machine without a word when the description cannot be read: say so instead. */
+/* hwloc falls back to this machine without a word when the description cannot be read: say so instead, and
+ * before it has looked at all of this machine. */
+static int check_file(struct ddp_error *err)
+{
+    const char *xml = getenv("HWLOC_XMLFILE");
+    if (xml && *xml && !file_readable(xml))
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "HWLOC_XMLFILE=%s cannot be read: %s; write one with 'lstopo file.xml' or unset it",
+                        xml, strerror(errno));
+    return 0;
+}
+
 static int check_description(hwloc_topology_t t, struct ddp_error *err)
 {
     const char *xml = getenv("HWLOC_XMLFILE"), *synthetic = getenv("HWLOC_SYNTHETIC");
 
     if (!hwloc_topology_is_thissystem(t))
         return 0;
-    if (xml && *xml && !file_readable(xml))
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "HWLOC_XMLFILE=%s cannot be read: %s; write one with 'lstopo file.xml' or unset it",
-                        xml, strerror(errno));
     if (synthetic && *synthetic && !(xml && *xml)) {
         hwloc_topology_t probe = NULL;
         const bool bad =
@@ -168,13 +176,15 @@ static void describe(struct ddp_machine *m)
 
 /* ---- the face -------------------------------------------------------------------------------- */
 
-int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err)
+static int create(bool io, struct ddp_machine **out, struct ddp_error *err)
 {
     struct ddp_machine *m = ddp_calloc(1, sizeof *m);
     hwloc_bitmap_t usable = NULL;
     int rc = 0;
 
-    if (load_without_plugins(&m->topology) != 0) {
+    if ((rc = check_file(err)) != 0)
+        goto fail;
+    if (load_without_plugins(io, &m->topology) != 0) {
         m->topology = NULL;
         rc =
             ddp_fail(err, DDP_E_RESOURCE,
@@ -209,6 +219,16 @@ fail:
     hwloc_bitmap_free(usable);
     ddp_machine_destroy(m);
     return rc;
+}
+
+int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err)
+{
+    return create(false, out, err);
+}
+
+int ddp_machine_create_with_io(struct ddp_machine **out, struct ddp_error *err)
+{
+    return create(true, out, err);
 }
 
 void ddp_machine_destroy(struct ddp_machine *m)

@@ -35,4 +35,18 @@ struct ddp_machine {
     char text[128];
 };
 
+/* gpus.c: mark the cores nearest to a PCI device, near[ncores], usable or not. false: the topology does not
+ * show the device. */
+bool ddp_machine_near(const struct ddp_machine *m, const char *pci, bool *near);
+/* The network device with the shortest way to a PCI device, InfiniBand first; "" none. */
+void ddp_machine_nic(const struct ddp_machine *m, const char *pci, char nic[32]);
+
+/* placement.c: a rank owns these cores: first hardware threads of all, then, if wanted, the second ones. */
+void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
+                    struct ddp_place *place);
+/* placement_gpu.c: choose the GPU and the cores of each rank. out: ranks, place, bound, gpus filled in. */
+int ddp_placement_on_gpus(const struct ddp_machine *m, const struct ddp_place_request *req,
+                          const struct ddp_place_gpus *gpus, struct ddp_placement *out,
+                          struct ddp_error *err);
+
 #endif

@@ -117,6 +117,37 @@ static void draw_domain(struct ddp_text *t, const struct ddp_machine *m, const s
     free(row);
 }
 
+/* ---- the GPUs -------------------------------------------------------------------------------- */
+
+/* "  0000:3b:00.0  NUMA node 0  NIC mlx5_0  rank 0  NVIDIA H100 (GPU-...)" */
+static void list_gpus(struct ddp_text *t, const struct ddp_machine *m, const struct ddp_placement *p)
+{
+    bool *near = ddp_calloc((size_t)m->ncores, sizeof *near);
+    ddp_text_add(t, "GPUs\n");
+    for (int g = 0; g < p->ngpus; g++) {
+        char nic[32];
+        int numa = -1, ranks = 0;
+        bool several = false;
+        const bool known = ddp_machine_near(m, p->gpus[g].pci, near);
+        for (int i = 0; i < m->ncores && known; i++)
+            if (near[i]) {
+                several = several || (numa >= 0 && m->cores[i].numa != numa);
+                numa = m->cores[i].numa;
+            }
+        ddp_text_add(t, "  %s", p->gpus[g].pci);
+        if (known && numa >= 0 && !several)
+            ddp_text_add(t, "  NUMA node %d", numa);
+        ddp_machine_nic(m, p->gpus[g].pci, nic);
+        if (nic[0])
+            ddp_text_add(t, "  NIC %s", nic);
+        for (int r = 0; r < p->ranks; r++)
+            if (strcmp(p->place[r].gpu, p->gpus[g].uuid) == 0)
+                ddp_text_add(t, "%s%d", ranks++ ? "," : "  rank ", r);
+        ddp_text_add(t, "%s  %s (%s)\n", ranks ? "" : "  no rank", p->gpus[g].name, p->gpus[g].uuid);
+    }
+    free(near);
+}
+
 /* ---- the list below the picture -------------------------------------------------------------- */
 
 static void list_ranks(struct ddp_text *t, const struct ddp_placement *p)
@@ -151,6 +182,8 @@ char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement 
                 draw_domain(&t, m, p, d, levels, width);
     }
     ddp_text_add(&t, "('.' no rank, '-' not for this process)\n");
+    if (p->ngpus > 0)
+        list_gpus(&t, m, p);
     if (!p->bound)
         ddp_text_add(&t, "ranks are not bound to cores\n");
     list_ranks(&t, p);

@@ -1,4 +1,5 @@
-/* A rank's place as text for the environment, and back: "cpus=0-3,8 numa=0 package=0 threads=4 spin=2000".
+/* A rank's place as text for the environment, and back: "cpus=0-3,8 numa=0 package=0 threads=4 spin=2000",
+ * and the UUID of its GPU where it has one: " gpu=GPU-...".
  * The order of the CPUs is kept: thread i of the rank runs on the i-th. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,8 @@ int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, 
     add_cpus(&t, p);
     ddp_text_add(&t, " numa=%d package=%d threads=%d spin=%d", p->numa, p->package, p->threads,
                  oversubscribed ? 0 : SPIN_ROUNDS);
+    if (p->gpu[0])
+        ddp_text_add(&t, " gpu=%s", p->gpu);
     const int n = snprintf(buf, (size_t)size, "%s", t.s);
     ddp_text_finish(&t);
     return n;
@@ -89,10 +92,21 @@ static bool parse_number(const char **s, long min, long max, int *out)
     return true;
 }
 
+/* A UUID, or where a described machine has none, a PCI address: no blanks and no ';', which part places. */
+static bool parse_gpu(const char **s, struct ddp_place *p)
+{
+    const size_t n = strcspn(*s, " ;");
+    if (n == 0 || n >= sizeof p->gpu)
+        return false;
+    memcpy(p->gpu, *s, n);
+    *s += n;
+    return true;
+}
+
 /* One "name=value"; which of the fields it was is noted in *seen. */
 static bool parse_field(const char **s, struct ddp_place *p, int *spin, unsigned *seen)
 {
-    static const char *const names[] = {"cpus=", "numa=", "package=", "threads=", "spin="};
+    static const char *const names[] = {"cpus=", "numa=", "package=", "threads=", "spin=", "gpu="};
     unsigned i = 0;
     while (i < DDP_COUNT(names) && strncmp(*s, names[i], strlen(names[i])) != 0)
         i++;
@@ -109,8 +123,10 @@ static bool parse_field(const char **s, struct ddp_place *p, int *spin, unsigned
         return parse_number(s, -1, DDP_CPUSET_MAX, &p->package);
     case 3:
         return parse_number(s, 1, THREADS_MAX, &p->threads);
-    default:
+    case 4:
         return parse_number(s, 0, 1000000000, spin);
+    default:
+        return parse_gpu(s, p);
     }
 }
 

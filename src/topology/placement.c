@@ -100,17 +100,16 @@ static int choose_cores(struct planner *p, int k)
     return domain >= 0 ? take(p, domain, -1, k) : take(p, -1, package_for(p, k), k);
 }
 
-/* First hardware threads of the chosen cores, then, if wanted, the second ones, and so on. */
-static void fill_place(const struct planner *p, const int *cores, int ncores, struct ddp_place *place)
+void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
+                    struct ddp_place *place)
 {
-    const struct ddp_machine *m = p->m;
     int widest = 0, total = 0;
     for (int i = 0; i < ncores; i++) {
         total += m->cores[cores[i]].npus;
         widest = m->cores[cores[i]].npus > widest ? m->cores[cores[i]].npus : widest;
     }
     place->pus = ddp_calloc((size_t)total, sizeof *place->pus);
-    for (int level = 0; level < (p->req->hyperthreads ? widest : 1); level++)
+    for (int level = 0; level < (hyperthreads ? widest : 1); level++)
         for (int i = 0; i < ncores; i++)
             if (level < m->cores[cores[i]].npus)
                 place->pus[place->npus++] = m->cores[cores[i]].pus[level];
@@ -127,7 +126,7 @@ static void place_on_whole_cores(struct planner *p)
     for (int r = 0; r < p->req->ranks; r++) {
         struct ddp_place *place = &p->out->place[r];
         const int k = choose_cores(p, cores_wanted(p, r));
-        fill_place(p, p->chosen, k, place);
+        ddp_place_fill(p->m, p->chosen, k, p->req->hyperthreads, place);
         p->package_ranks[p->m->cores[p->chosen[0]].package]++;
         place->threads = p->req->threads ? p->req->threads : k;
         if (place->threads > place->npus)
@@ -276,10 +275,10 @@ static int check_request(const struct ddp_place_request *req, struct ddp_error *
     return 0;
 }
 
-int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
-                         struct ddp_placement **out, struct ddp_error *err)
+static int create(const struct ddp_machine *m, const struct ddp_place_request *req,
+                  const struct ddp_place_gpus *gpus, struct ddp_placement **out, struct ddp_error *err)
 {
-    const int rc = check_request(req, err);
+    int rc = check_request(req, err);
     if (rc != 0)
         return rc;
 
@@ -297,18 +296,40 @@ int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_req
 
     if (req->policy == DDP_PLACE_NONE)
         place_nowhere(&p);
+    else if (gpus)
+        ; /* below: GPUs decide which cores */
     else if (req->ranks <= m->usable_cores)
         place_on_whole_cores(&p);
     else
         place_on_shared_cores(&p);
-    write_note(&p);
+    if (gpus)
+        rc = ddp_placement_on_gpus(m, req, gpus, p.out, err);
+    if (rc == 0)
+        write_note(&p);
 
     free(p.package_ranks);
     free(p.free_cores);
     free(p.chosen);
     free(p.taken);
+    if (rc != 0) {
+        ddp_placement_destroy(p.out);
+        return rc;
+    }
     *out = p.out;
     return 0;
+}
+
+int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
+                         struct ddp_placement **out, struct ddp_error *err)
+{
+    return create(m, req, NULL, out, err);
+}
+
+int ddp_placement_create_on_gpus(const struct ddp_machine *m, const struct ddp_place_request *req,
+                                 const struct ddp_place_gpus *gpus, struct ddp_placement **out,
+                                 struct ddp_error *err)
+{
+    return create(m, req, gpus, out, err);
 }
 
 void ddp_placement_destroy(struct ddp_placement *p)
@@ -318,5 +339,6 @@ void ddp_placement_destroy(struct ddp_placement *p)
     for (int r = 0; r < p->ranks; r++)
         ddp_place_finish(&p->place[r]);
     free(p->place);
+    free(p->gpus);
     free(p);
 }

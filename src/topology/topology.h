@@ -20,6 +20,8 @@ struct ddp_machine; /* an hwloc topology restricted to what this process may use
  * hwloc's allowed set cut with the process's own affinity mask (taskset, cgroups, Slurm); a synthetic machine
  * may be used whole. */
 int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err);
+/* The same with its PCI devices, for placing ranks beside GPUs (some milliseconds more). */
+int ddp_machine_create_with_io(struct ddp_machine **out, struct ddp_error *err);
 void ddp_machine_destroy(struct ddp_machine *m); /* NULL is fine */
 bool ddp_machine_is_synthetic(const struct ddp_machine *m);
 int ddp_machine_cores(const struct ddp_machine *m); /* usable */
@@ -29,6 +31,17 @@ int ddp_machine_numa_nodes(const struct ddp_machine *m);
 const char *ddp_machine_text(const struct ddp_machine *m);
 /* Write the topology as XML for mpirun (hwloc_base_topo_file), which then need not probe again. */
 int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct ddp_error *err);
+
+/* A GPU as its driver names it. */
+struct ddp_place_gpu {
+    char pci[32];  /* "0000:3b:00.0"; one that the topology does not show may be near anything */
+    char uuid[64]; /* "GPU-..." or "MIG-..." */
+    char name[128];
+};
+
+/* NVIDIA's GPUs in the topology of a machine that a file describes: where no driver can be asked. Those
+ * without a UUID in the file have their PCI address there. *out is malloc'd; returns how many. */
+int ddp_machine_gpus(const struct ddp_machine *m, struct ddp_place_gpu **out);
 
 struct ddp_place_request {
     int ranks;
@@ -43,6 +56,8 @@ struct ddp_place { /* of one rank */
     int numa;      /* OS index of the NUMA node that holds them; -1: several or unknown */
     int package;
     int threads;
+    char gpu[64]; /* UUID; "" none */
+    char nic[32]; /* network device nearest to the GPU, to read; "" none */
 };
 
 struct ddp_placement {
@@ -51,20 +66,34 @@ struct ddp_placement {
     bool oversubscribed;     /* more ranks x threads than usable hardware threads: waiting ranks must sleep */
     bool bound;              /* false with DDP_PLACE_NONE */
     char note[512];          /* what a user should know ("8 ranks share 2 cores"); "" nothing */
+    int ngpus;
+    struct ddp_place_gpu *gpus; /* [ngpus] those that there were to choose from */
 };
 
 /* Plan ranks onto the machine. Whole cores before hyperthreads; compact fills a package and NUMA node before
- * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit. Free with
- * ddp_placement_destroy. */
+ * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit.
+ * Free with ddp_placement_destroy. */
 int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
                          struct ddp_placement **out, struct ddp_error *err);
+
+struct ddp_place_gpus {
+    int n;
+    const struct ddp_place_gpu *gpu; /* [n] to choose from */
+    bool share;                      /* several ranks may have one */
+};
+/* The same with a GPU for each rank: ranks go through them as they lie in the machine (spread: packages in
+ * turn), and each gets cores of those nearest to its GPU, shared evenly with the other ranks there.
+ * DDP_E_RESOURCE when there are fewer GPUs than ranks and they may not share. */
+int ddp_placement_create_on_gpus(const struct ddp_machine *m, const struct ddp_place_request *req,
+                                 const struct ddp_place_gpus *gpus, struct ddp_placement **out,
+                                 struct ddp_error *err);
 void ddp_placement_destroy(struct ddp_placement *p);
 
 /* The machine with ranks drawn into it, as text. malloc'd. */
 char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p);
 
-/* A rank's place as text for the environment ("cpus=0-3 numa=0 package=0 threads=4 spin=2000") and back. buf
- * as snprintf. */
+/* A rank's place as text for the environment ("cpus=0-3 numa=0 package=0 threads=4 spin=2000 gpu=GPU-...")
+ * and back. buf as snprintf. */
 int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, int size);
 int ddp_place_parse(const char *text, struct ddp_place *out, bool *oversubscribed, struct ddp_error *err);
 void ddp_place_finish(struct ddp_place *p);

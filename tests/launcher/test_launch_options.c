@@ -31,6 +31,7 @@ static void test_options_take_what_is_meant(void **state)
     } table[] = {
         {{"c.cfg"}, 0, "c.cfg", "", false, false, false, false},
         {{"-n", "4", "c.cfg"}, 4, "c.cfg", "", false, false, false, false},
+        {{"--tune", "c.cfg", "--relock"}, 0, "c.cfg", "gpu.tune=true", false, false, false, false},
         {{"-n4", "c.cfg", "--quiet"}, 4, "c.cfg", "", true, false, false, false},
         {{"--ranks=4", "-q", "c.cfg"}, 4, "c.cfg", "", true, false, false, false},
         {{"c.cfg", "optim.lr=0.1", "+a.b=1", "~x.y", "model=resnet18"},

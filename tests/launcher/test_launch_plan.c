@@ -32,7 +32,7 @@ static void test_plan_chooses_ranks(void **state)
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
         cfg.launch.bind = DDP_BIND_COMPACT;
-        assert_int_equal(ddp_launch_plan_make(m, &opt, &cfg, &plan, &err), 0);
+        assert_int_equal(ddp_launch_plan_make(m, &opt, &cfg, NULL, &plan, &err), 0);
         assert_int_equal(plan.ranks, table[i].ranks);
         assert_int_equal(plan.placement->ranks, table[i].ranks);
         assert_int_equal(plan.placement->place[0].threads, table[i].rank_threads);
@@ -43,6 +43,44 @@ static void test_plan_chooses_ranks(void **state)
     }
 }
 
+/* One rank per GPU, up to the shards; -n wins, and says no when there are too few. */
+static void test_plan_on_gpus(void **state)
+{
+    static const struct ddp_place_gpu gpu[] = {
+        {"0001:00:00.0", "GPU-0", "x"}, {"0002:00:00.0", "GPU-1", "x"}, {"0003:00:00.0", "GPU-2", "x"}};
+    static const struct {
+        int gpus, asked;
+        int64_t shards;
+        bool share;
+        int ranks; /* 0: refused */
+    } table[] = {
+        {3, 0, 8, false, 3}, {3, 0, 2, false, 2}, {1, 0, 8, false, 1}, {3, 2, 8, false, 2},
+        {3, 4, 8, false, 0}, {3, 4, 8, true, 4},  {3, 0, 8, true, 3},  {0, 0, 8, false, 4},
+    };
+    (void)state;
+    struct ddp_machine *m = machine_synthetic(LAPTOP);
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        const struct ddp_config cfg = {.train = {.shards = table[i].shards, .accumulate = 1}};
+        const struct ddp_options opt = {.ranks = table[i].asked};
+        const struct ddp_place_gpus gpus = {table[i].gpus, gpu, table[i].share};
+        struct ddp_launch_plan plan;
+        struct ddp_error err = {0};
+        const int rc = ddp_launch_plan_make(m, &opt, &cfg, &gpus, &plan, &err);
+        assert_int_equal(rc, table[i].ranks ? 0 : DDP_E_RESOURCE);
+        if (rc != 0)
+            continue;
+        assert_int_equal(plan.ranks, table[i].ranks);
+        assert_int_equal(plan.cuda, table[i].gpus > 0);
+        assert_true(plan.decided); /* the config says auto */
+        assert_int_equal(plan.placement->place[0].gpu[0] != '\0', table[i].gpus > 0);
+        char *line = ddp_launch_plan_line(&plan);
+        assert_int_equal(strstr(line, "gpu=GPU-0") != NULL, table[i].gpus > 0);
+        free(line);
+        ddp_launch_plan_finish(&plan);
+    }
+    ddp_machine_destroy(m);
+}
+
 static void test_plan_refuses_more_ranks_than_shards(void **state)
 {
     struct ddp_machine *m = machine_synthetic(LAPTOP);
@@ -50,16 +88,16 @@ static void test_plan_refuses_more_ranks_than_shards(void **state)
     struct ddp_launch_plan plan = {.ranks = -1};
     struct ddp_error err = {0};
     (void)state;
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 9}, &cfg, &plan, &err),
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 9}, &cfg, NULL, &plan, &err),
                      DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "Use -n 8, or train.shards=9"));
     assert_int_equal(plan.ranks, -1);
 
     cfg.train.accumulate = 2; /* 16 leaves */
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 17}, &cfg, &plan, &err),
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 17}, &cfg, NULL, &plan, &err),
                      DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "train.shards = 8 x train.accumulate = 2"));
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 16}, &cfg, &plan, &err), 0);
+    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 16}, &cfg, NULL, &plan, &err), 0);
     assert_int_equal(plan.ranks, 16);
     ddp_launch_plan_finish(&plan);
     ddp_machine_destroy(m);
@@ -90,7 +128,8 @@ static void test_plan_follows_the_bind_keys(void **state)
         struct ddp_error err = {0};
         cfg.launch.bind = table[i].bind;
         cfg.launch.memory_bind = table[i].memory_bind;
-        assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 2}, &cfg, &plan, &err), 0);
+        assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 2}, &cfg, NULL, &plan, &err),
+                         0);
         char *line = ddp_launch_plan_line(&plan);
         assert_string_equal(line, table[i].line);
         free(line);
@@ -103,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_chooses_ranks),
+        cmocka_unit_test(test_plan_on_gpus),
         cmocka_unit_test(test_plan_refuses_more_ranks_than_shards),
         cmocka_unit_test(test_plan_follows_the_bind_keys),
     };

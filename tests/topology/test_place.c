@@ -15,6 +15,8 @@ static void test_place_text_round_trips(void **state)
         {"cpus=7 numa=-1 package=-1 threads=1 spin=2000", 1, 7, 7, -1, -1, 1, false},
         {"cpus=4,0-2,9-10 numa=0 package=1 threads=6 spin=0", 6, 4, 10, 0, 1, 6, true},
         {"cpus=any numa=-1 package=-1 threads=3 spin=2000", 0, 0, 0, -1, -1, 3, false},
+        {"cpus=1 numa=0 package=0 threads=1 spin=2000 gpu=MIG-0a1b2c3d-0000-1111-2222-333344445555", 1, 1, 1,
+         0, 0, 1, false},
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
@@ -60,6 +62,8 @@ static void test_place_refuses_bad_text(void **state)
         "cpus=0 colour=red",
         "cpus=0;threads=2",
         "cpus=0threads=2",
+        "cpus=0 gpu=",
+        "cpus=0 gpu=GPU-0123456789012345678901234567890123456789012345678901234567890123456789",
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
