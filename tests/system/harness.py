@@ -43,6 +43,8 @@ class Case(unittest.TestCase):
     def environment(self, **extra):
         env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
         env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"))
+        if "DDP_CUDA_PLUGIN" not in extra:
+            env["CUDA_VISIBLE_DEVICES"] = ""  # device=auto is the CPU on a machine with a GPU too
         env.update(extra)
         return env
 
