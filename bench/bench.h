@@ -5,6 +5,7 @@
 #include "compute/cpu.h"
 
 int bench_ops(int argc, char **argv);
+int bench_gpu(int argc, char **argv);
 
 /* cpu/peak.c: independent chains of fused multiply-adds in registers. */
 struct bench_peak_kernels {

@@ -11,6 +11,7 @@ static const struct {
     const char *doc;
 } commands[] = {
     {"ops", bench_ops, "GFLOP/s of the CPU kernels on one core, layer by layer, against the core's peak"},
+    {"gpu", bench_gpu, "GB/s of the CUDA kernels against a copy, and the cost of launches"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
