@@ -105,29 +105,29 @@ static json_t *data_list(const struct ddp_run_info *info)
     return a;
 }
 
-static json_t *gpu(const struct ddp_run_gpu *g)
+static json_t *gpu(const struct ddp_gpu_about *g)
 {
     const struct {
         const char *name;
         int version;
-    } libraries[] = {{"driver", g->driver},
-                     {"runtime", g->runtime},
-                     {"cudnn", g->cudnn},
-                     {"cublaslt", g->cublaslt},
-                     {"nccl", g->nccl}};
+    } libraries[] = {{"driver", g->versions.driver},
+                     {"runtime", g->versions.runtime},
+                     {"cudnn", g->versions.cudnn},
+                     {"cublaslt", g->versions.cublaslt},
+                     {"nccl", g->versions.nccl}};
     char capability[24];
-    snprintf(capability, sizeof capability, "%d.%d", g->major, g->minor);
+    snprintf(capability, sizeof capability, "%d.%d", g->device.major, g->device.minor);
     json_t *o = json_object(), *versions = json_object();
-    json_object_set_new(o, "name", text(g->name));
-    json_object_set_new(o, "uuid", text(g->uuid));
-    json_object_set_new(o, "sms", json_integer(g->sms));
+    json_object_set_new(o, "name", text(g->device.name));
+    json_object_set_new(o, "uuid", text(g->device.uuid));
+    json_object_set_new(o, "sms", json_integer(g->device.sms));
     json_object_set_new(o, "compute_capability", json_string(capability));
     for (size_t i = 0; i < DDP_COUNT(libraries); i++)
         json_object_set_new(versions, libraries[i].name, json_integer(libraries[i].version));
     json_object_set_new(o, "versions", versions);
     json_object_set_new(o, "precision", text(g->precision));
-    json_object_set_new(o, "plan_lock_sha256", text(g->plan_lock));
-    json_object_set_new(o, "memory_mb", number(g->memory_mb));
+    json_object_set_new(o, "plan_lock_sha256", text(g->lock_hash));
+    json_object_set_new(o, "memory_mb", number((double)g->bytes / 1e6));
     json_object_set_new(o, "graph", json_boolean(g->graph));
     json_object_set_new(o, "resident_data", json_boolean(g->resident_data));
     return o;

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
+#include "gpu/engine.h"
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
 int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
@@ -25,14 +26,6 @@ struct ddp_data_id {
     char sha256[65];
 };
 
-struct ddp_run_gpu {                                 /* of rank 0; all ranks have the same kind */
-    const char *name, *uuid, *precision, *plan_lock; /* plan_lock: its hash */
-    int sms, major, minor;
-    int driver, runtime, cudnn, cublaslt, nccl; /* as the vendor numbers them; 0: not there */
-    double memory_mb;                           /* of the plan */
-    bool graph, resident_data;
-};
-
 struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *run_dir;
     int argc;
@@ -43,10 +36,10 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
-    const char *resumed_from;      /* NULL: no */
-    const struct ddp_run_gpu *gpu; /* NULL: trained on CPUs */
-    const char *config_hash;       /* of config and plan lock */
-    const char *error;             /* why it failed; NULL: it did not */
+    const char *resumed_from;        /* NULL: no */
+    const struct ddp_gpu_about *gpu; /* of rank 0, all have the same kind; NULL: trained on CPUs */
+    const char *config_hash;         /* of config and plan lock */
+    const char *error;               /* why it failed; NULL: it did not */
     /* result; valid once finished is set */
     bool finished;
     const char *status; /* "running", "done", "stopped", "failed" */

@@ -31,36 +31,12 @@ static double peak_rss_mb(void)
     return (double)u.ru_maxrss / 1024.0 * 1.048576;
 }
 
-static void describe_gpu(const struct ddp_gpu_about *a, struct ddp_run_gpu *out)
-{
-    *out = (struct ddp_run_gpu){
-        .name = a->device.name,
-        .uuid = a->device.uuid,
-        .precision = a->precision,
-        .plan_lock = a->lock_hash,
-        .sms = a->device.sms,
-        .major = a->device.major,
-        .minor = a->device.minor,
-        .driver = a->versions.driver,
-        .runtime = a->versions.runtime,
-        .cudnn = a->versions.cudnn,
-        .cublaslt = a->versions.cublaslt,
-        .nccl = a->versions.nccl,
-        .memory_mb = (double)a->bytes / 1e6,
-        .graph = a->graph,
-        .resident_data = a->resident_data,
-    };
-}
-
 static int write_run(struct ddp_trainer *t, const char *status, const char *reason, bool finished,
                      struct ddp_result *result, struct ddp_error *err)
 {
     char host[256] = "";
     gethostname(host, sizeof host - 1);
     const char *hosts[] = {host};
-    struct ddp_run_gpu gpu;
-    if (t->engine)
-        describe_gpu(ddp_gpu_engine_about(t->engine), &gpu);
     struct ddp_run_info info = {
         .run_dir = t->run_dir,
         .argc = t->opt.argc,
@@ -71,7 +47,7 @@ static int write_run(struct ddp_trainer *t, const char *status, const char *reas
         .transport = t->comm->ops->name,
         .transport_version = t->comm->ops->library ? t->comm->ops->library() : NULL,
         .isa = ddp_cpu_isa(),
-        .gpu = t->engine ? &gpu : NULL,
+        .gpu = t->engine ? ddp_gpu_engine_about(t->engine) : NULL,
         .config_hash = t->config_hash,
         .map = t->opt.map,
         .nhosts = 1,

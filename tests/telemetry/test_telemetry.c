@@ -136,8 +136,10 @@ static void test_runjson_holds_the_contract(void **s)
     assert_non_null(json_object_get(code, "version"));
     assert_non_null(json_object_get(code, "dirty"));
     json_decref(o);
-    const struct ddp_run_gpu gpu = {
-        .name = "A GPU", .precision = "bf16", .plan_lock = "beef", .major = 9, .nccl = 22809};
+    const struct ddp_gpu_about gpu = {.device = {.name = "A GPU", .major = 9},
+                                      .versions = {.nccl = 22809},
+                                      .precision = "bf16",
+                                      .lock_hash = "beef"};
     info.gpu = &gpu;
     info.finished = false;
     assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
