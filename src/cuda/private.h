@@ -15,7 +15,6 @@ bool ddp_stream_works(const struct ddp_gpu_stream *s);
 void ddp_stream_launched(struct ddp_gpu_stream *s, const char *what);
 /* Keep the first failure of enqueued work: "WHAT: why". */
 void ddp_stream_fail(struct ddp_gpu_stream *s, int code, const char *fmt, ...) DDP_PRINTF(3, 4);
-struct ddp_gpu *ddp_stream_gpu(struct ddp_gpu_stream *s);
 int ddp_gpu_ordinal(const struct ddp_gpu *gpu);
 
 /* The same for work that is not of one stream (NCCL). */

@@ -42,10 +42,6 @@ void ddp_stream_fail(struct ddp_gpu_stream *s, int code, const char *fmt, ...)
     va_end(ap);
     ddp_gpu_fail(s->gpu, code, "%s", text);
 }
-struct ddp_gpu *ddp_stream_gpu(struct ddp_gpu_stream *s)
-{
-    return s->gpu;
-}
 
 /* ---- streams and events ---- */
 

@@ -40,6 +40,12 @@ static inline size_t ddp_gpu_type_bytes(enum ddp_gpu_type t)
     return t == DDP_GPU_F32 ? 4 : 2;
 }
 
+/* Up to a multiple of DDP_GPU_ALIGN. */
+static inline size_t ddp_gpu_align(size_t bytes)
+{
+    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
+}
+
 struct ddp_gpu;        /* an opened device */
 struct ddp_gpu_stream; /* work in order */
 struct ddp_gpu_event;  /* a point in a stream */

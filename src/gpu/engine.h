@@ -76,10 +76,8 @@ struct ddp_gpu_result {
     int64_t step, epoch, index, count; /* of the batch */
     double loss_sum; /* over the global batch; not finite: this step and all later ones updated nothing */
     int64_t correct;
-    bool stop;   /* some rank voted to stop */
-    double norm; /* of the gradient when clipping, else -1 */
-    double scale;
-    bool skipped;  /* fp16: nothing was updated */
+    bool stop;     /* some rank voted to stop */
+    double norm;   /* of the gradient when clipping, else -1 */
     int bad_shard; /* the first shard of this rank with a loss that is not finite; -1: none */
     float bad_loss;
 };
@@ -100,7 +98,6 @@ int ddp_gpu_engine_collect(struct ddp_gpu_engine *e, struct ddp_gpu_result *out,
  * may be enqueued or collected. */
 void ddp_gpu_engine_find_bad(struct ddp_gpu_engine *e, bool training, int64_t step,
                              const struct ddp_batch *batch, int shard, char *text, int size);
-double ddp_gpu_engine_waited(struct ddp_gpu_engine *e); /* seconds in collect since the last call */
 
 /* ---- evaluation ---- */
 

@@ -24,14 +24,13 @@ struct ddp_gpu_slot {
     struct ddp_gpu_shard *shard; /* device pointers into it */
     /* the step in it */
     struct ddp_gpu_result result;
-    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards], correct [shards] */
+    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards] */
 };
 
 /* What a step leaves on the device, copied down in one piece behind it. */
 struct ddp_gpu_outcome {
     float metrics[4]; /* of the flat space: loss, right answers, stop votes */
     double factor[2]; /* clipping: factor, norm */
-    struct ddp_gpu_scale scale;
 };
 
 struct ddp_gpu_layout { /* of a slot, in bytes */
@@ -71,7 +70,6 @@ struct ddp_gpu_engine {
     struct ddp_gpu_layout layout, eval_layout;
     struct ddp_gpu_slot slot[DDP_GPU_PENDING], eval_slot[DDP_GPU_PENDING];
     int64_t enqueued, collected; /* steps of this process */
-    double waited;
 
     int eval_shards;  /* mine */
     float *eval_loss; /* device [batches][eval_shards], correct behind it; eval_host: pinned copy */

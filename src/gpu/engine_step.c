@@ -48,8 +48,6 @@ static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
     e->api->copy(e->compute, o->metrics, e->params + e->flat->metrics, sizeof o->metrics);
     if (ddp_gpu_reduce_factor(e->reduce))
         e->api->copy(e->compute, o->factor, ddp_gpu_reduce_factor(e->reduce), sizeof o->factor);
-    if (ddp_gpu_reduce_scale(e->reduce))
-        e->api->copy(e->compute, &o->scale, ddp_gpu_reduce_scale(e->reduce), sizeof o->scale);
     e->api->copy(e->compute, behind, e->loss, losses);
 }
 
@@ -144,8 +142,6 @@ int ddp_gpu_engine_collect(struct ddp_gpu_engine *e, struct ddp_gpu_result *out,
     r.correct = (int64_t)o->metrics[DDP_METRIC_CORRECT];
     r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
     r.norm = ddp_gpu_reduce_factor(e->reduce) ? o->factor[1] : -1;
-    r.scale = ddp_gpu_reduce_scale(e->reduce) ? o->scale.scale : 1;
-    r.skipped = ddp_gpu_reduce_scale(e->reduce) && o->scale.skip;
     r.bad_shard = -1;
     for (int i = e->conf.my_shards - 1; i >= 0; i--)
         if (!isfinite(loss[i])) {

@@ -41,7 +41,6 @@ int ddp_gpu_engine_wait(struct ddp_gpu_engine *e, struct ddp_gpu_event *event, c
     int status = 0;
     while (status == 0 && !e->api->reached(event))
         status = look(e, &w, what, err);
-    e->waited += ddp_now() - w.began;
     return status ? status : e->api->check(e->gpu, err);
 }
 
@@ -53,11 +52,4 @@ int ddp_gpu_engine_drain(struct ddp_gpu_engine *e, struct ddp_gpu_stream *s, con
     while (status == 0 && !e->api->idle(s))
         status = look(e, &w, what, err);
     return status ? status : e->api->check(e->gpu, err);
-}
-
-double ddp_gpu_engine_waited(struct ddp_gpu_engine *e)
-{
-    const double waited = e->waited;
-    e->waited = 0;
-    return waited;
 }

@@ -2,9 +2,9 @@
  * on the device. Only after a failure. */
 #include <math.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "gpu/pass_private.h"
+#include "gpu/settle.h"
 
 /* A pass, and what of it is in host memory at the moment. */
 struct search {
@@ -33,12 +33,9 @@ static bool is_finite(const void *p, int64_t i, enum ddp_gpu_type type, float *v
 /* Waits. */
 static int download(const struct search *f, const void *device, size_t bytes, struct ddp_error *err)
 {
-    const struct timespec moment = {.tv_nsec = 100000};
-    const struct ddp_gpu_api *api = f->p->conf.api;
-    api->copy(f->stream, f->host, device, bytes);
-    while (!api->idle(f->stream))
-        nanosleep(&moment, NULL);
-    return api->check(f->p->conf.gpu, err);
+    const struct ddp_gpu_pass_conf *conf = &f->p->conf;
+    conf->api->copy(f->stream, f->host, device, bytes);
+    return ddp_gpu_settle(conf->api, conf->gpu, NULL, f->stream, err);
 }
 
 static int64_t value_elements(const struct ddp_gpu_pass *p, int v)

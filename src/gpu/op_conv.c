@@ -33,11 +33,6 @@ static int64_t pixels(const struct ddp_gpu_stage *st, int batch)
     return (int64_t)batch * st->out.h * st->out.w;
 }
 
-static size_t up(size_t bytes)
-{
-    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
-}
-
 /* Scratch: the weights' gradient in the compute type, or the data gradient that is added, or partial sums of
  * the bias: one after the other, so they share it. */
 static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
@@ -58,8 +53,8 @@ static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struc
     if (!p->training)
         return 0;
     const size_t size = ddp_gpu_type_bytes(p->type);
-    const size_t want[] = {up((size_t)weights(st) * size),
-                           up((size_t)p->batch * (size_t)ddp_gpu_elements(st->in[0]) * size),
+    const size_t want[] = {ddp_gpu_align((size_t)weights(st) * size),
+                           ddp_gpu_align((size_t)p->batch * (size_t)ddp_gpu_elements(st->in[0]) * size),
                            ddp_gpu_epilogue_scratch(pixels(st, p->batch), c.k)};
     for (size_t i = 0; i < DDP_COUNT(want); i++)
         st->scratch_bytes = want[i] > st->scratch_bytes ? want[i] : st->scratch_bytes;

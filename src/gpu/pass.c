@@ -7,11 +7,6 @@
 
 #include "gpu/pass_private.h"
 
-static size_t up(size_t bytes)
-{
-    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
-}
-
 /* ---- plans ---- */
 
 static void describe_stage(const struct ddp_model *m, int s, struct ddp_gpu_stage *st)
@@ -109,7 +104,7 @@ static size_t stats_bytes(const struct ddp_gpu_pass *p)
 
 static size_t sync_bytes(const struct ddp_gpu_pass *p)
 {
-    return up((size_t)p->max_sync * (size_t)(p->conf.resident + 1) * sizeof(float));
+    return ddp_gpu_align((size_t)p->max_sync * (size_t)(p->conf.resident + 1) * sizeof(float));
 }
 
 size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch)
@@ -122,8 +117,8 @@ size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch)
         saved[s] = (size_t)((double)p->saved_bytes[s] * part);
     ddp_gpu_memory_plan(m, saved, batch, p->conf.training, p->conf.type, &mem);
     const size_t bytes = (size_t)p->conf.resident * (mem.shard_bytes + stats_bytes(p)) +
-                         up(p->workspace_bytes) + up((size_t)((double)p->scratch_bytes * part)) +
-                         sync_bytes(p);
+                         ddp_gpu_align(p->workspace_bytes) +
+                         ddp_gpu_align((size_t)((double)p->scratch_bytes * part)) + sync_bytes(p);
     ddp_gpu_memory_finish(&mem);
     free(saved);
     return bytes;
@@ -147,8 +142,8 @@ int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err)
         at += p->mem.shard_bytes + stats_bytes(p);
     }
     p->workspace = at;
-    p->scratch = at += up(p->workspace_bytes);
-    p->sync_leaves = (float *)(at + up(p->scratch_bytes));
+    p->scratch = at += ddp_gpu_align(p->workspace_bytes);
+    p->sync_leaves = (float *)(at + ddp_gpu_align(p->scratch_bytes));
     p->sync_sum = p->sync_leaves + (size_t)p->max_sync * (size_t)p->conf.resident;
     return 0;
 }

@@ -3,18 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t up(size_t bytes)
-{
-    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
-}
-
 /* A span for `bytes`, and where its offset goes. */
 static void add(struct ddp_span *span, int64_t **slot, int *n, int64_t *at, size_t bytes, int first, int last)
 {
     *at = -1;
     if (bytes == 0)
         return;
-    span[*n] = (struct ddp_span){.bytes = up(bytes), .first = first, .last = last};
+    span[*n] = (struct ddp_span){.bytes = ddp_gpu_align(bytes), .first = first, .last = last};
     slot[(*n)++] = at;
 }
 
@@ -44,7 +39,7 @@ void ddp_gpu_memory_plan(const struct ddp_model *m, const size_t *saved_bytes, i
     }
     for (int s = 0; s < S; s++)
         add(span, slot, &n, &mem.saved[s], saved_bytes[s], s, training ? end - 1 - s : s);
-    mem.shard_bytes = up(ddp_memory_place(span, n));
+    mem.shard_bytes = ddp_gpu_align(ddp_memory_place(span, n));
     for (int i = 0; i < n; i++)
         *slot[i] = (int64_t)span[i].offset;
     free(slot);

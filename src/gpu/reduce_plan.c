@@ -122,18 +122,13 @@ void ddp_gpu_reduce_unplan(struct ddp_gpu_reduce *r)
     free(r->bucket);
 }
 
-static size_t aligned(size_t bytes)
-{
-    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
-}
-
 size_t ddp_gpu_reduce_bytes(const struct ddp_gpu_reduce_conf *conf)
 {
     struct ddp_gpu_reduce r = {0};
     size_t bytes = 0;
     ddp_gpu_reduce_plan(&r, conf);
     for (int i = 0; i < DDP_REGIONS; i++)
-        bytes += aligned(r.bytes[i]);
+        bytes += ddp_gpu_align(r.bytes[i]);
     ddp_gpu_reduce_unplan(&r);
     return bytes;
 }

@@ -1,21 +1,13 @@
 /* Parameters, optimizer state and loss scale between device and host: at the start and for checkpoints. */
 #include <string.h>
-#include <time.h>
 
 #include "gpu/reduce_private.h"
+#include "gpu/settle.h"
 #include "optim/optim.h"
 
-/* Until the side stream has done what was enqueued; by looking, as a rank that is gone must not leave this
- * one waiting in a driver. */
 static int settle(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    int status = 0;
-    while (status == 0 && !r->api->idle(r->side)) {
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-        if (r->comm)
-            status = r->api->comm_check(r->comm, err);
-    }
-    return status ? status : r->api->check(r->gpu, err);
+    return ddp_gpu_settle(r->api, r->gpu, r->comm, r->side, err);
 }
 
 static size_t least(size_t a, size_t b)

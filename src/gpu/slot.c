@@ -4,20 +4,15 @@
 
 #include "gpu/engine_private.h"
 
-static size_t up(size_t bytes)
-{
-    return (bytes + DDP_GPU_ALIGN - 1) / DDP_GPU_ALIGN * DDP_GPU_ALIGN;
-}
-
 struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, bool resident)
 {
     const size_t samples = (size_t)shards * (size_t)batch;
     struct ddp_gpu_layout l = {.shards = shards, .batch = batch, .resident = resident};
-    l.n = up(sizeof(struct ddp_gpu_step));
-    l.sample = l.n + up((size_t)shards * sizeof(int32_t));
-    l.label = l.sample + up(samples * sizeof(int64_t));
-    l.pixels = l.label + up(samples * sizeof(int32_t));
-    l.total = l.pixels + (resident ? 0 : up(samples * picture));
+    l.n = ddp_gpu_align(sizeof(struct ddp_gpu_step));
+    l.sample = l.n + ddp_gpu_align((size_t)shards * sizeof(int32_t));
+    l.label = l.sample + ddp_gpu_align(samples * sizeof(int64_t));
+    l.pixels = l.label + ddp_gpu_align(samples * sizeof(int32_t));
+    l.total = l.pixels + (resident ? 0 : ddp_gpu_align(samples * picture));
     return l;
 }
 
@@ -25,8 +20,7 @@ int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l
                         struct ddp_error *err)
 {
     void *host = NULL, *device = NULL, *result = NULL;
-    const size_t outcome =
-        sizeof(struct ddp_gpu_outcome) + (size_t)l->shards * (sizeof(float) + sizeof(int32_t));
+    const size_t outcome = sizeof(struct ddp_gpu_outcome) + (size_t)l->shards * sizeof(float);
     int status = e->api->alloc_pinned(e->gpu, l->total, &host, err);
     if (status == 0)
         status = e->api->alloc(e->gpu, l->total, &device, err);
