@@ -98,15 +98,15 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
         {"btl", "self,vader"},
         {"osc", "sm"},
         {"mpi_yield_when_idle", "1"},
-        {"oob_tcp_if_include", "lo"},
         {"odls_base_sigkill_timeout", "1"},
         {"orte_abort_on_non_zero_status", "0"},
     };
     static const char *const folders[] = {"orte_tmpdir_base", "btl_vader_backing_directory",
                                           "osc_sm_backing_directory", "shmem_mmap_backing_file_base_dir"};
-    /* inside an allocation mpirun would ask Slurm to start its daemons */
+    /* inside an allocation mpirun would ask Slurm to start its daemons; "plm isolated" would say the same,
+     * but Open MPI 5 does not start with it */
     static const char *const not_slurm[][2] = {
-        {"ras", "^slurm,gridengine"}, {"plm", "isolated"}, {"schizo", "^slurm"}};
+        {"ras", "^slurm,gridengine"}, {"plm", "^slurm"}, {"schizo", "^slurm"}};
 
     ddp_words_add(argv, "mpirun");
     ddp_words_add(argv, "--host");

@@ -7,7 +7,7 @@ execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE mpi_vers
 set(DDP_MPI_TEST_RUN ${MPIEXEC_EXECUTABLE})
 if(mpi_version MATCHES "Open MPI|OpenRTE")
   list(APPEND DDP_MPI_TEST_RUN --oversubscribe --bind-to none --mca pml ob1 --mca btl self,vader
-       --mca mpi_yield_when_idle 1 --mca oob_tcp_if_include lo)
+       --mca mpi_yield_when_idle 1)
 endif()
 
 function(ddp_mpi_test name ranks program)

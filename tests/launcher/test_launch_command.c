@@ -71,6 +71,23 @@ static void test_command_refuses_with_the_way_out(void **state)
     }
 }
 
+/* Open MPI 5 ends at once with these, outside and inside of a Slurm allocation. */
+static void test_command_has_no_option_that_open_mpi_5_refuses(void **state)
+{
+    static const char *const environments[][2] = {{NULL}, {"SLURM_JOB_ID=1", NULL}};
+    static const char *const refused[] = {"oob_tcp_if_include", "isolated"};
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(environments); i++) {
+        struct launch l;
+        launch_run(&l, environments[i],
+                   (const char *const[]){"--dry-run", "-n", "2", "--program", FAKE_RANK, "c.cfg", NULL});
+        assert_status(&l, 0);
+        assert_says(l.out, "mpirun --host");
+        for (size_t k = 0; k < DDP_COUNT(refused); k++)
+            assert_null(strstr(l.out, refused[k]));
+    }
+}
+
 static void test_command_refuses_another_mpirun(void **state)
 {
     static const char script[] = "#!/bin/sh\necho 'HYDRA build details: Version 4.0'\n";
@@ -127,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_shows_without_starting),
         cmocka_unit_test(test_command_refuses_with_the_way_out),
+        cmocka_unit_test(test_command_has_no_option_that_open_mpi_5_refuses),
         cmocka_unit_test(test_command_refuses_another_mpirun),
         cmocka_unit_test(test_command_help_and_man_page_agree),
     };
