@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import unittest
 
 import harness
 from harness import ROOT, wait_for
+from pictures import narrow_resnet18, write_idx
 
 REAL = os.environ.get("DDP_TEST_GPU") == "1"
 PLUGIN = harness.BIN.parent / "lib" / ("libddp_cuda.so" if REAL else "libddp_cuda_emu.so")
@@ -27,28 +27,6 @@ PRECISIONS = ["bf16", "fp16"]  # what the GPU computes in, besides fp32
 emulated_only = unittest.skipIf(REAL, "only an emulated GPU can be told to (DDP_EMU_*)")
 MNIST = ["model=mnist_cnn", "train.batch=16", "data.train_count=200", "data.test_count=24", "train.max_steps=4", "optim.lr=0.02"]
 LINEAR = ["model=linear", "train.batch=32", "data.train_count=320", "data.test_count=40", "train.max_steps=8", "optim.lr=0.02"]
-
-
-def narrow_resnet18():
-    """configs/model/resnet18.cfg with an eighth of the channels."""
-    text = (ROOT / "configs/model/resnet18.cfg").read_text()
-    return re.sub(r"out = (64|128|256|512)\b", lambda m: f"out = {int(m[1]) // 8}", text)
-
-
-def write_idx(folder, count, side=8, seed=1):
-    """Pictures whose label shows: a bright block at one of ten places, in noise."""
-    import random
-    rng = random.Random(seed)
-    pixels, labels = bytearray(), bytearray()
-    for _ in range(count):
-        label = rng.randrange(10)
-        picture = bytearray(rng.randrange(90) for _ in range(side * side))
-        for y in range(2):
-            for x in range(2):
-                picture[(label // 4 * 2 + y + 1) * side + label % 4 * 2 + x] = 200 + rng.randrange(56)
-        pixels += picture
-        labels.append(label)
-    return struct.pack(">IIII", 2051, count, side, side) + pixels, struct.pack(">II", 2049, count) + labels
 
 
 class Gpu(harness.Case):
