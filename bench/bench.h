@@ -2,7 +2,7 @@
 #ifndef DDP_BENCH_H
 #define DDP_BENCH_H
 
-#include "compute/cpu.h"
+#include "ops/cpu/cpu.h"
 
 int bench_ops(int argc, char **argv);
 int bench_gpu(int argc, char **argv);

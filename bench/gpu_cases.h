@@ -2,7 +2,7 @@
 #ifndef DDP_BENCH_GPU_CASES_H
 #define DDP_BENCH_GPU_CASES_H
 
-#include "gpu/kernels.h"
+#include "device/kernels.h"
 
 enum {
     BENCH_TENSORS = 5,

@@ -10,8 +10,8 @@
 #include <time.h>
 
 #include "bench.h"
-#include "compute/compute.h"
-#include "compute/ops.h"
+#include "ops/ops.h"
+#include "ops/builtin.h"
 
 struct layer_spec {
     const char *name;

@@ -31,7 +31,7 @@ endfunction()
 
 # ddp_isa_sources(TARGET a.c b.c): compile each file once per instruction set. Inside, DDP_ISA is the suffix of its
 # symbols (scalar, avx2, avx512, neon) and DDP_VL the number of floats in a vector. All give the same bits;
-# compute/cpu.h says which one this machine runs.
+# ops/cpu/cpu.h says which one this machine runs.
 function(ddp_isa_sources target)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     set(isas "scalar:4:" "avx2:8:-mavx2 -mfma -mtune=haswell" "avx512:16:-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512")

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
-#include "gpu/device.h"
+#include "device/device.h"
 
 bool ddp_launch_described(void)
 {

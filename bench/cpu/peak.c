@@ -1,6 +1,6 @@
 /* What a core can do at most: ten or sixteen chains of fused multiply-adds that never leave the registers. */
 #include "../bench.h"
-#include "compute/vec.h"
+#include "ops/cpu/vec.h"
 
 enum { CHAINS = DDP_VL == 16 ? 16 : 10 };
 

@@ -4,7 +4,7 @@
  * Who uses which counter (word 3 tells the streams apart, so that no two uses ever meet):
  *   initial values   {element/4 low, element/4 high, hash of tensor name, DDP_STREAM_INIT}      key seed
  *   dropout          {pixel/4, channel, sample index, DDP_STREAM_DROPOUT ^ layer ^ epoch * odd} see
- * compute/dropout.c data order       {i, epoch, 0, DDP_STREAM_ORDER} augmentation     {draw, sample index,
+ * ops/dropout/dropout.c data order       {i, epoch, 0, DDP_STREAM_ORDER} augmentation     {draw, sample index,
  * epoch, DDP_STREAM_AUGMENT} built-in digits  {draw, index, split, DDP_STREAM_DIGITS} */
 #ifndef DDP_BASE_PHILOX_H
 #define DDP_BASE_PHILOX_H

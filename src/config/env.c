@@ -18,7 +18,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
     {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},
-    {"DDP_EMU_*", "Tests: the emulated GPU (tests/cuda_emu/standin.h)", true},
+    {"DDP_EMU_*", "Tests: the emulated GPU (tests/emulator/standin.h)", true},
     {NULL, NULL, false},
 };
 

@@ -4,7 +4,7 @@
 #ifndef DDP_MODEL_H
 #define DDP_MODEL_H
 
-#include "compute/compute.h"
+#include "ops/ops.h"
 #include "config/config.h"
 #include "data/data.h"
 #include "model/flat.h"

@@ -1,4 +1,4 @@
-/* AdamW: cpu/adamw.c has the equations. */
+/* AdamW: adamw_cpu.c has the equations. */
 #include "optim/kernels.h"
 #include "optim/private.h"
 

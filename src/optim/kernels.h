@@ -1,4 +1,4 @@
-/* Update kernels: elementwise over a run of one tensor, compiled once per instruction set (compute/cpu.h).
+/* Update kernels: elementwise over a run of one tensor, compiled once per instruction set (ops/cpu/cpu.h).
  *
  * All take n, a multiple of 16 elements, and arrays of 4-byte alignment or better. `sum` is the sum of
  * gradients over the global batch; g = sum * scale is their mean, scale = (float)(clip factor / count),
@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "compute/cpu.h"
+#include "ops/cpu/cpu.h"
 
 struct ddp_sgd_args {
     float scale, decay, trust; /* trust: LARS' local rate; 1 for SGD */

@@ -1,7 +1,7 @@
-/* LAMB: cpu/lamb.c has the equations. Stage 0 updates the moments, puts the update u where the gradient was
+/* LAMB: lamb_cpu.c has the equations. Stage 0 updates the moments, puts the update u where the gradient was
  * and leaves |p|^2 and |u|^2 per block; stage 1 applies u times lr * |p| / |u|. The ratio is 1 where a norm
  * is zero and for tensors without decay (norms, biases). */
-#include "compute/compute.h"
+#include "ops/ops.h"
 #include "optim/kernels.h"
 #include "optim/private.h"
 

@@ -5,7 +5,7 @@
  *
  * Stage 0 leaves |p|^2 and the squared norm of the gradient's sum per block, stage 1 updates. Clipping scales
  * all gradients by one factor, so the norm of the clipped gradient is known without another stage. */
-#include "compute/compute.h"
+#include "ops/ops.h"
 #include "optim/kernels.h"
 #include "optim/private.h"
 

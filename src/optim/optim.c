@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "compute/compute.h"
+#include "ops/ops.h"
 #include "optim/private.h"
 
 const struct ddp_optim_kind *ddp_optim_kind(const struct ddp_config *cfg)

@@ -1,4 +1,4 @@
-/* SGD with momentum, dampening, Nesterov and coupled weight decay: cpu/sgd.c has the equations. */
+/* SGD with momentum, dampening, Nesterov and coupled weight decay: sgd_cpu.c has the equations. */
 #include "optim/kernels.h"
 #include "optim/private.h"
 

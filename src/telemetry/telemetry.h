@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
-#include "gpu/engine.h"
+#include "engine/gpu/engine.h"
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
 int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "comm/memory.h"
-#include "gpu/device.h"
+#include "device/device.h"
 #include "reduce/tree.h"
 #include "train/trainer.h"
 

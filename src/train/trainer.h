@@ -2,7 +2,7 @@
 #ifndef DDP_TRAINER_H
 #define DDP_TRAINER_H
 
-#include "gpu/engine.h"
+#include "engine/gpu/engine.h"
 #include "train/train.h"
 
 struct ddp_eval_leaf { /* one shard of one evaluation batch */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compute/compute.h"
+#include "ops/ops.h"
 #include "problem.h"
 
 struct golden {

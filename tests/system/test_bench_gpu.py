@@ -11,7 +11,7 @@ PLUGIN = harness.BIN.parent / "lib/libddp_cuda_emu_checked.so"
 N = 1 << 20  # bytes of a tensor
 # Kernels that are not measured: they work on little (per channel, sample, block or tensor), or are rarely used (flatten).
 SMALL = {"norm_sync_apply", "guard", "softmax_cross_entropy", "mse", "metrics", "sum_small", "between", "stats", "flatten"}
-# Bytes in tensors of N bytes, the type's size cancelled: {bf16, fp32}; counted by hand from the headers in src/compute/cuda.
+# Bytes in tensors of N bytes, the type's size cancelled: {bf16, fp32}; counted by hand from the headers of the .cu files.
 BYTES = {
     "act_forward relu": (2, 2), "act_forward gelu": (2, 2), "act_backward relu": (3, 3), "act_backward gelu": (3, 3),
     "add_forward relu": (3, 3), "add_backward relu": (3, 3), "bias_forward relu": (2, 2), "bias_backward": (1, 1), "bias_backward relu": (3, 3),
@@ -45,10 +45,10 @@ class BenchGpu(harness.Case):
             self.assertAlmostEqual(r["gb_s"], r["bytes"] / r["us"] * 1e-3, delta=1e-3 * r["gb_s"])
         self.assertEqual([r["kernels"] for r in out["launches"]], [1, 1, 100])
 
-        table = (harness.ROOT / "src/gpu/kernels.h").read_text().split("struct ddp_gpu_kernels {")[1]
+        table = (harness.ROOT / "src/device/kernels.h").read_text().split("struct ddp_gpu_kernels {")[1]
         known = set(re.findall(r"void \(\*(\w+)\)", table))
         measured = {re.match(r"\w+", name)[0] for name, _ in rows} - {"copy"}
-        self.assertEqual(measured | SMALL, known, "a kernel of src/gpu/kernels.h without a row of ddp-bench gpu, or one that is gone")
+        self.assertEqual(measured | SMALL, known, "a kernel of src/device/kernels.h without a row of ddp-bench gpu, or one that is gone")
         self.assertFalse(measured & SMALL)
 
     def test_other_shapes(self):

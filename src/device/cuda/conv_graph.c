@@ -1,0 +1,183 @@
+/* A convolution's operation graph in cuDNN's backend API. */
+#include <stdlib.h>
+
+#include "device/cuda/conv_private.h"
+#include "device/cuda/plan.h"
+
+int ddp_cudnn_fail(struct ddp_error *err, int code, cudnnStatus_t status, const char *what)
+{
+    char words[512] = "";
+    cudnnGetLastErrorString(words, sizeof words);
+    return ddp_fail(err, code, "cuDNN: %s: %s%s%s", what, cudnnGetErrorString(status), words[0] ? ": " : "",
+                    words);
+}
+
+/* ---- descriptors ---- */
+
+static int make(struct ddp_conv_graph *g, cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *out,
+                struct ddp_error *err)
+{
+    cudnnStatus_t s = cudnnBackendCreateDescriptor(type, out);
+    if (s != CUDNN_STATUS_SUCCESS)
+        return ddp_cudnn_fail(err, DDP_E_RESOURCE, s, "cannot create a descriptor");
+    g->made[g->nmade++] = *out;
+    return 0;
+}
+
+int ddp_conv_finalize(cudnnBackendDescriptor_t d, const struct attribute *a, int n, const char *what,
+                      struct ddp_error *err)
+{
+    cudnnStatus_t s = CUDNN_STATUS_SUCCESS;
+    for (int i = 0; i < n && s == CUDNN_STATUS_SUCCESS; i++)
+        s = cudnnBackendSetAttribute(d, a[i].name, a[i].type, a[i].count, a[i].value);
+    if (s == CUDNN_STATUS_SUCCESS)
+        s = cudnnBackendFinalize(d);
+    return s == CUDNN_STATUS_SUCCESS ? 0 : ddp_cudnn_fail(err, DDP_E_RESOURCE, s, what);
+}
+
+static cudnnDataType_t data_type(enum ddp_gpu_type t)
+{
+    return t == DDP_GPU_F32 ? CUDNN_DATA_FLOAT : t == DDP_GPU_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
+}
+
+/* dims are in the order n, c, h, w (weights k, c, r, s) whatever the layout: NHWC is in the strides only. */
+static int tensor(struct ddp_conv_graph *g, int64_t id, const int64_t dims[4], cudnnBackendDescriptor_t *out,
+                  struct ddp_error *err)
+{
+    const cudnnDataType_t type = data_type(g->c.type);
+    const int64_t align = 16, strides[4] = {dims[1] * dims[2] * dims[3], 1, dims[3] * dims[1], dims[1]};
+    const struct attribute a[] = {
+        {CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type},
+        {CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dims},
+        {CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides},
+        {CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id},
+        {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align},
+    };
+    int rc = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR, out, err);
+    return rc ? rc : ddp_conv_finalize(*out, a, COUNT(a), "tensor", err);
+}
+
+static int convolution(struct ddp_conv_graph *g, cudnnBackendDescriptor_t *out, struct ddp_error *err)
+{
+    const cudnnDataType_t type = CUDNN_DATA_FLOAT; /* of the sums */
+    const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    const int64_t dims = 2, pad[2] = {g->c.pad, g->c.pad}, stride[2] = {g->c.stride, g->c.stride},
+                  dilation[2] = {1, 1};
+    const struct attribute a[] = {
+        {CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dims},
+        {CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type},
+        {CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode},
+        {CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad},
+        {CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad},
+        {CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation},
+        {CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride},
+    };
+    int rc = make(g, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, out, err);
+    return rc ? rc : ddp_conv_finalize(*out, a, COUNT(a), "convolution", err);
+}
+
+/* What the three passes call their operation and its attributes. */
+static const struct {
+    cudnnBackendDescriptorType_t operation;
+    cudnnBackendAttributeName_t conv, x, w, y, alpha, beta;
+} names[] = {
+    [DDP_GPU_CONV_FORWARD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                              CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+    [DDP_GPU_CONV_DGRAD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+    [DDP_GPU_CONV_WGRAD] = {CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                            CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
+};
+
+/* cuDNN 9 marks the handle attributes as deprecated and offers device properties instead, but on a device the
+ * handle is what everybody uses. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static const cudnnBackendAttributeName_t graph_handle = CUDNN_ATTR_OPERATIONGRAPH_HANDLE;
+#pragma GCC diagnostic pop
+
+static int build(struct ddp_conv_graph *g, struct ddp_error *err)
+{
+    const struct ddp_gpu_conv *c = &g->c;
+    const int64_t xd[4] = {c->n, c->c, c->h, c->w}, wd[4] = {c->k, c->c / c->groups, c->r, c->s},
+                  yd[4] = {c->n, c->k, ddp_cuda_conv_out(c->h, c->r, c->stride, c->pad),
+                           ddp_cuda_conv_out(c->w, c->s, c->stride, c->pad)};
+    const float one = 1, zero = 0;
+    cudnnBackendDescriptor_t x, w, y, conv, op;
+    int rc = tensor(g, DDP_CONV_X, xd, &x, err);
+    if (rc == 0)
+        rc = tensor(g, DDP_CONV_W, wd, &w, err);
+    if (rc == 0)
+        rc = tensor(g, DDP_CONV_Y, yd, &y, err);
+    if (rc == 0)
+        rc = convolution(g, &conv, err);
+    if (rc == 0)
+        rc = make(g, names[g->pass].operation, &op, err);
+    if (rc)
+        return rc;
+    const struct attribute of_op[] = {
+        {names[g->pass].conv, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &conv},
+        {names[g->pass].x, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x},
+        {names[g->pass].w, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &w},
+        {names[g->pass].y, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y},
+        {names[g->pass].alpha, CUDNN_TYPE_FLOAT, 1, &one},
+        {names[g->pass].beta, CUDNN_TYPE_FLOAT, 1, &zero},
+    };
+    rc = ddp_conv_finalize(op, of_op, COUNT(of_op), "operation", err);
+    if (rc == 0)
+        rc = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph, err);
+    if (rc)
+        return rc;
+    const struct attribute of_graph[] = {
+        {CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &op},
+        {graph_handle, CUDNN_TYPE_HANDLE, 1, &g->handle},
+    };
+    return ddp_conv_finalize(g->graph, of_graph, g->handle ? 2 : 1, "operation graph", err);
+}
+
+int ddp_conv_graph_create(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass, cudnnHandle_t handle,
+                          cudnnBackendDescriptor_t device, struct ddp_conv_graph **out, struct ddp_error *err)
+{
+    int rc = ddp_cuda_conv_check(c, err);
+    if (rc)
+        return rc;
+    struct ddp_conv_graph *g = calloc(1, sizeof *g);
+    if (!g)
+        return ddp_fail(err, DDP_E_RESOURCE, "out of memory");
+    g->c = *c;
+    g->pass = pass;
+    g->handle = handle;
+    g->device = device;
+    g->mode = -1;
+    rc = build(g, err);
+    if (rc)
+        ddp_conv_graph_destroy(g);
+    else
+        *out = g;
+    return rc;
+}
+
+void ddp_conv_graph_destroy(struct ddp_conv_graph *g)
+{
+    if (!g)
+        return;
+    ddp_conv_drop_configs(g);
+    while (g->nmade > 0)
+        cudnnBackendDestroyDescriptor(g->made[--g->nmade]);
+    free(g);
+}

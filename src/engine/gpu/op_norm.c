@@ -1,0 +1,145 @@
+/* batch_norm on the device: equations in ops/norm/batch_norm.c, kernels in ops/norm/norm.cu. */
+#include "engine/gpu/ops.h"
+
+/* saved: mean, inv_std [c] each. scratch: partial sums, then dweight and dbias where the layer has none of
+ * its own. */
+static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
+{
+    (void)err;
+    const int c = ddp_gpu_pad(st->in[0].c);
+    const int64_t partials = ddp_gpu_partials((int64_t)p->batch * st->in[0].h * st->in[0].w, c);
+    st->saved_bytes = p->training ? (size_t)c * 2 * sizeof(float) : 0;
+    st->scratch_bytes = p->training ? (size_t)(partials + 2 * c) * sizeof(float) : 0;
+    st->sync_floats = p->training && ddp_gpu_conf_bool(st->layer, "sync") ? 2 * c : 0;
+    return 0;
+}
+
+struct places { /* of the parameters that the layer has: indices; -1: none */
+    int weight, bias, mean, var;
+};
+
+static struct places find(const struct ddp_layer_plan *plan)
+{
+    struct places at = {-1, -1, -1, -1};
+    for (int i = 0; i < plan->nparams; i++) {
+        const struct ddp_param *p = &plan->params[i];
+        int *slot = p->role == DDP_PARAM_RUNNING_MEAN  ? &at.mean
+                    : p->role == DDP_PARAM_RUNNING_VAR ? &at.var
+                    : at.weight < 0                    ? &at.weight
+                                                       : &at.bias;
+        *slot = i;
+    }
+    return at;
+}
+
+static float *pick(float *const *param, int i)
+{
+    return i < 0 ? NULL : param[i];
+}
+
+static struct ddp_gpu_norm_args forward_args(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_stage *st = c->stage;
+    const struct places at = find(&st->layer->plan);
+    const int channels = ddp_gpu_pad(st->in[0].c);
+    return (struct ddp_gpu_norm_args){.type = c->type,
+                                      .n = c->n,
+                                      .batch = c->batch,
+                                      .hw = st->in[0].h * st->in[0].w,
+                                      .c = channels,
+                                      .eps = (float)ddp_gpu_conf_float(st->layer, "eps"),
+                                      .x = c->in[0],
+                                      .weight = pick(c->param, at.weight),
+                                      .bias = pick(c->param, at.bias),
+                                      .running_mean = pick(c->param, at.mean),
+                                      .running_var = pick(c->param, at.var),
+                                      .mean = c->saved,
+                                      .inv_std = (float *)c->saved + channels,
+                                      .partial = c->scratch,
+                                      .leaf_mean = pick(c->grad, at.mean),
+                                      .leaf_var = pick(c->grad, at.var),
+                                      .sync = c->sync,
+                                      .step = c->step,
+                                      .other = st->add ? c->in[st->layer->nin] : NULL,
+                                      .relu = st->relu,
+                                      .y = c->out};
+}
+
+static void forward_stats(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_norm_args a = forward_args(c);
+    c->k->norm_stats(c->stream, &a);
+}
+
+static void forward(const struct ddp_gpu_call *c)
+{
+    struct ddp_gpu_norm_args a = forward_args(c);
+    if (!c->training) {
+        a.mean = a.inv_std = NULL;
+        c->k->norm_eval(c->stream, &a);
+        return;
+    }
+    if (c->sync)
+        c->k->norm_sync_apply(c->stream, &a);
+    else
+        c->k->norm_stats(c->stream, &a);
+    c->k->norm_forward(c->stream, &a);
+}
+
+static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_stage *st = c->stage;
+    const struct places at = find(&st->layer->plan);
+    const int channels = ddp_gpu_pad(st->in[0].c), other = st->layer->nin;
+    const bool add = st->add && c->din[other];
+    float *own =
+        (float *)c->scratch + ddp_gpu_partials((int64_t)c->batch * st->in[0].h * st->in[0].w, channels);
+    return (struct ddp_gpu_norm_grad_args){.type = c->type,
+                                           .n = c->n,
+                                           .batch = c->batch,
+                                           .hw = st->in[0].h * st->in[0].w,
+                                           .c = channels,
+                                           .x = c->in[0],
+                                           .y = c->out,
+                                           .relu = st->relu,
+                                           .weight = pick(c->param, at.weight),
+                                           .mean = c->saved,
+                                           .inv_std = (const float *)c->saved + channels,
+                                           .dout = c->dout,
+                                           .dother = add ? c->din[other] : NULL,
+                                           .accumulate_other = add && c->accumulate[other],
+                                           .dweight = at.weight < 0 ? own : c->grad[at.weight],
+                                           .dbias = at.bias < 0 ? own + channels : c->grad[at.bias],
+                                           .partial = c->scratch,
+                                           .step = c->step,
+                                           .din = c->din[0],
+                                           .accumulate = c->accumulate[0]};
+}
+
+/* The leaf of a synchronised layer is dbias, dweight: what norm_grad reads for its own shard when there is no
+ * sum. */
+static void backward_stats(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_norm_grad_args a = backward_args(c);
+    const size_t bytes = (size_t)a.c * sizeof(float);
+    c->k->norm_grad_stats(c->stream, &a);
+    c->api->copy(c->stream, c->sync, a.dbias, bytes);
+    c->api->copy(c->stream, c->sync + a.c, a.dweight, bytes);
+}
+
+static void backward(const struct ddp_gpu_call *c)
+{
+    struct ddp_gpu_norm_grad_args a = backward_args(c);
+    if (!c->sync)
+        c->k->norm_grad_stats(c->stream, &a);
+    a.sync = c->sync;
+    if (a.din)
+        c->k->norm_grad(c->stream, &a);
+}
+
+const struct ddp_gpu_op ddp_gpu_batch_norm = {.name = "batch_norm",
+                                              .plan = plan,
+                                              .forward = forward,
+                                              .backward = backward,
+                                              .forward_stats = forward_stats,
+                                              .backward_stats = backward_stats};

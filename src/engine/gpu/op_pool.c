@@ -1,0 +1,106 @@
+/* Pooling on the device: contract in ops/pool/pool.c, kernels in ops/pool/pool.cu. */
+#include "engine/gpu/ops.h"
+
+static struct ddp_gpu_pool_args args(const struct ddp_gpu_call *c, int kernel_h, int kernel_w, int stride,
+                                     int pad)
+{
+    const struct ddp_shape in = c->stage->in[0], out = c->stage->out;
+    return (struct ddp_gpu_pool_args){.type = c->type,
+                                      .batch = c->batch,
+                                      .c = ddp_gpu_pad(in.c),
+                                      .h = in.h,
+                                      .w = in.w,
+                                      .oh = out.h,
+                                      .ow = out.w,
+                                      .kernel_h = kernel_h,
+                                      .kernel_w = kernel_w,
+                                      .stride = stride,
+                                      .pad = pad,
+                                      .count_pad = true,
+                                      .x = c->in[0],
+                                      .y = c->out,
+                                      .index = c->saved,
+                                      .dout = c->dout,
+                                      .din = c->din[0],
+                                      .accumulate = c->accumulate[0]};
+}
+
+static struct ddp_gpu_pool_args window(const struct ddp_gpu_call *c)
+{
+    const struct ddp_layer *l = c->stage->layer;
+    const int kernel = (int)ddp_gpu_conf_int(l, "kernel"), stride = (int)ddp_gpu_conf_int(l, "stride");
+    return args(c, kernel, kernel, stride ? stride : kernel, (int)ddp_gpu_conf_int(l, "padding"));
+}
+
+/* ---- max ---- */
+
+static int max_plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
+{
+    (void)err;
+    st->saved_bytes = (size_t)p->batch * (size_t)ddp_gpu_elements(st->out); /* one byte each */
+    return 0;
+}
+
+static void max_forward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = window(c);
+    c->k->max_pool(c->stream, &a);
+}
+
+static void max_backward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = window(c);
+    if (a.din)
+        c->k->max_pool_grad(c->stream, &a);
+}
+
+const struct ddp_gpu_op ddp_gpu_max_pool = {
+    .name = "max_pool", .plan = max_plan, .forward = max_forward, .backward = max_backward};
+
+/* ---- average ---- */
+
+static struct ddp_gpu_pool_args avg_args(const struct ddp_gpu_call *c)
+{
+    struct ddp_gpu_pool_args a = window(c);
+    a.count_pad = ddp_gpu_conf_bool(c->stage->layer, "count_include_pad");
+    return a;
+}
+
+static void avg_forward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = avg_args(c);
+    c->k->avg_pool(c->stream, &a);
+}
+
+static void avg_backward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = avg_args(c);
+    if (a.din)
+        c->k->avg_pool_grad(c->stream, &a);
+}
+
+const struct ddp_gpu_op ddp_gpu_avg_pool = {
+    .name = "avg_pool", .forward = avg_forward, .backward = avg_backward};
+
+/* ---- global average: one window ---- */
+
+static struct ddp_gpu_pool_args global_args(const struct ddp_gpu_call *c)
+{
+    return args(c, c->stage->in[0].h, c->stage->in[0].w, 1, 0);
+}
+
+static void global_forward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = global_args(c);
+    c->k->avg_pool(c->stream, &a);
+}
+
+static void global_backward(const struct ddp_gpu_call *c)
+{
+    const struct ddp_gpu_pool_args a = global_args(c);
+    if (a.din)
+        c->k->avg_pool_grad(c->stream, &a);
+}
+
+const struct ddp_gpu_op ddp_gpu_global_avg_pool = {
+    .name = "global_avg_pool", .forward = global_forward, .backward = global_backward};

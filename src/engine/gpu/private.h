@@ -1,0 +1,103 @@
+/* Private to src/gpu: what an engine holds.
+ *
+ *   engine.c        its life: device, plans, memory, peers
+ *   engine_step.c   slots, the sequence of a step, capture, results
+ *   engine_eval.c   the held-out pass
+ *   engine_bad.c    a batch whose loss was not finite, once more
+ *   engine_state.c  upload, download, waiting
+ *   engine_data.c   the data set on the card */
+#ifndef DDP_GPU_ENGINE_PRIVATE_H
+#define DDP_GPU_ENGINE_PRIVATE_H
+
+#include "engine/gpu/engine.h"
+#include "engine/gpu/pass.h"
+#include "engine/gpu/reduce.h"
+
+/* One batch on its way to the device: the same layout in pinned and device memory, copied up in one piece.
+ *   [step][n of each shard][sample indices][labels][pixels] */
+struct ddp_gpu_slot {
+    char *host, *device;
+    struct ddp_gpu_event *up;   /* the copy is there */
+    struct ddp_gpu_event *done; /* the work that reads it is done */
+    bool used;                  /* done was recorded at least once */
+    struct ddp_gpu_graph *graph;
+    struct ddp_gpu_shard *shard; /* device pointers into it */
+    /* the step in it */
+    struct ddp_gpu_result result;
+    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards] */
+};
+
+/* What a step leaves on the device, copied down in one piece behind it. */
+struct ddp_gpu_outcome {
+    float metrics[4]; /* of the flat space: loss, right answers, stop votes */
+    double factor[2]; /* clipping: factor, norm */
+};
+
+struct ddp_gpu_layout { /* of a slot, in bytes */
+    size_t n, sample, label, pixels, total;
+    int shards, batch; /* batch: samples of a shard */
+    bool resident;
+};
+
+struct ddp_gpu_engine {
+    struct ddp_gpu_engine_conf conf;
+    const struct ddp_gpu_api *api;
+    struct ddp_gpu *gpu;
+    int device;
+    struct ddp_gpu_about about;
+    struct ddp_gpu_lock *lock;
+    enum ddp_gpu_type type;
+    const struct ddp_flat *flat;
+    bool graph;     /* one captured graph per step */
+    double timeout; /* s */
+    size_t picture; /* bytes */
+
+    struct ddp_gpu_comm *comm; /* NULL: one rank */
+    struct ddp_gpu_stream *compute, *copy;
+    struct ddp_gpu_pass *train, *eval;
+    struct ddp_gpu_reduce
+        *reduce; /* owns parameters and optimizer state; evaluation only: alone, of one shard */
+
+    /* device memory */
+    float *params;  /* [flat total] */
+    void *weights;  /* the same in the compute type; fp32: params */
+    uint8_t *data;  /* the training set, when resident */
+    int32_t *label; /* host: [count] of it */
+    float *loss;    /* [my shards], correct behind it */
+    int32_t *correct;
+    float **leaf; /* host: [my shards] */
+
+    struct ddp_gpu_layout layout, eval_layout;
+    struct ddp_gpu_slot slot[DDP_GPU_PENDING], eval_slot[DDP_GPU_PENDING];
+    int64_t enqueued, collected; /* steps of this process */
+
+    int eval_shards;  /* mine */
+    float *eval_loss; /* device [batches][eval_shards], correct behind it; eval_host: pinned copy */
+    int32_t *eval_correct;
+    char *eval_host;
+    int64_t eval_batches;
+};
+
+/* Wait until the event is reached: polls, then sleeps; looks at the device's and NCCL's errors. `what` for
+ * the message. */
+int ddp_gpu_engine_wait(struct ddp_gpu_engine *e, struct ddp_gpu_event *event, const char *what,
+                        struct ddp_error *err);
+/* Wait for all work on a stream. */
+int ddp_gpu_engine_drain(struct ddp_gpu_engine *e, struct ddp_gpu_stream *s, const char *what,
+                         struct ddp_error *err);
+
+/* Slots. */
+struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, bool resident);
+int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l, struct ddp_gpu_slot *s,
+                        struct ddp_error *err);
+void ddp_gpu_slot_destroy(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s);
+/* Fill the host side from a batch and enqueue the copy; the compute stream waits for it. */
+void ddp_gpu_slot_fill(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l, struct ddp_gpu_slot *s,
+                       const struct ddp_batch *batch, const struct ddp_gpu_step *step);
+const struct ddp_gpu_step *ddp_gpu_slot_step(const struct ddp_gpu_slot *s); /* on the device */
+
+/* engine_data.c: whether the training set is to lie on the card, and putting it there. */
+bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free);
+int ddp_gpu_data_load(struct ddp_gpu_engine *e, struct ddp_error *err);
+
+#endif

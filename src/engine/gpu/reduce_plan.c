@@ -1,0 +1,158 @@
+/* What a reduction on a device consists of, before anything is there: pure functions of its conf. */
+#include <stdlib.h>
+
+#include "engine/gpu/reduce_private.h"
+#include "optim/optim.h"
+
+static int64_t bucket_blocks(const struct ddp_gpu_reduce_conf *c)
+{
+    return c->bucket > DDP_GPU_BLOCK ? c->bucket / DDP_GPU_BLOCK : 1;
+}
+
+static struct ddp_reduce_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
+{
+    return (struct ddp_reduce_conf){.shards = c->shards,
+                                    .fast = c->fast,
+                                    .side_by_side = c->side_by_side,
+                                    .total = c->flat->total,
+                                    .bucket = c->bucket};
+}
+
+enum ddp_gpu_optim ddp_gpu_optim_of(const struct ddp_config *cfg)
+{
+    switch (cfg->optim.type) {
+    case DDP_OPTIM_ADAMW:
+        return DDP_GPU_ADAMW;
+    case DDP_OPTIM_LARS:
+        return DDP_GPU_LARS;
+    case DDP_OPTIM_LAMB:
+        return DDP_GPU_LAMB;
+    default:
+        return DDP_GPU_SGD;
+    }
+}
+
+/* All nodes of all ranks in order; with `fast` the one sum. */
+static void plan_nodes(struct ddp_gpu_reduce *r)
+{
+    const struct ddp_reduce_conf conf = schedule_conf(&r->conf);
+    const int size = r->conf.fast ? 1 : r->conf.size;
+    r->node = ddp_calloc((size_t)size * DDP_TREE_MAX_NODES, sizeof *r->node);
+    for (int rank = 0; rank < size; rank++) {
+        struct ddp_schedule s;
+        ddp_schedule_init(&s, &conf, size, rank);
+        for (int i = 0; i < s.nodes; i++) {
+            bool mine = r->conf.fast || rank == r->conf.rank;
+            r->node[r->nodes++] = (struct ddp_gpu_reduce_node){
+                .rank = rank, .buffer = s.node_buffer[i], .slot = mine ? -1 : r->others++};
+        }
+        ddp_schedule_finish(&s);
+    }
+}
+
+/* The buckets, my largest slice and what I update in all, in elements. */
+static void plan_buckets(struct ddp_gpu_reduce *r, int64_t *largest, int64_t *updated)
+{
+    r->bucket = ddp_calloc((size_t)r->nbuckets, sizeof *r->bucket);
+    *largest = *updated = 0;
+    for (int64_t b = 0; b < r->nbuckets; b++) {
+        struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
+        k->all = ddp_bucket_span(r->blocks, r->each, b);
+        k->owned = ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, r->conf.rank);
+        k->mine = r->conf.fast ? k->all : k->owned;
+        k->state = *updated;
+        int64_t n = (k->mine.hi - k->mine.lo) * DDP_GPU_BLOCK;
+        *updated += n;
+        if (n > *largest)
+            *largest = n;
+    }
+}
+
+static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest, int64_t updated)
+{
+    const struct ddp_gpu_reduce_conf *c = &r->conf;
+    const struct ddp_flat *flat = c->flat;
+    const size_t total = (size_t)r->total, trained = (size_t)r->trained, nodes = (size_t)r->nodes;
+    const size_t shards = c->small_width > 0 ? (size_t)c->shards : 0;
+    size_t *n = r->bytes;
+    n[DDP_REGION_PARAMS] = total * sizeof(float);
+    n[DDP_REGION_WEIGHTS] = c->type == DDP_GPU_F32 ? 0 : total * ddp_gpu_type_bytes(c->type);
+    for (int i = 0; i < ddp_optim_array_count(c->cfg); i++)
+        n[DDP_REGION_STATE0 + i] = (size_t)updated * sizeof(float);
+    n[DDP_REGION_LEAVES] = (size_t)r->schedule.buffers * total * sizeof(float);
+    n[DDP_REGION_STAGING] = (size_t)r->others * (size_t)largest * sizeof(float);
+    n[DDP_REGION_VALUES] = r->two_phases ? trained * 4 * sizeof(double) : 0;
+    n[DDP_REGION_SETTING] = (size_t)flat->ntrained * sizeof(struct ddp_gpu_setting);
+    n[DDP_REGION_TENSOR] = trained * sizeof(int32_t);
+    n[DDP_REGION_STAT] = (size_t)(flat->ntensors - flat->ntrained) * sizeof(struct ddp_gpu_stat);
+    n[DDP_REGION_NODE] = (size_t)r->nbuckets * (2 * nodes + 1) * sizeof(float *);
+    n[DDP_REGION_MERGES] = nodes * sizeof(int32_t);
+    n[DDP_REGION_SCALE] = sizeof(struct ddp_gpu_scale);
+    n[DDP_REGION_FACTOR] = r->two_phases ? 2 * sizeof(double) : 0;
+    n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)r->others) * DDP_GPU_METRICS * sizeof(float);
+    n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
+    n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(float);
+    n[DDP_REGION_SMALL_NODE] = shards * sizeof(float *);
+    n[DDP_REGION_SMALL_MERGES] = shards * sizeof(int32_t);
+}
+
+void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_conf *conf)
+{
+    const struct ddp_reduce_conf schedule = schedule_conf(conf);
+    const enum ddp_gpu_optim optim = ddp_gpu_optim_of(conf->cfg);
+    int64_t largest, updated;
+    r->conf = *conf;
+    r->total = conf->flat->total;
+    r->blocks = r->total / DDP_GPU_BLOCK;
+    r->trained = conf->flat->stats / DDP_GPU_BLOCK;
+    r->each = bucket_blocks(conf);
+    r->nbuckets = ddp_bucket_count(r->blocks, r->each);
+    r->factored = conf->cfg->optim.clip_norm > 0 || conf->loss_scale > 0;
+    r->two_phases = r->factored || optim == DDP_GPU_LARS || optim == DDP_GPU_LAMB;
+    ddp_schedule_init(&r->schedule, &schedule, conf->size, conf->rank);
+    plan_nodes(r);
+    plan_buckets(r, &largest, &updated);
+    plan_regions(r, largest, updated);
+}
+
+void ddp_gpu_reduce_unplan(struct ddp_gpu_reduce *r)
+{
+    ddp_schedule_finish(&r->schedule);
+    free(r->node);
+    free(r->bucket);
+}
+
+size_t ddp_gpu_reduce_bytes(const struct ddp_gpu_reduce_conf *conf)
+{
+    struct ddp_gpu_reduce r = {0};
+    size_t bytes = 0;
+    ddp_gpu_reduce_plan(&r, conf);
+    for (int i = 0; i < DDP_REGIONS; i++)
+        bytes += ddp_gpu_align(r.bytes[i]);
+    ddp_gpu_reduce_unplan(&r);
+    return bytes;
+}
+
+int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *c, const struct ddp_gpu_comm *comm,
+                         struct ddp_error *err)
+{
+    if (c->size < 1 || c->rank < 0 || c->rank >= c->size || (c->size > 1 && comm == NULL))
+        return ddp_fail(err, DDP_E_USAGE, "device reduction: rank %d of %d%s", c->rank, c->size,
+                        c->size > 1 && comm == NULL ? " has no communicator" : " does not exist");
+    if (c->shards < 1 || c->shards > DDP_TREE_MAX_SHARDS)
+        return ddp_fail(err, DDP_E_USAGE, "device reduction: %d shards; 1 to %d are possible", c->shards,
+                        DDP_TREE_MAX_SHARDS);
+    if (c->size > c->shards)
+        return ddp_fail(err, DDP_E_CONFIG,
+                        "device reduction: %d ranks but only %d shards, and each rank needs one of its own: "
+                        "start at most %d ranks (-n %d), or raise train.shards (which changes the result)",
+                        c->size, c->shards, c->shards, c->shards);
+    if (c->bucket < 1)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "device reduction: buckets of %lld elements; at least 1 is possible",
+                        (long long)c->bucket);
+    if (c->loss_scale > 0 && c->loss_scale_interval < 1)
+        return ddp_fail(err, DDP_E_USAGE, "device reduction: the loss scale grows after %d steps; at least 1",
+                        c->loss_scale_interval);
+    return 0;
+}

@@ -1,0 +1,99 @@
+/* The state of a reduction on a device: planned by reduce_plan.c, made by reduce.c, worked on by
+ * reduce_step.c, read and written from outside by reduce_state.c. Private to src/gpu. */
+#ifndef DDP_GPU_REDUCE_PRIVATE_H
+#define DDP_GPU_REDUCE_PRIVATE_H
+
+#include "engine/gpu/reduce.h"
+#include "reduce/bucket.h"
+#include "reduce/schedule.h"
+
+/* Device memory, each an allocation of its own. B: blocks of the flat space. */
+enum ddp_gpu_region {
+    DDP_REGION_PARAMS,  /* float [total] */
+    DDP_REGION_WEIGHTS, /* type [total]; F32: none */
+    DDP_REGION_STATE0,  /* float [elements that this rank updates], bucket after bucket */
+    DDP_REGION_STATE1,
+    DDP_REGION_LEAVES,       /* float [buffers][total]; two phases: my slices of buffer 0 become the sums */
+    DDP_REGION_STAGING,      /* float [nodes of others][my largest slice]: used anew by each bucket */
+    DDP_REGION_VALUES,       /* double [trained B][4]; two phases */
+    DDP_REGION_SETTING,      /* struct ddp_gpu_setting [trained tensors] */
+    DDP_REGION_TENSOR,       /* int32 [trained B] */
+    DDP_REGION_STAT,         /* struct ddp_gpu_stat [statistics] */
+    DDP_REGION_NODE,         /* float * [buckets][2 nodes + 1]: struct ddp_gpu_reduce_bucket */
+    DDP_REGION_MERGES,       /* int32 [nodes] */
+    DDP_REGION_SCALE,        /* struct ddp_gpu_scale */
+    DDP_REGION_FACTOR,       /* double [2]; two phases */
+    DDP_REGION_GUARD,        /* float [nodes of others][DDP_GPU_METRICS]; `fast`: one row, the sum */
+    DDP_REGION_GUARD_NODE,   /* float * [nodes]: their metrics */
+    DDP_REGION_SMALL,        /* float [shards][small width] */
+    DDP_REGION_SMALL_NODE,   /* float * [shards] */
+    DDP_REGION_SMALL_MERGES, /* int32 [shards] */
+    DDP_REGIONS
+};
+
+struct ddp_gpu_reduce_bucket {
+    struct ddp_span all;   /* blocks */
+    struct ddp_span owned; /* my slice */
+    struct ddp_span mine;  /* what I update: owned, or with `fast` all */
+    int64_t state;         /* element of the state arrays where mine begins */
+    int64_t missing;       /* blocks that my last shard has not finished in this step */
+    struct ddp_gpu_event *complete;
+    const float *const *trained; /* on the device: [nodes] counted from the first trained element of mine */
+    const float *const *stats;   /* [nodes] counted from the first element of mine behind the trained ones */
+    const float *const *summed;  /* [1] the same in the sum */
+};
+
+/* A node of the canonical tree that some rank ends up with. */
+struct ddp_gpu_reduce_node {
+    int rank, buffer; /* of that rank */
+    int slot;         /* in the staging area; mine: -1 */
+};
+
+struct ddp_gpu_reduce {
+    struct ddp_gpu_reduce_conf conf;
+    const struct ddp_gpu_api *api;
+    struct ddp_gpu *gpu;
+    struct ddp_gpu_comm *comm;
+    struct ddp_gpu_stream *compute, *side; /* side: communication and updates */
+    struct ddp_gpu_event *losses, *done;
+
+    struct ddp_schedule schedule;
+    int64_t total, blocks, trained, each, nbuckets; /* trained, each: blocks */
+    int nodes, others;                              /* others: nodes that are sent to me */
+    struct ddp_gpu_reduce_node *node;
+    bool two_phases, factored; /* factored: the sums wait for a clipping factor or to be skipped */
+    size_t bytes[DDP_REGIONS];
+    void *at[DDP_REGIONS];
+    struct ddp_gpu_update_args update; /* what all updates share */
+    struct ddp_gpu_stats_args stats;
+    struct ddp_gpu_between_args between;
+    struct ddp_gpu_guard_args guard;
+
+    struct ddp_gpu_reduce_bucket *bucket;
+    int *next_shard; /* [blocks] which of my shards reports this block next */
+    bool guarded;    /* in this step */
+    struct ddp_error fault;
+    void *pinned;
+};
+
+enum { DDP_GPU_PINNED = 4 << 20 }; /* bytes of the buffer between host and device */
+
+int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *conf, const struct ddp_gpu_comm *comm,
+                         struct ddp_error *err);
+/* Fill in what follows from the conf alone: cutting, nodes, bytes of regions. */
+void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_conf *conf);
+void ddp_gpu_reduce_unplan(struct ddp_gpu_reduce *r); /* frees what plan() made */
+enum ddp_gpu_optim ddp_gpu_optim_of(const struct ddp_config *cfg);
+
+/* Between host and device memory through the pinned buffer, on the side stream; blocks. */
+int ddp_gpu_reduce_upload(struct ddp_gpu_reduce *r, void *device, const void *host, size_t bytes,
+                          struct ddp_error *err);
+int ddp_gpu_reduce_download(struct ddp_gpu_reduce *r, void *host, const void *device, size_t bytes,
+                            struct ddp_error *err);
+
+static inline float *ddp_gpu_reduce_buffer(const struct ddp_gpu_reduce *r, int buffer)
+{
+    return (float *)r->at[DDP_REGION_LEAVES] + buffer * r->total;
+}
+
+#endif

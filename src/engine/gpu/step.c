@@ -1,0 +1,154 @@
+/* One training step on the device, as it is enqueued: input, forward and backward of my shards in order,
+ * reduction and update under it, results. The first step of a process runs as it is (warm-up: libraries
+ * allocate in it); from then on each slot's sequence is one captured graph. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/gpu/private.h"
+
+/* ---- the sequence ---- */
+
+struct group { /* of shards that are in memory together */
+    struct ddp_gpu_engine *e;
+    const struct ddp_gpu_step *step;
+    int first; /* of mine */
+};
+
+static void ready(void *ctx, int i, int64_t lo, int64_t hi)
+{
+    const struct group *g = ctx;
+    ddp_gpu_reduce_ready(g->e->reduce, g->e->conf.first_shard + g->first + i, lo, hi);
+}
+
+static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
+{
+    struct ddp_gpu_engine *e = g->e;
+    const struct ddp_gpu_scale *scale = ddp_gpu_reduce_scale(e->reduce);
+    ddp_gpu_forward(e->train, e->compute, e->params, e->weights, s->shard + g->first, n, g->step, scale,
+                    e->loss + g->first, e->correct + g->first);
+    float **leaf = e->leaf;
+    for (int i = 0; i < n; i++) {
+        leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->conf.first_shard + g->first + i);
+        const struct ddp_gpu_metrics_args m = {.loss = e->loss + g->first + i,
+                                               .correct = e->correct + g->first + i,
+                                               .step =
+                                                   g->first + i == 0 ? g->step : NULL, /* one vote a rank */
+                                               .leaf = leaf[i] + e->flat->metrics};
+        e->api->kernels->metrics(e->compute, &m);
+        ready(g, i, e->flat->metrics, e->flat->total);
+    }
+    ddp_gpu_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);
+}
+
+static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
+{
+    struct ddp_gpu_outcome *o = (struct ddp_gpu_outcome *)(void *)s->result_host;
+    const size_t losses = (size_t)e->conf.my_shards * sizeof(float);
+    char *behind = s->result_host + sizeof *o;
+    e->api->copy(e->compute, o->metrics, e->params + e->flat->metrics, sizeof o->metrics);
+    if (ddp_gpu_reduce_factor(e->reduce))
+        e->api->copy(e->compute, o->factor, ddp_gpu_reduce_factor(e->reduce), sizeof o->factor);
+    e->api->copy(e->compute, behind, e->loss, losses);
+}
+
+static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
+{
+    const int resident = ddp_model_needs_sync(e->conf.model) ? e->conf.my_shards : 1;
+    struct group g = {e, ddp_gpu_slot_step(s), 0};
+    ddp_gpu_reduce_begin(e->reduce, g.step);
+    for (; g.first < e->conf.my_shards; g.first += resident)
+        run_group(&g, s, resident);
+    const int status = ddp_gpu_reduce_finish(e->reduce, err);
+    copy_results(e, s);
+    return status;
+}
+
+/* ---- a step ---- */
+
+static struct ddp_gpu_step scalars(const struct ddp_gpu_engine *e, const struct ddp_batch *batch,
+                                   int64_t step, bool stop_vote)
+{
+    struct ddp_gpu_step s = {.step = step,
+                             .epoch = batch->epoch,
+                             .count = batch->count,
+                             .stop_vote = stop_vote,
+                             .first = step == 0};
+    ddp_gpu_step_optim(e->conf.cfg, step, e->conf.total_steps, e->conf.steps_per_epoch, &s);
+    return s;
+}
+
+int ddp_gpu_engine_pending(const struct ddp_gpu_engine *e)
+{
+    return (int)(e->enqueued - e->collected);
+}
+
+static int run_slot(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
+{
+    const bool warm = e->enqueued > 0;
+    int status = 0;
+    if (!e->graph || !warm)
+        return enqueue_sequence(e, s, err);
+    if (!s->graph) {
+        /* the warm-up is over before anything is captured: its NCCL calls and captured ones never meet */
+        if (ddp_gpu_engine_pending(e) > 0)
+            status = ddp_gpu_engine_drain(e, e->compute, "waiting for the first step", err);
+        if (status)
+            return status;
+        e->api->capture_begin(e->compute);
+        const int fault = enqueue_sequence(e, s, err);
+        status = e->api->capture_end(e->compute, &s->graph, fault ? NULL : err);
+        if (fault)
+            return fault;
+        if (status)
+            return ddp_error_prefix(err, "capturing the step (gpu.graph=false does without)");
+    }
+    e->api->launch(e->compute, s->graph);
+    return 0;
+}
+
+int ddp_gpu_engine_enqueue(struct ddp_gpu_engine *e, const struct ddp_batch *batch, int64_t step,
+                           bool stop_vote, struct ddp_error *err)
+{
+    struct ddp_gpu_slot *s = &e->slot[e->enqueued % DDP_GPU_PENDING];
+    const struct ddp_gpu_step values = scalars(e, batch, step, stop_vote);
+    if (ddp_gpu_engine_pending(e) == DDP_GPU_PENDING)
+        return ddp_fail(err, DDP_E_USAGE, "ddp_gpu_engine_enqueue: %d steps are pending, collect one first",
+                        DDP_GPU_PENDING);
+    s->result = (struct ddp_gpu_result){
+        .step = step, .epoch = batch->epoch, .index = batch->index, .count = batch->count};
+    ddp_gpu_slot_fill(e, &e->layout, s, batch, &values);
+    const int status = run_slot(e, s, err);
+    if (status)
+        return status;
+    e->api->record(s->done, e->compute);
+    e->enqueued++;
+    return 0;
+}
+
+int ddp_gpu_engine_collect(struct ddp_gpu_engine *e, struct ddp_gpu_result *out, struct ddp_error *err)
+{
+    struct ddp_gpu_slot *s = &e->slot[e->collected % DDP_GPU_PENDING];
+    char what[64];
+    if (ddp_gpu_engine_pending(e) == 0)
+        return ddp_fail(err, DDP_E_USAGE, "ddp_gpu_engine_collect: no step is pending");
+    snprintf(what, sizeof what, "step %lld", (long long)s->result.step + 1);
+    const int status = ddp_gpu_engine_wait(e, s->done, what, err);
+    if (status)
+        return status;
+    const struct ddp_gpu_outcome *o = (const struct ddp_gpu_outcome *)(const void *)s->result_host;
+    const float *loss = (const float *)(const void *)(s->result_host + sizeof *o);
+    struct ddp_gpu_result r = s->result;
+    r.loss_sum = o->metrics[DDP_METRIC_LOSS];
+    r.correct = (int64_t)o->metrics[DDP_METRIC_CORRECT];
+    r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
+    r.norm = ddp_gpu_reduce_factor(e->reduce) ? o->factor[1] : -1;
+    r.bad_shard = -1;
+    for (int i = e->conf.my_shards - 1; i >= 0; i--)
+        if (!isfinite(loss[i])) {
+            r.bad_shard = e->conf.first_shard + i;
+            r.bad_loss = loss[i];
+        }
+    e->collected++;
+    *out = r;
+    return 0;
+}

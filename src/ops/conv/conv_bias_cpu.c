@@ -1,0 +1,86 @@
+/* Passes around the gradients: ReLU mask with bias gradient, and transposes of 16 x 16 weights. */
+#include "ops/conv/conv.h"
+#include "ops/cpu/vec.h"
+
+/* g = out <= 0 ? 0 : d (written back), sum += g. Per image chunk four chains by column modulo 4, so that an
+ * addition does not wait for the one before. 8 to 12 bytes a value: memory-bound. */
+INLINE void mask_sum_as(const bool MASKED, const struct ddp_tensor *d, const struct ddp_tensor *out,
+                        int block, int chunk, float *sum)
+{
+    vf total[NV];
+    UNROLL for (int j = 0; j < NV; j++) total[j] = (vf){0};
+    for (int n0 = 0; n0 < d->n; n0 += chunk) {
+        vf s[4][NV];
+        UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < NV; j++) s[i][j] = (vf){0};
+        for (int n = n0; n < d->n && n < n0 + chunk; n++) {
+            for (int y = 0; y < d->h; y++) {
+                float *p = ddp_at(d, n, block, y, 0);
+                const float *q = MASKED ? ddp_at(out, n, block, y, 0) : NULL;
+                const int64_t px = d->sw, qx = MASKED ? out->sw : 0;
+                int x = 0;
+#define PIXEL(i)                                                                                             \
+    UNROLL for (int j = 0; j < NV; j++)                                                                      \
+    {                                                                                                        \
+        vf g = LD(p + (i)*px + j * VL);                                                                      \
+        if (MASKED) {                                                                                        \
+            g = MASK(~(LD(q + (i)*qx + j * VL) <= (vf){0}), g);                                              \
+            ST(p + (i)*px + j * VL, g);                                                                      \
+        }                                                                                                    \
+        s[i][j] += g;                                                                                        \
+    }
+                for (; x + 4 <= d->w; x += 4, p += 4 * px, q = MASKED ? q + 4 * qx : q) {
+                    PIXEL(0)
+                    PIXEL(1)
+                    PIXEL(2)
+                    PIXEL(3)
+                }
+                if (x < d->w)
+                    PIXEL(0)
+                if (x + 1 < d->w)
+                    PIXEL(1)
+                if (x + 2 < d->w)
+                    PIXEL(2)
+            }
+        }
+        UNROLL for (int j = 0; j < NV; j++) total[j] += (s[0][j] + s[1][j]) + (s[2][j] + s[3][j]);
+    }
+    if (sum) {
+        UNROLL for (int j = 0; j < NV; j++) STU(sum + j * VL, total[j]);
+    }
+}
+
+static void mask_sum(const struct ddp_tensor *d, const struct ddp_tensor *out, int block, int chunk,
+                     float *sum)
+{
+    if (out)
+        mask_sum_as(true, d, out, block, chunk, sum);
+    else
+        mask_sum_as(false, d, NULL, block, chunk, sum);
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+
+static void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride, int count)
+{
+    for (int n = 0; n < count; n++, from += from_stride, to += to_stride) {
+        for (int i = 0; i < 16; i += 4) {
+            UNROLL for (int j = 0; j < 16; j += 4)
+            {
+                const float *f = from + i * 16 + j;
+                v4 a = *(const v4 *)f, b = *(const v4 *)(f + 16), c = *(const v4 *)(f + 32),
+                   d = *(const v4 *)(f + 48);
+                v4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                   ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+                v4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                   cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+                float *g = to + j * 16 + i;
+                *(v4 *)g = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+                *(v4 *)(g + 16) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+                *(v4 *)(g + 32) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+                *(v4 *)(g + 48) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+            }
+        }
+    }
+}
+
+const struct ddp_bias_kernels ISA(ddp_bias_kernels) = {.mask_sum = mask_sum, .transpose = transpose};

@@ -1,0 +1,242 @@
+/* linear: out[n, k] = bias[k] + sum over features f of in[n, f] * weight[k, f]
+ *
+ * in is {C, H, W} or {F, 1, 1} in features order [c/16][h][w][n][16], out {K, 1, 1}. The weight is a
+ * convolution's with a kernel of the whole picture, so pictures need no reordering, and samples take the
+ * place of pixels in the tiles of conv.h.
+ *
+ * Accumulation order: forward channel blocks, y, x, channel; data gradient output blocks, output; weight
+ * gradient samples; bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the
+ * weights' bytes (4 K F) decide. */
+#include <string.h>
+
+#include "ops/ops.h"
+#include "ops/conv/conv.h"
+#include "ops/builtin.h"
+
+struct conf {
+    int64_t out;
+    bool bias;
+    int init;
+};
+
+static const struct ddp_key keys[] = {
+    {"out", DDP_KEY_INT, offsetof(struct conf, out), NULL, 1, 1 << 24, NULL, "features",
+     DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Output features"},
+    {"bias", DDP_KEY_BOOL, offsetof(struct conf, bias), "true", 0, 0, NULL, NULL, DDP_KEY_RESULT,
+     "Add a bias"},
+    {"init", DDP_KEY_CHOICE, offsetof(struct conf, init), "default", 0, 0, DDP_CONV_INIT_CHOICES, NULL,
+     DDP_KEY_RESULT, "Initial weights, as PyTorch defines them"},
+    {0},
+};
+
+enum {
+    BIAS_CHUNK = 64,
+    SUM_BLOCKS = 4,  /* feature blocks swept at a time when samples take several tiles: 8 KiB of weights */
+    ONE_TILE = 14,   /* samples in the largest tile */
+    FLIP_BLOCKS = 2, /* feature blocks transposed at a time: 8 KiB runs of weights */
+    MAX_TASKS = 32,
+    BACK_TASKS = 8, /* each has its own transposed weights */
+};
+
+static int back_tasks(const struct ddp_conv_geom *g)
+{
+    int pairs = (g->cb * g->r * g->s + 1) / 2;
+    return pairs < BACK_TASKS ? pairs : BACK_TASKS;
+}
+
+static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *p,
+                struct ddp_error *err)
+{
+    const struct conf *c = conf;
+    (void)nin, (void)batch;
+    int64_t features = (int64_t)in->c * in->h * in->w;
+    if (features > 1 << 24)
+        return ddp_fail(err, DDP_E_SHAPE, "%lld features come in (%dx%dx%d); at most %d: pool before",
+                        (long long)features, in->c, in->h, in->w, 1 << 24);
+    p->out = (struct ddp_shape){(int)c->out, 1, 1};
+    p->features = true;
+    struct ddp_param weight = {.ndim = 2, .dims = {c->out, features}, .groups = 1};
+    if (in->h * in->w > 1)
+        weight.in = *in;
+    p->nparams = ddp_conv_params(weight, c->init, (double)features, (double)c->out, c->bias, p->params);
+    struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
+    p->scratch_bytes = (size_t)back_tasks(&g) * g.kb * FLIP_BLOCKS * 256 * sizeof(float);
+    p->flops = 2.0 * (double)c->out * (double)features;
+    return 0;
+}
+
+struct pass {
+    const struct ddp_op_call *call;
+    struct ddp_conv_geom g;
+    int blocks; /* feature blocks: channel blocks * pixels */
+    int tasks;
+};
+
+static struct pass pass_of(const struct ddp_op_call *call)
+{
+    struct pass p = {.call = call, .g = ddp_conv_geom(&call->plan->params[0])};
+    p.blocks = p.g.cb * p.g.r * p.g.s;
+    return p;
+}
+
+/* Real features in feature block f. */
+static int real(const struct ddp_conv_geom *g, int f)
+{
+    return ddp_conv_real(g->c, f / (g->r * g->s));
+}
+
+/* Part `task` of the pairs of output blocks; all of them read a part of the features before the next part
+ * comes in. */
+static void forward_task(void *ctx, int task)
+{
+    const struct pass *p = ctx;
+    const struct ddp_op_call *call = p->call;
+    const struct conf *c = call->conf;
+    const struct ddp_tensor *in = call->in[0], *out = call->out;
+    int pairs = (p->g.kb + 1) / 2, lo = pairs * task / p->tasks * 2, hi = pairs * (task + 1) / p->tasks * 2;
+    int step = out->n > ONE_TILE ? SUM_BLOCKS : p->blocks;
+    struct ddp_conv_tile t = {.a_p = in->sn,
+                              .a_c = in->sw,
+                              .b_k = ddp_conv_kstride(&p->g),
+                              .b_c = 256,
+                              .o_p = out->sn,
+                              .o_k = out->sb,
+                              .ny = 1,
+                              .np = out->n,
+                              .nr = 1,
+                              .ns = 1};
+    for (int f = 0; f < p->blocks; f += step) {
+        bool end = f + step >= p->blocks;
+        t.nc = end ? p->blocks - f : step;
+        t.a = in->p + f * in->sw;
+        t.last = p->g.r * p->g.s == 1 ? real(&p->g, f + t.nc - 1)
+                                      : 16; /* of pictures, padded channels take part: zeros */
+        t.load = f > 0;
+        t.relu = end && call->fused & DDP_FUSE_RELU;
+        for (int kb = lo; kb < hi && kb < p->g.kb; kb += 2) {
+            t.nk = kb + 1 < p->g.kb ? 2 : 1;
+            t.real = ddp_conv_real(p->g.k, kb + t.nk - 1);
+            t.out = ddp_at(out, 0, kb, 0, 0);
+            t.b = call->param[0] + kb * t.b_k + f * 256;
+            t.bias = end && c->bias ? call->param[1] + kb * 16 : NULL;
+            ddp_conv_kernels()->tile(&t);
+        }
+    }
+}
+
+static void forward(const struct ddp_op_call *call)
+{
+    struct pass p = pass_of(call);
+    int pairs = (p.g.kb + 1) / 2, threads = call->pool ? ddp_pool_threads(call->pool) : 1;
+    p.tasks = pairs < threads ? pairs : threads; /* every output's chain is the same in any partition */
+    if (call->out->n > 0)
+        ddp_parallel(call->pool, p.tasks, forward_task, &p);
+}
+
+/* Feature blocks [lo, hi) of a task, in pairs. */
+static void range(const struct pass *p, int task, int *lo, int *hi)
+{
+    int pairs = (p->blocks + 1) / 2;
+    *lo = (int)((int64_t)pairs * task / p->tasks) * 2;
+    *hi = (int)((int64_t)pairs * (task + 1) / p->tasks) * 2;
+    *hi = *hi < p->blocks ? *hi : p->blocks;
+}
+
+static void dgrad_task(void *ctx, int task)
+{
+    const struct pass *p = ctx;
+    const struct ddp_op_call *call = p->call;
+    const struct ddp_tensor *d = call->dout, *din = call->din[0];
+    int kb = p->g.kb, lo, hi;
+    int64_t kstride = ddp_conv_kstride(&p->g);
+    float *flipped =
+        (float *)call->scratch + (int64_t)task * kb * FLIP_BLOCKS * 256; /* [feature block][kb][16k][16c] */
+    struct ddp_conv_tile t = {.a = d->p,
+                              .a_p = d->sn,
+                              .a_c = d->sb,
+                              .b_k = kb * 256,
+                              .b_c = 256,
+                              .o_p = din->sn,
+                              .o_k = din->sw,
+                              .ny = 1,
+                              .np = din->n,
+                              .nc = kb,
+                              .nr = 1,
+                              .ns = 1,
+                              .last = ddp_conv_real(p->g.k, kb - 1),
+                              .load = call->accumulate[0]};
+    range(p, task, &lo, &hi);
+    for (int f0 = lo; f0 < hi; f0 += FLIP_BLOCKS) {
+        int blocks = hi - f0 < FLIP_BLOCKS ? hi - f0 : FLIP_BLOCKS;
+        for (int k = 0; k < kb; k++)
+            ddp_bias_kernels()->transpose(call->param[0] + k * kstride + f0 * 256, 256, flipped + k * 256,
+                                          kb * 256, blocks);
+        for (int i = 0; i < blocks; i += t.nk) {
+            t.nk = i + 1 < blocks && real(&p->g, f0 + i) == 16 ? 2 : 1;
+            t.b = flipped + i * t.b_k;
+            t.out = din->p + (f0 + i) * din->sw;
+            t.real = real(&p->g, f0 + i + t.nk - 1);
+            ddp_conv_kernels()->tile(&t);
+        }
+    }
+}
+
+static void wgrad_task(void *ctx, int task)
+{
+    const struct pass *p = ctx;
+    const struct ddp_op_call *call = p->call;
+    const struct ddp_tensor *d = call->dout, *in = call->in[0];
+    int64_t kstride = ddp_conv_kstride(&p->g);
+    struct ddp_conv_wtile t = {.x_x = in->sn,
+                               .d_x = d->sn,
+                               .d_k = d->sb,
+                               .w_k = kstride,
+                               .images = 1,
+                               .rows = 1,
+                               .cols = d->n,
+                               .stride = 1,
+                               .r = 1,
+                               .s = 1};
+    int lo, hi;
+    range(p, task, &lo, &hi);
+    for (int kb = 0; kb < p->g.kb; kb += 2) {
+        t.nk = kb + 1 < p->g.kb ? 2 : 1;
+        t.d = ddp_at(d, 0, kb, 0, 0);
+        for (int f = lo; f < hi; f++) {
+            t.x = in->p + f * in->sw;
+            t.w = call->grad[0] + kb * kstride + f * 256;
+            t.c = real(&p->g, f);
+            ddp_wgrad_kernels()->tile(&t);
+        }
+    }
+}
+
+static void backward(const struct ddp_op_call *call)
+{
+    const struct conf *c = call->conf;
+    struct pass p = pass_of(call);
+    ddp_conv_mask_bias(call, BIAS_CHUNK, c->bias ? call->grad[1] : NULL);
+    if (call->dout->n == 0) {
+        memset(call->grad[0], 0, (size_t)ddp_layout_size(&call->plan->params[0]) * sizeof(float));
+        return;
+    }
+    p.tasks = p.blocks < MAX_TASKS ? p.blocks : MAX_TASKS;
+    ddp_parallel(call->pool, p.tasks, wgrad_task, &p);
+    ddp_conv_clear_padding(&p.g, call->grad[0]);
+    if (call->din[0]) {
+        p.tasks = back_tasks(&p.g);
+        ddp_parallel(call->pool, p.tasks, dgrad_task, &p);
+    }
+}
+
+const struct ddp_op ddp_op_linear = {
+    .name = "linear",
+    .doc = "Fully connected layer",
+    .conf_bytes = sizeof(struct conf),
+    .keys = keys,
+    .nin = 1,
+    .fuses = DDP_FUSE_RELU,
+    .plan = plan,
+    .forward = forward,
+    .backward = backward,
+};

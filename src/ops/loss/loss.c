@@ -1,0 +1,65 @@
+#include "ops/loss/loss.h"
+
+#include "ops/ops.h"
+
+enum { SAMPLES_PER_TASK = 16 };
+
+struct job {
+    const struct ddp_op_call *call;
+    ddp_loss_fn fn;
+    float *loss;    /* [n] */
+    int32_t *right; /* [n] */
+};
+
+int ddp_loss_plan(const char *name, struct ddp_shape in, int batch, struct ddp_layer_plan *plan,
+                  struct ddp_error *err)
+{
+    if (in.h != 1 || in.w != 1)
+        return ddp_fail(
+            err, DDP_E_SHAPE,
+            "%s: pictures of %d x %d x %d came in, it takes one value for each class; put a linear layer or "
+            "global_avg_pool before it",
+            name, in.c, in.h, in.w);
+    plan->out = in;
+    plan->any_strides = true;
+    plan->scratch_bytes = (size_t)batch * (sizeof(float) + sizeof(int32_t));
+    plan->flops = 20.0 * in.c;
+    return 0;
+}
+
+static void samples_task(void *ctx, int task)
+{
+    const struct job *j = ctx;
+    const struct ddp_op_call *call = j->call;
+    const struct ddp_tensor *x = call->in[0], *dx = call->training ? call->din[0] : NULL;
+    int end = (task + 1) * SAMPLES_PER_TASK < x->n ? (task + 1) * SAMPLES_PER_TASK : x->n;
+    for (int n = task * SAMPLES_PER_TASK; n < end; n++) {
+        struct ddp_loss_sample s = {
+            .x = ddp_at(x, n, 0, 0, 0), .sb = x->sb, .classes = x->c, .label = call->label[n]};
+        if (dx) {
+            s.dx = ddp_at(dx, n, 0, 0, 0);
+            s.dsb = dx->sb;
+            s.accumulate = call->accumulate[0];
+        }
+        int best;
+        j->loss[n] = j->fn(call, &s, &best);
+        j->right[n] = best == call->label[n];
+    }
+}
+
+void ddp_loss_run(const struct ddp_op_call *call, ddp_loss_fn fn)
+{
+    int n = call->in[0]->n;
+    *call->loss = 0;
+    *call->correct = 0;
+    if (n == 0)
+        return;
+    struct job j = {call, fn, call->scratch, (int32_t *)((float *)call->scratch + n)};
+    ddp_parallel(call->pool, (n + SAMPLES_PER_TASK - 1) / SAMPLES_PER_TASK, samples_task, &j);
+    for (int i = 0; i < n; i++)
+        *call->correct += j.right[i];
+    for (int stride = 1; stride < n; stride *= 2)
+        for (int i = 0; i + stride < n; i += 2 * stride)
+            j.loss[i] += j.loss[i + stride];
+    *call->loss = j.loss[0];
+}

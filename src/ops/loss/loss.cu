@@ -1,0 +1,210 @@
+/* Losses and their gradients: equations in ops/loss/softmax_cross_entropy.c and mse.c, [batch][c] with
+ * `classes` of c real.
+ *
+ * A warp takes a sample: lane l has classes l, l + 32, ... in order, then the lanes are added in a tree of
+ * halves. A second kernel of one block adds the samples' losses in the order of ops/loss/loss.c (neighbours,
+ * then neighbours of those, ...), padding samples as zeros, and counts right answers. Bytes: b read and b
+ * written a value, three times over from the cache; 20 FLOPs a value. With 1,000 classes and 128 samples that
+ * is half a megabyte: nothing here is long enough to be worth more. */
+#include <math.h>
+
+#include "device/cuda/launchers.h"
+#include "ops/cuda/items.cuh"
+
+enum { LOSS_WARPS = 4, LOSS_THREADS = LOSS_WARPS * DDP_WARP, TREE = 1024, TREE_THREADS = 512 };
+
+/* A warp's values from lane 0 to all lanes. */
+struct warp_slot {
+    float value[2];
+    int best;
+};
+
+DDP_DEVICE float warp_sum(float v)
+{
+    for (int half = DDP_WARP / 2; half > 0; half /= 2)
+        v += ddp_shuffle_down(v, half);
+    return v;
+}
+
+/* Largest value, lowest class of equals; a NaN counts only where it is first, as on the CPU. */
+template <class T> DDP_DEVICE void warp_argmax(const T *x, int classes, int lane, struct warp_slot *slot)
+{
+    float top = -INFINITY;
+    int best = classes;
+    for (int c = lane; c < classes; c += DDP_WARP) {
+        const float v = ddp_float(x[c]);
+        if (v > top || (v == top && best == classes)) {
+            top = v;
+            best = c;
+        }
+    }
+    for (int half = DDP_WARP / 2; half > 0; half /= 2) {
+        const float v = ddp_shuffle_down(top, half);
+        const int b = ddp_shuffle_down(best, half);
+        if (v > top || (v == top && b < best)) {
+            top = v;
+            best = b;
+        }
+    }
+    if (lane == 0) {
+        const float first = ddp_float(x[0]);
+        const bool nan = first != first || best == classes;
+        slot->value[0] = nan ? first : top;
+        slot->best = nan ? 0 : best;
+    }
+    DDP_SYNC_WARP();
+}
+
+template <class T> DDP_DEVICE void zero_gradient(T *dx, int from, int c, int lane)
+{
+    for (int i = from + lane; i < c; i += DDP_WARP)
+        dx[i] = ddp_from_float<T>(0.0f);
+}
+
+DDP_DEVICE float scale_of(const struct ddp_gpu_loss_args *a)
+{
+    return a->scale ? a->scale->scale : 1.0f;
+}
+
+/* loss = L - (1 - smoothing) d_label - smoothing mean(d), d = x - max x, L = log sum e^d;
+ * dx = e^d / sum - smoothing / classes - (1 - smoothing) [c = label] */
+template <class T>
+DDP_DEVICE float softmax_sample(const struct ddp_gpu_loss_args *a, const T *x, T *dx, int label, int lane,
+                                struct warp_slot *slot)
+{
+    warp_argmax(x, a->classes, lane, slot);
+    const float top = slot->value[0];
+    float exps = 0, ds = 0;
+    for (int c = lane; c < a->classes; c += DDP_WARP) {
+        const float d = ddp_float(x[c]) - top;
+        exps += expf(d);
+        ds += d;
+    }
+    exps = warp_sum(exps);
+    ds = warp_sum(ds);
+    if (lane == 0)
+        slot->value[1] = exps;
+    DDP_SYNC_WARP();
+    if (dx) {
+        const float total = slot->value[1], even = a->smoothing / (float)a->classes, scale = scale_of(a);
+        for (int c = lane; c < a->classes; c += DDP_WARP) {
+            const float p = expf(ddp_float(x[c]) - top) / total - even;
+            dx[c] = ddp_from_float<T>((p - (c == label ? 1.0f - a->smoothing : 0.0f)) * scale);
+        }
+        zero_gradient(dx, a->classes, a->c, lane);
+    }
+    const float hit = ddp_float(x[label]) - top, mean = ds / (float)a->classes;
+    return fmaf(-a->smoothing, mean, fmaf(-(1.0f - a->smoothing), hit, logf(exps)));
+}
+
+/* loss = mean_c (x_c - [c = label])^2; dx = 2 (x_c - [c = label]) / classes */
+template <class T>
+DDP_DEVICE float mse_sample(const struct ddp_gpu_loss_args *a, const T *x, T *dx, int label, int lane,
+                            struct warp_slot *slot)
+{
+    const float classes = (float)a->classes, scale = scale_of(a);
+    warp_argmax(x, a->classes, lane, slot);
+    float squares = 0;
+    for (int c = lane; c < a->classes; c += DDP_WARP) {
+        const float d = ddp_float(x[c]) - (c == label ? 1.0f : 0.0f);
+        squares = fmaf(d, d, squares);
+        if (dx)
+            dx[c] = ddp_from_float<T>((d + d) / classes * scale);
+    }
+    if (dx)
+        zero_gradient(dx, a->classes, a->c, lane);
+    return warp_sum(squares) / classes;
+}
+
+/* x and dx may not overlap: lanes read x[label] while others write. */
+template <class T>
+DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, bool softmax, struct warp_slot *slots)
+{
+    const int warp = ddp_thread() / DDP_WARP, lane = ddp_thread() % DDP_WARP;
+    const int i = ddp_block() * LOSS_WARPS + warp;
+    if (i >= a->batch)
+        return; /* a whole warp: only warps wait for each other here */
+    const T *x = (const T *)a->x + (int64_t)i * a->c;
+    T *dx = a->dx ? (T *)a->dx + (int64_t)i * a->c : NULL;
+    float loss = 0, right = 0;
+    if (i < *a->n) {
+        const int label = a->label[i];
+        loss = softmax ? softmax_sample(a, x, dx, label, lane, &slots[warp])
+                       : mse_sample(a, x, dx, label, lane, &slots[warp]);
+        right = slots[warp].best == label ? 1.0f : 0.0f;
+    } else if (dx) {
+        zero_gradient(dx, 0, a->c, lane);
+    }
+    if (lane == 0) {
+        a->sample[i] = loss;
+        a->sample[a->batch + i] = right;
+    }
+}
+
+template <class T> DDP_KERNEL softmax_cross_entropy(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
+    samples<T>(&a, true, slots);
+}
+template <class T> DDP_KERNEL mse(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
+    samples<T>(&a, false, slots);
+}
+
+/* v[0] <- the tree over v[0..n): stride 1, 2, 4, ... All threads call it; v is written before. */
+DDP_DEVICE void tree(float *v, int n)
+{
+    for (int stride = 1; stride < n; stride *= 2) {
+        for (int i = ddp_thread() * 2 * stride; i + stride < n; i += ddp_threads() * 2 * stride)
+            v[i] += v[i + stride];
+        DDP_SYNC();
+    }
+}
+
+/* Runs of 1,024 samples, then the runs: a power of two, so it is the tree over all. A million samples at
+ * most. */
+DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(float, run, TREE);
+    DDP_SHARED(float, runs, TREE);
+    DDP_SHARED(int, counts, TREE_THREADS);
+    const int n = (a.batch + TREE - 1) / TREE, t = ddp_thread();
+    int right = 0;
+    for (int r = 0; r < n; r++) {
+        const int first = r * TREE, count = a.batch - first < TREE ? a.batch - first : TREE;
+        for (int i = t; i < count; i += ddp_threads()) {
+            run[i] = a.sample[first + i];
+            right += (int)a.sample[a.batch + first + i];
+        }
+        DDP_SYNC();
+        tree(run, count);
+        if (t == 0)
+            runs[r] = run[0];
+        DDP_SYNC();
+    }
+    tree(runs, n);
+    counts[t] = right;
+    DDP_SYNC();
+    for (int half = TREE_THREADS / 2; half > 0; half /= 2) {
+        if (t < half)
+            counts[t] += counts[t + half];
+        DDP_SYNC();
+    }
+    if (t == 0) {
+        *a.loss = n > 0 ? runs[0] : 0.0f;
+        *a.correct = counts[0];
+    }
+}
+
+extern "C" void ddp_cuda_softmax_cross_entropy(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS,
+                     LOSS_THREADS, *a);
+    DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
+}
+extern "C" void ddp_cuda_mse(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, mse, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS, LOSS_THREADS, *a);
+    DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
+}

@@ -1,0 +1,114 @@
+/* Losses of one sample: see op_kernels.h. Sums over classes: chain i takes classes i, i + 16, i + 32, ... in
+ * order; the 16 chains are added in a tree of halves. Channels past the last class take no part and get a
+ * gradient of zero. */
+#include "ops/cpu/vec.h"
+#include "ops/cpu/vmath.h"
+
+#include "ops/op_kernels.h"
+
+/* All ones where the vector at block b, part v, holds classes. */
+INLINE vi is_class(int b, int v, int classes)
+{
+    vi index;
+    UNROLL for (int i = 0; i < VL; i++) index[i] = i;
+    return index + (b * 16 + v * VL) < classes;
+}
+
+INLINE float tree16(const vf a[NV])
+{
+    float s[16] __attribute__((aligned(64)));
+    UNROLL for (int v = 0; v < NV; v++) ST(s + v * VL, a[v]);
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+INLINE float at_class(const struct ddp_loss_sample *s, int c)
+{
+    return s->x[c / 16 * s->sb + c % 16];
+}
+
+static int argmax(const struct ddp_loss_sample *s)
+{
+    int best = 0;
+    float largest = at_class(s, 0);
+    for (int c = 1; c < s->classes; c++) {
+        float x = at_class(s, c);
+        if (x > largest) {
+            largest = x;
+            best = c;
+        }
+    }
+    return best;
+}
+
+INLINE void store_gradient(const struct ddp_loss_sample *s, int b, int v, vf g)
+{
+    float *q = s->dx + b * s->dsb + v * VL;
+    ST(q, s->accumulate ? LD(q) + g : g);
+}
+
+/* -sum_c q_c log p_c, p = softmax(x), q_c = smoothing / classes + (1 - smoothing) [c = label]; gradient p -
+ * q. With d = x - max x and L = log sum e^d: loss = L - (1 - smoothing) d_label - smoothing mean(d). */
+static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smoothing, int *best)
+{
+    int blocks = ddp_blocks(s->classes);
+    *best = argmax(s);
+    const float largest = at_class(s, *best);
+    vf top = SET1(largest), exps[NV] = {{0}}, ds[NV] = {{0}};
+    for (int b = 0; b < blocks; b++)
+        UNROLL for (int v = 0; v < NV; v++)
+        {
+            vi in = is_class(b, v, s->classes);
+            vf d = MASK(in, LD(s->x + b * s->sb + v * VL) - top);
+            exps[v] += MASK(in, VEXP(d));
+            ds[v] += d;
+        }
+    float sum = tree16(exps), mean = tree16(ds) / (float)s->classes, log_sum[VL];
+    STU(log_sum, VLOG(SET1(sum)));
+    float hit = at_class(s, s->label) - largest;
+    float loss = fmaf(-smoothing, mean, fmaf(-(1.0f - smoothing), hit, log_sum[0]));
+    if (s->dx) {
+        const vf total = SET1(sum), even = SET1(smoothing / (float)s->classes);
+        const int label = s->label;
+        for (int b = 0; b < blocks; b++)
+            UNROLL for (int v = 0; v < NV; v++)
+            {
+                vi in = is_class(b, v, s->classes);
+                vf p = VEXP(LD(s->x + b * s->sb + v * VL) - top) / total - even;
+                float one[16] __attribute__((aligned(64))) = {0};
+                if (label / 16 == b)
+                    one[label % 16] = 1.0f - smoothing;
+                store_gradient(s, b, v, MASK(in, p - LD(one + v * VL)));
+            }
+    }
+    return loss;
+}
+
+/* mean_c (x_c - [c = label])^2; gradient 2 (x_c - [c = label]) / classes */
+static float mse(const struct ddp_loss_sample *s, int *best)
+{
+    int blocks = ddp_blocks(s->classes);
+    *best = argmax(s);
+    vf squares[NV] = {{0}};
+    const vf count = SET1((float)s->classes);
+    for (int b = 0; b < blocks; b++) {
+        float one[16] __attribute__((aligned(64))) = {0};
+        if (s->label / 16 == b)
+            one[s->label % 16] = 1.0f;
+        UNROLL for (int v = 0; v < NV; v++)
+        {
+            vf d = MASK(is_class(b, v, s->classes), LD(s->x + b * s->sb + v * VL) - LD(one + v * VL));
+            squares[v] = FMA(d, d, squares[v]);
+            if (s->dx)
+                store_gradient(s, b, v, (d + d) / count);
+        }
+    }
+    return tree16(squares) / (float)s->classes;
+}
+
+const struct ddp_loss_kernels ISA(ddp_loss_kernels) = {
+    .softmax_cross_entropy = softmax_cross_entropy,
+    .mse = mse,
+};

@@ -1,0 +1,36 @@
+/* Mean squared error to the one-hot label: loss = sum over samples of mean over classes of (x_c - [c =
+ * label])^2, gradient of that sum 2 (x_c - [c = label]) / classes. Otherwise as softmax_cross_entropy.c. */
+#include "ops/ops.h"
+
+#include "ops/loss/loss.h"
+#include "ops/builtin.h"
+
+static const struct ddp_key no_keys[] = {{0}};
+
+static int plan_layer(const void *conf, const struct ddp_shape *in, int nin, int batch,
+                      struct ddp_layer_plan *plan, struct ddp_error *err)
+{
+    (void)conf, (void)nin;
+    return ddp_loss_plan("mse", in[0], batch, plan, err);
+}
+
+static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s, int *best)
+{
+    (void)call;
+    return ddp_loss_kernels()->mse(s, best);
+}
+
+static void forward(const struct ddp_op_call *call)
+{
+    ddp_loss_run(call, sample_loss);
+}
+
+const struct ddp_op ddp_op_mse = {
+    .name = "mse",
+    .doc = "squared error to the one-hot label, mean over classes, summed over samples",
+    .keys = no_keys,
+    .nin = 1,
+    .is_loss = true,
+    .plan = plan_layer,
+    .forward = forward,
+};

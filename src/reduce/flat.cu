@@ -1,0 +1,113 @@
+/* The flat space outside of the update: conversions between fp32 and the compute type, merging of leaves,
+ * small tree sums, a leaf's metrics. All are bound by memory. */
+#include "reduce/nodes.cuh"
+
+enum { CAST_BLOCK = 8 * DDP_FLAT_THREADS };
+
+/* t = f, rounded to nearest even: 8 elements a thread; 6 bytes an element of 2 bytes. f and t aligned to 32
+ * and 16 bytes; any count. */
+template <class T> DDP_KERNEL from_float(const struct ddp_gpu_cast_args a)
+{
+    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
+    T *t = (T *)a.t;
+    if (i + 8 <= a.count) {
+        float v[8];
+        ddp_load8(a.f + i, v);
+        ddp_store8(t + i, v);
+    } else {
+        for (int64_t k = i; k < a.count; k++)
+            t[k] = ddp_from_float<T>(a.f[k]);
+    }
+}
+
+/* f = t, exact. */
+template <class T> DDP_KERNEL to_float(const struct ddp_gpu_cast_args a)
+{
+    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
+    const T *t = (const T *)a.t;
+    if (i + 8 <= a.count) {
+        float v[8];
+        ddp_load8(t + i, v);
+        ddp_store8(a.f + i, v);
+    } else {
+        for (int64_t k = i; k < a.count; k++)
+            a.f[k] = ddp_float(t[k]);
+    }
+}
+
+extern "C" void ddp_cuda_cast_from_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
+{
+    const int64_t blocks = (a->count + CAST_BLOCK - 1) / CAST_BLOCK;
+    if (a->type == DDP_GPU_BF16)
+        DDP_LAUNCH(s, from_float<ddp_bf16>, blocks, DDP_FLAT_THREADS, *a);
+    else if (a->type == DDP_GPU_F16)
+        DDP_LAUNCH(s, from_float<ddp_f16>, blocks, DDP_FLAT_THREADS, *a);
+    else
+        DDP_LAUNCH(s, from_float<float>, blocks, DDP_FLAT_THREADS, *a);
+}
+
+extern "C" void ddp_cuda_cast_to_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
+{
+    const int64_t blocks = (a->count + CAST_BLOCK - 1) / CAST_BLOCK;
+    if (a->type == DDP_GPU_BF16)
+        DDP_LAUNCH(s, to_float<ddp_bf16>, blocks, DDP_FLAT_THREADS, *a);
+    else if (a->type == DDP_GPU_F16)
+        DDP_LAUNCH(s, to_float<ddp_f16>, blocks, DDP_FLAT_THREADS, *a);
+    else
+        DDP_LAUNCH(s, to_float<float>, blocks, DDP_FLAT_THREADS, *a);
+}
+
+/* a = a + b, the lower shards' sum on the left: 12 bytes and 1 FLOP an element. a and b aligned to 16 bytes;
+ * any count. */
+DDP_KERNEL add_pairs(const struct ddp_gpu_range_args a)
+{
+    const int64_t block = (int64_t)ddp_block() * DDP_GPU_BLOCK;
+#pragma unroll
+    for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
+        const int64_t i = block + ddp_flat_place(q);
+        if (i + 4 <= a.count) {
+            ddp_quad_store(a.a + i, ddp_plus(ddp_quad_load(a.a + i), ddp_quad_load(a.b + i)));
+        } else {
+            for (int64_t k = i; k < a.count; k++)
+                a.a[k] += a.b[k];
+        }
+    }
+}
+
+extern "C" void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a)
+{
+    DDP_LAUNCH(s, add_pairs, (a->count + DDP_GPU_BLOCK - 1) / DDP_GPU_BLOCK, DDP_FLAT_THREADS, *a);
+}
+
+/* out[i] = tree sum of node[.][i]; a thread has one element, as there are few: 4 (n + 1) bytes each. */
+DDP_KERNEL sum_elements(const struct ddp_gpu_sum_args a)
+{
+    const int64_t i = (int64_t)ddp_block() * DDP_FLAT_THREADS + ddp_thread();
+    if (i < a.count)
+        a.out[i] = ddp_nodes_sum<float>(a.nodes, i);
+}
+
+extern "C" void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a)
+{
+    DDP_LAUNCH(s, sum_elements, (a->count + DDP_FLAT_THREADS - 1) / DDP_FLAT_THREADS, DDP_FLAT_THREADS, *a);
+}
+
+/* Sums of the step, as floats: exact while a shard has up to 2^24 right answers. One block writes all. */
+DDP_KERNEL write_metrics(const struct ddp_gpu_metrics_args a)
+{
+    for (int i = ddp_thread(); i < DDP_GPU_BLOCK; i += DDP_FLAT_THREADS) {
+        float v = 0;
+        if (i == 0)
+            v = *a.loss;
+        else if (i == 1)
+            v = (float)*a.correct;
+        else if (i == 2 && a.step)
+            v = (float)a.step->stop_vote;
+        a.leaf[i] = v;
+    }
+}
+
+extern "C" void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a)
+{
+    DDP_LAUNCH(s, write_metrics, 1, DDP_FLAT_THREADS, *a);
+}

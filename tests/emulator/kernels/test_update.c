@@ -1,0 +1,483 @@
+/* The update on the device against src/optim: the same sums and settings give the same bits in fp32. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmocka_all.h"
+
+#include "device/cuda/launchers.h"
+#include "emu.h"
+#include "optim/private.h"
+#include "optim/problem.h"
+#include "reduce/tree.h"
+
+enum { COUNT = 37, STEPS = 3 };
+
+/* The problem's arrays on the device. */
+struct device {
+    struct ddp_gpu_update_args args;
+    struct ddp_gpu_between_args between;
+    struct ddp_gpu_step *step;
+    float *sum;
+    const float **node; /* [1] */
+    int32_t *merges;
+};
+
+static void *device_of(const void *host, size_t bytes)
+{
+    void *p = emu_alloc(bytes);
+    assert_non_null(p);
+    emu_copy_in(p, host, bytes);
+    return p;
+}
+
+static void *zeros(size_t bytes)
+{
+    void *host = ddp_calloc(1, bytes), *p = device_of(host, bytes);
+    free(host);
+    return p;
+}
+
+static enum ddp_gpu_optim kind_of(const struct ddp_config *cfg)
+{
+    switch (cfg->optim.type) {
+    case DDP_OPTIM_ADAMW:
+        return DDP_GPU_ADAMW;
+    case DDP_OPTIM_LARS:
+        return DDP_GPU_LARS;
+    case DDP_OPTIM_LAMB:
+        return DDP_GPU_LAMB;
+    default:
+        return DDP_GPU_SGD;
+    }
+}
+
+static void write_settings(struct device *d, const struct problem *p)
+{
+    struct ddp_gpu_setting s[TENSORS];
+    for (int i = 0; i < TENSORS; i++) {
+        const struct ddp_flat_tensor *t = &p->tensor[i];
+        int64_t end = i + 1 < TENSORS ? p->tensor[i + 1].offset : TRAINED;
+        s[i] = (struct ddp_gpu_setting){.lr_scale = p->optim->setting[i].lr_scale,
+                                        .weight_decay = p->optim->setting[i].weight_decay,
+                                        .trust = p->optim->setting[i].trust,
+                                        .adapt = p->optim->setting[i].adapt,
+                                        .first_block = (int32_t)(t->offset / DDP_GPU_BLOCK),
+                                        .blocks = (int32_t)((end - t->offset) / DDP_GPU_BLOCK),
+                                        .end = t->offset + (t->size + 7) / 8 * 8};
+    }
+    emu_copy_in(d->between.setting, s, sizeof s);
+}
+
+static void device_start(struct device *d, struct problem *p, enum ddp_gpu_type type)
+{
+    const size_t bytes = TOTAL * sizeof(float);
+    memset(d, 0, sizeof *d);
+    int32_t one = 0;
+    d->sum = zeros(bytes);
+    d->node = device_of(&d->sum, sizeof d->sum);
+    d->merges = device_of(&one, sizeof one);
+    d->step = zeros(sizeof *d->step);
+    struct ddp_gpu_setting *setting = zeros(TENSORS * sizeof *setting);
+    double *values = zeros(BLOCKS * 4 * sizeof(double)), *factor = zeros(2 * sizeof(double));
+    d->args = (struct ddp_gpu_update_args){
+        .hi = TRAINED,
+        .nodes = {1, d->node, d->merges},
+        .step = d->step,
+        .optim = kind_of(&p->cfg),
+        .momentum_buffer = p->cfg.optim.momentum > 0,
+        .nesterov = p->cfg.optim.nesterov,
+        .momentum = p->cfg.optim.momentum,
+        .dampening = p->cfg.optim.dampening,
+        .beta1 = p->cfg.optim.beta1,
+        .beta2 = p->cfg.optim.beta2,
+        .eps = p->cfg.optim.eps,
+        .setting = setting,
+        .tensor = device_of(p->optim->tensor, BLOCKS * sizeof(int32_t)),
+        .factor = factor,
+        .params = device_of(p->params, bytes),
+        .state0 = zeros(bytes),
+        .state1 = zeros(bytes),
+        .type = type,
+        .weights = type == DDP_GPU_F32 ? NULL : zeros(TOTAL * 2),
+        .sum = d->sum,
+        .values = values,
+    };
+    d->between = (struct ddp_gpu_between_args){.values = values,
+                                               .blocks = BLOCKS,
+                                               .step = d->step,
+                                               .optim = d->args.optim,
+                                               .clip_norm = p->cfg.optim.clip_norm,
+                                               .trust = p->cfg.optim.trust,
+                                               .eps = p->cfg.optim.eps,
+                                               .setting = setting,
+                                               .ntensors = TENSORS,
+                                               .factor = factor};
+    write_settings(d, p);
+}
+
+static void device_finish(struct device *d)
+{
+    struct ddp_gpu_update_args *a = &d->args;
+    emu_free(a->params), emu_free(a->state0), emu_free(a->state1), emu_free(a->weights), emu_free(a->values);
+    emu_free(d->between.setting), emu_free(d->between.factor), emu_free((void *)(uintptr_t)a->tensor);
+    emu_free(d->sum), emu_free(d->step), emu_free(d->node), emu_free(d->merges);
+}
+
+static void device_begin(struct device *d, const struct problem *p, int64_t step, const float *sum)
+{
+    struct ddp_gpu_step s = {.step = step,
+                             .count = COUNT,
+                             .lr = p->optim->lr,
+                             .bias1 = p->optim->bias1,
+                             .bias2 = p->optim->bias2,
+                             .first = step == 0};
+    emu_copy_in(d->step, &s, sizeof s);
+    emu_copy_in(d->sum, sum, TOTAL * sizeof *sum);
+}
+
+struct values {
+    double gradient, param, update, bad;
+};
+
+/* The CPU's values of a stage in the device's places, after seeing that the device's own are near them. */
+static void take_values(struct device *d, const struct problem *p, bool clip)
+{
+    struct values v[BLOCKS], own[BLOCKS];
+    const struct ddp_optim_kind *kind = p->optim->kind;
+    emu_copy_out(own, d->args.values, sizeof own);
+    for (int b = 0; b < BLOCKS; b++) {
+        const double *cpu = p->values + b * p->optim->values;
+        v[b] = own[b];
+        if (clip)
+            v[b].gradient = cpu[kind->values];
+        else if (d->args.optim == DDP_GPU_LARS)
+            v[b].param = cpu[0], v[b].gradient = cpu[1];
+        else
+            v[b].param = cpu[0], v[b].update = cpu[1];
+        assert_float_equal(own[b].gradient, v[b].gradient, 1e-5 * v[b].gradient);
+        assert_float_equal(own[b].param, v[b].param, 1e-5 * v[b].param);
+        assert_float_equal(own[b].update, v[b].update, 1e-5 * v[b].update);
+        assert_true(own[b].bad == 0);
+    }
+    emu_copy_in(d->args.values, v, sizeof v);
+}
+
+/* One step of both, the device's cut in two. */
+static void both_step(struct device *d, struct problem *p, int64_t step)
+{
+    struct ddp_optim *o = p->optim;
+    struct ddp_gpu_update_args *a = &d->args;
+    const int stages = ddp_optim_stages(&p->cfg);
+    const bool lamb = a->optim == DDP_GPU_LAMB;
+    ddp_optim_begin(o, step, COUNT);
+    problem_gradient(p, step);
+    device_begin(d, p, step, p->sum);
+    struct ddp_gpu_update_args first = *a, second = *a;
+    if (stages == 1)
+        first.factor = second.factor = NULL;
+    first.hi = second.lo = 3 * DDP_GPU_BLOCK;
+    second.sum += second.lo;
+
+    for (int stage = 0; stage < stages; stage++) {
+        ddp_optim_run(o, stage, 0, TRAINED, p->sum, p->values);
+        if (stage + 1 == stages)
+            break;
+        const bool clip = stage < o->clip_stages, moments = lamb && !clip;
+        const float *in[2] = {d->sum, d->sum + second.lo};
+        first.moments = second.moments = moments;
+        if (moments && o->clip_stages == 0)
+            first.factor = second.factor = NULL; /* as the update that follows */
+        first.nodes.n = second.nodes.n = stage == 0;
+        for (int i = 0; i < 2; i++) {
+            emu_copy_in(d->node, &in[i], sizeof in[i]);
+            ddp_cuda_sum_nodes(NULL, i == 0 ? &first : &second);
+        }
+        take_values(d, p, clip);
+        struct ddp_gpu_between_args b = d->between;
+        if (lamb && clip)
+            b.optim = DDP_GPU_SGD;
+        if (moments)
+            b.clip_norm = 0, b.factor = NULL;
+        ddp_cuda_between(NULL, &b);
+        ddp_optim_between(o, stage, p->values, TOTAL / DDP_GPU_BLOCK);
+        if (b.factor) {
+            double factor[2];
+            emu_copy_out(factor, b.factor, sizeof factor);
+            assert_true(factor[0] == o->factor);
+            assert_true(factor[1] == o->norm);
+        }
+    }
+    struct ddp_gpu_setting setting[TENSORS];
+    emu_copy_out(setting, d->between.setting, sizeof setting);
+    for (int i = 0; i < TENSORS; i++)
+        assert_true(setting[i].trust == o->setting[i].trust);
+
+    first.nodes.n = second.nodes.n = stages == 1;
+    for (int i = 0; i < 2; i++) {
+        const float *in = d->sum + (i ? second.lo : 0);
+        emu_copy_in(d->node, &in, sizeof in);
+        ddp_cuda_update(NULL, i == 0 ? &first : &second);
+    }
+}
+
+static void same_bits(const char *what, const float *device, const float *host)
+{
+    static float got[TOTAL];
+    emu_copy_out(got, device, sizeof got);
+    for (int64_t i = 0; i < TRAINED; i++)
+        if (memcmp(&got[i], &host[i], sizeof *got) != 0)
+            fail_msg("%s: element %lld is %.9g, on the CPU %.9g", what, (long long)i, got[i], host[i]);
+}
+
+struct spec {
+    const char *what;
+    int64_t type;
+    double momentum, dampening, weight_decay, clip_norm;
+    bool nesterov, groups;
+};
+
+static const struct spec specs[] = {
+    {"sgd", DDP_OPTIM_SGD, 0, 0, 0, 0, false, false},
+    {"sgd, decay, groups", DDP_OPTIM_SGD, 0, 0, 0.01, 0, false, true},
+    {"sgd, momentum", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, false, false},
+    {"sgd, dampening", DDP_OPTIM_SGD, 0.9, 0.3, 0.01, 0, false, true},
+    {"sgd, nesterov", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, true, true},
+    {"sgd, clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0.5, true, true},
+    {"sgd, hardly clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 1e6, false, false},
+    {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0, false, false},
+    {"adamw, clipped", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0.5, false, true},
+    {"lars", DDP_OPTIM_LARS, 0, 0, 0.01, 0, false, false},
+    {"lars, nesterov", DDP_OPTIM_LARS, 0.9, 0, 0.01, 0, true, true},
+    {"lars, clipped", DDP_OPTIM_LARS, 0.9, 0.2, 0.01, 0.5, false, true},
+    {"lamb", DDP_OPTIM_LAMB, 0, 0, 0.01, 0, false, true},
+    {"lamb, clipped", DDP_OPTIM_LAMB, 0, 0, 0.01, 0.5, false, false},
+};
+enum { SPECS = sizeof specs / sizeof *specs };
+
+static void start(struct problem *p, struct device *d, const struct spec *s, enum ddp_gpu_type type)
+{
+    problem_init(p);
+    p->cfg.optim.type = s->type;
+    p->cfg.optim.momentum = s->momentum;
+    p->cfg.optim.dampening = s->dampening;
+    p->cfg.optim.weight_decay = s->weight_decay;
+    p->cfg.optim.clip_norm = s->clip_norm;
+    p->cfg.optim.nesterov = s->nesterov;
+    problem_start(p);
+    if (s->groups) {
+        p->optim->setting[1].lr_scale = 0.3;
+        p->optim->setting[2].weight_decay = 0.2;
+    }
+    device_start(d, p, type);
+}
+
+static void test_update_has_the_cpus_bits(void **state)
+{
+    (void)state;
+    for (int k = 0; k < SPECS; k++) {
+        struct problem p;
+        struct device d;
+        start(&p, &d, &specs[k], DDP_GPU_F32);
+        for (int step = 0; step < STEPS; step++) {
+            emu_set_seed((uint64_t)(100 * k + step + 1));
+            both_step(&d, &p, step);
+            same_bits(specs[k].what, d.args.params, p.params);
+            for (int i = 0; i < ddp_optim_arrays(p.optim); i++)
+                same_bits(specs[k].what, i == 0 ? d.args.state0 : d.args.state1, p.optim->array[i]);
+        }
+        assert_int_equal(emu_faults(), 0);
+        device_finish(&d);
+        problem_finish(&p);
+    }
+}
+
+/* What lies behind a tensor in its last block is never touched, whatever the sum says there. */
+static void test_update_leaves_the_padding(void **state)
+{
+    (void)state;
+    static float got[TOTAL];
+    static uint16_t weights[TOTAL];
+    for (int k = 0; k < SPECS; k++) {
+        struct problem p;
+        struct device d;
+        start(&p, &d, &specs[k], DDP_GPU_BF16);
+        struct ddp_gpu_update_args a = d.args;
+        ddp_optim_begin(p.optim, 0, COUNT);
+        problem_gradient(&p, 0);
+        for (int64_t i = 0; i < TRAINED; i++)
+            if (ddp_flat_find(&p.flat, i) < 0)
+                p.sum[i] = NAN;
+        device_begin(&d, &p, 0, p.sum);
+        a.factor = NULL;
+        a.moments = true;
+        if (ddp_optim_stages(&p.cfg) > 1) {
+            ddp_cuda_sum_nodes(NULL, &a);
+            a.nodes.n = 0;
+        }
+        ddp_cuda_update(NULL, &a);
+        emu_copy_out(weights, a.weights, sizeof weights);
+        const float *arrays[] = {a.params, a.state0, a.state1};
+        for (int j = 0; j < 3; j++) {
+            emu_copy_out(got, arrays[j], sizeof got);
+            for (int64_t i = 0; i < TRAINED; i++) {
+                bool inside = ddp_flat_find(&p.flat, i) >= 0;
+                assert_true(inside || got[i] == 0);
+                uint32_t bits;
+                memcpy(&bits, &got[i], sizeof bits);
+                if (j == 0)
+                    assert_int_equal(weights[i], (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
+            }
+        }
+        struct values v[BLOCKS];
+        emu_copy_out(v, a.values, sizeof v);
+        for (int b = 0; b < BLOCKS; b++)
+            assert_true(v[b].bad == 0 && isfinite(v[b].gradient) && isfinite(v[b].param) &&
+                        isfinite(v[b].update));
+        assert_int_equal(emu_faults(), 0);
+        device_finish(&d);
+        problem_finish(&p);
+    }
+}
+
+/* Any order of threads and blocks: the same values, factors and parameters. */
+static void test_update_does_not_depend_on_order(void **state)
+{
+    (void)state;
+    static float got[TOTAL], want[TOTAL];
+    struct values v[2][BLOCKS];
+    const struct spec *lars = &specs[11];
+    for (int seed = 1; seed <= 8; seed++) {
+        struct problem p;
+        struct device d;
+        start(&p, &d, lars, DDP_GPU_F32);
+        emu_set_seed((uint64_t)seed);
+        ddp_optim_begin(p.optim, 0, COUNT);
+        problem_gradient(&p, 0);
+        device_begin(&d, &p, 0, p.sum);
+        ddp_cuda_sum_nodes(NULL, &d.args);
+        ddp_cuda_between(NULL, &d.between);
+        d.args.nodes.n = 0;
+        ddp_cuda_update(NULL, &d.args);
+        emu_copy_out(seed == 1 ? want : got, d.args.params, sizeof got);
+        emu_copy_out(v[seed > 1], d.args.values, sizeof v[0]);
+        if (seed > 1) {
+            assert_memory_equal(got, want, sizeof got);
+            assert_memory_equal(v[0], v[1], sizeof v[0]);
+        }
+        assert_int_equal(emu_faults(), 0);
+        device_finish(&d);
+        problem_finish(&p);
+    }
+}
+
+/* Between over many blocks: the canonical tree over block numbers, to the bit. */
+static void test_between_adds_blocks_by_the_canonical_tree(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 2, 3, 5, 31, 33, 255, 256, 257, 1000, 1025};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const int64_t n = sizes[k];
+        double *v = ddp_calloc((size_t)n * 4, sizeof *v), factor[2];
+        for (int64_t i = 0; i < 4 * n; i++)
+            v[i] = ddp_uniform(ddp_philox4((uint32_t)i, 0, 0, 3, 7).v[0]) * (i % 5 ? 1e-9 : 1e9);
+        struct ddp_gpu_step step = {.count = 10};
+        struct ddp_gpu_setting s[2] = {{.adapt = 1, .blocks = (int32_t)n, .trust = 1},
+                                       {.adapt = 1, .first_block = (int32_t)(n / 2), .trust = 1}};
+        s[1].blocks = (int32_t)n - s[1].first_block;
+        struct ddp_gpu_between_args a = {.values = device_of(v, (size_t)n * 4 * sizeof *v),
+                                         .blocks = n,
+                                         .step = device_of(&step, sizeof step),
+                                         .optim = DDP_GPU_LAMB,
+                                         .clip_norm = 1e-3,
+                                         .setting = device_of(s, sizeof s),
+                                         .ntensors = 2,
+                                         .factor = zeros(sizeof factor)};
+        ddp_cuda_between(NULL, &a);
+        emu_copy_out(factor, a.factor, sizeof factor);
+        emu_copy_out(s, a.setting, sizeof s);
+        double norm = sqrt(ddp_optim_tree(v, 4, 0, 0, n)) / 10;
+        assert_true(factor[1] == norm);
+        assert_true(factor[0] == 1e-3 / (norm + 1e-6));
+        for (int i = 0; i < 2; i++)
+            assert_true(s[i].trust == sqrt(ddp_optim_tree(v, 4, 1, s[i].first_block, n)) /
+                                          sqrt(ddp_optim_tree(v, 4, 2, s[i].first_block, n)));
+        assert_int_equal(emu_faults(), 0);
+        emu_free((void *)(uintptr_t)a.values), emu_free((void *)(uintptr_t)a.step);
+        emu_free(a.setting), emu_free(a.factor);
+        free(v);
+    }
+}
+
+/* Leaves of S shards as the nodes of N ranks, elements over three blocks. */
+static void test_sum_nodes_is_the_canonical_tree(void **state)
+{
+    (void)state;
+    enum { MOST = 16, SIZE = 3 * DDP_GPU_BLOCK };
+    static float leaf[MOST * SIZE], work[MOST * SIZE], want[SIZE], got[SIZE];
+    for (int64_t i = 0; i < MOST * SIZE; i++)
+        leaf[i] = ddp_uniform(ddp_philox4((uint32_t)i, 0, 0, 1, 7).v[0]) * (i % 7 ? 1 : 1000);
+    struct ddp_gpu_setting s = {.lr_scale = 1, .trust = 1, .blocks = 3, .end = SIZE};
+    struct ddp_gpu_step step = {.count = 1, .lr = 1, .first = 1};
+    int32_t tensor[3] = {0, 0, 0};
+    struct ddp_gpu_update_args a = {.hi = SIZE,
+                                    .step = device_of(&step, sizeof step),
+                                    .optim = DDP_GPU_SGD,
+                                    .setting = device_of(&s, sizeof s),
+                                    .tensor = device_of(tensor, sizeof tensor),
+                                    .params = zeros(sizeof got),
+                                    .sum = emu_alloc(sizeof got),
+                                    .values = zeros(3 * 4 * sizeof(double))};
+    for (int shards = 1; shards <= MOST; shards++) {
+        memcpy(work, leaf, (size_t)shards * sizeof got);
+        ddp_tree_sum_float(shards, SIZE, work, want);
+        for (int ranks = 1; ranks <= shards; ranks++) {
+            const float *node[MOST];
+            int32_t merges[MOST];
+            int n = 0;
+            for (int r = 0; r < ranks; r++) {
+                struct ddp_tree_node nodes[DDP_TREE_MAX_NODES], before[DDP_TREE_MAX_NODES];
+                int k = ddp_tree_cover(shards, ddp_tree_first_shard(shards, ranks, r),
+                                       ddp_tree_first_shard(shards, ranks, r + 1), nodes);
+                for (int i = 0; i < k; i++, n++) {
+                    int under = nodes[i].hi - nodes[i].lo;
+                    memcpy(work, leaf + (int64_t)nodes[i].lo * SIZE, (size_t)under * sizeof got);
+                    ddp_tree_sum_float(under, SIZE, work, got);
+                    node[n] = device_of(got, sizeof got);
+                    merges[n] = ddp_tree_cover(shards, 0, nodes[i].lo, before) + 1 -
+                                ddp_tree_cover(shards, 0, nodes[i].hi, before);
+                }
+            }
+            a.nodes =
+                (struct ddp_gpu_nodes){n, device_of(node, sizeof node), device_of(merges, sizeof merges)};
+            ddp_cuda_sum_nodes(NULL, &a);
+            emu_copy_out(got, a.sum, sizeof got);
+            if (memcmp(got, want, sizeof got) != 0)
+                fail_msg("%d shards on %d ranks: another sum", shards, ranks);
+            emu_copy_in(a.params, memset(got, 0, sizeof got), sizeof got);
+            ddp_cuda_update(NULL, &a);
+            emu_copy_out(got, a.params, sizeof got);
+            for (int i = 0; i < SIZE; i++)
+                assert_true(got[i] == -want[i]);
+            for (int i = 0; i < n; i++)
+                emu_free((void *)(uintptr_t)node[i]);
+            emu_free((void *)(uintptr_t)a.nodes.node), emu_free((void *)(uintptr_t)a.nodes.merges);
+        }
+    }
+    assert_int_equal(emu_faults(), 0);
+    emu_free(a.params), emu_free(a.sum), emu_free(a.values);
+    emu_free((void *)(uintptr_t)a.step), emu_free((void *)(uintptr_t)a.setting);
+    emu_free((void *)(uintptr_t)a.tensor);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_update_has_the_cpus_bits),
+        cmocka_unit_test(test_update_leaves_the_padding),
+        cmocka_unit_test(test_update_does_not_depend_on_order),
+        cmocka_unit_test(test_between_adds_blocks_by_the_canonical_tree),
+        cmocka_unit_test(test_sum_nodes_is_the_canonical_tree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
