@@ -2,7 +2,7 @@
  * (horizontal, vertical, two diagonals), with noise: `format = "stripes"` in a data group. A pure function of
  * seed, split and index. */
 #include <ddp/ddp.h>
-#include <ddp/extend.h>
+#include <ddp/dataset.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

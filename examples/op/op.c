@@ -3,7 +3,7 @@
  * It works on tensors in any order (any_strides), 16 channels at a time; padded channels are zero and stay
  * zero. */
 #include <ddp/ddp.h>
-#include <ddp/extend.h>
+#include <ddp/op.h>
 #include <stdio.h>
 
 struct leaky {

@@ -2,7 +2,7 @@
 
 #include <nettle/nettle-types.h>
 
-#include "ddp/extend.h"
+#include "ddp/dataset.h"
 
 void ddp_sha256_init(struct ddp_sha256 *h)
 {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 void ddp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {

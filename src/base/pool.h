@@ -5,7 +5,7 @@
 #ifndef DDP_BASE_POOL_H
 #define DDP_BASE_POOL_H
 
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 struct ddp_pool;
 
@@ -14,6 +14,6 @@ struct ddp_pool;
 int ddp_pool_create(int threads, const int *cpus, int spin, struct ddp_pool **out, struct ddp_error *err);
 void ddp_pool_destroy(struct ddp_pool *pool); /* NULL is fine */
 int ddp_pool_threads(const struct ddp_pool *pool);
-/* ddp_parallel() is in ddp/extend.h; pool NULL runs the tasks in order in the caller. */
+/* ddp_parallel() is in ddp/op.h; pool NULL runs the tasks in order in the caller. */
 
 #endif

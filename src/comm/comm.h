@@ -1,5 +1,5 @@
 /* The face of src/comm: a group of ranks that can meet. Transports implement struct ddp_comm_ops
- * (ddp/extend.h): `self` (one rank), `threads` (N ranks in one process, for tests), `mpi`. This layer checks
+ * (comm/ops.h): `self` (one rank), `threads` (N ranks in one process, for tests), `mpi`. This layer checks
  * arguments and states.
  *
  * On one node all ranks see the same memory: comm_shared_alloc() is what gradients, parameters and optimizer
@@ -9,7 +9,7 @@
 #define DDP_COMM_H
 
 #include "base/base.h"
-#include "ddp/extend.h"
+#include "comm/ops.h"
 
 struct ddp_comm {
     int rank, size;

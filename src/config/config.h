@@ -6,7 +6,7 @@
 #ifndef DDP_CONFIG_H
 #define DDP_CONFIG_H
 
-#include "ddp/extend.h"
+#include "ddp/key.h"
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 #include "config/config.h"
-#include "ddp/extend.h"
+#include "ddp/dataset.h"
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
 #ifndef DDP_DATA_DIGITS_H
 #define DDP_DATA_DIGITS_H
 
-#include "ddp/extend.h"
+#include "ddp/dataset.h"
 
 enum {
     DDP_DIGIT_SIDE = 28,

@@ -3,7 +3,7 @@
 #define DDP_DATA_FORMATS_H
 
 #include "base/base.h"
-#include "ddp/extend.h"
+#include "ddp/dataset.h"
 
 extern const struct ddp_dataset_ops ddp_digits_format, ddp_idx_format, ddp_cifar10_format,
     ddp_cifar100_format, ddp_packed_format;

@@ -3,7 +3,7 @@
 #define DDP_DATA_PACK_SCAN_H
 
 #include "data/pack.h"
-#include "ddp/extend.h"
+#include "ddp/dataset.h"
 
 struct ddp_pack_item {
     char *path;

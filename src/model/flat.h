@@ -4,7 +4,7 @@
 #ifndef DDP_MODEL_FLAT_H
 #define DDP_MODEL_FLAT_H
 
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 enum { DDP_FLAT_BLOCK = 4096 };
 

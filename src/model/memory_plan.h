@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 struct ddp_model;
 

@@ -2,7 +2,7 @@
 #ifndef DDP_COMPUTE_OPS_H
 #define DDP_COMPUTE_OPS_H
 
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 extern const struct ddp_op ddp_op_conv2d, ddp_op_linear, ddp_op_batch_norm, ddp_op_relu, ddp_op_gelu,
     ddp_op_silu, ddp_op_max_pool, ddp_op_avg_pool, ddp_op_global_avg_pool, ddp_op_dropout, ddp_op_flatten,

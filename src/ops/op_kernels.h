@@ -8,7 +8,7 @@
 #define DDP_COMPUTE_OP_KERNELS_H
 
 #include "ops/cpu/cpu.h"
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 struct ddp_plane {
     float *p; /* 64-byte aligned; NULL: not there */

@@ -1,13 +1,13 @@
 /* The face of src/compute: ops and the CPU kernels under them.
  *
- * An op is a table (struct ddp_op, ddp/extend.h) in a file of its own: contract, shape rules, and calls of
+ * An op is a table (struct ddp_op, ddp/op.h) in a file of its own: contract, shape rules, and calls of
  * kernels. The kernels are compiled once per instruction set from one source (cpu.h) and give the same bits
  * from each. */
 #ifndef DDP_COMPUTE_H
 #define DDP_COMPUTE_H
 
 #include "base/base.h"
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 /* Ops by name: the built-in ones and those registered. NULL: unknown. */
 const struct ddp_op *ddp_op_find(const char *name);

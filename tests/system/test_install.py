@@ -106,7 +106,7 @@ class Install(harness.Case):
 
     def test_a_cplusplus_program_links(self):
         self.need("g++", "pkg-config")
-        (self.dir / "a.cc").write_text('#include <ddp/ddp.h>\n#include <ddp/extend.h>\n#include <cstdio>\n'
+        (self.dir / "a.cc").write_text('#include <ddp/ddp.h>\n#include <ddp/op.h>\n#include <ddp/dataset.h>\n#include <ddp/extend.h>\n#include <cstdio>\n'
                                        'int main() { char hex[65]; ddp_sha256_text("abc", 3, hex); std::printf("%s %s", ddp_version(), hex); }\n')
         env = {**os.environ, "PKG_CONFIG_PATH": str(self.library.parent / "pkgconfig")}
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "ddp"], env=env, stdout=subprocess.PIPE, text=True, check=True).stdout.split()

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "ops/cpu/cpu.h"
-#include "ddp/extend.h"
+#include "ddp/op.h"
 
 struct ddp_conv_geom {
     int c, k, r, s, groups; /* channels in and out, kernel rows and columns */

@@ -1,0 +1,62 @@
+/* For authors of data-set formats: the table to fill in (examples/dataset). */
+#ifndef DDP_DATASET_H
+#define DDP_DATASET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ddp/error.h"
+#include "ddp/key.h"
+#include "ddp/shape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum ddp_split { DDP_SPLIT_TRAIN, DDP_SPLIT_TEST };
+
+struct ddp_dataset_info {
+    int64_t count;
+    struct ddp_shape shape; /* pictures: uint8 planes [c, h, w] */
+    int classes;
+    const char *const *class_names; /* [classes] or NULL; owned by the data set */
+    double mean[4], std[4]; /* of each channel, where full scale is 1: what normalise uses by default */
+};
+
+/* What open() gets: the `data` group, already checked. Strings live as long as the data set. */
+struct ddp_dataset_conf {
+    const char *format;              /* the data set's own name, as registered */
+    const char *root;                /* data.root, or DDP_DATA_DIR, or "data" */
+    const char *path;                /* data.path: folder or file under root; "" when not set */
+    struct ddp_strings files;        /* data.files */
+    int64_t train_count, test_count; /* built-in data: how many; else 0 */
+    uint64_t seed;                   /* data.seed: of generated data only */
+    bool verify;                     /* data.verify: check checksums over all bytes at start */
+};
+
+struct ddp_dataset_ops {
+    const char *name; /* "idx": `format = "idx"` in a data group */
+    const char *doc;
+    /* Open one split. *out is private to the data set. */
+    int (*open)(const struct ddp_dataset_conf *conf, enum ddp_split split, void **out, struct ddp_error *err);
+    /* Describe it; strings and arrays in *info stay valid until close. */
+    void (*info)(const void *ds, struct ddp_dataset_info *info);
+    /* Write sample `index` as uint8 planes [c, h, w] and its label. Called from several threads at once. */
+    int (*get)(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err);
+    /* SHA-256 over all decoded pixels and labels in order, or of the source files where decoding is exact:
+     * text of 64 hex digits. It identifies the data in run.json. */
+    int (*digest)(const void *ds, char hex[65], struct ddp_error *err);
+    void (*close)(void *ds);
+};
+
+/* SHA-256 of bytes as text, for digest(). */
+DDP_API void ddp_sha256_text(const void *data, size_t bytes, char hex[65]);
+
+/* Make a data set format known by its name; before a config is read. */
+DDP_API int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
