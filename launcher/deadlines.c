@@ -4,9 +4,9 @@
 
 #include "launcher/supervisor.h"
 
-static const double COUNT_S = 0.02;  /* between counts of the engine's children while ranks are missing */
+static const double COUNT_S = 0.02;  /* between counts of the starter's children while ranks are missing */
 static const double MISSING_S = 0.8; /* for so long they must have been too few */
-static const double NOBODY_S = 30;   /* for an engine that has started none */
+static const double NOBODY_S = 30;   /* for a starter that has started none */
 static const double LOOK_S = 2.0;    /* between looks for ranks that somebody stopped */
 enum { LOOKS_STOPPED = 2 };
 
@@ -28,7 +28,7 @@ static void look_for_stopped(struct ddp_supervisor *s)
     }
 }
 
-/* A rank that dies before its hello is missed by nobody, mpirun would wait for ever: the engine has fewer
+/* A rank that dies before its hello is missed by nobody, mpirun would wait for ever: the starter has fewer
  * children than there are ranks, and that does not change for a while. */
 static void look_for_missing(struct ddp_supervisor *s)
 {
@@ -46,7 +46,7 @@ static void look_for_missing(struct ddp_supervisor *s)
         return;
     if (n == 0) { /* all gone; or it has not got so far yet */
         if (same > (s->children_seen || s->ranks.n > 0 ? MISSING_S : NOBODY_S))
-            ddp_supervisor_kill_engine(s);
+            ddp_supervisor_kill_starter(s);
         return;
     }
     if (s->ranks.n == 0 ||
@@ -68,8 +68,8 @@ void ddp_supervisor_act_on_time(struct ddp_supervisor *s)
         look_for_missing(s);
     if (s->kill_ranks_at != 0 && now >= s->kill_ranks_at)
         ddp_supervisor_kill_ranks(s);
-    if (s->kill_engine_at != 0 && now >= s->kill_engine_at)
-        ddp_supervisor_kill_engine(s);
+    if (s->kill_starter_at != 0 && now >= s->kill_starter_at)
+        ddp_supervisor_kill_starter(s);
     if (now >= s->look_at)
         look_for_stopped(s);
 }
@@ -86,7 +86,7 @@ int ddp_supervisor_next_wait_ms(const struct ddp_supervisor *s)
     double at = s->look_at;
     at = s->ranks.n < s->ranks.expected && s->count_at < at ? s->count_at : at;
     at = s->kill_ranks_at != 0 && s->kill_ranks_at < at ? s->kill_ranks_at : at;
-    at = s->kill_engine_at != 0 && s->kill_engine_at < at ? s->kill_engine_at : at;
+    at = s->kill_starter_at != 0 && s->kill_starter_at < at ? s->kill_starter_at : at;
     const double ms = (at - ddp_now()) * 1e3;
     return ms < 0 ? 0 : (int)ms + 1;
 }

@@ -11,7 +11,7 @@
 
 static const double GRACE_ERROR_S =
     0.7; /* from a rank's error to the end of those who have not agreed on it */
-static const double GRACE_LEAVING_S = 2.0; /* from the last rank's end to the engine's */
+static const double GRACE_LEAVING_S = 2.0; /* from the last rank's end to the starter's */
 static const double SAME_REQUEST_S = 0.2; /* `timeout` and batch systems signal us and then our group again */
 
 static void plan_at(double *when, double seconds)
@@ -28,15 +28,15 @@ void ddp_supervisor_kill_ranks(struct ddp_supervisor *s)
     s->killing = true;
     s->kill_ranks_at = 0;
     ddp_ranks_signal(&s->ranks, SIGKILL);
-    plan_at(&s->kill_engine_at, s->engine->kill_after_ms / 1e3);
+    plan_at(&s->kill_starter_at, s->starter->kill_after_ms / 1e3);
 }
 
-void ddp_supervisor_kill_engine(struct ddp_supervisor *s)
+void ddp_supervisor_kill_starter(struct ddp_supervisor *s)
 {
-    s->kill_engine_at = 0;
-    if (s->engine_done)
+    s->kill_starter_at = 0;
+    if (s->starter_done)
         return;
-    s->outcome->engine_killed = true;
+    s->outcome->starter_killed = true;
     kill(s->child.pid, SIGKILL);
 }
 
@@ -58,14 +58,14 @@ void ddp_supervisor_note_failure(struct ddp_supervisor *s, const struct ddp_rank
 static void on_death(struct ddp_supervisor *s, struct ddp_rank *rank)
 {
     char how[256];
-    bool engine_exiting;
+    bool starter_exiting;
 
     if (s->killing)
         return;
     /* when mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: do not blame them
      */
-    ddp_process_state(s->child.pid, &engine_exiting);
-    if (s->engine_done || engine_exiting) {
+    ddp_process_state(s->child.pid, &starter_exiting);
+    if (s->starter_done || starter_exiting) {
         ddp_supervisor_kill_ranks(s);
         return;
     }
@@ -82,30 +82,30 @@ static void on_death(struct ddp_supervisor *s, struct ddp_rank *rank)
 
 /* ---- what ranks say -------------------------------------------------------------------------- */
 
-static void on_message(struct ddp_supervisor *s, struct ddp_rank *rank, const struct ddp_supervise_msg *m)
+static void on_message(struct ddp_supervisor *s, struct ddp_rank *rank, const struct ddp_lifeline_msg *m)
 {
     struct ddp_outcome *o = s->outcome;
     char how[64];
 
     switch (m->kind) {
-    case DDP_SUPERVISE_HELLO:
+    case DDP_LIFELINE_HELLO:
         rank->number = m->rank;
         if (o->stop_signal)
             ddp_rank_stop(rank);
         break;
-    case DDP_SUPERVISE_ERROR:
+    case DDP_LIFELINE_ERROR:
         rank->told_error = true;
         rank->status = m->value;
         ddp_supervisor_note_failure(s, rank, true, m->value, m->text);
         plan_at(&s->kill_ranks_at, GRACE_ERROR_S);
         break;
-    case DDP_SUPERVISE_RESULT:
+    case DDP_LIFELINE_RESULT:
         snprintf(o->result, sizeof o->result, "%s", m->text);
         break;
-    case DDP_SUPERVISE_SAVED:
+    case DDP_LIFELINE_SAVED:
         snprintf(o->saved, sizeof o->saved, "%s", m->text);
         break;
-    case DDP_SUPERVISE_BYE:
+    case DDP_LIFELINE_BYE:
         if (rank->bye)
             break;
         rank->bye = true;
@@ -125,7 +125,7 @@ static void on_message(struct ddp_supervisor *s, struct ddp_rank *rank, const st
 
 void ddp_supervisor_hear(struct ddp_supervisor *s, struct ddp_rank *rank)
 {
-    struct ddp_supervise_msg m;
+    struct ddp_lifeline_msg m;
     int got;
 
     while ((got = ddp_rank_receive(rank, &m)) > 0)
@@ -140,7 +140,7 @@ void ddp_supervisor_hear(struct ddp_supervisor *s, struct ddp_rank *rank)
         for (int i = 0; i < s->ranks.n && all; i++)
             all = s->ranks.rank[i].gone;
         if (all)
-            plan_at(&s->kill_engine_at, GRACE_LEAVING_S);
+            plan_at(&s->kill_starter_at, GRACE_LEAVING_S);
     }
 }
 
@@ -160,7 +160,7 @@ static void on_stop_signal(struct ddp_supervisor *s, int sig)
     if (s->urgent >= 2) {
         o->killed = true;
         ddp_supervisor_kill_ranks(s);
-        ddp_supervisor_kill_engine(s);
+        ddp_supervisor_kill_starter(s);
         return;
     }
     if (o->stop_signal)
@@ -190,8 +190,8 @@ void ddp_supervisor_reap(struct ddp_supervisor *s)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == s->child.pid) {
-            s->engine_done = true;
-            s->outcome->engine_status = status;
+            s->starter_done = true;
+            s->outcome->starter_status = status;
         }
         for (int i = 0; i < s->ranks.n; i++) /* orphans of a dead mpirun become our children */
             if (s->ranks.rank[i].pid == pid)

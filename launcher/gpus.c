@@ -1,3 +1,4 @@
+/* Whether a job computes on GPUs, and on which. */
 #include "launcher/gpus.h"
 
 #include <stdio.h>

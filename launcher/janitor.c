@@ -1,3 +1,4 @@
+/* The process that cleans up after a launcher that was killed. */
 #include "launcher/janitor.h"
 
 #include <errno.h>
@@ -10,8 +11,8 @@
 
 #include "launcher/tagged.h"
 
-/* Leave the launcher's session and hold none of the user's descriptors: who reads our output must see it end.
- */
+/* Leave the launcher's session and hold none of the user's descriptors: who reads our output
+ * must see it end. */
 static void detach(void)
 {
     struct sigaction ignore = {.sa_handler = SIG_IGN};

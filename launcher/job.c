@@ -1,3 +1,4 @@
+/* What a job is called, what its ranks are started with, and its private folder. */
 #include "launcher/job.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
 {
     char *command = command_json(argc, argv), *map = ddp_launch_plan_line(plan);
 
-    ddp_words_add(&job->env, "DDP_SUPERVISE=%s", job->name);
+    ddp_words_add(&job->env, "DDP_LIFELINE=%s", job->name);
     add_places(&job->env, plan->placement);
     ddp_words_add(&job->env, "DDP_STARTED=%.17g", started);
     ddp_words_add(&job->env, "DDP_COMMAND=%s", command ? command : "[]");
@@ -169,8 +170,8 @@ void ddp_job_locate(struct ddp_job *job, const char *base)
     snprintf(job->fresh, sizeof job->fresh, "%s/.%s", base, job->name);
 }
 
-/* Made under another name and renamed once the lock is held: a sweep never sees a live folder without its
- * lock. */
+/* Made under another name and renamed once the lock is held: whoever looks for leftovers never sees
+ * a live folder without its lock. */
 int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err)
 {
     char lock[PATH_MAX + 8];

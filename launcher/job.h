@@ -28,8 +28,8 @@ struct ddp_job {
 /* Fill in all that needs no folder. argc, argv: the user's whole command. started: ddp_now() at launch. */
 int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
                      double started, struct ddp_job *job, struct ddp_error *err);
-/* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to clean.
- */
+/* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to
+ * clean. */
 void ddp_job_locate(struct ddp_job *job, const char *base);
 /* Make the private folder where it was located and write the machine's topology into it. */
 int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err);
@@ -40,7 +40,5 @@ void ddp_job_close(struct ddp_job *job);
 
 /* Where private folders lie: /dev/shm when it has room for `bytes`, else TMPDIR or /tmp. */
 int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err);
-/* Remove what jobs left behind whose launcher and janitor were both killed. Quick, never fails. */
-void ddp_job_sweep(void);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "launcher/gpus.h"
 #include "launcher/janitor.h"
+#include "launcher/leftovers.h"
 #include "launcher/preflight.h"
 #include "launcher/supervise.h"
 
@@ -48,7 +49,7 @@ static void print_map(const struct ddp_machine *m, const struct ddp_launch_plan 
 
 /* The command in a form that a shell takes; the private folder is made at the start and has another number
  * then. */
-static void print_command(const struct ddp_engine *engine, struct ddp_job *job)
+static void print_command(const struct ddp_starter *starter, struct ddp_job *job)
 {
     struct ddp_words argv = {0}, env = {0};
     struct ddp_text t;
@@ -57,7 +58,7 @@ static void print_command(const struct ddp_engine *engine, struct ddp_job *job)
     snprintf(job->topology, sizeof job->topology, "/dev/shm/%s/topology.xml", job->name);
     for (int i = 0; i < job->env.n; i++)
         ddp_words_add(&env, "%s", job->env.w[i]);
-    engine->command(job, &argv, &env);
+    starter->command(job, &argv, &env);
     ddp_text_init(&t);
     ddp_text_add(&t, "# to read: the folder %s and the socket exist only while ddp-launch runs the job\n",
                  job->dir);
@@ -88,21 +89,21 @@ static void print_notes(const struct ddp_launch_plan *plan, const char *note)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static int run(const struct ddp_engine *engine, const struct ddp_options *opt, const struct ddp_machine *m,
+static int run(const struct ddp_starter *starter, const struct ddp_options *opt, const struct ddp_machine *m,
                const struct ddp_config *cfg, struct ddp_job *job, int *exit_code, struct ddp_error *err)
 {
     struct ddp_janitor janitor;
     char base[PATH_MAX];
     int rc;
 
-    ddp_job_sweep();
-    if ((rc = ddp_preflight(engine, m, cfg, opt, job->ranks, base, err)) != 0)
+    ddp_leftovers_remove();
+    if ((rc = ddp_preflight(starter, m, cfg, opt, job->ranks, base, err)) != 0)
         return rc;
     ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
         return rc;
     if ((rc = ddp_job_open(job, m, err)) == 0)
-        rc = ddp_supervise_job(engine, job, opt->quiet, exit_code, err);
+        rc = ddp_supervise_job(starter, job, opt->quiet, exit_code, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
     return rc;
@@ -112,7 +113,7 @@ static int run(const struct ddp_engine *engine, const struct ddp_options *opt, c
 static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
                         struct ddp_error *err)
 {
-    const struct ddp_engine *engine = &ddp_engine_mpirun;
+    const struct ddp_starter *starter = &ddp_starter_mpirun;
     const struct ddp_config_options source = {.path = opt->config,
                                               .overrides = (const char *const *)opt->overrides.w,
                                               .noverrides = opt->overrides.n};
@@ -147,12 +148,12 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     if ((rc = ddp_job_describe(argc, argv, opt, &plan, started, &job, err)) != 0)
         goto out;
     if (opt->dry_run) {
-        print_command(engine, &job);
+        print_command(starter, &job);
         goto out;
     }
     if (!opt->quiet)
         print_notes(&plan, gpus.note);
-    rc = run(engine, opt, machine, cfg, &job, exit_code, err);
+    rc = run(starter, opt, machine, cfg, &job, exit_code, err);
 out:
     ddp_job_close(&job);
     ddp_launch_plan_finish(&plan);

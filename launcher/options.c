@@ -1,3 +1,5 @@
+/* The command line of ddp-launch: options, and key=value for the config. */
+/* None */
 #include "launcher/options.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* From machine, command line and config to the ranks: how many, and where. */
 #include "launcher/plan.h"
 
 #include <stdio.h>
@@ -13,8 +14,8 @@ static int default_ranks(const struct ddp_machine *m, const struct ddp_config *c
     return (int)(n < cfg->train.shards ? n : cfg->train.shards);
 }
 
-/* Every rank needs a shard; accumulation makes more of them (train.accumulate batches of train.shards each).
- */
+/* Every rank needs a shard; accumulation makes more of them (train.accumulate batches of
+ * train.shards each). */
 static int check_shards(int ranks, const struct ddp_config *cfg, struct ddp_error *err)
 {
     const int64_t shards = cfg->train.shards * cfg->train.accumulate;

@@ -15,8 +15,8 @@ struct ddp_launch_plan {
 };
 
 /* gpus: NULL, or n 0, is the CPU; else one rank per GPU unless -n says otherwise. Errors: more ranks than
- * shards or GPUs (with the cure), nonsense in the request. Free with ddp_launch_plan_finish.
- */
+ * shards or GPUs (with the cure), nonsense in the request. Free with
+ * ddp_launch_plan_finish. */
 int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *opt,
                          const struct ddp_config *cfg, const struct ddp_place_gpus *gpus,
                          struct ddp_launch_plan *out, struct ddp_error *err);

@@ -1,3 +1,4 @@
+/* What is tried before anything starts. */
 #include "launcher/preflight.h"
 
 #include <errno.h>
@@ -36,8 +37,9 @@ static int check_writable(const char *dir, struct ddp_error *err)
     return 0;
 }
 
-int ddp_preflight(const struct ddp_engine *engine, const struct ddp_machine *m, const struct ddp_config *cfg,
-                  const struct ddp_options *opt, int ranks, char base[PATH_MAX], struct ddp_error *err)
+int ddp_preflight(const struct ddp_starter *starter, const struct ddp_machine *m,
+                  const struct ddp_config *cfg, const struct ddp_options *opt, int ranks, char base[PATH_MAX],
+                  struct ddp_error *err)
 {
     int rc;
 
@@ -46,7 +48,7 @@ int ddp_preflight(const struct ddp_engine *engine, const struct ddp_machine *m, 
                         "HWLOC_SYNTHETIC or HWLOC_XMLFILE describes another machine: show its plan with "
                         "--map or --dry-run, or "
                         "unset it to start ranks here");
-    if ((rc = engine->check(err)) != 0)
+    if ((rc = starter->check(err)) != 0)
         return rc;
     if (!opt->eval && (rc = check_writable(cfg->run.dir ? cfg->run.dir : "", err)) != 0)
         return rc;

@@ -1,3 +1,4 @@
+/* Sockets, pidfds and deaths of the ranks of this host. */
 #include "launcher/ranks.h"
 
 #include <ctype.h>
@@ -17,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15) tells how a process ended even after its parent reaped it.
- */
+/* PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15) tells how a process ended even after its
+ * parent reaped it. */
 struct pidfd_exit_info {
     uint64_t mask, cgroup;
     uint32_t ids[11]; /* pid, tgid, ppid, and eight user and group ids */
@@ -95,9 +96,9 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
 
 /* ---- talking --------------------------------------------------------------------------------- */
 
-int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg)
+int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg)
 {
-    const size_t head = offsetof(struct ddp_supervise_msg, text);
+    const size_t head = offsetof(struct ddp_lifeline_msg, text);
     ssize_t n;
 
     if (rank->line < 0)
@@ -114,15 +115,15 @@ int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg)
     if ((size_t)n < head)
         return 0;
     const size_t text = (size_t)n - head;
-    msg->text[text < DDP_SUPERVISE_TEXT ? text : DDP_SUPERVISE_TEXT - 1] = '\0';
+    msg->text[text < DDP_LIFELINE_TEXT ? text : DDP_LIFELINE_TEXT - 1] = '\0';
     return 1;
 }
 
 void ddp_rank_stop(struct ddp_rank *rank)
 {
-    const struct ddp_supervise_msg m = {.kind = DDP_SUPERVISE_STOP, .rank = rank->number};
+    const struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_STOP, .rank = rank->number};
     if (rank->line >= 0)
-        send(rank->line, &m, offsetof(struct ddp_supervise_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        send(rank->line, &m, offsetof(struct ddp_lifeline_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void ddp_rank_signal(const struct ddp_rank *rank, int sig)

@@ -32,7 +32,7 @@ void ddp_ranks_close(struct ddp_ranks *ranks);
 /* Take a connection that is waiting. Only processes of our own user, at most `expected`. NULL: none taken. */
 struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks);
 /* One message, if any is there: 1 and *msg (text NUL-terminated), 0 nothing, -1 the rank is gone. */
-int ddp_rank_receive(struct ddp_rank *rank, struct ddp_supervise_msg *msg);
+int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg);
 /* Ask it to stop after the step in hand and save. */
 void ddp_rank_stop(struct ddp_rank *rank);
 void ddp_rank_signal(const struct ddp_rank *rank, int sig);

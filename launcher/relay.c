@@ -1,3 +1,4 @@
+/* Output of the ranks, line by line: passed on, or kept as the starter's own. */
 #include "launcher/relay.h"
 
 #include <errno.h>
@@ -7,10 +8,10 @@
 
 enum { BLOCK_LINES = 60, CHUNK = 4096 /* PIPE_BUF: does not block once poll has said that there is room */ };
 
-void ddp_relay_init(struct ddp_relay *r, const struct ddp_engine *engine, int from, int to, bool discard,
+void ddp_relay_init(struct ddp_relay *r, const struct ddp_starter *starter, int from, int to, bool discard,
                     struct ddp_text *own)
 {
-    *r = (struct ddp_relay){.engine = engine, .from = from, .to = to, .discard = discard, .own = own};
+    *r = (struct ddp_relay){.starter = starter, .from = from, .to = to, .discard = discard, .own = own};
     ddp_text_init(&r->line);
     ddp_text_init(&r->block);
     ddp_text_init(&r->pending);
@@ -74,7 +75,7 @@ static void write_some(struct ddp_relay *r)
 
 static void end_block(struct ddp_relay *r)
 {
-    if (r->engine->is_own_block(r->block.s))
+    if (r->starter->is_own_block(r->block.s))
         ddp_text_append(r->own, r->block.s, r->block.len);
     else
         pass_on(r, r->block.s, r->block.len);
@@ -85,7 +86,7 @@ static void end_block(struct ddp_relay *r)
 /* r->line holds one line with its newline. */
 static void judge_line(struct ddp_relay *r)
 {
-    const bool rule = r->engine->is_block_line(r->line.s, r->line.len - 1);
+    const bool rule = r->starter->is_block_line(r->line.s, r->line.len - 1);
 
     if (r->in_block || rule) {
         ddp_text_append(&r->block, r->line.s, r->line.len);
@@ -96,7 +97,7 @@ static void judge_line(struct ddp_relay *r)
         r->in_block = true;
         if (ends)
             end_block(r);
-    } else if (r->engine->is_own_line(r->line.s)) {
+    } else if (r->starter->is_own_line(r->line.s)) {
         ddp_text_append(r->own, r->line.s, r->line.len);
     } else {
         pass_on(r, r->line.s, r->line.len);
@@ -105,7 +106,7 @@ static void judge_line(struct ddp_relay *r)
 }
 
 /* A line without its end yet goes on at once (progress bars, prompts), unless it may become one of the
- * engine's. */
+ * starter's. */
 static void judge_partial(struct ddp_relay *r)
 {
     if (r->line.len == 0 || r->in_block || r->line.s[0] == '-' || r->line.s[0] == 'm' || r->line.s[0] == '[')

@@ -1,16 +1,16 @@
-/* The way of the ranks' output to ours: unchanged and at once, less what the engine's program says about
+/* The way of the ranks' output to ours: unchanged and at once, less what the starter's program says about
  * itself, which is kept for the case that nothing else explains a failure. */
 #ifndef DDP_LAUNCHER_RELAY_H
 #define DDP_LAUNCHER_RELAY_H
 
 #include <poll.h>
 
-#include "launcher/engine.h"
+#include "launcher/starter.h"
 
 enum { DDP_RELAY_TAIL = 4096 };
 
 struct ddp_relay {
-    const struct ddp_engine *engine;
+    const struct ddp_starter *starter;
     int from, to; /* descriptors; from is -1 after its end */
     bool discard; /* --quiet: keep the tail only */
     bool midline; /* part of the line in hand has been passed on */
@@ -20,12 +20,12 @@ struct ddp_relay {
     struct ddp_text block;   /* lines since a block began */
     struct ddp_text pending; /* to write, from `written` on */
     size_t written;
-    struct ddp_text *own;          /* where the engine's own text goes; shared by both streams */
+    struct ddp_text *own;          /* where the starter's own text goes; shared by both streams */
     char tail[DDP_RELAY_TAIL + 1]; /* last bytes of what was passed on or discarded */
     size_t ntail;
 };
 
-void ddp_relay_init(struct ddp_relay *r, const struct ddp_engine *engine, int from, int to, bool discard,
+void ddp_relay_init(struct ddp_relay *r, const struct ddp_starter *starter, int from, int to, bool discard,
                     struct ddp_text *own);
 void ddp_relay_finish(struct ddp_relay *r); /* closes `from` */
 

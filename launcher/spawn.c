@@ -1,3 +1,4 @@
+/* fork, pipes and exec of the starter's program. */
 #include "launcher/spawn.h"
 
 #include <errno.h>

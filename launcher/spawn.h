@@ -1,4 +1,4 @@
-/* Starting the engine's program so that it can be watched and cannot outlive us. */
+/* Starting the starter's program so that it can be watched and cannot outlive us. */
 #ifndef DDP_LAUNCHER_SPAWN_H
 #define DDP_LAUNCHER_SPAWN_H
 

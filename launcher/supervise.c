@@ -34,7 +34,7 @@ static void watch(struct ddp_supervisor *s)
     struct pollfd *fds = ddp_calloc((size_t)s->ranks.expected + FDS_FIXED, sizeof *fds);
 
     ddp_supervisor_start_clocks(s);
-    while (!s->engine_done) {
+    while (!s->starter_done) {
         const int n = s->ranks.n;
         fds[0] = (struct pollfd){.fd = s->signals, .events = POLLIN};
         fds[1] = (struct pollfd){.fd = s->ranks.listener, .events = POLLIN};
@@ -61,7 +61,7 @@ static void watch(struct ddp_supervisor *s)
     free(fds);
 }
 
-/* The engine has ended: hear what ranks had still said, let none survive, pass on the last of their output.
+/* The starter has ended: hear what ranks had still said, let none survive, pass on the last of their output.
  */
 static void wind_up(struct ddp_supervisor *s)
 {
@@ -110,7 +110,7 @@ static int start(struct ddp_supervisor *s, struct ddp_error *err)
     }
     for (int i = 0; i < s->job->env.n; i++)
         ddp_words_add(&env, "%s", s->job->env.w[i]);
-    s->engine->command(s->job, &argv, &env);
+    s->starter->command(s->job, &argv, &env);
     for (size_t i = 0; i < DDP_COUNT(ours);
          i++) /* batch systems signal every process: we alone decide what it means */
         sigaddset(&mask, ours[i]);
@@ -119,9 +119,9 @@ static int start(struct ddp_supervisor *s, struct ddp_error *err)
         ddp_ranks_close(&s->ranks);
         close(s->signals);
     } else {
-        ddp_text_init(&s->engine_text);
-        ddp_relay_init(&s->out, s->engine, s->child.out, STDOUT_FILENO, s->quiet, &s->engine_text);
-        ddp_relay_init(&s->err, s->engine, s->child.err, STDERR_FILENO, s->quiet, &s->engine_text);
+        ddp_text_init(&s->starter_text);
+        ddp_relay_init(&s->out, s->starter, s->child.out, STDOUT_FILENO, s->quiet, &s->starter_text);
+        ddp_relay_init(&s->err, s->starter, s->child.err, STDERR_FILENO, s->quiet, &s->starter_text);
     }
     ddp_words_finish(&argv);
     ddp_words_finish(&env);
@@ -132,7 +132,7 @@ static int conclude(struct ddp_supervisor *s)
 {
     struct ddp_text text;
     ddp_text_init(&text);
-    const int code = ddp_verdict(s->outcome, s->job->host, s->engine->name, s->engine_text.s,
+    const int code = ddp_verdict(s->outcome, s->job->host, s->starter->name, s->starter_text.s,
                                  s->quiet ? s->err.tail : "", &text);
     if (text.len > 0 && !(s->quiet && code == DDP_EXIT_STOPPED)) {
         if (s->err.midline)
@@ -146,10 +146,10 @@ static int conclude(struct ddp_supervisor *s)
     return code;
 }
 
-int ddp_supervise_job(const struct ddp_engine *engine, const struct ddp_job *job, bool quiet, int *exit_code,
-                      struct ddp_error *err)
+int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job, bool quiet,
+                      int *exit_code, struct ddp_error *err)
 {
-    struct ddp_supervisor s = {.engine = engine, .job = job, .quiet = quiet};
+    struct ddp_supervisor s = {.starter = starter, .job = job, .quiet = quiet};
 
     s.outcome = ddp_calloc(1, sizeof *s.outcome);
     s.outcome->ranks = job->ranks;
@@ -160,7 +160,7 @@ int ddp_supervise_job(const struct ddp_engine *engine, const struct ddp_job *job
         *exit_code = conclude(&s);
         ddp_relay_finish(&s.out);
         ddp_relay_finish(&s.err);
-        ddp_text_finish(&s.engine_text);
+        ddp_text_finish(&s.starter_text);
         ddp_ranks_close(&s.ranks);
         close(s.signals);
     }

@@ -2,12 +2,12 @@
 #ifndef DDP_LAUNCHER_SUPERVISE_H
 #define DDP_LAUNCHER_SUPERVISE_H
 
-#include "launcher/engine.h"
+#include "launcher/starter.h"
 
-/* Start the job's ranks through the engine and stay until the end. Output of the ranks goes to our stdout and
- * stderr, the reason of a failure to stderr, rank 0's result to stdout. Returns the exit code; an error only
+/* Start the job's ranks through the starter and stay until the end. Output of the ranks goes to our stdout
+ * and stderr, the reason of a failure to stderr, rank 0's result to stdout. Returns the exit code; an error only
  * when nothing could be started. The caller has opened the job and started the janitor. */
-int ddp_supervise_job(const struct ddp_engine *engine, const struct ddp_job *job, bool quiet, int *exit_code,
-                      struct ddp_error *err);
+int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job, bool quiet,
+                      int *exit_code, struct ddp_error *err);
 
 #endif

@@ -3,29 +3,29 @@
 #ifndef DDP_LAUNCHER_SUPERVISOR_H
 #define DDP_LAUNCHER_SUPERVISOR_H
 
-#include "launcher/engine.h"
+#include "launcher/starter.h"
 #include "launcher/ranks.h"
 #include "launcher/relay.h"
 #include "launcher/spawn.h"
 #include "launcher/verdict.h"
 
 struct ddp_supervisor {
-    const struct ddp_engine *engine;
+    const struct ddp_starter *starter;
     const struct ddp_job *job;
     bool quiet;
     struct ddp_ranks ranks;
     struct ddp_child child;
     struct ddp_relay out, err;
-    struct ddp_text engine_text;
+    struct ddp_text starter_text;
     struct ddp_outcome *outcome;
     int signals;      /* signalfd */
     int urgent;       /* SIGINT and SIGTERM so far .. */
     double urgent_at; /* .. and the last of them */
-    bool engine_done;
+    bool starter_done;
     bool killing; /* the ranks were killed by us: their deaths mean nothing */
     /* what is to be done when (ddp_now()); 0: not planned */
-    double kill_ranks_at, kill_engine_at, look_at, count_at;
-    int children;          /* the engine's living children .. */
+    double kill_ranks_at, kill_starter_at, look_at, count_at;
+    int children;          /* the starter's living children .. */
     double children_since; /* .. since when they are as many .. */
     bool children_seen;    /* .. and whether there ever were any */
 };
@@ -35,9 +35,9 @@ void ddp_supervisor_say(struct ddp_supervisor *s, const char *fmt, ...) DDP_PRIN
 
 /* ---- events.c ---- */
 
-/* Kill all ranks now, and the engine a little later. */
+/* Kill all ranks now, and the starter a little later. */
 void ddp_supervisor_kill_ranks(struct ddp_supervisor *s);
-void ddp_supervisor_kill_engine(struct ddp_supervisor *s);
+void ddp_supervisor_kill_starter(struct ddp_supervisor *s);
 /* The first failure counts; one that gives its reason replaces one that only ended. */
 void ddp_supervisor_note_failure(struct ddp_supervisor *s, const struct ddp_rank *rank, bool error,
                                  int status, const char *reason);

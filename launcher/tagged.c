@@ -1,3 +1,4 @@
+/* Look through /proc for the processes of a job. */
 #include "launcher/tagged.h"
 
 #include <ctype.h>
@@ -48,7 +49,7 @@ int ddp_tagged_kill(const char *job_name)
     DIR *d = opendir("/proc");
     int found = 0;
 
-    snprintf(entry, sizeof entry, "DDP_SUPERVISE=%s", job_name);
+    snprintf(entry, sizeof entry, "DDP_LIFELINE=%s", job_name);
     for (struct dirent *e; buf && d && (e = readdir(d));) {
         const int pid = isdigit((unsigned char)e->d_name[0]) ? atoi(e->d_name) : 0;
         if (pid > 1 && pid != getpid() && is_tagged(e->d_name, entry, buf)) {

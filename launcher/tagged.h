@@ -1,5 +1,5 @@
 /* Processes of a job, found by the tag in their environment and not by name or number: whoever was started
- * with DDP_SUPERVISE=NAME belongs to the job, whatever became of its parents. */
+ * with DDP_LIFELINE=NAME belongs to the job, whatever became of its parents. */
 #ifndef DDP_LAUNCHER_TAGGED_H
 #define DDP_LAUNCHER_TAGGED_H
 

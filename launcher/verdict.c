@@ -1,3 +1,4 @@
+/* The table of endings: who is named, and with which exit code. */
 #include "launcher/verdict.h"
 
 #include <signal.h>
@@ -48,14 +49,14 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
                                                                                          : DDP_EXIT_RANK;
 }
 
-/* Nobody but the engine's program knows: it died itself, or ranks ended before they could speak. */
-static int say_engine(const struct ddp_outcome *o, const char *host, const char *engine,
-                      const char *engine_text, struct ddp_text *say)
+/* Nobody but the starter's program knows: it died itself, or ranks ended before they could speak. */
+static int say_starter(const struct ddp_outcome *o, const char *host, const char *starter,
+                       const char *starter_text, struct ddp_text *say)
 {
-    const int status = o->engine_status;
+    const int status = o->starter_status;
 
-    if (WIFSIGNALED(status) && !o->engine_killed) {
-        ddp_text_add(say, "ddp-launch: %s on %s was killed by signal %d (%s)\n", engine, host,
+    if (WIFSIGNALED(status) && !o->starter_killed) {
+        ddp_text_add(say, "ddp-launch: %s on %s was killed by signal %d (%s)\n", starter, host,
                      WTERMSIG(status), strsignal(WTERMSIG(status)));
         return DDP_EXIT_RANK;
     }
@@ -65,12 +66,12 @@ static int say_engine(const struct ddp_outcome *o, const char *host, const char 
     else
         ddp_text_add(say, "ddp-launch: %d of %d ranks on %s ended cleanly", o->byes, o->ranks, host);
     if (WIFEXITED(status))
-        ddp_text_add(say, "; %s ended with exit status %d", engine, WEXITSTATUS(status));
-    ddp_text_add(say, "%s\n%s", *engine_text ? " and said:" : "", engine_text);
+        ddp_text_add(say, "; %s ended with exit status %d", starter, WEXITSTATUS(status));
+    ddp_text_add(say, "%s\n%s", *starter_text ? " and said:" : "", starter_text);
     return DDP_EXIT_RANK;
 }
 
-int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *engine, const char *engine_text,
+int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *starter, const char *starter_text,
                 const char *tail, struct ddp_text *say)
 {
     int code;
@@ -83,8 +84,8 @@ int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *engin
     }
     if (o->failure.known) {
         code = say_failure(o, host, say);
-    } else if (o->byes < o->ranks || (o->engine_status != 0 && !o->engine_killed && o->stopped == 0)) {
-        code = say_engine(o, host, engine, engine_text, say);
+    } else if (o->byes < o->ranks || (o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
+        code = say_starter(o, host, starter, starter_text, say);
     } else if (o->stopped > 0) {
         ddp_text_add(say, "ddp-launch: stopped%s%s%s%s; --resume goes on from there\n",
                      o->stop_signal ? " by " : "", o->stop_signal ? ddp_signal_name(o->stop_signal) : "",

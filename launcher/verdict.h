@@ -15,18 +15,18 @@ struct ddp_outcome {
         bool error; /* it said why (reason is its text); else reason says how it ended */
         int rank;   /* -1: died before it said which */
         int status; /* exit status that it announced; 0 none */
-        char reason[DDP_SUPERVISE_TEXT];
-    } failure;                       /* the first */
-    int engine_status;               /* from waitpid */
-    bool engine_killed;              /* by us */
-    char result[DDP_SUPERVISE_TEXT]; /* the last two lines; "" none came */
-    char saved[DDP_SUPERVISE_TEXT];  /* where the state was saved; "" nowhere */
+        char reason[DDP_LIFELINE_TEXT];
+    } failure;                      /* the first */
+    int starter_status;             /* from waitpid */
+    bool starter_killed;            /* by us */
+    char result[DDP_LIFELINE_TEXT]; /* the last two lines; "" none came */
+    char saved[DDP_LIFELINE_TEXT];  /* where the state was saved; "" nowhere */
 };
 
-/* Lines for stderr go to *say (each with newline; none when all is well). engine_text: what the engine's
+/* Lines for stderr go to *say (each with newline; none when all is well). starter_text: what the starter's
  * program printed itself; tail: the ranks' last lines where they were not shown (--quiet), else "". Returns
  * the exit code. */
-int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *engine, const char *engine_text,
+int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *starter, const char *starter_text,
                 const char *tail, struct ddp_text *say);
 
 /* "SIGINT". Static. */

@@ -1,3 +1,4 @@
+/* Growing lists of strings, and their quoting for a shell. */
 #include "launcher/words.h"
 
 #include <stdarg.h>

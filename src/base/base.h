@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/pool.h"
-#include "base/supervise.h"
+#include "base/lifeline.h"
 #include "base/text.h"
 #include "base/wait.h"
 

@@ -11,7 +11,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_ISA", "Instruction set of the CPU kernels: scalar, avx2, avx512 or neon (same bits from each)",
      false},
     {"DDP_CUDA_PLUGIN", "File of the CUDA plug-in, where it is not libddp_cuda.so beside the library", false},
-    {"DDP_SUPERVISE", "Name of the socket on which ddp-launch supervises its ranks", true},
+    {"DDP_LIFELINE", "Name of the socket on which ddp-launch supervises its ranks", true},
     {"DDP_PLACE", "Where the ranks run: the placement plan", true},
     {"DDP_MAP", "The placement as text, for run.json", true},
     {"DDP_COMMAND", "The user's command line, for run.json", true},

@@ -103,14 +103,14 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
     if (status && status != DDP_E_STOPPED)
         return status;
     if (r.rank == 0) {
-        if (status == DDP_E_STOPPED && ddp_supervise_active())
-            ddp_supervise_saved(r.run_dir);
+        if (status == DDP_E_STOPPED && ddp_lifeline_active())
+            ddp_lifeline_saved(r.run_dir);
         else if (status == DDP_E_STOPPED)
             ddp_log(DDP_LOG_INFO, "%s", err->text);
         if (o->eval_only && !o->quiet)
             printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
                    (long long)r.eval_count);
-        if (!ddp_supervise_active())
+        if (!ddp_lifeline_active())
             printf("run: %s\nweights: %s\n", r.run_dir, r.weights_hash);
     }
     return status;

@@ -139,7 +139,7 @@ int ddp_trainer_gpu_step(struct ddp_trainer *t, bool *stop, struct ddp_error *er
     if (status)
         return status;
     ddp_optim_begin(t->optim, t->state.step, t->now->count); /* for records: the device has its own */
-    status = ddp_gpu_engine_enqueue(t->engine, t->now, t->state.step, ddp_supervise_stop_requested(), err);
+    status = ddp_gpu_engine_enqueue(t->engine, t->now, t->state.step, ddp_lifeline_stop_requested(), err);
     if (status)
         return status;
     ddp_trainer_advance(t);

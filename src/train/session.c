@@ -96,7 +96,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     const char *started = getenv("DDP_STARTED");
     if (!started || !ddp_parse_double(started, &s->started))
         s->started = ddp_now();
-    ddp_supervise_join();
+    ddp_lifeline_join();
     ddp_float_mode();
     find_command(s, *argc, *argv);
     take_options(s, argc, *argv);
@@ -109,7 +109,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     if (status == 0 && !s->placed)
         status = count_cpus(s, err);
     if (status) {
-        ddp_supervise_error(ddp_error_exit(status), err->text);
+        ddp_lifeline_error(ddp_error_exit(status), err->text);
         s->status = status;
         ddp_session_close(s, NULL);
         return status;
@@ -132,7 +132,7 @@ static int settle(struct ddp_session *s, int status, bool agreed, const struct d
         if (!agreed)
             s->failed = status;
         if (s->speaks)
-            ddp_supervise_error(ddp_error_exit(status), err ? err->text : "");
+            ddp_lifeline_error(ddp_error_exit(status), err ? err->text : "");
     }
     return status;
 }
@@ -238,7 +238,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         opt.hooks = *hooks;
     int status = ddp_train_run(&opt, result, &mine);
     if (s->comm->rank == 0 && (status == 0 || status == DDP_E_STOPPED))
-        ddp_supervise_result(result->run_dir, result->weights_hash);
+        ddp_lifeline_result(result->run_dir, result->weights_hash);
     if (err)
         *err = mine;
     return settle(s, status, agreed, &mine);
@@ -246,7 +246,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
 
 bool ddp_session_reports(const struct ddp_session *s)
 {
-    return !ddp_supervise_active() && (!s || s->speaks);
+    return !ddp_lifeline_active() && (!s || s->speaks);
 }
 
 int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
@@ -255,7 +255,7 @@ int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
     if (!s)
         return 0;
     if (!s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
-        ddp_supervise_bye(ddp_error_exit(s->status));
+        ddp_lifeline_bye(ddp_error_exit(s->status));
     if (s->failed && s->comm && s->comm->size > 1)
         ddp_comm_abort(s->comm, ddp_error_exit(s->failed));
     ddp_comm_destroy(s->comm);

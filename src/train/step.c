@@ -44,7 +44,7 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
             ready(t, i, t->flat->metrics, t->flat->total);
         }
     }
-    status = ddp_reduce_finish(t->reduce, &apply_mine, ddp_supervise_stop_requested(), stop, err);
+    status = ddp_reduce_finish(t->reduce, &apply_mine, ddp_lifeline_stop_requested(), stop, err);
     if (status)
         return status;
 

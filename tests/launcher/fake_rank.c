@@ -57,7 +57,7 @@ static void nap(double seconds)
 static int until_stop(void)
 {
     for (double end = ddp_now() + 60; ddp_now() < end; nap(0.002))
-        if (!is("ignore-stop") && ddp_supervise_stop_requested())
+        if (!is("ignore-stop") && ddp_lifeline_stop_requested())
             return DDP_EXIT_STOPPED;
     return 98;
 }
@@ -65,15 +65,15 @@ static int until_stop(void)
 static int misbehave(void)
 {
     if (is("error-config")) {
-        ddp_supervise_error(DDP_EXIT_USAGE, "layer 'fc1': 10 inputs came in, 20 were wanted");
+        ddp_lifeline_error(DDP_EXIT_USAGE, "layer 'fc1': 10 inputs came in, 20 were wanted");
         return DDP_EXIT_USAGE;
     }
     if (is("error-data")) {
-        ddp_supervise_error(DDP_EXIT_RESOURCE, "train-images.gz: truncated after 100 bytes");
+        ddp_lifeline_error(DDP_EXIT_RESOURCE, "train-images.gz: truncated after 100 bytes");
         return DDP_EXIT_RESOURCE;
     }
     if (is("error-comm")) {
-        ddp_supervise_error(DDP_EXIT_RANK, "loss is not finite at step 7");
+        ddp_lifeline_error(DDP_EXIT_RANK, "loss is not finite at step 7");
         return DDP_EXIT_RANK;
     }
     nap(0.1); /* ranks are heard before they die; earlier deaths are another case */
@@ -104,8 +104,8 @@ static int work(void)
 static void tell_end(int status)
 {
     if (rank == 0 && (status == 0 || status == DDP_EXIT_STOPPED))
-        ddp_supervise_result("/runs/fake-1", "0123abcd");
-    ddp_supervise_bye(status);
+        ddp_lifeline_result("/runs/fake-1", "0123abcd");
+    ddp_lifeline_bye(status);
 }
 
 int main(int argc, char **argv)
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 
     if (is("die-early") && (who < 0 || rank == who))
         raise(SIGKILL);
-    ddp_supervise_join();
+    ddp_lifeline_join();
 #ifdef FAKE_MPI
     MPI_Init(&argc, &argv);
 #endif

@@ -195,7 +195,7 @@ static inline bool process_variable(pid_t pid, const char *name, char *out, size
 /* Learn the job's tag from a rank. */
 static inline void launch_learn_job(struct launch *l)
 {
-    assert_true(process_variable(launch_rank_pid(l, 0), "DDP_SUPERVISE", l->job, sizeof l->job));
+    assert_true(process_variable(launch_rank_pid(l, 0), "DDP_LIFELINE", l->job, sizeof l->job));
 }
 
 /* Living processes that carry the job's tag: ranks, mpirun, whatever they started. */
@@ -206,7 +206,7 @@ static inline int launch_processes(const struct launch *l)
     for (struct dirent *e; (e = readdir(d));) {
         char job[64];
         if (isdigit((unsigned char)e->d_name[0]) &&
-            process_variable(atoi(e->d_name), "DDP_SUPERVISE", job, sizeof job) && strcmp(job, l->job) == 0)
+            process_variable(atoi(e->d_name), "DDP_LIFELINE", job, sizeof job) && strcmp(job, l->job) == 0)
             n++;
     }
     closedir(d);

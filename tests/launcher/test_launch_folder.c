@@ -1,4 +1,4 @@
-/* The private folder: where it goes, its lock, and the sweep of leftovers. */
+/* The private folder: where it goes, its lock, and the removal of leftovers. */
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -6,6 +6,7 @@
 #include "tests/topology/machines.h"
 
 #include "launcher/job.h"
+#include "launcher/leftovers.h"
 
 static char dir[] = "/tmp/ddp-test-folder-XXXXXX";
 
@@ -31,7 +32,7 @@ static void make_folder(const char *name, bool lock_file, char *path, size_t siz
         close(open(lock, O_RDWR | O_CREAT, 0600));
 }
 
-static void test_sweep_removes_only_what_nobody_holds(void **state)
+static void test_leftovers_are_only_what_nobody_holds(void **state)
 {
     const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     char dead[200], held[200], fresh[200], foreign[200], making[200], unmade[200], lock[256];
@@ -47,7 +48,7 @@ static void test_sweep_removes_only_what_nobody_holds(void **state)
     const int fd = open(lock, O_RDWR);
     assert_int_equal(flock(fd, LOCK_EX), 0);
 
-    ddp_job_sweep();
+    ddp_leftovers_remove();
     assert_false(ddp_path_exists(dead));
     assert_true(ddp_path_exists(held));
     assert_true(ddp_path_exists(fresh));
@@ -55,7 +56,7 @@ static void test_sweep_removes_only_what_nobody_holds(void **state)
     assert_false(ddp_path_exists(unmade));
     assert_true(ddp_path_exists(foreign));
     close(fd);
-    ddp_job_sweep();
+    ddp_leftovers_remove();
     assert_false(ddp_path_exists(held));
 }
 
@@ -68,7 +69,7 @@ static void test_job_folder_is_locked_and_goes(void **state)
     ddp_job_locate(&job, dir);
     assert_int_equal(ddp_job_open(&job, m, &err), 0);
     assert_true(ddp_path_exists(job.topology));
-    ddp_job_sweep();
+    ddp_leftovers_remove();
     assert_true(ddp_path_exists(job.dir));
     ddp_job_close(&job);
     assert_false(ddp_path_exists(job.dir));
@@ -95,7 +96,7 @@ static void test_job_base_needs_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sweep_removes_only_what_nobody_holds),
+        cmocka_unit_test(test_leftovers_are_only_what_nobody_holds),
         cmocka_unit_test(test_job_folder_is_locked_and_goes),
         cmocka_unit_test(test_job_base_needs_room),
     };

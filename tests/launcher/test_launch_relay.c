@@ -25,7 +25,7 @@ static void open_pipes(struct pipes *p, bool discard)
     assert_int_equal(pipe2(p->in, O_NONBLOCK), 0);
     assert_int_equal(pipe2(p->out, O_NONBLOCK), 0);
     ddp_text_init(&p->own);
-    ddp_relay_init(&p->relay, &ddp_engine_mpirun, p->in[0], p->out[1], discard, &p->own);
+    ddp_relay_init(&p->relay, &ddp_starter_mpirun, p->in[0], p->out[1], discard, &p->own);
 }
 
 static void feed(struct pipes *p, const char *s)

@@ -1,5 +1,5 @@
 /* Convolutions by cuDNN: choosing plans on the device, and running them. Which plans there are is
- * conv_engine.c's. */
+ * conv_plans.c's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

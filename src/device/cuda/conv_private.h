@@ -1,4 +1,4 @@
-/* What conv_graph.c and conv_engine.c share. */
+/* What conv_graph.c and conv_plans.c share. */
 #ifndef DDP_CUDA_CONV_PRIVATE_H
 #define DDP_CUDA_CONV_PRIVATE_H
 

@@ -12,7 +12,7 @@
 #include "device/cuda/plan.h"
 #include "fake_cudart.h"
 
-/* ---- plans, in place of conv_graph.c and conv_engine.c ---- */
+/* ---- plans, in place of conv_graph.c and conv_plans.c ---- */
 
 struct candidate {
     const char *lock;

@@ -1,12 +1,12 @@
-/* What starts the ranks: mpirun today, srun and hosts later. An engine knows how to write the command and
+/* What starts the ranks: mpirun today, srun and hosts later. A starter knows how to write the command and
  * what its program prints about itself; the launcher spawns it, supervises the ranks and decides what
  * happened. */
-#ifndef DDP_LAUNCHER_ENGINE_H
-#define DDP_LAUNCHER_ENGINE_H
+#ifndef DDP_LAUNCHER_STARTER_H
+#define DDP_LAUNCHER_STARTER_H
 
 #include "launcher/job.h"
 
-struct ddp_engine {
+struct ddp_starter {
     const char *name; /* program that is started, found on PATH */
 
     /* Is the program there, does it run, is it one that we know? */
@@ -27,6 +27,6 @@ struct ddp_engine {
     int kill_after_ms;
 };
 
-extern const struct ddp_engine ddp_engine_mpirun;
+extern const struct ddp_starter ddp_starter_mpirun;
 
 #endif

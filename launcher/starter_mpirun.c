@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "launcher/engine.h"
+#include "launcher/starter.h"
 
 enum { BLOCK_RULE = 74, VERSION_LIMIT_MS = 5000 };
 
@@ -164,7 +164,7 @@ static bool is_own_line(const char *line)
            strstr(line, " ORTE_ERROR_LOG: ");
 }
 
-const struct ddp_engine ddp_engine_mpirun = {
+const struct ddp_starter ddp_starter_mpirun = {
     .name = "mpirun",
     .check = check,
     .command = command,

@@ -1,5 +1,7 @@
 /* Leftovers of jobs whose launcher and janitor were both killed: folders whose lock nobody holds any more.
  * Locks, not process numbers, because containers that share /dev/shm do not share those. */
+#include "launcher/leftovers.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +16,7 @@
 
 enum { HALF_DONE_S = 60 };
 
-static void sweep_one(const char *path)
+static void remove_if_left(const char *path)
 {
     char lock[PATH_MAX];
     struct stat s;
@@ -41,7 +43,7 @@ static void sweep_one(const char *path)
     close(fd);
 }
 
-static void sweep_base(const char *base)
+static void look_in(const char *base)
 {
     DIR *d = opendir(base);
     if (!d)
@@ -51,16 +53,16 @@ static void sweep_base(const char *base)
         const char *name = e->d_name + (e->d_name[0] == '.'); /* as it is called until its lock is held */
         if (strncmp(name, DDP_JOB_PREFIX, strlen(DDP_JOB_PREFIX)) == 0 &&
             snprintf(path, sizeof path, "%s/%s", base, e->d_name) < (int)sizeof path)
-            sweep_one(path);
+            remove_if_left(path);
     }
     closedir(d);
 }
 
-void ddp_job_sweep(void)
+void ddp_leftovers_remove(void)
 {
     const char *tmp = getenv("TMPDIR");
-    sweep_base("/dev/shm");
-    sweep_base("/tmp");
+    look_in("/dev/shm");
+    look_in("/tmp");
     if (tmp && tmp[0] == '/' && strcmp(tmp, "/tmp") != 0)
-        sweep_base(tmp);
+        look_in(tmp);
 }

@@ -1,4 +1,5 @@
-#include "base/supervise.h"
+/* A rank's end of the line to ddp-launch, and the signals that ask it to stop where there is none. */
+#include "base/lifeline.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -38,13 +39,13 @@ static int rank_from_environment(void)
     return 0;
 }
 
-static void tell(enum ddp_supervise_kind kind, int value, const char *text)
+static void tell(enum ddp_lifeline_kind kind, int value, const char *text)
 {
     if (line < 0)
         return;
-    struct ddp_supervise_msg m = {.kind = kind, .rank = my_rank, .pid = getpid(), .value = value};
+    struct ddp_lifeline_msg m = {.kind = kind, .rank = my_rank, .pid = getpid(), .value = value};
     snprintf(m.text, sizeof m.text, "%s", text);
-    size_t bytes = offsetof(struct ddp_supervise_msg, text) + strlen(m.text) + 1;
+    size_t bytes = offsetof(struct ddp_lifeline_msg, text) + strlen(m.text) + 1;
     while (send(line, &m, bytes, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
 }
@@ -57,10 +58,10 @@ static void catch_signals(void)
         sigaction(sigs[i], &a, NULL);
 }
 
-void ddp_supervise_join(void)
+void ddp_lifeline_join(void)
 {
     my_rank = rank_from_environment();
-    const char *name = getenv("DDP_SUPERVISE");
+    const char *name = getenv("DDP_LIFELINE");
     catch_signals(); /* under a launcher too: mpirun passes USR1 on, and only the launcher decides */
     if (!name || !*name)
         return;
@@ -77,46 +78,46 @@ void ddp_supervise_join(void)
     if (line < 0 || connect(line, (struct sockaddr *)&a,
                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0)
         _exit(111); /* the launcher is gone: never start */
-    tell(DDP_SUPERVISE_HELLO, 0, "");
+    tell(DDP_LIFELINE_HELLO, 0, "");
 }
 
-bool ddp_supervise_stop_requested(void)
+bool ddp_lifeline_stop_requested(void)
 {
     if (line < 0)
         return asked;
     while (!told) {
-        struct ddp_supervise_msg m;
+        struct ddp_lifeline_msg m;
         ssize_t n = recv(line, &m, sizeof m, MSG_DONTWAIT);
         if (n == 0)
             _exit(112);
-        if (n < (ssize_t)offsetof(struct ddp_supervise_msg, text))
+        if (n < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
             break;
-        told = m.kind == DDP_SUPERVISE_STOP;
+        told = m.kind == DDP_LIFELINE_STOP;
     }
     return told;
 }
 
-void ddp_supervise_error(int status, const char *text)
+void ddp_lifeline_error(int status, const char *text)
 {
-    tell(DDP_SUPERVISE_ERROR, status, text);
+    tell(DDP_LIFELINE_ERROR, status, text);
 }
 
-void ddp_supervise_result(const char *run_dir, const char *weights_hash)
+void ddp_lifeline_result(const char *run_dir, const char *weights_hash)
 {
-    char text[DDP_SUPERVISE_TEXT];
+    char text[DDP_LIFELINE_TEXT];
     snprintf(text, sizeof text, "run: %s\nweights: %s", run_dir, weights_hash);
-    tell(DDP_SUPERVISE_RESULT, 0, text);
+    tell(DDP_LIFELINE_RESULT, 0, text);
 }
 
-void ddp_supervise_saved(const char *run_dir)
+void ddp_lifeline_saved(const char *run_dir)
 {
-    tell(DDP_SUPERVISE_SAVED, 0, run_dir);
+    tell(DDP_LIFELINE_SAVED, 0, run_dir);
 }
-void ddp_supervise_bye(int status)
+void ddp_lifeline_bye(int status)
 {
-    tell(DDP_SUPERVISE_BYE, status, "");
+    tell(DDP_LIFELINE_BYE, status, "");
 }
-bool ddp_supervise_active(void)
+bool ddp_lifeline_active(void)
 {
     return line >= 0;
 }

@@ -1,0 +1,43 @@
+/* A rank's line to ddp-launch: an abstract SEQPACKET socket named by DDP_LIFELINE, joined before MPI_Init.
+ * Without the variable every call does nothing: the rank runs under a user's own mpirun, or alone. */
+#ifndef DDP_BASE_LIFELINE_H
+#define DDP_BASE_LIFELINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum ddp_lifeline_kind {
+    DDP_LIFELINE_HELLO = 1, /* rank -> launcher: rank, pid */
+    DDP_LIFELINE_ERROR,     /* rank -> launcher: the reason, in text; value: the exit status to come */
+    DDP_LIFELINE_RESULT,    /* rank 0 -> launcher: text "run: ...\nweights: ..." for its last two lines */
+    DDP_LIFELINE_BYE,       /* rank -> launcher: leaving cleanly with exit status `value` */
+    DDP_LIFELINE_STOP,      /* launcher -> rank: stop after this step, save, exit 75 */
+    DDP_LIFELINE_SAVED,     /* rank 0 -> launcher: state is saved (text: where) */
+};
+
+enum { DDP_LIFELINE_TEXT = 8192 };
+
+struct ddp_lifeline_msg { /* one packet, possibly cut after the text's end */
+    uint32_t kind;
+    int32_t rank;
+    int32_t pid;
+    int32_t value;
+    char text[DDP_LIFELINE_TEXT];
+};
+
+/* First statement of a rank's main(): arm PR_SET_PDEATHSIG (SIGKILL), connect, say hello. Ends the process
+ * (status 111) when the launcher is gone already. Rank number from OMPI_COMM_WORLD_RANK, PMI_RANK or
+ * SLURM_PROCID, 0 without. */
+void ddp_lifeline_join(void);
+/* True once the launcher has asked for a stop (or, without launcher, SIGTERM/SIGINT/SIGUSR1 was caught: join
+ * installs the handlers). Cheap; ends the process (status 112) when the launcher is gone. */
+bool ddp_lifeline_stop_requested(void);
+void ddp_lifeline_error(int status, const char *text);
+void ddp_lifeline_result(const char *run_dir, const char *weights_hash);
+/* The state is saved under run_dir: what --resume takes. */
+void ddp_lifeline_saved(const char *run_dir);
+void ddp_lifeline_bye(int status);
+/* Whether a launcher listens. */
+bool ddp_lifeline_active(void);
+
+#endif
