@@ -11,7 +11,7 @@ static int check_loss(const struct ddp_trainer *t, int shard, float loss, struct
     if (isfinite(loss))
         return 0;
     char where[256];
-    ddp_exec_find_bad(t->eval_exec, t->params, 0, where, sizeof where);
+    ddp_cpu_pass_find_bad(t->eval_exec, t->params, 0, where, sizeof where);
     return ddp_fail(err, DDP_E_NUMERIC,
                     "evaluation after step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. "
                     "This state is not saved; try a lower optim.lr, more optim.warmup_steps, or "
@@ -31,8 +31,8 @@ static int run_cpu(struct ddp_trainer *t, int first, int last, struct ddp_error 
         for (int s = first; s < last && status == 0; s++) {
             float loss;
             int64_t correct;
-            status = ddp_exec_forward(t->eval_exec, t->params, batch->shard + (s - first), 1, 0, batch->count,
-                                      &loss, &correct, err);
+            status = ddp_cpu_pass_forward(t->eval_exec, t->params, batch->shard + (s - first), 1, 0,
+                                          batch->count, &loss, &correct, err);
             if (status == 0)
                 status = check_loss(t, s, loss, err);
             if (status == 0)

@@ -109,7 +109,7 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
     size_t gradients = 0, own = 0;
     if (!gpu) {
         ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
-        own += ddp_model_exec_bytes(t->model, t->resident, true) + ddp_model_exec_bytes(t->model, 1, false);
+        own += ddp_cpu_pass_bytes(t->model, t->resident, true) + ddp_cpu_pass_bytes(t->model, 1, false);
     }
     /* batches that the loader holds: those decoded ahead, the one in use */
     const struct ddp_shape px = t->test_set->info.shape;
@@ -168,19 +168,19 @@ static int sync_sum(void *ctx, int width, const float *leaves, float *out, struc
 
 static int prepare_passes(struct ddp_trainer *t, struct ddp_error *err)
 {
-    struct ddp_exec_conf train = {.training = true,
-                                  .resident = t->resident,
-                                  .seed = (uint64_t)t->cfg->seed,
-                                  .pool = t->pool,
-                                  .sync = sync_sum,
-                                  .sync_ctx = t->small};
-    struct ddp_exec_conf eval = {.resident = 1, .seed = (uint64_t)t->cfg->seed, .pool = t->pool};
+    struct ddp_cpu_pass_conf train = {.training = true,
+                                      .resident = t->resident,
+                                      .seed = (uint64_t)t->cfg->seed,
+                                      .pool = t->pool,
+                                      .sync = sync_sum,
+                                      .sync_ctx = t->small};
+    struct ddp_cpu_pass_conf eval = {.resident = 1, .seed = (uint64_t)t->cfg->seed, .pool = t->pool};
     ddp_config_hash(t->cfg, t->config_hash);
     if (t->cfg->device == DDP_DEVICE_CUDA)
         return ddp_trainer_gpu_create(t, err);
-    int status = t->opt.eval_only ? 0 : ddp_exec_create(t->model, &train, &t->exec, err);
+    int status = t->opt.eval_only ? 0 : ddp_cpu_pass_create(t->model, &train, &t->exec, err);
     if (status == 0)
-        status = ddp_exec_create(t->model, &eval, &t->eval_exec, err);
+        status = ddp_cpu_pass_create(t->model, &eval, &t->eval_exec, err);
     t->leaf = ddp_calloc((size_t)t->resident + 1, sizeof *t->leaf);
     t->loss = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->loss);
     t->correct = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->correct);
@@ -323,8 +323,8 @@ void ddp_trainer_teardown(struct ddp_trainer *t)
     ddp_gpu_engine_destroy(t->engine, false);
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
-    ddp_exec_destroy(t->exec);
-    ddp_exec_destroy(t->eval_exec);
+    ddp_cpu_pass_destroy(t->exec);
+    ddp_cpu_pass_destroy(t->eval_exec);
     ddp_small_destroy(t->small);
     ddp_reduce_destroy(t->reduce);
     ddp_optim_destroy(t->optim);

@@ -29,14 +29,14 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
     ddp_reduce_begin(t->reduce);
     for (t->group = 0; t->group < t->my_shards; t->group += t->resident) {
         int n = t->my_shards - t->group < t->resident ? t->my_shards - t->group : t->resident;
-        status = ddp_exec_forward(t->exec, t->params, t->now->shard + t->group, n, t->now->epoch,
-                                  t->now->count, t->loss + t->group, t->correct + t->group, err);
+        status = ddp_cpu_pass_forward(t->exec, t->params, t->now->shard + t->group, n, t->now->epoch,
+                                      t->now->count, t->loss + t->group, t->correct + t->group, err);
         if (status || (status = check_losses(t, t->group, n, err)))
             return status;
 
         for (int i = 0; i < n; i++)
             t->leaf[i] = ddp_reduce_leaf(t->reduce, t->first_shard + t->group + i);
-        status = ddp_exec_backward(t->exec, t->params, t->leaf, n, ready, t, err);
+        status = ddp_cpu_pass_backward(t->exec, t->params, t->leaf, n, ready, t, err);
         if (status)
             return status;
         for (int i = 0; i < n; i++) {
@@ -118,7 +118,7 @@ static int check_losses(struct ddp_trainer *t, int first, int n, struct ddp_erro
         if (isfinite(t->loss[i]))
             continue;
         char where[256];
-        ddp_exec_find_bad(t->exec, t->params, i - first, where, sizeof where);
+        ddp_cpu_pass_find_bad(t->exec, t->params, i - first, where, sizeof where);
         return ddp_fail(
             err, DDP_E_NUMERIC,
             "step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. Checkpoints "

@@ -2,6 +2,7 @@
 #ifndef DDP_TRAINER_H
 #define DDP_TRAINER_H
 
+#include "engine/cpu/pass.h"
 #include "engine/gpu/engine.h"
 #include "train/train.h"
 
@@ -33,7 +34,7 @@ struct ddp_trainer {
         *engine; /* on a GPU: in place of reduce, small, exec and eval_exec, which are NULL then */
     struct ddp_reduce *reduce;
     struct ddp_small *small; /* NULL without synchronised layers */
-    struct ddp_exec *exec, *eval_exec;
+    struct ddp_cpu_pass *exec, *eval_exec;
     struct ddp_loader *loader, *eval_loader;
     struct ddp_eval_leaf *eval_leaf; /* shared, [batches][train.shards] */
     int first_shard, my_shards, resident;

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "model/exec.h"
+#include "model/graph.h"
 
 /* A config whose model has these layers (libconfig text between the parentheses), or a model of configs/. */
 struct ddp_config *config_layers(const char *layers);
@@ -34,26 +34,6 @@ extern const int nshipped;
 
 /* "conv2d+relu max_pool linear ...": the stages of a model. */
 const char *stages_text(const struct ddp_model *m);
-
-/* A pass over shards of random pictures: everything that a test looks at. */
-enum { MAX_SHARDS = 4 };
-struct pass {
-    const struct ddp_model *m;
-    int nshards;
-    struct ddp_shard shard[MAX_SHARDS];
-    float *params, *leaf[MAX_SHARDS];
-    float loss[MAX_SHARDS];
-    int64_t correct[MAX_SHARDS];
-    uint8_t *reported; /* [blocks][MAX_SHARDS]: times that ready() was called */
-};
-/* n: samples of each shard; they are numbered on from shard to shard. params: initial values of seed 7. */
-struct pass *pass_create(const struct ddp_model *m, int nshards, const int *n);
-void pass_destroy(struct pass *p);
-/* Forward and backward with `resident` shards at a time; every leaf starts full of nan. */
-void pass_run(struct pass *p, int resident, struct ddp_pool *pool);
-/* Sums leaves in order: what conf.sync of these tests does. ctx: int *, the number of shards. */
-int sum_leaves(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
-void pass_ready(void *ctx, int i, int64_t lo, int64_t hi);
 
 float random_uniform(uint32_t index, uint32_t stream); /* in [-1, 1) */
 

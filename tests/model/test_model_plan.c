@@ -225,7 +225,6 @@ static void test_memory_plan_keeps_what_calls_touch(void **state)
             }
         }
         assert_true(m->eval.shard_bytes < m->train.shard_bytes);
-        assert_true(ddp_model_exec_bytes(m, 2, true) >= 2 * m->train.shard_bytes);
         ddp_model_destroy(m);
     }
 }

@@ -20,8 +20,8 @@ int ddp_gpu_engine_eval(struct ddp_gpu_engine *e, const struct ddp_batch *batch,
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
     for (int i = 0; i < e->eval_shards; i++) {
         const int64_t at = index * e->eval_shards + i;
-        ddp_gpu_forward(e->eval, e->compute, e->params, e->weights, s->shard + i, 1, ddp_gpu_slot_step(s),
-                        NULL, e->eval_loss + at, e->eval_correct + at);
+        ddp_gpu_pass_forward(e->eval, e->compute, e->params, e->weights, s->shard + i, 1,
+                             ddp_gpu_slot_step(s), NULL, e->eval_loss + at, e->eval_correct + at);
     }
     e->api->record(s->done, e->compute);
     s->used = true;

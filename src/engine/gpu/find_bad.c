@@ -55,7 +55,7 @@ static bool describe(const struct search *f, int v, const char *what, const char
         const int64_t pixel = i / c;
         snprintf(f->text, (size_t)f->size, "%s '%s' at [n=%d, c=%d, y=%d, x=%d] is %s", what, name,
                  (int)(pixel / (s.h * s.w)), (int)(i % c), (int)(pixel / s.w % s.h), (int)(pixel % s.w),
-                 ddp_model_bad_kind(value));
+                 ddp_pass_bad_kind(value));
         return true;
     }
     return false;
@@ -78,7 +78,7 @@ static int look_at_params(const struct search *f, int s, bool *found, struct ddp
     for (int k = 0; k < f->p->stage[s].layer->plan.nparams && status == 0 && !*found; k++) {
         const struct ddp_flat_tensor *t = &m->flat.tensor[m->stage[s].tensor[k]];
         status = download(f, f->params + t->offset, (size_t)t->size * sizeof(float), err);
-        *found = status == 0 && ddp_model_bad_param(t, f->host, f->text, f->size);
+        *found = status == 0 && ddp_pass_bad_param(t, f->host, f->text, f->size);
     }
     return status;
 }
@@ -90,7 +90,7 @@ static int look_at_loss(const struct search *f, struct ddp_error *err)
     const float loss = status ? 0 : *(const float *)f->host;
     if (status == 0 && !isfinite(loss))
         snprintf(f->text, (size_t)f->size, "loss '%s' is %s, all parameters and outputs before it are finite",
-                 m->layer[m->nlayers - 1].name, ddp_model_bad_kind(loss));
+                 m->layer[m->nlayers - 1].name, ddp_pass_bad_kind(loss));
     else if (status == 0)
         snprintf(f->text, (size_t)f->size,
                  "every parameter and output is finite: the fault is in the backward pass or in the sums");
@@ -116,8 +116,8 @@ static int look(const struct search *f, struct ddp_error *err)
     return status || found ? status : look_at_loss(f, err);
 }
 
-int ddp_gpu_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params, int i,
-                     char *text, int size, struct ddp_error *err)
+int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params, int i,
+                          char *text, int size, struct ddp_error *err)
 {
     const struct ddp_model *m = p->conf.model;
     struct search f = {.p = p, .stream = stream, .params = params, .resident = i, .text = text, .size = size};

@@ -1,4 +1,4 @@
-/* Runs the stages on the device: forward in order, backward against it; the sequence of src/model/exec.c,
+/* Runs the stages on the device: forward in order, backward against it; the sequence of cpu/pass.c,
  * enqueued. */
 #include "engine/gpu/pass.h"
 
@@ -299,10 +299,10 @@ static void sync_stage(const struct ddp_gpu_pass *p, const struct run *run, int 
     p->conf.sync(p->conf.sync_ctx, run->stream, width, p->sync_leaves, p->sync_sum);
 }
 
-void ddp_gpu_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
-                     const void *weights, const struct ddp_gpu_shard *shards, int n,
-                     const struct ddp_gpu_step *step, const struct ddp_gpu_scale *scale, float *loss,
-                     int32_t *correct)
+void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
+                          const void *weights, const struct ddp_gpu_shard *shards, int n,
+                          const struct ddp_gpu_step *step, const struct ddp_gpu_scale *scale, float *loss,
+                          int32_t *correct)
 {
     const struct run run = {stream, params, weights};
     const int stages = p->conf.model->nstages;
@@ -334,8 +334,8 @@ static void backward_stage(const struct ddp_gpu_pass *p, const struct run *run, 
     p->stage[s].op->backward(&c);
 }
 
-void ddp_gpu_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
-                      const void *weights, float *const *leaf, int n, ddp_exec_ready_fn ready, void *ctx)
+void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
+                           const void *weights, float *const *leaf, int n, ddp_pass_ready_fn ready, void *ctx)
 {
     const struct ddp_model *m = p->conf.model;
     const struct ddp_flat *f = &m->flat;

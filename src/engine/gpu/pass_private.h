@@ -1,4 +1,4 @@
-/* Private to src/gpu: one rank's memory for a model on the device, and the state of the pass that runs in it.
+/* Private to src/engine/gpu: one rank's memory for a model on the device, and the state of the pass that runs in it.
  */
 #ifndef DDP_GPU_PASS_PRIVATE_H
 #define DDP_GPU_PASS_PRIVATE_H

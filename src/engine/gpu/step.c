@@ -24,8 +24,8 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
 {
     struct ddp_gpu_engine *e = g->e;
     const struct ddp_gpu_scale *scale = ddp_gpu_reduce_scale(e->reduce);
-    ddp_gpu_forward(e->train, e->compute, e->params, e->weights, s->shard + g->first, n, g->step, scale,
-                    e->loss + g->first, e->correct + g->first);
+    ddp_gpu_pass_forward(e->train, e->compute, e->params, e->weights, s->shard + g->first, n, g->step, scale,
+                         e->loss + g->first, e->correct + g->first);
     float **leaf = e->leaf;
     for (int i = 0; i < n; i++) {
         leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->conf.first_shard + g->first + i);
@@ -37,7 +37,7 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
         e->api->kernels->metrics(e->compute, &m);
         ready(g, i, e->flat->metrics, e->flat->total);
     }
-    ddp_gpu_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);
+    ddp_gpu_pass_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);
 }
 
 static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)

@@ -1,7 +1,7 @@
 /* Device passes against the CPU's: loss, right answers and the gradient of every tensor, for all shipped
  * models and for every op. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real one; DDP_TEST_GPU=1:
  * without a device the test is skipped. */
-#include "model/models.h"
+#include "passes.h"
 
 #include <math.h>
 
@@ -132,9 +132,9 @@ static void run_cpu(const struct ddp_model *m, const struct input *in, bool trai
     struct ddp_shard shard[SHARDS];
     int shards = SHARDS;
     const bool sync = ddp_model_needs_sync(m);
-    struct ddp_exec_conf conf = {
+    struct ddp_cpu_pass_conf conf = {
         .training = train, .resident = sync ? SHARDS : 1, .seed = 1, .sync = sum_leaves, .sync_ctx = &shards};
-    struct ddp_exec *e;
+    struct ddp_cpu_pass *cpu;
     ddp_model_init(m, 7, params);
     for (int i = 0; i < SHARDS; i++) {
         const size_t at = (size_t)i * (size_t)in->batch;
@@ -144,20 +144,21 @@ static void run_cpu(const struct ddp_model *m, const struct input *in, bool trai
                                       .label = in->label + at,
                                       .sample = in->sample + at};
     }
-    assert_int_equal(ddp_exec_create(m, &conf, &e, NULL), 0);
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &cpu, NULL), 0);
     const int64_t count = in->n[0] + in->n[1] + in->n[2];
     for (int i = 0; i < SHARDS; i += conf.resident) {
-        assert_int_equal(ddp_exec_forward(e, params, shard + i, conf.resident, 2, count, out->loss + i,
-                                          out->correct + i, NULL),
+        assert_int_equal(ddp_cpu_pass_forward(cpu, params, shard + i, conf.resident, 2, count, out->loss + i,
+                                              out->correct + i, NULL),
                          0);
         if (train)
-            assert_int_equal(ddp_exec_backward(e, params, leaf + i, conf.resident, NULL, NULL, NULL), 0);
+            assert_int_equal(ddp_cpu_pass_backward(cpu, params, leaf + i, conf.resident, NULL, NULL, NULL),
+                             0);
     }
     for (int i = 0; i < SHARDS; i++) {
         out->plain[i] = to_plain(f, leaf[i]);
         ddp_pages_free(leaf[i], (size_t)f->total * 4);
     }
-    ddp_exec_destroy(e);
+    ddp_cpu_pass_destroy(cpu);
     ddp_pages_free(params, (size_t)f->total * 4);
 }
 
@@ -226,9 +227,10 @@ static void run_gpu(const struct ddp_model *m, const struct input *in, bool trai
             .pixels = bytes + at * in->picture, .sample = sample + at, .label = label + at, .n = n + i};
     }
     for (int i = 0; i < SHARDS; i += resident) {
-        ddp_gpu_forward(p, stream, params, weights, shard + i, resident, dstep, NULL, loss + i, correct + i);
+        ddp_gpu_pass_forward(p, stream, params, weights, shard + i, resident, dstep, NULL, loss + i,
+                             correct + i);
         if (train)
-            ddp_gpu_backward(p, stream, params, weights, leaf + i, resident, no_report, NULL);
+            ddp_gpu_pass_backward(p, stream, params, weights, leaf + i, resident, no_report, NULL);
     }
     int32_t right[SHARDS];
     down(out->loss, loss, sizeof out->loss);

@@ -1,6 +1,6 @@
-/* Running a model: gradients, bits that must not depend on how it is run, empty and short shards,
+/* Running a model on the CPU: gradients, bits that must not depend on how it is run, empty and short shards,
  * synchronised batch norm, evaluation, the search for values that are not finite. */
-#include "models.h"
+#include "passes.h"
 
 #include <math.h>
 
@@ -82,14 +82,15 @@ static void assert_same_pass(const struct pass *a, const struct pass *b, const c
 
 /* ---- gradients ---- */
 
-static double total_loss(struct pass *p, struct ddp_exec *e)
+static double total_loss(struct pass *p, struct ddp_cpu_pass *cpu)
 {
     struct ddp_error err = {0};
     double sum = 0;
     float loss;
     int64_t correct;
     for (int i = 0; i < p->nshards; i++) {
-        assert_int_equal(ddp_exec_forward(e, p->params, &p->shard[i], 1, 3, 8, &loss, &correct, &err), 0);
+        assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, &p->shard[i], 1, 3, 8, &loss, &correct, &err),
+                         0);
         sum += loss;
     }
     return sum;
@@ -98,16 +99,17 @@ static double total_loss(struct pass *p, struct ddp_exec *e)
 /* Along a random direction in each tensor, (L(p + hd) - L(p - hd)) / 2h against the gradient. Where ReLU and
  * max pooling are, the quotient jumps by whoever crosses zero between the two points: those nets get a wider
  * margin. */
-static void test_exec_gradient_is_that_of_the_loss(void **state)
+static void test_cpu_pass_gradient_is_that_of_the_loss(void **state)
 {
     (void)state;
     for (int net = 0; net < NETS; net++) {
         struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 6, 0);
         struct pass *p = pass_create(m, 2, (int[]){6, 5});
-        struct ddp_exec *e;
+        struct ddp_cpu_pass *cpu;
         struct ddp_error err = {0};
         assert_int_equal(
-            ddp_exec_create(m, &(struct ddp_exec_conf){.training = true, .resident = 1, .seed = 5}, &e, &err),
+            ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1, .seed = 5},
+                                &cpu, &err),
             0);
         pass_run(p, 1, NULL);
         for (int k = 0; k < m->flat.ntrained; k++) {
@@ -131,7 +133,7 @@ static void test_exec_gradient_is_that_of_the_loss(void **state)
             for (int side = -1; side <= 1; side += 2) {
                 for (int64_t j = 0; j < t->size; j++)
                     w[j] = old[j] + (float)(side * h) * d[j];
-                got += side * total_loss(p, e);
+                got += side * total_loss(p, cpu);
             }
             got /= 2 * h;
             memcpy(w, old, t->size * sizeof *w);
@@ -143,13 +145,13 @@ static void test_exec_gradient_is_that_of_the_loss(void **state)
             free(d);
             free(old);
         }
-        ddp_exec_destroy(e);
+        ddp_cpu_pass_destroy(cpu);
         pass_destroy(p);
         ddp_model_destroy(m);
     }
 }
 
-static void test_exec_bits_do_not_depend_on_the_plan(void **state)
+static void test_cpu_pass_bits_do_not_depend_on_the_plan(void **state)
 {
     (void)state;
     static const unsigned flags[] = {DDP_BUILD_NO_FUSE, DDP_BUILD_NO_ALIAS, DDP_BUILD_NO_REUSE,
@@ -176,7 +178,7 @@ static void test_exec_bits_do_not_depend_on_the_plan(void **state)
     }
 }
 
-static void test_exec_bits_do_not_depend_on_residents_or_threads(void **state)
+static void test_cpu_pass_bits_do_not_depend_on_residents_or_threads(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
@@ -202,19 +204,19 @@ static void test_exec_bits_do_not_depend_on_residents_or_threads(void **state)
 
 /* Nothing is read that was not written before in the same pass: with all memory but zero borders full of nan,
  * the bits stay. */
-static void poison(struct ddp_exec *e)
+static void poison(struct ddp_cpu_pass *cpu)
 {
     for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < e->mem->nspans; i++) {
-            const struct ddp_span *s = &e->mem->span[i];
-            struct ddp_resident *r = &e->res[0];
-            if (s->kind == DDP_SPAN_VALUE && e->m->value[s->index].stage == DDP_DATA)
+        for (int i = 0; i < cpu->mem->nspans; i++) {
+            const struct ddp_span *s = &cpu->mem->span[i];
+            struct ddp_cpu_resident *r = &cpu->res[0];
+            if (s->kind == DDP_SPAN_VALUE && cpu->m->value[s->index].stage == DDP_DATA)
                 continue;
             if (pass == 0) {
                 memset(r->area + s->offset, 0xff, s->bytes);
             } else if (s->kind != DDP_SPAN_SAVED && s->tensor.halo && !s->dirty_halo) {
                 struct ddp_tensor t = s->kind == DDP_SPAN_VALUE ? r->value[s->index] : r->grad[s->index];
-                for (int n = 0; n < e->m->batch; n++)
+                for (int n = 0; n < cpu->m->batch; n++)
                     for (int b = 0; b < ddp_blocks(t.c); b++)
                         for (int y = -t.halo; y < t.h + t.halo; y++)
                             for (int x = -t.halo; x < t.w + t.halo; x++)
@@ -222,42 +224,45 @@ static void poison(struct ddp_exec *e)
                                     memset(ddp_at(&t, n, b, y, x), 0, DDP_CBLOCK * sizeof(float));
             }
         }
-    memset(e->scratch, 0xff, e->mem->scratch_bytes);
+    memset(cpu->scratch, 0xff, cpu->mem->scratch_bytes);
 }
 
-static void test_exec_reads_only_what_it_wrote(void **state)
+static void test_cpu_pass_reads_only_what_it_wrote(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
     for (int net = 0; net < NETS; net++) {
         struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 4, 0);
         struct pass *p = pass_create(m, 2, (int[]){4, 3}), *q = pass_create(m, 2, (int[]){4, 3});
-        struct ddp_exec *e;
+        struct ddp_cpu_pass *cpu;
         pass_run(p, 1, NULL);
         assert_int_equal(
-            ddp_exec_create(m, &(struct ddp_exec_conf){.training = true, .resident = 1, .seed = 5}, &e, &err),
+            ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1, .seed = 5},
+                                &cpu, &err),
             0);
         for (int i = 0; i < 2; i++) {
-            poison(e);
-            assert_int_equal(
-                ddp_exec_forward(e, q->params, &q->shard[i], 1, 3, 7, &q->loss[i], &q->correct[i], &err), 0);
-            assert_int_equal(ddp_exec_backward(e, q->params, &q->leaf[i], 1, NULL, NULL, &err), 0);
+            poison(cpu);
+            assert_int_equal(ddp_cpu_pass_forward(cpu, q->params, &q->shard[i], 1, 3, 7, &q->loss[i],
+                                                  &q->correct[i], &err),
+                             0);
+            assert_int_equal(ddp_cpu_pass_backward(cpu, q->params, &q->leaf[i], 1, NULL, NULL, &err), 0);
         }
         assert_same_pass(p, q, "poisoned");
-        ddp_exec_destroy(e);
+        ddp_cpu_pass_destroy(cpu);
         float loss[2][2], plain[2][4 * 5];
         int64_t correct;
         for (int k = 0; k < 2; k++) {
-            assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.resident = 1, .seed = 5}, &e, &err),
-                             0);
+            assert_int_equal(
+                ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.resident = 1, .seed = 5}, &cpu, &err), 0);
             if (k)
-                poison(e);
+                poison(cpu);
             for (int i = 0; i < 2; i++)
                 assert_int_equal(
-                    ddp_exec_forward(e, q->params, &q->shard[i], 1, 3, 7, &loss[k][i], &correct, &err), 0);
+                    ddp_cpu_pass_forward(cpu, q->params, &q->shard[i], 1, 3, 7, &loss[k][i], &correct, &err),
+                    0);
             memset(plain[k], 0, sizeof plain[k]);
-            ddp_exec_output(e, 0, plain[k]);
-            ddp_exec_destroy(e);
+            ddp_cpu_pass_output(cpu, 0, plain[k]);
+            ddp_cpu_pass_destroy(cpu);
         }
         assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
         assert_memory_equal(plain[0], plain[1], sizeof plain[0]);
@@ -269,7 +274,7 @@ static void test_exec_reads_only_what_it_wrote(void **state)
 
 /* ---- shards ---- */
 
-static void test_exec_writes_and_reports_every_block_once(void **state)
+static void test_cpu_pass_writes_and_reports_every_block_once(void **state)
 {
     (void)state;
     for (int net = 0; net < NETS; net++) {
@@ -292,7 +297,7 @@ static void test_exec_writes_and_reports_every_block_once(void **state)
 }
 
 /* A shard of 2 in memory planned for 2 and for 6 gives the same, also after a full one. */
-static void test_exec_takes_short_shards(void **state)
+static void test_cpu_pass_takes_short_shards(void **state)
 {
     (void)state;
     for (int net = 0; net < NETS; net++) {
@@ -303,22 +308,22 @@ static void test_exec_takes_short_shards(void **state)
             float loss;
             int64_t correct;
         } r;
-        struct ddp_exec *e;
+        struct ddp_cpu_pass *cpu;
         struct ddp_error err = {0};
         pass_run(p, 1, NULL);
-        assert_int_equal(ddp_exec_create(wide,
-                                         &(struct ddp_exec_conf){.training = true, .resident = 1, .seed = 5},
-                                         &e, &err),
-                         0);
+        assert_int_equal(
+            ddp_cpu_pass_create(wide, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1, .seed = 5},
+                                &cpu, &err),
+            0);
         for (int i = 1; i >= 0; i--) {
-            assert_int_equal(ddp_exec_forward(e, q->params, &q->shard[i], 1, 3, 8, &r.loss, &r.correct, &err),
-                             0);
-            assert_int_equal(ddp_exec_backward(e, q->params, &q->leaf[i], 1, NULL, NULL, &err), 0);
+            assert_int_equal(
+                ddp_cpu_pass_forward(cpu, q->params, &q->shard[i], 1, 3, 8, &r.loss, &r.correct, &err), 0);
+            assert_int_equal(ddp_cpu_pass_backward(cpu, q->params, &q->leaf[i], 1, NULL, NULL, &err), 0);
             q->loss[i] = r.loss;
             q->correct[i] = r.correct;
         }
         assert_same_pass(p, q, "short");
-        ddp_exec_destroy(e);
+        ddp_cpu_pass_destroy(cpu);
         pass_destroy(p);
         pass_destroy(q);
         ddp_model_destroy(m);
@@ -326,24 +331,25 @@ static void test_exec_takes_short_shards(void **state)
     }
 }
 
-static void test_exec_steady_state_allocates_nothing(void **state)
+static void test_cpu_pass_steady_state_allocates_nothing(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
     struct ddp_model *m = model_layers(nets[0].layers, nets[0].input, 4, 0);
     struct pass *p = pass_create(m, 1, (int[]){4});
-    struct ddp_exec *e;
+    struct ddp_cpu_pass *cpu;
     long before = ddp_alloc_count();
-    assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.training = true, .resident = 1}, &e, &err),
-                     0);
+    assert_int_equal(
+        ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1}, &cpu, &err), 0);
     assert_true(ddp_alloc_count() > before);
     before = ddp_alloc_count();
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, i, 4, p->loss, p->correct, &err), 0);
-        assert_int_equal(ddp_exec_backward(e, p->params, p->leaf, 1, NULL, NULL, &err), 0);
+        assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, i, 4, p->loss, p->correct, &err),
+                         0);
+        assert_int_equal(ddp_cpu_pass_backward(cpu, p->params, p->leaf, 1, NULL, NULL, &err), 0);
     }
     assert_int_equal(ddp_alloc_count(), before);
-    ddp_exec_destroy(e);
+    ddp_cpu_pass_destroy(cpu);
     pass_destroy(p);
     ddp_model_destroy(m);
 }
@@ -359,7 +365,7 @@ static void test_exec_steady_state_allocates_nothing(void **state)
     "{type = \"global_avg_pool\"}, {type = \"flatten\"}, {type = \"linear\", name = \"f\", out = 5}, " CE
 
 /* The same 6 samples as shards of 4, 0 and 2, synchronised, and as one shard: equal but for rounding. */
-static void test_exec_sync_equals_one_shard(void **state)
+static void test_cpu_pass_sync_equals_one_shard(void **state)
 {
     (void)state;
     struct ddp_model *many = model_layers(SYNCED(", sync = true"), (struct ddp_shape){2, 6, 6}, 4, 0);
@@ -405,24 +411,24 @@ static int refuse_sync(void *ctx, int width, const float *leaves, float *out, st
     return ddp_fail(err, DDP_E_COMM, "rank 3 is gone");
 }
 
-static void test_exec_passes_on_a_failed_sync(void **state)
+static void test_cpu_pass_passes_on_a_failed_sync(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
     struct ddp_model *m = model_layers(SYNCED(", sync = true"), (struct ddp_shape){2, 6, 6}, 4, 0);
     struct pass *p = pass_create(m, 1, (int[]){4});
-    struct ddp_exec *e = NULL;
-    struct ddp_exec_conf conf = {.training = true, .resident = 1};
-    assert_int_equal(ddp_exec_create(m, &conf, &e, &err), DDP_E_USAGE);
-    assert_null(e);
+    struct ddp_cpu_pass *cpu = NULL;
+    struct ddp_cpu_pass_conf conf = {.training = true, .resident = 1};
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &cpu, &err), DDP_E_USAGE);
+    assert_null(cpu);
     conf.sync = refuse_sync;
     err = (struct ddp_error){0};
-    assert_int_equal(ddp_exec_create(m, &conf, &e, &err), 0);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 0, 4, p->loss, p->correct, &err),
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &cpu, &err), 0);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 0, 4, p->loss, p->correct, &err),
                      DDP_E_COMM);
     assert_non_null(strstr(err.text, "'b1'"));
     assert_non_null(strstr(err.text, "rank 3 is gone"));
-    ddp_exec_destroy(e);
+    ddp_cpu_pass_destroy(cpu);
     pass_destroy(p);
     ddp_model_destroy(m);
 }
@@ -431,19 +437,19 @@ static void test_exec_passes_on_a_failed_sync(void **state)
 
 /* Without training there is no dropout (epochs do not matter) and batch norm uses the running statistics (a
  * sample does not matter to another). */
-static void test_exec_evaluates_each_sample_alone(void **state)
+static void test_cpu_pass_evaluates_each_sample_alone(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
     struct ddp_model *m = model_layers(TINY("6"), (struct ddp_shape){3, 11, 11}, 4, 0);
     struct pass *p = pass_create(m, 1, (int[]){4});
-    struct ddp_exec *e, *t;
+    struct ddp_cpu_pass *cpu, *t;
     float whole, again, sum = 0, loss, out[4 * 5], single[5];
     int64_t correct, right = 0, all;
-    assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.resident = 1}, &e, &err), 0);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 0, 4, &whole, &all, &err), 0);
-    ddp_exec_output(e, 0, out);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 9, 4, &again, &correct, &err), 0);
+    assert_int_equal(ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.resident = 1}, &cpu, &err), 0);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 0, 4, &whole, &all, &err), 0);
+    ddp_cpu_pass_output(cpu, 0, out);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 9, 4, &again, &correct, &err), 0);
     assert_float_equal(whole, again, 0);
     for (int k = 0; k < 4; k++) {
         struct ddp_shard s = {.n = 1,
@@ -451,8 +457,8 @@ static void test_exec_evaluates_each_sample_alone(void **state)
                               .label = p->shard[0].label + k,
                               .sample = p->shard[0].sample + k};
         int best = 0;
-        assert_int_equal(ddp_exec_forward(e, p->params, &s, 1, 0, 1, &loss, &correct, &err), 0);
-        ddp_exec_output(e, 0, single);
+        assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, &s, 1, 0, 1, &loss, &correct, &err), 0);
+        ddp_cpu_pass_output(cpu, 0, single);
         assert_memory_equal(single, out + 5 * k, sizeof single);
         for (int c = 1; c < 5; c++)
             best = single[c] > single[best] ? c : best;
@@ -463,37 +469,49 @@ static void test_exec_evaluates_each_sample_alone(void **state)
     assert_float_equal(sum, whole, 1e-5);
     assert_int_equal(right, all);
     /* negative control: in training epochs do matter */
-    assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.training = true, .resident = 1}, &t, &err),
-                     0);
-    assert_int_equal(ddp_exec_forward(t, p->params, p->shard, 1, 0, 4, &whole, &correct, &err), 0);
-    assert_int_equal(ddp_exec_forward(t, p->params, p->shard, 1, 9, 4, &again, &correct, &err), 0);
+    assert_int_equal(
+        ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1}, &t, &err), 0);
+    assert_int_equal(ddp_cpu_pass_forward(t, p->params, p->shard, 1, 0, 4, &whole, &correct, &err), 0);
+    assert_int_equal(ddp_cpu_pass_forward(t, p->params, p->shard, 1, 9, 4, &again, &correct, &err), 0);
     assert_true(whole != again);
-    ddp_exec_destroy(t);
-    ddp_exec_destroy(e);
+    ddp_cpu_pass_destroy(t);
+    ddp_cpu_pass_destroy(cpu);
     pass_destroy(p);
     ddp_model_destroy(m);
 }
 
-static void test_exec_refuses_wrong_calls(void **state)
+static void test_cpu_pass_says_its_bytes(void **state)
+{
+    (void)state;
+    for (int net = 0; net < NETS; net++) {
+        struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 5, 0);
+        assert_true(ddp_cpu_pass_bytes(m, 2, true) >= 2 * m->train.shard_bytes);
+        assert_true(ddp_cpu_pass_bytes(m, 1, false) >= m->eval.shard_bytes);
+        ddp_model_destroy(m);
+    }
+}
+
+static void test_cpu_pass_refuses_wrong_calls(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
     struct ddp_model *m = model_layers(nets[4].layers, nets[4].input, 2, 0);
     struct pass *p = pass_create(m, 2, (int[]){2, 3});
-    struct ddp_exec *e = NULL;
-    assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.resident = 0}, &e, &err), DDP_E_USAGE);
-    assert_null(e);
-    assert_int_equal(ddp_exec_create(m, &(struct ddp_exec_conf){.resident = 1}, &e, &err), 0);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 2, 0, 4, p->loss, p->correct, &err),
+    struct ddp_cpu_pass *cpu = NULL;
+    assert_int_equal(ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.resident = 0}, &cpu, &err),
                      DDP_E_USAGE);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard + 1, 1, 0, 3, p->loss, p->correct, &err),
+    assert_null(cpu);
+    assert_int_equal(ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.resident = 1}, &cpu, &err), 0);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 2, 0, 4, p->loss, p->correct, &err),
                      DDP_E_USAGE);
-    assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 0, 2, p->loss, p->correct, &err), 0);
-    assert_int_equal(ddp_exec_backward(e, p->params, p->leaf, 1, NULL, NULL, &err), DDP_E_USAGE);
-    assert_int_equal(ddp_exec_forward(e, p->params + 1, p->shard, 1, 0, 2, p->loss, p->correct, &err),
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard + 1, 1, 0, 3, p->loss, p->correct, &err),
                      DDP_E_USAGE);
-    ddp_exec_destroy(e);
-    ddp_exec_destroy(NULL);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 0, 2, p->loss, p->correct, &err), 0);
+    assert_int_equal(ddp_cpu_pass_backward(cpu, p->params, p->leaf, 1, NULL, NULL, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_cpu_pass_forward(cpu, p->params + 1, p->shard, 1, 0, 2, p->loss, p->correct, &err),
+                     DDP_E_USAGE);
+    ddp_cpu_pass_destroy(cpu);
+    ddp_cpu_pass_destroy(NULL);
     ddp_model_destroy(NULL);
     pass_destroy(p);
     ddp_model_destroy(m);
@@ -518,7 +536,7 @@ static void test_find_bad_names_the_first(void **state)
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
         struct ddp_model *m = model_layers(TINY("6"), (struct ddp_shape){3, 11, 11}, 2, 0);
         struct pass *p = pass_create(m, 1, (int[]){2});
-        struct ddp_exec *e;
+        struct ddp_cpu_pass *cpu;
         char text[256];
         if (cases[i].tensor)
             *(float *)tensor(p, p->params, cases[i].tensor) = cases[i].value;
@@ -527,13 +545,15 @@ static void test_find_bad_names_the_first(void **state)
         if (cases[i].value == 3e38f)
             *(float *)tensor(p, p->params, "b1.bias") = 1e3f;
         assert_int_equal(
-            ddp_exec_create(m, &(struct ddp_exec_conf){.training = true, .resident = 1}, &e, &err), 0);
-        assert_int_equal(ddp_exec_forward(e, p->params, p->shard, 1, 0, 2, p->loss, p->correct, &err), 0);
-        assert_int_equal(ddp_exec_backward(e, p->params, p->leaf, 1, NULL, NULL, &err), 0);
-        ddp_exec_find_bad(e, p->params, 0, text, sizeof text);
+            ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1}, &cpu, &err),
+            0);
+        assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 0, 2, p->loss, p->correct, &err),
+                         0);
+        assert_int_equal(ddp_cpu_pass_backward(cpu, p->params, p->leaf, 1, NULL, NULL, &err), 0);
+        ddp_cpu_pass_find_bad(cpu, p->params, 0, text, sizeof text);
         if (!strstr(text, cases[i].says))
             fail_msg("case %zu: %s, wanted %s", i, text, cases[i].says);
-        ddp_exec_destroy(e);
+        ddp_cpu_pass_destroy(cpu);
         pass_destroy(p);
         ddp_model_destroy(m);
     }
@@ -542,17 +562,18 @@ static void test_find_bad_names_the_first(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exec_gradient_is_that_of_the_loss),
-        cmocka_unit_test(test_exec_bits_do_not_depend_on_the_plan),
-        cmocka_unit_test(test_exec_bits_do_not_depend_on_residents_or_threads),
-        cmocka_unit_test(test_exec_reads_only_what_it_wrote),
-        cmocka_unit_test(test_exec_writes_and_reports_every_block_once),
-        cmocka_unit_test(test_exec_takes_short_shards),
-        cmocka_unit_test(test_exec_steady_state_allocates_nothing),
-        cmocka_unit_test(test_exec_sync_equals_one_shard),
-        cmocka_unit_test(test_exec_passes_on_a_failed_sync),
-        cmocka_unit_test(test_exec_evaluates_each_sample_alone),
-        cmocka_unit_test(test_exec_refuses_wrong_calls),
+        cmocka_unit_test(test_cpu_pass_gradient_is_that_of_the_loss),
+        cmocka_unit_test(test_cpu_pass_bits_do_not_depend_on_the_plan),
+        cmocka_unit_test(test_cpu_pass_bits_do_not_depend_on_residents_or_threads),
+        cmocka_unit_test(test_cpu_pass_reads_only_what_it_wrote),
+        cmocka_unit_test(test_cpu_pass_writes_and_reports_every_block_once),
+        cmocka_unit_test(test_cpu_pass_takes_short_shards),
+        cmocka_unit_test(test_cpu_pass_steady_state_allocates_nothing),
+        cmocka_unit_test(test_cpu_pass_sync_equals_one_shard),
+        cmocka_unit_test(test_cpu_pass_passes_on_a_failed_sync),
+        cmocka_unit_test(test_cpu_pass_evaluates_each_sample_alone),
+        cmocka_unit_test(test_cpu_pass_says_its_bytes),
+        cmocka_unit_test(test_cpu_pass_refuses_wrong_calls),
         cmocka_unit_test(test_find_bad_names_the_first),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,47 @@
+/* Forward and backward of one rank's shards on the CPU: the graph of src/model run through the ops of src/ops.
+ *
+ * One shard after the other, or, where a layer is synchronised over the global batch, stage by stage over all
+ * shards of the rank, whose bits are the same. Nothing is allocated after create. */
+#ifndef DDP_CPU_PASS_H
+#define DDP_CPU_PASS_H
+
+#include "engine/pass.h"
+
+struct ddp_cpu_pass;
+
+struct ddp_cpu_pass_conf {
+    bool training;
+    int resident; /* shards in memory side by side: 1, or all of the rank's when the model needs sync */
+    uint64_t seed;
+    struct ddp_pool *pool;
+    /* For synchronised layers: sum `leaves` [nshards][width] over all shards of all ranks into out [width]. */
+    int (*sync)(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
+    void *sync_ctx;
+};
+
+/* Errors: DDP_E_USAGE, DDP_E_RESOURCE no memory. */
+int ddp_cpu_pass_create(const struct ddp_model *m, const struct ddp_cpu_pass_conf *conf,
+                        struct ddp_cpu_pass **out, struct ddp_error *err);
+void ddp_cpu_pass_destroy(struct ddp_cpu_pass *p); /* NULL is fine */
+/* Bytes that ddp_cpu_pass_create will take. */
+size_t ddp_cpu_pass_bytes(const struct ddp_model *m, int resident, bool training);
+
+/* Forward of shards[0..n-1] (n <= resident), params [flat total] on 64 bytes. loss[i], correct[i]: sums over
+ * the shard (0 when empty). global_count: samples in the global batch. */
+int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const struct ddp_shard *shards, int n,
+                         int64_t epoch, int64_t global_count, float *loss, int64_t *correct,
+                         struct ddp_error *err);
+/* Backward of the same shards. leaf[i]: [flat total] on 64 bytes, every element of the tensors and statistics
+ * is written, the padding zeroed; the metrics block is the caller's. ready: NULL when nobody asks. */
+int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *const *leaf, int n,
+                          ddp_pass_ready_fn ready, void *ctx, struct ddp_error *err);
+
+/* After a loss that is not finite: the first tensor in forward order (parameters, inputs, outputs of each
+ * layer) of resident shard i that holds a value that is not finite, as text: "output of layer 'conv2' at
+ * [n=3, c=5, y=1, x=0] is nan". */
+void ddp_cpu_pass_find_bad(const struct ddp_cpu_pass *p, const float *params, int i, char *text, int size);
+/* Features that went into the loss for resident shard i, plain [n][classes]: predictions for evaluation and
+ * tests. */
+void ddp_cpu_pass_output(const struct ddp_cpu_pass *p, int i, float *out);
+
+#endif
