@@ -1,5 +1,5 @@
 /* The emulator that runs our CUDA kernels on the CPU, for tests. A .cu file is compiled
- * as C++ with device/ddp_device.h in place of the CUDA one; each thread of a block is then a fiber (a plain
+ * as C++ with dialect/ddp_device.h in place of the CUDA one; each thread of a block is then a fiber (a plain
  * call while it does not block), scheduled in random order between barriers, and blocks are taken in random
  * order.
  *

@@ -1,4 +1,4 @@
-/* What device/ddp_device.h makes of a kernel and its launch: the side of the emulator that kernels see. */
+/* What dialect/ddp_device.h makes of a kernel and its launch: the side of the emulator that kernels see. */
 #ifndef DDP_EMU_LAUNCH_H
 #define DDP_EMU_LAUNCH_H
 

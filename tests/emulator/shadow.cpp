@@ -292,7 +292,7 @@ void __tsan_write_range(void *p, size_t n)
 {
     access_any((char *)p, n, true, __builtin_return_address(0));
 }
-/* memcpy and memset of kernels: device/ddp_device.h sends them here. */
+/* memcpy and memset of kernels: dialect/ddp_device.h sends them here. */
 void *emu_memcpy(void *to, const void *from, size_t n)
 {
     access_any((const char *)from, n, false, __builtin_return_address(0));

@@ -30,7 +30,7 @@ foreach(kind plain checked)
   target_link_options(${plugin} PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/src/device/cuda/cuda.map -Wl,--no-undefined
                       -Wl,-z,nodelete) # a thread and a signal handler of it stay
 
-  ddp_test(${test} SOURCES test_plugin.c LIBS ${CMAKE_DL_LIBS})
+  ddp_test(${test} SOURCES ${PROJECT_SOURCE_DIR}/tests/device/cuda/test_plugin.c LIBS ${CMAKE_DL_LIBS})
   target_compile_definitions(${test} PRIVATE PLUGIN="$<TARGET_FILE:${plugin}>")
   add_dependencies(${test} ${plugin})
   set_tests_properties(${test} PROPERTIES LABELS "fast;cuda_emu")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starting a job on GPUs, or being told why not: on the emulated plug-in (tests/cuda_emu), which can be without a driver, with an old
+"""Starting a job on GPUs, or being told why not: on the emulated plug-in (tests/emulator), which can be without a driver, with an old
 one, with few or weak GPUs. Skipped where it was not built."""
 import re
 import sys

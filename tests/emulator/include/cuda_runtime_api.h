@@ -1,5 +1,5 @@
-/* The part of the CUDA runtime's interface that the plug-in (src/cuda) uses, declared so that its sources
- * compile where no toolkit is and run on the stand-in (tests/cuda_emu/runtime_*.cpp). Types and values are
+/* The part of the CUDA runtime's interface that the plug-in (src/device/cuda) uses, declared so that its sources
+ * compile where no toolkit is and run on the stand-in (tests/emulator/runtime_*.cpp). Types and values are
  * those of toolkit 13.0; check_headers.cpp compares them with the vendor's headers where these are installed.
  * What each call means is written in the CUDA Runtime API reference. */
 #ifndef DDP_EMU_CUDA_RUNTIME_API_H

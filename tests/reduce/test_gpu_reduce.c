@@ -6,7 +6,7 @@
 #include "cmocka_all.h"
 
 #include "emu.h"
-#include "fake_device.h"
+#include "reduce/fake_device.h"
 #include "engine/gpu/reduce.h"
 #include "optim/problem.h"
 #include "reduce/tree.h"

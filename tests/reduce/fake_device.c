@@ -1,4 +1,4 @@
-#include "fake_device.h"
+#include "reduce/fake_device.h"
 
 #include <stdlib.h>
 #include <string.h>
