@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/fileio.h"
 #include "base/fileio_fault.h"
@@ -68,17 +69,31 @@ long ddp_fileio_fault(long n, int errno_value, const char *substring)
     return counted;
 }
 
-const char *ddp_write_reason(int errno_value)
+/* Whether the file system that holds path, or would hold it, has bytes left and no inodes. */
+static bool out_of_inodes(const char *path)
+{
+    struct statvfs st;
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    for (char *slash; statvfs(folder, &st) != 0; *slash = '\0')
+        if (!(slash = strrchr(folder, '/')) || slash == folder)
+            return false;
+    return st.f_files > 0 && st.f_favail == 0 && st.f_bavail > 0;
+}
+
+const char *ddp_write_reason(int errno_value, const char *path)
 {
     switch (errno_value) {
     case ENOSPC:
-        return "the disk is full; free some space or choose another folder with run.dir";
+        return out_of_inodes(path) ? "the file system has no inodes left (df -i): remove some files, or "
+                                     "write to another folder"
+                                   : "the disk is full; free some space, or write to another folder";
     case EDQUOT:
-        return "the disk quota is used up; free some space or choose another folder with run.dir";
+        return "the disk quota is used up; free some space, or write to another folder";
     case EROFS:
-        return "the file system is read-only; choose another folder with run.dir";
+        return "the file system is read-only; write to another folder";
     case EACCES:
-        return "permission denied; choose a folder of your own with run.dir";
+        return "permission denied; write to a folder of your own";
     default:
         return strerror(errno_value);
     }

@@ -87,18 +87,40 @@ void ddp_file_unmap(const void *data, size_t bytes)
 int ddp_file_append(int fd, const char *path, const void *data, size_t bytes, struct ddp_error *err)
 {
     if (ddp_fault_hit(path))
-        return ddp_fail(err, DDP_E_IO, "%s: cannot write: %s", path, ddp_write_reason(errno));
+        return ddp_fail(err, DDP_E_IO, "%s: cannot write: %s", path, ddp_write_reason(errno, path));
     const char *p = data;
     while (bytes > 0) {
         ssize_t n = write(fd, p, bytes);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return ddp_fail(err, DDP_E_IO, "%s: cannot write: %s", path, ddp_write_reason(errno));
+            return ddp_fail(err, DDP_E_IO, "%s: cannot write: %s", path, ddp_write_reason(errno, path));
         p += n;
         bytes -= (size_t)n;
     }
     return 0;
+}
+
+int ddp_file_sync(int fd, const char *path, struct ddp_error *err)
+{
+    if (ddp_fault_hit(path) ||
+        (fdatasync(fd) != 0 && errno != EINVAL)) /* EINVAL: a pipe, or the file system cannot */
+        return ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", path, ddp_write_reason(errno, path));
+    return 0;
+}
+
+/* What was made, renamed or removed in the folder of `path` is there after a power cut. */
+static int sync_parent(const char *path, struct ddp_error *err)
+{
+    char *parent = ddp_strdup(path);
+    char *slash = strrchr(parent, '/');
+    if (slash == parent)
+        slash[1] = '\0';
+    else if (slash)
+        *slash = '\0';
+    int status = ddp_dir_sync(slash ? parent : ".", err);
+    free(parent);
+    return status;
 }
 
 int ddp_dir_make(const char *path, struct ddp_error *err)
@@ -117,10 +139,12 @@ int ddp_dir_make(const char *path, struct ddp_error *err)
             break;
         }
         if (!there && (ddp_fault_hit(copy) || (mkdir(copy, 0777) != 0 && errno != EEXIST))) {
-            status =
-                ddp_fail(err, DDP_E_IO, "%s: cannot make this folder: %s", path, ddp_write_reason(errno));
+            status = ddp_fail(err, DDP_E_IO, "%s: cannot make this folder: %s", path,
+                              ddp_write_reason(errno, path));
             break;
         }
+        if (!there && (status = sync_parent(copy, err)))
+            break;
         *p = old;
         if (old == '\0')
             break;
@@ -132,27 +156,27 @@ int ddp_dir_make(const char *path, struct ddp_error *err)
 int ddp_dir_sync(const char *path, struct ddp_error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES)
+        return 0; /* a folder that may be written and not read: there is no way to sync it */
     if (fd < 0)
         return ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", path, strerror(errno));
     int bad = ddp_fault_hit(path) || (fsync(fd) != 0 && errno != EINVAL); /* EINVAL: the file system cannot */
     int e = errno;
     close(fd);
-    return bad ? ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", path, ddp_write_reason(e)) : 0;
+    return bad ? ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", path, ddp_write_reason(e, path)) : 0;
 }
 
 int ddp_path_rename(const char *from, const char *to, struct ddp_error *err)
 {
-    if (ddp_fault_hit(to) || rename(from, to) != 0)
-        return ddp_fail(err, DDP_E_IO, "%s: cannot rename from %s: %s", to, from, ddp_write_reason(errno));
-    char *parent = ddp_strdup(to);
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
-        slash[1] = '\0';
-    else if (slash)
-        *slash = '\0';
-    int status = ddp_dir_sync(slash ? parent : ".", err);
-    free(parent);
-    return status;
+    if (ddp_fault_hit(to) || rename(from, to) != 0) {
+        const int e = errno;
+        const int status =
+            ddp_fail(err, DDP_E_IO, "%s: cannot rename from %s: %s", to, from, ddp_write_reason(e, to));
+        errno = e;
+        return status;
+    }
+    errno = 0;
+    return sync_parent(to, err);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)

@@ -32,9 +32,12 @@ int ddp_file_write(const char *path, const void *data, size_t bytes, struct ddp_
 /* Append bytes with one write() (logs, metrics): whole lines stay whole. */
 int ddp_file_append(int fd, const char *path, const void *data, size_t bytes, struct ddp_error *err);
 
-/* Make a folder and its parents. An existing folder is fine. */
+/* The bytes written to fd so far are on disk. path: for the message. */
+int ddp_file_sync(int fd, const char *path, struct ddp_error *err);
+
+/* Make a folder and its parents, and sync the entry of each that is new. An existing folder is fine. */
 int ddp_dir_make(const char *path, struct ddp_error *err);
-/* Sync a folder's own entries. */
+/* Sync a folder's own entries. One that may not be read cannot be synced, and is left alone. */
 int ddp_dir_sync(const char *path, struct ddp_error *err);
 /* rename() a folder or file over, then sync the parent. */
 int ddp_path_rename(const char *from, const char *to, struct ddp_error *err);

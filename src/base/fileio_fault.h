@@ -8,7 +8,7 @@
 
 /* True: this call is to fail; errno is set. */
 bool ddp_fault_hit(const char *path);
-/* strerror, with the way out where there is one. Static or errno's own text. */
-const char *ddp_write_reason(int errno_value);
+/* strerror for a failed write to `path`, with the way out where there is one. Static or errno's own text. */
+const char *ddp_write_reason(int errno_value, const char *path);
 
 #endif

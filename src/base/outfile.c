@@ -39,7 +39,7 @@ int ddp_outfile_create(const char *path, struct ddp_outfile **out, struct ddp_er
     if (f->fd < 0) {
         int e = errno;
         release(f);
-        return ddp_fail(err, DDP_E_IO, "%s: cannot create: %s", path, ddp_write_reason(e));
+        return ddp_fail(err, DDP_E_IO, "%s: cannot create: %s", path, ddp_write_reason(e, path));
     }
     *out = f;
     return 0;
@@ -54,11 +54,11 @@ int ddp_outfile_commit(struct ddp_outfile *f, struct ddp_error *err)
 {
     int status = 0;
     if (ddp_fault_hit(f->path) || fsync(f->fd) != 0)
-        status = ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", f->path, ddp_write_reason(errno));
+        status = ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", f->path, ddp_write_reason(errno, f->path));
     int fd = f->fd;
     f->fd = -1;
     if (close(fd) != 0 && status == 0)
-        status = ddp_fail(err, DDP_E_IO, "%s: cannot close: %s", f->path, ddp_write_reason(errno));
+        status = ddp_fail(err, DDP_E_IO, "%s: cannot close: %s", f->path, ddp_write_reason(errno, f->path));
     if (status == 0)
         status = ddp_path_rename(f->temporary, f->path, err);
     if (status != 0)

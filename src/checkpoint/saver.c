@@ -3,8 +3,10 @@
  *
  *   step-500.tmp-PID   being written; whatever a killed writer left is removed by the next one
  *   step-500           complete
- *   step-500.old-PID   complete; moved aside while a second save of the same step takes its name. Found when
- * there is no other, moved back by the next writer */
+ *   step-500.old-PID   complete; moved aside while a second save of the same step takes its name. Found when there is no other,
+ *                      moved back by the next writer
+ */
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +20,10 @@ struct ddp_saver {
     int keep; /* 0: all */
     bool background;
     char *attached_name, *attached_text; /* NULL: nothing */
-    int64_t best_step;                   /* of the checkpoint that is kept as the best, -1: none */
-    bool running;                        /* the thread is to be joined */
+    int first[DDP_SAVER_FIRST];          /* descriptors of files that are on disk before each checkpoint is */
+    int nfirst;
+    int64_t best_step; /* of the checkpoint that is kept as the best, -1: none */
+    bool running;      /* the thread is to be joined */
     pthread_t thread;
     /* the save under way */
     const struct ddp_snapshot *snap;
@@ -35,27 +39,44 @@ static void drop(const char *path)
         ddp_log(DDP_LOG_WARN, "%s", why.text);
 }
 
-/* Remove a complete checkpoint. It first takes the name of an unfinished one: under its own it is never seen
- * half removed. */
-static void discard(const char *dir, const struct ddp_folder *f)
+/* Take a checkpoint apart where it stands, its state first: without that it is never taken for a whole one. */
+static void take_apart(const char *path)
+{
+    struct ddp_error why = {0};
+    char *state = ddp_folder_path(path, DDP_STATE_FILE);
+    if ((unlink(state) != 0 && errno != ENOENT) || ddp_dir_sync(path, &why) != 0)
+        ddp_log(DDP_LOG_WARN, "%s: cannot remove: %s", state, strerror(errno));
+    else
+        drop(path);
+    free(state);
+}
+
+/* Remove the complete checkpoint dir/name. It first takes the name of an unfinished one: under its own it is never seen half
+ * removed. */
+static void discard(const char *dir, int64_t step, const char *name)
 {
     char tmp_name[96];
-    snprintf(tmp_name, sizeof tmp_name, "step-%08lld.tmp-%d", (long long)f->step, (int)getpid());
-    char *path = ddp_folder_path(dir, f->name), *tmp = ddp_folder_path(dir, tmp_name);
+    snprintf(tmp_name, sizeof tmp_name, "step-%08lld.tmp-%d", (long long)step, (int)getpid());
+    char *path = ddp_folder_path(dir, name), *tmp = ddp_folder_path(dir, tmp_name);
     struct ddp_error why = {0};
     if (ddp_path_rename(path, tmp, &why) == 0)
         drop(tmp);
+    else if (errno == EXDEV) /* a folder in the lower layer of an overlay cannot be renamed */
+        take_apart(path);
     else
         ddp_log(DDP_LOG_WARN, "%s", why.text);
     free(path);
     free(tmp);
 }
 
-/* Take away or put right what a writer that was killed left behind. */
+/* Take away or put right what a writer that was killed left behind. What is seen in the folder may be a rename that is not
+ * on disk yet; nothing is removed because of it before it is. */
 static int tidy(const char *dir, struct ddp_error *err)
 {
     struct ddp_folder *list = NULL;
-    int n, status = ddp_folder_list(dir, &list, &n, err);
+    int n = 0, status = ddp_dir_sync(dir, err);
+    if (status == 0)
+        status = ddp_folder_list(dir, &list, &n, err);
     for (int i = 0; status == 0 && i < n; i++) {
         if (list[i].kind == DDP_FOLDER_STEP)
             continue;
@@ -64,6 +85,8 @@ static int tidy(const char *dir, struct ddp_error *err)
         char *final = ddp_folder_path(dir, name);
         if (list[i].kind == DDP_FOLDER_OLD && !ddp_path_exists(final))
             status = ddp_path_rename(path, final, err);
+        else if (list[i].kind == DDP_FOLDER_OLD)
+            discard(dir, list[i].step, list[i].name);
         else
             drop(path);
         free(final);
@@ -119,6 +142,21 @@ void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text)
     s->attached_text = ddp_strdup(text);
 }
 
+void ddp_saver_sync_first(struct ddp_saver *s, int fd)
+{
+    if (fd >= 0 && s->nfirst < DDP_SAVER_FIRST)
+        s->first[s->nfirst++] = fd;
+}
+
+/* Records of the steps that a checkpoint holds are never lost behind it. */
+static int sync_first(const struct ddp_saver *s, struct ddp_error *err)
+{
+    for (int i = 0; i < s->nfirst; i++)
+        if (ddp_file_sync(s->first[i], s->dir, err) != 0)
+            return ddp_error_prefix(err, "the records before the checkpoint");
+    return 0;
+}
+
 /* Remove what is neither among the last `keep` nor the best. Checkpoints of later steps than this one are of
  * a future that was abandoned: they are left alone, as the newest good one must never be at stake. */
 static void prune(const struct ddp_saver *s, int64_t step)
@@ -131,7 +169,7 @@ static void prune(const struct ddp_saver *s, int64_t step)
         if (list[i].kind != DDP_FOLDER_STEP || list[i].step > step)
             continue;
         if (kept++ >= s->keep && list[i].step != s->best_step)
-            discard(s->dir, &list[i]);
+            discard(s->dir, list[i].step, list[i].name);
     }
     free(list);
 }
@@ -158,17 +196,27 @@ static int write_folder(const struct ddp_saver *s, const char *folder, struct dd
     return status;
 }
 
-/* tmp -> final, by way of old when there is a final one already. */
+/* tmp -> final, where a final one is that cannot be renamed: the new one waits complete under the name `old` meanwhile. */
+static int publish_over(const char *tmp, const char *final, const char *old, struct ddp_error *err)
+{
+    int status = ddp_path_rename(tmp, old, err);
+    if (status)
+        return status;
+    take_apart(final);
+    return ddp_path_rename(old, final, err);
+}
+
+/* tmp -> final, by way of old when there is a final one already. On an error one of final and old is whole. */
 static int publish(const char *tmp, const char *final, const char *old, struct ddp_error *err)
 {
     bool replaced = ddp_path_exists(final);
     int status = replaced ? ddp_path_rename(final, old, err) : 0;
+    if (status && errno == EXDEV)
+        return publish_over(tmp, final, old, err);
     if (status == 0)
         status = ddp_path_rename(tmp, final, err);
     if (replaced && !ddp_path_exists(final) && rename(old, final) != 0)
         ddp_log(DDP_LOG_WARN, "%s: cannot move it back to %s; it will be found under this name", old, final);
-    else if (replaced && ddp_path_exists(old))
-        drop(old);
     return status;
 }
 
@@ -185,14 +233,21 @@ static int save(struct ddp_saver *s, struct ddp_error *err)
     if (status == 0)
         status = write_folder(s, tmp, err);
     if (status == 0)
+        status = sync_first(s, err);
+    if (status == 0)
         status = publish(tmp, final, old, err);
     if (status) {
         drop(tmp);
-        ddp_error_prefix(err, "step %lld could not be saved (checkpoints before it are untouched)",
-                         (long long)step);
+        ddp_error_prefix(
+            err,
+            "step %lld could not be saved (checkpoints before it are untouched; run.dir=FOLDER is "
+            "another place)",
+            (long long)step);
     } else {
         if (s->best)
             s->best_step = step;
+        if (ddp_path_exists(old)) /* only now: without an error the new one is on disk */
+            discard(s->dir, step, old_name);
         prune(s, step);
     }
     free(final);

@@ -16,7 +16,7 @@ int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_
 {
     struct ddp_metrics *m = ddp_calloc(1, sizeof *m);
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", run_dir);
-    int status = ddp_records_open(m->path, append, step, &m->fd, err);
+    int status = ddp_records_open(m->path, "", append, step, &m->fd, err);
     if (status) {
         free(m);
         return status;
@@ -37,7 +37,7 @@ static int put(struct ddp_metrics *m, struct ddp_text *t, struct ddp_error *err)
     ddp_text_add(t, "}\n");
     int status = ddp_file_append(m->fd, m->path, t->s, t->len, err);
     ddp_text_finish(t);
-    return status;
+    return status ? ddp_error_prefix(err, "run.dir") : 0;
 }
 
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err)
@@ -73,6 +73,11 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
     add(&t, "seconds", e->seconds);
     ddp_text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
     return put(m, &t, err);
+}
+
+int ddp_metrics_fd(const struct ddp_metrics *m)
+{
+    return m ? m->fd : -1;
 }
 
 void ddp_metrics_close(struct ddp_metrics *m)

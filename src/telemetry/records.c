@@ -6,21 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Keep the records up to `step`. */
-static int cut_after(const char *path, int64_t step, struct ddp_error *err)
+/* Keep the records up to `step`, behind `head`. What a power cut left (torn lines, pages of zeros) is dropped. */
+static int cut_after(const char *path, const char *head, int64_t step, struct ddp_error *err)
 {
     char *data;
     size_t bytes;
-    if (!ddp_path_exists(path))
-        return 0;
     int status = ddp_file_read(path, 0, &data, &bytes, err);
     if (status)
         return status;
     struct ddp_text kept;
     ddp_text_init(&kept);
-    for (char *line = data, *end; (end = strchr(line, '\n')); line = end + 1) {
+    ddp_text_append(&kept, head, strlen(head));
+    const char *last = data + bytes;
+    for (char *line = data, *end; (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1) {
         json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
-        if (o && json_integer_value(json_object_get(o, "step")) <= step)
+        const json_t *at = json_object_get(o, "step");
+        if (json_is_integer(at) && json_integer_value(at) <= step)
             ddp_text_append(&kept, line, (size_t)(end - line) + 1);
         json_decref(o);
     }
@@ -30,11 +31,13 @@ static int cut_after(const char *path, int64_t step, struct ddp_error *err)
     return status;
 }
 
-int ddp_records_open(const char *path, bool append, int64_t step, int *fd, struct ddp_error *err)
+int ddp_records_open(const char *path, const char *head, bool append, int64_t step, int *fd,
+                     struct ddp_error *err)
 {
-    int status = append ? cut_after(path, step, err) : 0;
+    int status = append && ddp_path_exists(path) ? cut_after(path, head, step, err)
+                                                 : ddp_file_write(path, head, strlen(head), err);
     if (status)
         return status;
-    *fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
+    *fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     return *fd < 0 ? ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", path, strerror(errno)) : 0;
 }

@@ -76,6 +76,7 @@ int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_
                      struct ddp_error *err);
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
+int ddp_metrics_fd(const struct ddp_metrics *m); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_metrics_close(struct ddp_metrics *m);
 
 /* ---- weights.trail --------------------------------------------------------------------------- */
@@ -88,7 +89,8 @@ struct ddp_trail;
 int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_trail **out,
                    struct ddp_error *err);
 int ddp_trail_add(struct ddp_trail *t, int64_t step, const struct ddp_snapshot *s, struct ddp_error *err);
-void ddp_trail_close(struct ddp_trail *t); /* NULL is fine */
+int ddp_trail_fd(const struct ddp_trail *t); /* for ddp_saver_sync_first(); -1: NULL */
+void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 
 /* ---- progress -------------------------------------------------------------------------------- */
 

@@ -16,16 +16,11 @@ int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_tr
 {
     struct ddp_trail *t = ddp_calloc(1, sizeof *t);
     snprintf(t->path, sizeof t->path, "%s/weights.trail", run_dir);
-    bool there = append && ddp_path_exists(t->path);
-    int status = ddp_records_open(t->path, append, step, &t->fd, err);
-    if (status) {
-        free(t);
-        return status;
-    }
     static const char head[] =
         "{\"format\":\"ddp-trail\",\"version\":1,\"hash\":\"sha256\",\"tensor_digits\":16}\n";
-    if (!there && (status = ddp_file_append(t->fd, t->path, head, sizeof head - 1, err))) {
-        ddp_trail_close(t);
+    int status = ddp_records_open(t->path, head, append, step, &t->fd, err);
+    if (status) {
+        free(t);
         return status;
     }
     *out = t;
@@ -60,7 +55,12 @@ int ddp_trail_add(struct ddp_trail *t, int64_t step, const struct ddp_snapshot *
     ddp_text_add(&text, "}\n");
     int status = ddp_file_append(t->fd, t->path, text.s, text.len, err);
     ddp_text_finish(&text);
-    return status;
+    return status ? ddp_error_prefix(err, "run.dir") : 0;
+}
+
+int ddp_trail_fd(const struct ddp_trail *t)
+{
+    return t ? t->fd : -1;
 }
 
 void ddp_trail_close(struct ddp_trail *t)

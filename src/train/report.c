@@ -154,6 +154,8 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
         status = write_run(t, "running", NULL, false, NULL, err);
     if (status)
         return status;
+    ddp_saver_sync_first(t->saver, ddp_metrics_fd(t->metrics));
+    ddp_saver_sync_first(t->saver, ddp_trail_fd(t->trail));
     strcpy(t->state.config_hash, t->config_hash);
     ddp_log(DDP_LOG_INFO,
             "%s %s: %lld steps (%lld epochs of %lld), batch %lld in %d shards on %d rank%s x %d thread%s, %s",

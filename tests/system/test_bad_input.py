@@ -613,5 +613,14 @@ class OwnMounts(Bad):
         whole = self.launch(*TINY, "train.max_steps=6").weights
         self.assertEqual(self.launch(*TINY, "train.max_steps=6", "--resume", run).weights, whole)
 
+    def test_no_inodes_left_is_not_called_a_full_disk(self):
+        self.runs.mkdir()
+        for inodes in (3, 12):
+            with self.subTest(inodes=inodes):
+                script = f"mount -t tmpfs -o size=40m,nr_inodes={inodes} tmpfs {self.runs}"
+                command = f"{LAUNCH} -n 2 --quiet {CNN} {' '.join(TINY)} run.dir={self.runs} checkpoint.every_steps=1 " \
+                          "checkpoint.keep=50 train.max_steps=6"
+                self.ends([*self.unshare, "bash", "-c", f"{script}; {command}"], RESOURCE, "no inodes left", "run.dir")
+
 
 harness.main()

@@ -195,6 +195,55 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     assert_int_equal(count_lines(path, "\"grad_norm\":2.0"), 1);
 }
 
+/* What a power cut may leave: pages of zeros, torn lines, an empty file, none. */
+static void test_records_survive_what_a_power_cut_leaves(void **s)
+{
+    static const char zeros[4096] = {0};
+    static const struct {
+        const char *before; /* NULL: zeros */
+        int steps;          /* whole records behind it */
+        bool missing;
+    } table[] = {
+        {"", 0, false}, {NULL, 0, false}, {NULL, 3, false}, {"{\"step\":1,\"pa", 0, false}, {"", 0, true}};
+    (void)s;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_error err = {0};
+        struct ddp_trail *t;
+        struct ddp_metrics *m;
+        char path[2][128];
+        snprintf(path[0], sizeof path[0], "%s/weights.trail", dir);
+        snprintf(path[1], sizeof path[1], "%s/metrics.jsonl", dir);
+        for (int k = 0; k < 2; k++) {
+            remove(path[k]);
+            FILE *f = table[i].missing ? NULL : fopen(path[k], "w");
+            if (f && table[i].before)
+                fputs(table[i].before, f);
+            else if (f)
+                fwrite(zeros, 1, sizeof zeros, f);
+            for (int step = 1; f && step <= table[i].steps; step++)
+                fprintf(f, "%s{\"step\":%d}\n", step == 1 ? "\n" : "", step);
+            if (f)
+                fclose(f);
+        }
+        assert_int_equal(ddp_trail_open(dir, true, 2, &t, &err), 0);
+        ddp_trail_close(t);
+        assert_int_equal(ddp_metrics_open(dir, true, 2, &m, &err), 0);
+        assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 3, .grad_norm = -1}, &err),
+                         0);
+        ddp_metrics_close(m);
+        const int kept = table[i].steps > 2 ? 2 : table[i].steps;
+        char *data;
+        size_t bytes;
+        assert_int_equal(ddp_file_read(path[0], 0, &data, &bytes, NULL), 0);
+        assert_int_equal(strncmp(data, "{\"format\":\"ddp-trail\"", 21), 0);
+        assert_int_equal(strlen(data), bytes);
+        free(data);
+        assert_int_equal(count_lines(path[0], "\"format\""), 1);
+        assert_int_equal(count_lines(path[0], "\"step\""), kept);
+        assert_int_equal(count_lines(path[1], "\"step\":"), kept + 1);
+    }
+}
+
 static void test_rundir_lock_keeps_a_second_process_out(void **s)
 {
     (void)s;
@@ -260,6 +309,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rundir_tidy_removes_what_was_half_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runjson_holds_the_contract, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_metrics_of_a_resumed_run_have_each_step_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_records_survive_what_a_power_cut_leaves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rundir_lock_keeps_a_second_process_out, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
         cmocka_unit_test(test_progress_in_a_log_comes_with_growing_gaps),
