@@ -1,12 +1,14 @@
 /* The face of src/config: from files and overrides to one checked struct.
  *
- *   parse (libconfig) -> tree of nodes with file and line -> groups read and deep-merged -> overrides -> THE
- * table (schema.c) checks and fills struct ddp_config -> dump writes it back, accepted as input with
- * identical result. */
+ *   parse (libconfig) -> tree of nodes with file and line -> groups read and deep-merged -> overrides
+ *   -> THE table (schema.c) checks and fills struct ddp_config
+ *   -> dump writes it back, accepted as input with identical result. */
 #ifndef DDP_CONFIG_H
 #define DDP_CONFIG_H
 
 #include "ddp/key.h"
+
+#include "config/optims.h"
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
@@ -49,7 +51,6 @@ int ddp_keys_read(struct ddp_config *cfg, const struct ddp_node *group, const st
 
 /* ---- the checked config ---------------------------------------------------------------------- */
 
-enum { DDP_OPTIM_SGD, DDP_OPTIM_ADAMW, DDP_OPTIM_LARS, DDP_OPTIM_LAMB };
 enum {
     DDP_SCHEDULE_CONSTANT,
     DDP_SCHEDULE_STEP,

@@ -12,6 +12,9 @@
 #define FIELD(field) .name = #field, .offset = offsetof(struct ddp_config, field)
 #define MANY         9007199254740992.0 /* 2^53: integers up to here are exact as doubles */
 #define SEED_MAX     9223372036854775807.0
+/* "sgd|adamw|...": every name behind a bar, without the first bar. */
+#define BAR_NAME(NAME, name) "|" #name
+#define OPTIMS               (&(DDP_OPTIMS(BAR_NAME))[1])
 
 enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP };
 
@@ -97,7 +100,7 @@ const struct ddp_key ddp_config_keys[] = {
 
     {FIELD(optim.name), .type = DDP_KEY_STRING, .dflt = "inline",
      .doc = "Name of the optimizer's settings: a note for readers of config.cfg"},
-    {FIELD(optim.type), .type = DDP_KEY_CHOICE, .dflt = "sgd", .choices = "sgd|adamw|lars|lamb", .flags = RESULT,
+    {FIELD(optim.type), .type = DDP_KEY_CHOICE, .dflt = "sgd", .choices = OPTIMS, .flags = RESULT,
      .doc = "The optimizer"},
     {FIELD(optim.lr), .type = DDP_KEY_FLOAT, .dflt = "0.1", .min = 0, .max = 1000, .flags = RESULT,
      .doc = "Learning rate: the highest that the schedule reaches"},

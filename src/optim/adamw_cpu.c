@@ -1,17 +1,19 @@
-/* AdamW as torch.optim.AdamW defines it (Loshchilov and Hutter 2019); t counts from 1:
- *   m = m + (1 - beta1) * (g - m)
- *   v = beta2 * v + (1 - beta2) * g^2
- *   p = p * (1 - lr * decay) - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
- * Shapes [n]. Reads sum, m, v, p and writes m, v, p: 28 bytes, some 14 FLOPs, a root and a division an
- * element. */
+/* AdamW on CPUs: adamw_args.h has the equations. Reads sum, m, v, p and writes m, v, p: 28 bytes, some 14
+ * FLOPs, a root and a division an element. */
 #include "ops/cpu/vec.h"
-#include "optim/kernels.h"
+#include "optim/adamw_args.h"
+#include "optim/kind.h"
 
-static void step(const struct ddp_adam_args *a, int64_t n, const float *sum, float *m, float *v, float *param)
+static void step(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t,
+                 const struct ddp_optim_block *b)
 {
-    vf scale = SET1(a->scale), blend1 = SET1(a->blend1), beta2 = SET1(a->beta2), blend2 = SET1(a->blend2);
-    vf inv_sqrt2 = SET1(a->inv_sqrt2), eps = SET1(a->eps), keep = SET1(a->keep), rate = SET1(-a->step);
-    for (int64_t i = 0; i < n; i += VL) {
+    const struct ddp_adamw_args a = ddp_adamw_args(h, t);
+    const struct ddp_moments_args *s = &a.moments;
+    const float *sum = b->sum;
+    float *param = b->param, *m = b->state[0], *v = b->state[1];
+    vf scale = SET1(s->scale), blend1 = SET1(s->blend1), beta2 = SET1(s->beta2), blend2 = SET1(s->blend2);
+    vf inv_sqrt2 = SET1(s->inv_sqrt2), eps = SET1(s->eps), keep = SET1(a.keep), rate = SET1(-a.step);
+    for (int64_t i = 0; i < b->n; i += VL) {
         vf g = LDU(sum + i) * scale;
         vf m0 = LDU(m + i);
         vf m1 = FMA(blend1, g - m0, m0);
@@ -23,4 +25,4 @@ static void step(const struct ddp_adam_args *a, int64_t n, const float *sum, flo
     }
 }
 
-const struct ddp_adamw_kernels ISA(ddp_adamw_kernels) = {.step = step};
+const struct ddp_optim_cpu ISA(ddp_adamw_cpu) = {.stage = {step}};

@@ -1,19 +1,19 @@
-/* LAMB (You et al. 2020, algorithm 2, with phi the identity); t counts from 1:
- *   m = m + (1 - beta1) * (g - m)
- *   v = beta2 * v + (1 - beta2) * g^2
- *   u = m / (1 - beta1^t) / (sqrt(v) / sqrt(1 - beta2^t) + eps) + decay * p
- *   p = p - lr * |p| / |u| * u            (norms over the tensor, taken between the two kernels)
- * Shapes [n]. update: reads sum, m, v, p and writes u (over sum), m, v: 28 bytes; apply: 12 bytes an element.
- */
+/* LAMB on CPUs: lamb_args.h has the equations. moments: reads sum, m, v, p and writes u (over sum), m, v, 28
+ * bytes an element; apply: 12 bytes. */
 #include "ops/cpu/vec.h"
-#include "optim/kernels.h"
+#include "optim/kind.h"
+#include "optim/lamb_args.h"
 
-static void update(const struct ddp_adam_args *a, int64_t n, float *sum, float *m, float *v,
-                   const float *param)
+static void moments(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t,
+                    const struct ddp_optim_block *b)
 {
-    vf scale = SET1(a->scale), blend1 = SET1(a->blend1), beta2 = SET1(a->beta2), blend2 = SET1(a->blend2);
-    vf inv1 = SET1(a->inv1), inv_sqrt2 = SET1(a->inv_sqrt2), eps = SET1(a->eps), decay = SET1(a->decay);
-    for (int64_t i = 0; i < n; i += VL) {
+    const struct ddp_lamb_args a = ddp_lamb_args(h, t);
+    const struct ddp_moments_args *s = &a.moments;
+    const float *param = b->param;
+    float *sum = b->sum, *m = b->state[0], *v = b->state[1];
+    vf scale = SET1(s->scale), blend1 = SET1(s->blend1), beta2 = SET1(s->beta2), blend2 = SET1(s->blend2);
+    vf inv1 = SET1(a.inv1), inv_sqrt2 = SET1(s->inv_sqrt2), eps = SET1(s->eps), decay = SET1(a.decay);
+    for (int64_t i = 0; i < b->n; i += VL) {
         vf g = LDU(sum + i) * scale;
         vf m0 = LDU(m + i);
         vf m1 = FMA(blend1, g - m0, m0);
@@ -25,11 +25,15 @@ static void update(const struct ddp_adam_args *a, int64_t n, float *sum, float *
     }
 }
 
-static void apply(float rate, int64_t n, const float *u, float *param)
+static void apply(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t,
+                  const struct ddp_optim_block *b)
 {
-    vf r = SET1(-rate);
-    for (int64_t i = 0; i < n; i += VL)
+    const struct ddp_lamb_args a = ddp_lamb_args(h, t);
+    const float *u = b->sum;
+    float *param = b->param;
+    vf r = SET1(-a.rate);
+    for (int64_t i = 0; i < b->n; i += VL)
         STU(param + i, FMA(r, LDU(u + i), LDU(param + i)));
 }
 
-const struct ddp_lamb_kernels ISA(ddp_lamb_kernels) = {.update = update, .apply = apply};
+const struct ddp_optim_cpu ISA(ddp_lamb_cpu) = {.stage = {moments, apply}};

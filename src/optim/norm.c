@@ -2,21 +2,20 @@
  * over block numbers. So neither owners nor slices enter the result. */
 #include "optim/private.h"
 
-double ddp_optim_tree(const double *values, int stride, int k, int64_t lo, int64_t hi)
+double ddp_optim_tree(const double *values, int stride, int64_t lo, int64_t hi)
 {
     if (hi - lo == 1)
-        return values[lo * stride + k];
+        return values[lo * stride];
     int64_t half = 1;
     while (half * 2 < hi - lo)
         half *= 2;
-    return ddp_optim_tree(values, stride, k, lo, lo + half) +
-           ddp_optim_tree(values, stride, k, lo + half, hi);
+    return ddp_optim_tree(values, stride, lo, lo + half) + ddp_optim_tree(values, stride, lo + half, hi);
 }
 
-double ddp_optim_tensor_sum(const struct ddp_optim *o, const double *values, int k, int i)
+double ddp_optim_tensor_sum(const struct ddp_optim *o, const double *values, int value, int i)
 {
     const struct ddp_flat *flat = o->flat;
     int64_t end = i + 1 < flat->ntrained ? flat->tensor[i + 1].offset : flat->stats;
-    return ddp_optim_tree(values, o->values, k, flat->tensor[i].offset / DDP_FLAT_BLOCK,
-                          end / DDP_FLAT_BLOCK);
+    return ddp_optim_tree(values + o->plan.values.slot[value], o->plan.values.stride,
+                          flat->tensor[i].offset / DDP_FLAT_BLOCK, end / DDP_FLAT_BLOCK);
 }

@@ -3,11 +3,11 @@
  *   warm-up     s < W: lr * (warmup_start + (1 - warmup_start) * s / W), as torch LinearLR
  *   then, with t = s - W of T = total - W steps:
  *   constant    lr
- *   step        lr * gamma^(milestones passed); milestones are epochs from the start of training
- * (MultiStepLR) cosine      final_lr + (lr - final_lr) * (1 + cos(pi t / T)) / 2          (CosineAnnealingLR)
+ *   step        lr * gamma^(milestones passed), milestones in epochs from the start     (MultiStepLR)
+ *   cosine      final_lr + (lr - final_lr) * (1 + cos(pi t / T)) / 2                   (CosineAnnealingLR)
  *   onecycle    cosine from lr / div_factor up to lr at pct_start * T - 1, then down to
- *               lr / div_factor / final_div_factor at T - 1                   (OneCycleLR)
- *   poly        final_lr + (lr - final_lr) * (1 - t / T)^power                (PolynomialLR) */
+ *               lr / div_factor / final_div_factor at T - 1                           (OneCycleLR)
+ *   poly        final_lr + (lr - final_lr) * (1 - t / T)^power                         (PolynomialLR) */
 #include "base/base.h"
 #include "optim/optim.h"
 

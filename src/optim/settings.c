@@ -6,7 +6,8 @@
  * of fnmatch(3) over whole names, "layer1.*" or "*.bias". */
 #include <fnmatch.h>
 
-#include "optim/private.h"
+#include "optim/kind.h"
+#include "optim/optim.h"
 
 struct group {
     const char *match;

@@ -1,11 +1,8 @@
-/* SGD as torch.optim.SGD defines it, with LARS' trust ratio t per tensor (1 for SGD):
- *   d = t * (g + decay * p)
- *   b = momentum * b + undamped * d      (the first step: b = d)
- *   p = p - lr * (nesterov ? d + momentum * b : b)
- * Shapes [n]. Reads sum, b, p and writes b, p: 20 bytes and 8 FLOPs an element (12 bytes without momentum).
- */
+/* The steps of SGD and LARS on CPUs: sgd_args.h has the equations. Reads sum, b, p and writes b, p: 20 bytes
+ * and 8 FLOPs an element (12 bytes without momentum). */
 #include "ops/cpu/vec.h"
-#include "optim/kernels.h"
+#include "optim/kind.h"
+#include "optim/sgd_args.h"
 
 INLINE vf direction(const struct ddp_sgd_args *a, const float *sum, vf p)
 {
@@ -36,18 +33,23 @@ INLINE void buffered(const struct ddp_sgd_args *a, int64_t n, const float *sum, 
     }
 }
 
-static void step(const struct ddp_sgd_args *a, int64_t n, const float *sum, float *buffer, float *param)
+static void step(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t,
+                 const struct ddp_optim_block *b)
 {
+    const struct ddp_sgd_args a = ddp_sgd_args(h, t);
+    float *buffer = b->state[0];
     if (!buffer)
-        plain(a, n, sum, param);
-    else if (a->first && a->nesterov)
-        buffered(a, n, sum, buffer, param, true, true);
-    else if (a->first)
-        buffered(a, n, sum, buffer, param, true, false);
-    else if (a->nesterov)
-        buffered(a, n, sum, buffer, param, false, true);
+        plain(&a, b->n, b->sum, b->param);
+    else if (a.first && a.nesterov)
+        buffered(&a, b->n, b->sum, buffer, b->param, true, true);
+    else if (a.first)
+        buffered(&a, b->n, b->sum, buffer, b->param, true, false);
+    else if (a.nesterov)
+        buffered(&a, b->n, b->sum, buffer, b->param, false, true);
     else
-        buffered(a, n, sum, buffer, param, false, false);
+        buffered(&a, b->n, b->sum, buffer, b->param, false, false);
 }
 
-const struct ddp_sgd_kernels ISA(ddp_sgd_kernels) = {.step = step};
+/* SGD has it as its only stage, LARS behind its norms. */
+const struct ddp_optim_cpu ISA(ddp_sgd_cpu) = {.stage = {step}};
+const struct ddp_optim_cpu ISA(ddp_lars_cpu) = {.stage = {NULL, step}};

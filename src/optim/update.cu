@@ -1,6 +1,6 @@
 /* The owner's part of a step: the tree sum of the shards' gradients -> optimizer state, parameters and their
- * copy in the compute type. Siblings: optim/sgd_cpu.c, adamw.c, lamb.c have the equations, optim/sgd.c,
- * adamw.c, lars.c, lamb.c the scalars. Same operations, same roundings: with fp32 the same bits.
+ * copy in the compute type. The headers *_args.h have the equations, the sources *_cpu.c are siblings: same
+ * operations, same roundings; with fp32 the same bits.
  *
  * A thread block has one block of DDP_GPU_BLOCK elements, which lies in one tensor; a thread has 16 of them
  * (nodes.cuh). Nothing is written past setting.end: what is zero there stays zero.

@@ -5,7 +5,7 @@
 
 #include "reduce/nodes.cuh"
 
-/* Of this thread block; the names are those of optim/kernels.h. */
+/* Of this thread block; the names are those of the *_args.h. */
 struct ddp_scalars {
     int n; /* elements to update: to the end of the tensor, a multiple of 4; 0 when the step is skipped */
     bool first;

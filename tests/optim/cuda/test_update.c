@@ -144,17 +144,17 @@ struct values {
 static void take_values(struct device *d, const struct problem *p, bool clip)
 {
     struct values v[BLOCKS], own[BLOCKS];
-    const struct ddp_optim_kind *kind = p->optim->kind;
+    const struct ddp_optim_layout *l = &p->optim->plan.values;
     emu_copy_out(own, d->args.values, sizeof own);
     for (int b = 0; b < BLOCKS; b++) {
-        const double *cpu = p->values + b * p->optim->values;
+        const double *cpu = p->values + b * l->stride;
         v[b] = own[b];
-        if (clip)
-            v[b].gradient = cpu[kind->values];
-        else if (d->args.optim == DDP_GPU_LARS)
-            v[b].param = cpu[0], v[b].gradient = cpu[1];
-        else
-            v[b].param = cpu[0], v[b].update = cpu[1];
+        if (clip || d->args.optim == DDP_GPU_LARS)
+            v[b].gradient = cpu[l->slot[DDP_VALUE_GRADIENT]];
+        if (!clip)
+            v[b].param = cpu[l->slot[DDP_VALUE_PARAM]];
+        if (!clip && d->args.optim == DDP_GPU_LAMB)
+            v[b].update = cpu[l->slot[DDP_VALUE_UPDATE]];
         assert_float_equal(own[b].gradient, v[b].gradient, 1e-5 * v[b].gradient);
         assert_float_equal(own[b].param, v[b].param, 1e-5 * v[b].param);
         assert_float_equal(own[b].update, v[b].update, 1e-5 * v[b].update);
@@ -183,10 +183,10 @@ static void both_step(struct device *d, struct problem *p, int64_t step)
         ddp_optim_run(o, stage, 0, TRAINED, p->sum, p->values);
         if (stage + 1 == stages)
             break;
-        const bool clip = stage < o->clip_stages, moments = lamb && !clip;
+        const bool clip = o->plan.pass[stage].stage < 0, moments = lamb && !clip;
         const float *in[2] = {d->sum, d->sum + second.lo};
         first.moments = second.moments = moments;
-        if (moments && o->clip_stages == 0)
+        if (moments && stage == 0)
             first.factor = second.factor = NULL; /* as the update that follows */
         first.nodes.n = second.nodes.n = stage == 0;
         for (int i = 0; i < 2; i++) {
@@ -396,12 +396,12 @@ static void test_between_adds_blocks_by_the_canonical_tree(void **state)
         ddp_cuda_between(NULL, &a);
         emu_copy_out(factor, a.factor, sizeof factor);
         emu_copy_out(s, a.setting, sizeof s);
-        double norm = sqrt(ddp_optim_tree(v, 4, 0, 0, n)) / 10;
+        double norm = sqrt(ddp_optim_tree(v, 4, 0, n)) / 10;
         assert_true(factor[1] == norm);
         assert_true(factor[0] == 1e-3 / (norm + 1e-6));
         for (int i = 0; i < 2; i++)
-            assert_true(s[i].trust == sqrt(ddp_optim_tree(v, 4, 1, s[i].first_block, n)) /
-                                          sqrt(ddp_optim_tree(v, 4, 2, s[i].first_block, n)));
+            assert_true(s[i].trust == sqrt(ddp_optim_tree(v + 1, 4, s[i].first_block, n)) /
+                                          sqrt(ddp_optim_tree(v + 2, 4, s[i].first_block, n)));
         assert_int_equal(emu_faults(), 0);
         emu_free((void *)(uintptr_t)a.values), emu_free((void *)(uintptr_t)a.step);
         emu_free(a.setting), emu_free(a.factor);
