@@ -3,6 +3,13 @@
 #include "gpu_cases.h"
 
 #include "base/base.h"
+#include "data/augment_kernels.h"
+#include "ops/dropout/dropout_kernels.h"
+#include "ops/norm/norm_kernels.h"
+#include "ops/point/point_kernels.h"
+#include "ops/pool/pool_kernels.h"
+#include "optim/update_kernels.h"
+#include "reduce/flat_kernels.h"
 
 static const struct ddp_gpu_kernels *kernels(const struct bench_place *p)
 {
@@ -20,7 +27,7 @@ static void act_forward(const struct bench_place *p, enum ddp_gpu_act act)
 {
     const struct ddp_gpu_act_args a = {
         .type = p->type, .act = act, .count = p->elements, .x = p->tensor[0], .out = p->tensor[1]};
-    kernels(p)->act_forward(p->s, &a);
+    kernels(p)->point->act_forward(p->s, &a);
 }
 static void relu(const struct bench_place *p)
 {
@@ -39,7 +46,7 @@ static void act_backward(const struct bench_place *p, enum ddp_gpu_act act)
                                        .x = p->tensor[0],
                                        .dout = p->tensor[1],
                                        .out = p->tensor[2]};
-    kernels(p)->act_backward(p->s, &a);
+    kernels(p)->point->act_backward(p->s, &a);
 }
 static void relu_grad(const struct bench_place *p)
 {
@@ -62,12 +69,12 @@ static struct ddp_gpu_add_args add_args(const struct bench_place *p)
 static void add_forward(const struct bench_place *p)
 {
     const struct ddp_gpu_add_args a = add_args(p);
-    kernels(p)->add_forward(p->s, &a);
+    kernels(p)->point->add_forward(p->s, &a);
 }
 static void add_backward(const struct bench_place *p)
 {
     const struct ddp_gpu_add_args a = add_args(p);
-    kernels(p)->add_backward(p->s, &a);
+    kernels(p)->point->add_backward(p->s, &a);
 }
 
 static int64_t pixels(const struct bench_place *p)
@@ -83,7 +90,7 @@ static void bias_forward(const struct bench_place *p)
                                         .bias = p->channel[0],
                                         .relu = true,
                                         .y = p->tensor[0]};
-    kernels(p)->bias_forward(p->s, &a);
+    kernels(p)->point->bias_forward(p->s, &a);
 }
 
 static void bias_backward(const struct bench_place *p, bool relu_too)
@@ -96,7 +103,7 @@ static void bias_backward(const struct bench_place *p, bool relu_too)
                                              .dout = p->tensor[1],
                                              .dbias = p->channel[0],
                                              .partial = p->partial};
-    kernels(p)->bias_backward(p->s, &a);
+    kernels(p)->point->bias_backward(p->s, &a);
 }
 static void bias_sum(const struct bench_place *p)
 {
@@ -132,23 +139,23 @@ static struct ddp_gpu_norm_args norm_args(const struct bench_place *p)
 static void norm_stats(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_args a = norm_args(p);
-    kernels(p)->norm_stats(p->s, &a);
+    kernels(p)->norm->norm_stats(p->s, &a);
 }
 static void norm_forward(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_args a = norm_args(p);
-    kernels(p)->norm_forward(p->s, &a);
+    kernels(p)->norm->norm_forward(p->s, &a);
 }
 static void norm_forward_residual(const struct bench_place *p)
 {
     struct ddp_gpu_norm_args a = norm_args(p);
     a.other = p->tensor[2];
-    kernels(p)->norm_forward(p->s, &a);
+    kernels(p)->norm->norm_forward(p->s, &a);
 }
 static void norm_eval(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_args a = norm_args(p);
-    kernels(p)->norm_eval(p->s, &a);
+    kernels(p)->norm->norm_eval(p->s, &a);
 }
 
 static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p, bool relu_too)
@@ -174,17 +181,17 @@ static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p,
 static void norm_grad_sums(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, false);
-    kernels(p)->norm_grad_stats(p->s, &a);
+    kernels(p)->norm->norm_grad_stats(p->s, &a);
 }
 static void norm_grad_stats(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, true);
-    kernels(p)->norm_grad_stats(p->s, &a);
+    kernels(p)->norm->norm_grad_stats(p->s, &a);
 }
 static void norm_grad(const struct bench_place *p)
 {
     const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, true);
-    kernels(p)->norm_grad(p->s, &a);
+    kernels(p)->norm->norm_grad(p->s, &a);
 }
 
 /* ---- pooling, 2x2 by 2 ---- */
@@ -210,22 +217,22 @@ static struct ddp_gpu_pool_args pool_args(const struct bench_place *p)
 static void max_pool(const struct bench_place *p)
 {
     const struct ddp_gpu_pool_args a = pool_args(p);
-    kernels(p)->max_pool(p->s, &a);
+    kernels(p)->pool->max_pool(p->s, &a);
 }
 static void max_pool_grad(const struct bench_place *p)
 {
     const struct ddp_gpu_pool_args a = pool_args(p);
-    kernels(p)->max_pool_grad(p->s, &a);
+    kernels(p)->pool->max_pool_grad(p->s, &a);
 }
 static void avg_pool(const struct bench_place *p)
 {
     const struct ddp_gpu_pool_args a = pool_args(p);
-    kernels(p)->avg_pool(p->s, &a);
+    kernels(p)->pool->avg_pool(p->s, &a);
 }
 static void avg_pool_grad(const struct bench_place *p)
 {
     const struct ddp_gpu_pool_args a = pool_args(p);
-    kernels(p)->avg_pool_grad(p->s, &a);
+    kernels(p)->pool->avg_pool_grad(p->s, &a);
 }
 
 /* ---- input, dropout ---- */
@@ -250,7 +257,7 @@ static void augment(const struct bench_place *p)
                                       .inv_std = {4, 4, 4},
                                       .seed = 1,
                                       .out = p->tensor[1]};
-    kernels(p)->augment(p->s, &a);
+    kernels(p)->augment->augment(p->s, &a);
 }
 
 static void dropout(const struct bench_place *p)
@@ -269,7 +276,7 @@ static void dropout(const struct bench_place *p)
                                            .scale = 2,
                                            .in = p->tensor[0],
                                            .out = p->tensor[1]};
-    kernels(p)->dropout(p->s, &a);
+    kernels(p)->dropout->dropout(p->s, &a);
 }
 
 /* ---- the flat space ---- */
@@ -278,18 +285,18 @@ static void cast_from_float(const struct bench_place *p)
 {
     const struct ddp_gpu_cast_args a = {
         .type = p->type, .count = p->flat, .f = p->tensor[0], .t = p->tensor[1]};
-    kernels(p)->cast_from_float(p->s, &a);
+    kernels(p)->point->cast_from_float(p->s, &a);
 }
 static void cast_to_float(const struct bench_place *p)
 {
     const struct ddp_gpu_cast_args a = {
         .type = p->type, .count = p->flat, .f = p->tensor[1], .t = p->tensor[0]};
-    kernels(p)->cast_to_float(p->s, &a);
+    kernels(p)->point->cast_to_float(p->s, &a);
 }
 static void add_range(const struct bench_place *p)
 {
     const struct ddp_gpu_range_args a = {.count = p->flat, .a = p->tensor[0], .b = p->tensor[1]};
-    kernels(p)->add_range(p->s, &a);
+    kernels(p)->flat->add_range(p->s, &a);
 }
 
 static struct ddp_gpu_update_args update_args(const struct bench_place *p, int nodes)
@@ -316,18 +323,18 @@ static struct ddp_gpu_update_args update_args(const struct bench_place *p, int n
 static void sum_nodes(const struct bench_place *p)
 {
     const struct ddp_gpu_update_args a = update_args(p, BENCH_NODES);
-    kernels(p)->sum_nodes(p->s, &a);
+    kernels(p)->update->sum_nodes(p->s, &a);
 }
 static void sgd(const struct bench_place *p)
 {
     const struct ddp_gpu_update_args a = update_args(p, 1);
-    kernels(p)->update(p->s, &a);
+    kernels(p)->update->update(p->s, &a);
 }
 static void adamw(const struct bench_place *p)
 {
     struct ddp_gpu_update_args a = update_args(p, 1);
     a.optim = DDP_GPU_ADAMW;
-    kernels(p)->update(p->s, &a);
+    kernels(p)->update->update(p->s, &a);
 }
 static void no_squares(const struct bench_place *p) /* of gradients, yet: none is negative */
 {
@@ -337,7 +344,7 @@ static void no_squares(const struct bench_place *p) /* of gradients, yet: none i
 void bench_empty_kernel(const struct bench_place *p)
 {
     const struct ddp_gpu_range_args a = {.count = 4, .a = p->tensor[0], .b = p->tensor[1]};
-    kernels(p)->add_range(p->s, &a);
+    kernels(p)->flat->add_range(p->s, &a);
 }
 
 /* ---- the table ---- */

@@ -2,7 +2,7 @@
 #ifndef DDP_BENCH_GPU_CASES_H
 #define DDP_BENCH_GPU_CASES_H
 
-#include "device/kernels.h"
+#include "optim/update_kernels.h"
 
 enum {
     BENCH_TENSORS = 5,
@@ -42,7 +42,7 @@ struct bench_place {
  * not fp32). The elements are those of the activations, or of the flat space. This is what has to pass
  * through the memory: partial sums (24 bytes a channel and 512 pixels) stay in the cache and do not count. */
 struct bench_case {
-    const char *name; /* the kernel's in struct ddp_gpu_kernels, then what is chosen */
+    const char *name; /* the kernel's in its room's table, then what is chosen */
     bool f32, bf16;   /* types that it is measured in */
     bool flat;
     double wide, plain, copy;

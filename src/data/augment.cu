@@ -3,7 +3,7 @@
  *
  * A block takes up to 1,024 pixels of one picture; its first thread makes the picture's draws. A thread
  * writes all channels of a pixel. Bytes a pixel: c read, cpad b written. */
-#include "device/cuda/launchers.h"
+#include "data/augment_kernels.h"
 #include "ops/cuda/philox.cuh"
 #include "ops/cuda/items.cuh"
 
@@ -70,8 +70,12 @@ template <class T> DDP_KERNEL augment(struct ddp_gpu_augment a, int parts)
     }
 }
 
-extern "C" void ddp_cuda_augment(struct ddp_gpu_stream *s, const struct ddp_gpu_augment *a)
+static void launch_augment(struct ddp_gpu_stream *s, const struct ddp_gpu_augment *a)
 {
     const int parts = (a->h * a->w + PART - 1) / PART;
     DDP_LAUNCH_TYPED(s, a->type, augment, (int64_t)a->batch * parts, DDP_ITEM_THREADS, *a, parts);
 }
+
+const struct ddp_augment_device_kernels ddp_cuda_augment_kernels = {
+    .augment = launch_augment,
+};

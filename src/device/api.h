@@ -1,14 +1,15 @@
-/* What the library knows of GPUs: one table, filled in by the CUDA plug-in (src/cuda, libddp_cuda.so), which
- * is opened at run time. No header of CUDA is seen on this side, and nothing of the project but this table,
- * the kernels' arguments (kernels.h) and ddp_fail() on that side; so a login node without a driver plans a
- * GPU job, and tests put a plug-in that runs on the CPU in its place (tests/cuda_emu).
+/* What the library knows of GPUs: one table, filled in by the CUDA plug-in (src/device/cuda,
+ * libddp_cuda.so), which is opened at run time. No header of CUDA is seen on this side, and nothing of the
+ * project but this table, the kernels' arguments (NAME_kernels.h) and ddp_fail() on that side; so a login
+ * node without a driver plans a GPU job, and tests put a plug-in that runs on the CPU in its place
+ * (tests/emulator).
  *
  * Two kinds of calls:
  *   - those that return int: 0 or a code of DDP_ERRORS worded through err. They may block and allocate:
- * before step 0 only.
+ *     before step 0 only.
  *   - those that return void enqueue work on a stream and return at once. The first that fails is kept in the
- * device with its reason, the ones after it do nothing, and check() returns it. Nothing on the way of a step
- * has to look.
+ *     device with its reason, the ones after it do nothing, and check() returns it. Nothing on the way of a
+ *     step has to look.
  *
  * One thread of a rank uses a device. Memory is device memory unless it says pinned; the host must not touch
  * device memory.
@@ -52,7 +53,21 @@ struct ddp_gpu_event;  /* a point in a stream */
 struct ddp_gpu_graph;  /* captured work, ready to launch */
 struct ddp_gpu_plan;   /* one convolution or matrix product, with the algorithm that computes it */
 struct ddp_gpu_comm;   /* NCCL communicator */
-struct ddp_gpu_kernels;
+
+/* Our own kernels: a table for each room that has some. What they compute and their arguments stand in the
+ * room's header. */
+struct ddp_gpu_kernels {
+    const struct ddp_augment_device_kernels *augment; /* data/augment_kernels.h */
+    const struct ddp_dropout_device_kernels *dropout; /* ops/dropout/dropout_kernels.h */
+    const struct ddp_flat_device_kernels *flat;       /* reduce/flat_kernels.h */
+    const struct ddp_flatten_device_kernels *flatten; /* ops/shape/flatten_kernels.h */
+    const struct ddp_loss_device_kernels *loss;       /* ops/loss/loss_kernels.h */
+    const struct ddp_norm_device_kernels *norm;       /* ops/norm/norm_kernels.h */
+    const struct ddp_point_device_kernels *point;     /* ops/point/point_kernels.h */
+    const struct ddp_pool_device_kernels *pool;       /* ops/pool/pool_kernels.h */
+    const struct ddp_stats_device_kernels *stats;     /* model/stats_kernels.h */
+    const struct ddp_update_device_kernels *update;   /* optim/update_kernels.h */
+};
 
 struct ddp_gpu_info {
     char name[128];

@@ -6,6 +6,7 @@
  * sum is that of count_s * value_s with count_s = samples * H*W; count is the sum of the count_s that went
  * in: all for means, those of at least 2 for unbiased variances. Nothing went in: nothing changes. There is
  * little of it: a thread takes single elements, 4 n + 8 bytes each. */
+#include "model/stats_kernels.h"
 #include "reduce/nodes.cuh"
 
 /* The statistic of a block: the last that begins at or before it. */
@@ -82,3 +83,8 @@ extern "C" void ddp_cuda_guard(struct ddp_gpu_stream *s, const struct ddp_gpu_gu
 {
     DDP_LAUNCH(s, guard_step, 1, DDP_WARP, *a);
 }
+
+const struct ddp_stats_device_kernels ddp_cuda_stats_kernels = {
+    .stats = ddp_cuda_stats,
+    .guard = ddp_cuda_guard,
+};

@@ -3,7 +3,7 @@
 #ifndef DDP_COMPUTE_WALK_H
 #define DDP_COMPUTE_WALK_H
 
-#include "ops/op_kernels.h"
+#include "ops/cpu/plane.h"
 
 struct ddp_walk {
     bool features; /* task = (block, row), rows = pixels, run = samples; else task = (sample, block), rows x

@@ -140,3 +140,9 @@ extern "C" void ddp_cuda_update(struct ddp_gpu_stream *s, const struct ddp_gpu_u
     else
         DDP_LAUNCH(s, update_block<sgd>, blocks, DDP_FLAT_THREADS, *a);
 }
+
+const struct ddp_update_device_kernels ddp_cuda_update_kernels = {
+    .sum_nodes = ddp_cuda_sum_nodes,
+    .update = ddp_cuda_update,
+    .between = ddp_cuda_between,
+};

@@ -3,6 +3,7 @@
 #ifndef DDP_COMPUTE_CUDA_UPDATE_CUH
 #define DDP_COMPUTE_CUDA_UPDATE_CUH
 
+#include "optim/update_kernels.h"
 #include "reduce/nodes.cuh"
 
 /* Of this thread block; the names are those of the *_args.h. */

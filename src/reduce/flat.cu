@@ -1,61 +1,7 @@
-/* The flat space outside of the update: conversions between fp32 and the compute type, merging of leaves,
- * small tree sums, a leaf's metrics. All are bound by memory. */
+/* Leaves of the flat space outside of the update: merging of leaves, small tree sums, a leaf's metrics. All
+ * are bound by memory. */
 #include "reduce/nodes.cuh"
-
-enum { CAST_BLOCK = 8 * DDP_FLAT_THREADS };
-
-/* t = f, rounded to nearest even: 8 elements a thread; 6 bytes an element of 2 bytes. f and t aligned to 32
- * and 16 bytes; any count. */
-template <class T> DDP_KERNEL from_float(const struct ddp_gpu_cast_args a)
-{
-    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
-    T *t = (T *)a.t;
-    if (i + 8 <= a.count) {
-        float v[8];
-        ddp_load8(a.f + i, v);
-        ddp_store8(t + i, v);
-    } else {
-        for (int64_t k = i; k < a.count; k++)
-            t[k] = ddp_from_float<T>(a.f[k]);
-    }
-}
-
-/* f = t, exact. */
-template <class T> DDP_KERNEL to_float(const struct ddp_gpu_cast_args a)
-{
-    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
-    const T *t = (const T *)a.t;
-    if (i + 8 <= a.count) {
-        float v[8];
-        ddp_load8(t + i, v);
-        ddp_store8(a.f + i, v);
-    } else {
-        for (int64_t k = i; k < a.count; k++)
-            a.f[k] = ddp_float(t[k]);
-    }
-}
-
-extern "C" void ddp_cuda_cast_from_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
-{
-    const int64_t blocks = (a->count + CAST_BLOCK - 1) / CAST_BLOCK;
-    if (a->type == DDP_GPU_BF16)
-        DDP_LAUNCH(s, from_float<ddp_bf16>, blocks, DDP_FLAT_THREADS, *a);
-    else if (a->type == DDP_GPU_F16)
-        DDP_LAUNCH(s, from_float<ddp_f16>, blocks, DDP_FLAT_THREADS, *a);
-    else
-        DDP_LAUNCH(s, from_float<float>, blocks, DDP_FLAT_THREADS, *a);
-}
-
-extern "C" void ddp_cuda_cast_to_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
-{
-    const int64_t blocks = (a->count + CAST_BLOCK - 1) / CAST_BLOCK;
-    if (a->type == DDP_GPU_BF16)
-        DDP_LAUNCH(s, to_float<ddp_bf16>, blocks, DDP_FLAT_THREADS, *a);
-    else if (a->type == DDP_GPU_F16)
-        DDP_LAUNCH(s, to_float<ddp_f16>, blocks, DDP_FLAT_THREADS, *a);
-    else
-        DDP_LAUNCH(s, to_float<float>, blocks, DDP_FLAT_THREADS, *a);
-}
+#include "reduce/flat_kernels.h"
 
 /* a = a + b, the lower shards' sum on the left: 12 bytes and 1 FLOP an element. a and b aligned to 16 bytes;
  * any count. */
@@ -111,3 +57,9 @@ extern "C" void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_
 {
     DDP_LAUNCH(s, write_metrics, 1, DDP_FLAT_THREADS, *a);
 }
+
+const struct ddp_flat_device_kernels ddp_cuda_flat_kernels = {
+    .add_range = ddp_cuda_add_range,
+    .sum_small = ddp_cuda_sum_small,
+    .metrics = ddp_cuda_metrics,
+};

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "device/kernels.h"
+#include "reduce/flat_kernels.h"
 
 enum { COUNT = 100000, SKIP = 77, LIMIT_S = 20 };
 
@@ -108,8 +109,8 @@ static void test_events_order_streams(void **state)
     api->record(up, a);
     api->wait(b, up);
     const struct ddp_gpu_range_args add = {.count = COUNT, .a = x, .b = y};
-    api->kernels->add_range(b, &add);
-    api->kernels->add_range(b, &add);
+    api->kernels->flat->add_range(b, &add);
+    api->kernels->flat->add_range(b, &add);
     api->record(added, b);
     api->wait(a, added);
     api->copy(a, out, x, COUNT * sizeof(float));
@@ -142,10 +143,10 @@ static void test_graph_replays(void **state)
     finish(a);
     const struct ddp_gpu_range_args add = {.count = COUNT, .a = x, .b = y};
     api->capture_begin(a);
-    api->kernels->add_range(a, &add);
+    api->kernels->flat->add_range(a, &add);
     api->record(fork, a);
     api->wait(b, fork);
-    api->kernels->add_range(b, &add);
+    api->kernels->flat->add_range(b, &add);
     api->record(join, b);
     api->wait(a, join);
     OK(api->capture_end(a, &graph, &err));

@@ -25,7 +25,7 @@ extern "C" {
 #undef _Atomic
 #pragma GCC diagnostic pop
 
-#include "device/cuda/launchers.h"
+#include "device/kernels.h"
 #include "ddp_float16.h"
 #include "emu.h"
 

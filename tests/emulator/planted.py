@@ -67,7 +67,7 @@ FAULTS = [
     ("partial sums of one kind over those of the other", "src/ops/norm/norm.cu",
      "ddp_store8(to + 2 * k.chunks * a.c, sum[1]);", "ddp_store8(to + k.chunks * a.c, sum[1]);", "test_cuda_norm"),
     # ---- unwritten tails
-    ("unwritten tail: the last element of a conversion", "src/reduce/flat.cu",
+    ("unwritten tail: the last element of a conversion", "src/ops/point/point.cu",
      "k < a.count; k++)\n            t[k]", "k + 1 < a.count; k++)\n            t[k]", "test_cuda_flat"),
     ("unwritten tail: the gradient of padding samples", "src/ops/loss/loss.cu",
      "zero_gradient(dx, 0, a->c, lane);", "zero_gradient(dx, a->c, a->c, lane);", "test_cuda_loss"),

@@ -6,6 +6,8 @@
 #include <math.h>
 
 #include "engine/gpu/private.h"
+#include "ops/point/point_kernels.h"
+#include "reduce/flat_kernels.h"
 
 enum { SHARDS = 3 };
 
@@ -172,7 +174,7 @@ static void device_sync(void *ctx, struct ddp_gpu_stream *s, int width, const fl
         node[i] = leaves + i * width;
     const struct ddp_gpu_sum_args a = {
         .count = width, .nodes = {SHARDS, up(node, sizeof node), up(merges, sizeof merges)}, .out = sum};
-    api->kernels->sum_small(s, &a);
+    api->kernels->flat->sum_small(s, &a);
     idle();
     api->release(gpu, (void *)a.nodes.node);
     api->release(gpu, (void *)a.nodes.merges);
@@ -211,7 +213,7 @@ static void run_gpu(const struct ddp_model *m, const struct input *in, bool trai
     void *weights = type == DDP_GPU_F32 ? params : device((size_t)f->total * 2);
     const struct ddp_gpu_cast_args cast = {.type = type, .count = f->total, .f = params, .t = weights};
     if (type != DDP_GPU_F32)
-        api->kernels->cast_from_float(stream, &cast);
+        api->kernels->point->cast_from_float(stream, &cast);
     const struct ddp_gpu_step step = {.epoch = 2, .count = in->n[0] + in->n[1] + in->n[2]};
     const size_t all = (size_t)SHARDS * (size_t)in->batch;
     struct ddp_gpu_step *dstep = up(&step, sizeof step);

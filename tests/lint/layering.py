@@ -9,7 +9,7 @@ import sys
 
 # What the plug-in is built from, and all that it knows of the library, so that it can be built and loaded by itself.
 PLUGIN_DIR = ("device", "cuda")
-PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|base/philox\.h$|ddp_device\.h$|[a-z/]+\.cuh$")
+PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z/]+_kernels\.h$|base/philox\.h$|ddp_device\.h$|[a-z/]+\.cuh$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 
@@ -68,7 +68,7 @@ def self_test():
             "src/modules.txt": "# order\nbase\nops\nreduce\n",
             "src/base/a.h": '#include "reduce/r.h"\n',
             "src/reduce/r.h": '#include "base/a.h"\n#include "nowhere/x.h"\n',
-            "src/ops/norm/k.cu": '#include "ddp_device.h"\n#include "device/kernels.h"\n#include "model/m.h"\n',
+            "src/ops/norm/k.cu": '#include "ddp_device.h"\n#include "device/kernels.h"\n#include "ops/norm/norm_kernels.h"\n#include "model/m.h"\n',
             "include/ddp/p.h": '#include "base/a.h"\n',
         }.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)

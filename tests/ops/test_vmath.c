@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "ops/op_kernels.h"
+#include "ops/cpu/vmath_cpu.h"
 
 typedef void (*array_fn)(const float *, float *, int64_t);
 

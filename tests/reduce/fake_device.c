@@ -6,7 +6,10 @@
 #include "cmocka_all.h"
 
 #include "base/base.h"
-#include "device/cuda/launchers.h"
+#include "model/stats_kernels.h"
+#include "ops/point/point_kernels.h"
+#include "optim/update_kernels.h"
+#include "reduce/flat_kernels.h"
 #include "emu.h"
 
 enum { MAX_DEVICES = 32, MAX_STREAMS = 4, MAX_AREAS = 64 };
@@ -266,10 +269,10 @@ static int comm_check(struct ddp_gpu_comm *c, struct ddp_error *err)
     return 0;
 }
 
-#define KERNEL_OF(name, type, field)                                                                         \
+#define KERNEL_OF(room, name, type, field)                                                                   \
     static void run_##name(const void *args)                                                                 \
     {                                                                                                        \
-        ddp_cuda_##name(NULL, args);                                                                         \
+        ddp_cuda_##room##_kernels.name(NULL, args);                                                          \
     }                                                                                                        \
     static void name(struct ddp_gpu_stream *s, const struct type *a)                                         \
     {                                                                                                        \
@@ -277,14 +280,14 @@ static int comm_check(struct ddp_gpu_comm *c, struct ddp_error *err)
         op->run = run_##name;                                                                                \
         op->args.field = *a;                                                                                 \
     }
-KERNEL_OF(cast_from_float, ddp_gpu_cast_args, cast)
-KERNEL_OF(add_range, ddp_gpu_range_args, range)
-KERNEL_OF(sum_small, ddp_gpu_sum_args, sum)
-KERNEL_OF(sum_nodes, ddp_gpu_update_args, update)
-KERNEL_OF(update, ddp_gpu_update_args, update)
-KERNEL_OF(between, ddp_gpu_between_args, between)
-KERNEL_OF(stats, ddp_gpu_stats_args, stats)
-KERNEL_OF(guard, ddp_gpu_guard_args, guard)
+KERNEL_OF(point, cast_from_float, ddp_gpu_cast_args, cast)
+KERNEL_OF(flat, add_range, ddp_gpu_range_args, range)
+KERNEL_OF(flat, sum_small, ddp_gpu_sum_args, sum)
+KERNEL_OF(update, sum_nodes, ddp_gpu_update_args, update)
+KERNEL_OF(update, update, ddp_gpu_update_args, update)
+KERNEL_OF(update, between, ddp_gpu_between_args, between)
+KERNEL_OF(stats, stats, ddp_gpu_stats_args, stats)
+KERNEL_OF(stats, guard, ddp_gpu_guard_args, guard)
 
 /* ---- running ---- */
 
@@ -463,14 +466,13 @@ static bool idle(struct ddp_gpu_stream *s)
 
 /* ---- the world ---- */
 
-static const struct ddp_gpu_kernels kernels = {.cast_from_float = cast_from_float,
-                                               .add_range = add_range,
-                                               .sum_small = sum_small,
-                                               .sum_nodes = sum_nodes,
-                                               .update = update,
-                                               .between = between,
-                                               .stats = stats,
-                                               .guard = guard};
+static const struct ddp_point_device_kernels point_kernels = {.cast_from_float = cast_from_float};
+static const struct ddp_flat_device_kernels flat_kernels = {.add_range = add_range, .sum_small = sum_small};
+static const struct ddp_update_device_kernels update_kernels = {
+    .sum_nodes = sum_nodes, .update = update, .between = between};
+static const struct ddp_stats_device_kernels stats_kernels = {.stats = stats, .guard = guard};
+static const struct ddp_gpu_kernels kernels = {
+    .point = &point_kernels, .flat = &flat_kernels, .update = &update_kernels, .stats = &stats_kernels};
 
 static const struct ddp_gpu_api api = {.version = DDP_GPU_API_VERSION,
                                        .check = check,

@@ -4,6 +4,7 @@
 
 #include "config/parts.h"
 #include "engine/gpu/ops.h"
+#include "ops/point/point_kernels.h"
 
 static const struct ddp_gpu_op *const ops[] = {
     &ddp_gpu_conv2d,
@@ -105,7 +106,7 @@ void ddp_gpu_epilogue(const struct ddp_gpu_call *c, int64_t pixels, int channels
                                         .other = add ? c->in[c->stage->layer->nin] : NULL,
                                         .relu = c->stage->relu,
                                         .y = c->out};
-    c->k->bias_forward(c->stream, &a);
+    c->k->point->bias_forward(c->stream, &a);
 }
 
 size_t ddp_gpu_epilogue_scratch(int64_t pixels, int channels)
@@ -130,5 +131,5 @@ void ddp_gpu_epilogue_grad(const struct ddp_gpu_call *c, int64_t pixels, int cha
                                              .accumulate = add && c->accumulate[other],
                                              .dbias = dbias,
                                              .partial = scratch};
-    c->k->bias_backward(c->stream, &a);
+    c->k->point->bias_backward(c->stream, &a);
 }

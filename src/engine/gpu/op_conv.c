@@ -1,6 +1,7 @@
 /* conv2d on the device: cuDNN's convolutions, our epilogue. Gradients of weights come in the compute type and
  * are widened into the leaf; a data gradient that has to be added goes through scratch. */
 #include "engine/gpu/ops.h"
+#include "ops/point/point_kernels.h"
 
 static struct ddp_gpu_conv geometry(const struct ddp_gpu_planner *p, const struct ddp_gpu_stage *st)
 {
@@ -82,7 +83,7 @@ static void weight_gradient(const struct ddp_gpu_call *c)
     const struct ddp_gpu_cast_args widen = {
         .type = c->type, .count = weights(c->stage), .f = c->grad[0], .t = c->scratch};
     if (narrow)
-        c->k->cast_to_float(c->stream, &widen);
+        c->k->point->cast_to_float(c->stream, &widen);
 }
 
 static void data_gradient(const struct ddp_gpu_call *c)
@@ -95,7 +96,7 @@ static void data_gradient(const struct ddp_gpu_call *c)
                                          .b = to,
                                          .out = c->din[0]};
     if (c->accumulate[0])
-        c->k->add_forward(c->stream, &add);
+        c->k->point->add_forward(c->stream, &add);
 }
 
 static void backward(const struct ddp_gpu_call *c)

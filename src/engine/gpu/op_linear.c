@@ -2,6 +2,7 @@
  * pixel and padded channel of what comes in; the gradient of the weights is fp32 and goes straight into the
  * leaf. */
 #include "engine/gpu/ops.h"
+#include "ops/point/point_kernels.h"
 
 enum { FORWARD, DGRAD, WGRAD };
 
@@ -64,7 +65,7 @@ static void backward(const struct ddp_gpu_call *c)
                                          .b = to,
                                          .out = c->din[0]};
     if (c->accumulate[0])
-        c->k->add_forward(c->stream, &add);
+        c->k->point->add_forward(c->stream, &add);
 }
 
 const struct ddp_gpu_op ddp_gpu_linear = {

@@ -1,6 +1,7 @@
 /* Losses on the device: they write the shard's loss, its right answers and, when training, the gradient of
  * their input. */
 #include "engine/gpu/ops.h"
+#include "ops/loss/loss_kernels.h"
 
 static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
 {
@@ -30,13 +31,13 @@ static void cross_entropy_forward(const struct ddp_gpu_call *c)
 {
     struct ddp_gpu_loss_args a = args(c);
     a.smoothing = (float)ddp_gpu_conf_float(c->stage->layer, "label_smoothing");
-    c->k->softmax_cross_entropy(c->stream, &a);
+    c->k->loss->softmax_cross_entropy(c->stream, &a);
 }
 
 static void mse_forward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_loss_args a = args(c);
-    c->k->mse(c->stream, &a);
+    c->k->loss->mse(c->stream, &a);
 }
 
 const struct ddp_gpu_op ddp_gpu_softmax_cross_entropy = {

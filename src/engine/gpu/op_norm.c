@@ -1,5 +1,6 @@
 /* batch_norm on the device: equations in ops/norm/batch_norm.c, kernels in ops/norm/norm.cu. */
 #include "engine/gpu/ops.h"
+#include "ops/norm/norm_kernels.h"
 
 /* saved: mean, inv_std [c] each. scratch: partial sums, then dweight and dbias where the layer has none of
  * its own. */
@@ -68,7 +69,7 @@ static struct ddp_gpu_norm_args forward_args(const struct ddp_gpu_call *c)
 static void forward_stats(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_norm_args a = forward_args(c);
-    c->k->norm_stats(c->stream, &a);
+    c->k->norm->norm_stats(c->stream, &a);
 }
 
 static void forward(const struct ddp_gpu_call *c)
@@ -76,14 +77,14 @@ static void forward(const struct ddp_gpu_call *c)
     struct ddp_gpu_norm_args a = forward_args(c);
     if (!c->training) {
         a.mean = a.inv_std = NULL;
-        c->k->norm_eval(c->stream, &a);
+        c->k->norm->norm_eval(c->stream, &a);
         return;
     }
     if (c->sync)
-        c->k->norm_sync_apply(c->stream, &a);
+        c->k->norm->norm_sync_apply(c->stream, &a);
     else
-        c->k->norm_stats(c->stream, &a);
-    c->k->norm_forward(c->stream, &a);
+        c->k->norm->norm_stats(c->stream, &a);
+    c->k->norm->norm_forward(c->stream, &a);
 }
 
 static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_gpu_call *c)
@@ -122,7 +123,7 @@ static void backward_stats(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_norm_grad_args a = backward_args(c);
     const size_t bytes = (size_t)a.c * sizeof(float);
-    c->k->norm_grad_stats(c->stream, &a);
+    c->k->norm->norm_grad_stats(c->stream, &a);
     c->api->copy(c->stream, c->sync, a.dbias, bytes);
     c->api->copy(c->stream, c->sync + a.c, a.dweight, bytes);
 }
@@ -131,10 +132,10 @@ static void backward(const struct ddp_gpu_call *c)
 {
     struct ddp_gpu_norm_grad_args a = backward_args(c);
     if (!c->sync)
-        c->k->norm_grad_stats(c->stream, &a);
+        c->k->norm->norm_grad_stats(c->stream, &a);
     a.sync = c->sync;
     if (a.din)
-        c->k->norm_grad(c->stream, &a);
+        c->k->norm->norm_grad(c->stream, &a);
 }
 
 const struct ddp_gpu_op ddp_gpu_batch_norm = {.name = "batch_norm",

@@ -1,5 +1,8 @@
 /* Elementwise ops on the device: activations, residual add, dropout, flatten. */
 #include "engine/gpu/ops.h"
+#include "ops/dropout/dropout_kernels.h"
+#include "ops/point/point_kernels.h"
+#include "ops/shape/flatten_kernels.h"
 
 static int64_t count(const struct ddp_gpu_call *c)
 {
@@ -12,7 +15,7 @@ static void act_forward(const struct ddp_gpu_call *c, enum ddp_gpu_act act)
 {
     const struct ddp_gpu_act_args a = {
         .type = c->type, .act = act, .count = count(c), .x = c->in[0], .out = c->out};
-    c->k->act_forward(c->stream, &a);
+    c->k->point->act_forward(c->stream, &a);
 }
 
 static void act_backward(const struct ddp_gpu_call *c, enum ddp_gpu_act act)
@@ -25,7 +28,7 @@ static void act_backward(const struct ddp_gpu_call *c, enum ddp_gpu_act act)
                                        .out = c->din[0],
                                        .accumulate = c->accumulate[0]};
     if (c->din[0])
-        c->k->act_backward(c->stream, &a);
+        c->k->point->act_backward(c->stream, &a);
 }
 
 static void relu_forward(const struct ddp_gpu_call *c)
@@ -67,7 +70,7 @@ static void add_forward(const struct ddp_gpu_call *c)
                                        .b = c->in[1],
                                        .out = c->out,
                                        .relu = c->stage->relu};
-    c->k->add_forward(c->stream, &a);
+    c->k->point->add_forward(c->stream, &a);
 }
 
 static void add_backward(const struct ddp_gpu_call *c)
@@ -80,7 +83,7 @@ static void add_backward(const struct ddp_gpu_call *c)
                                            .out = c->din[i],
                                            .accumulate = c->accumulate[i]};
         if (c->din[i])
-            c->k->add_backward(c->stream, &a);
+            c->k->point->add_backward(c->stream, &a);
     }
 }
 
@@ -108,7 +111,7 @@ static void dropout(const struct ddp_gpu_call *c, const void *from, void *to, bo
                                            .in = from,
                                            .out = to,
                                            .accumulate = accumulate};
-    c->k->dropout(c->stream, &a);
+    c->k->dropout->dropout(c->stream, &a);
 }
 
 static void dropout_forward(const struct ddp_gpu_call *c)
@@ -148,9 +151,9 @@ static void flatten(const struct ddp_gpu_call *c, const void *from, void *to, bo
     const struct ddp_gpu_add_args copy = {
         .type = c->type, .count = count(c), .a = from, .out = to, .accumulate = accumulate};
     if (ddp_shape_equal(in, out))
-        c->k->add_backward(c->stream, &copy);
+        c->k->point->add_backward(c->stream, &copy);
     else
-        c->k->flatten(c->stream, &a);
+        c->k->flatten->flatten(c->stream, &a);
 }
 
 static void flatten_forward(const struct ddp_gpu_call *c)

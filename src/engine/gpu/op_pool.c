@@ -1,5 +1,6 @@
 /* Pooling on the device: contract in ops/pool/pool.c, kernels in ops/pool/pool.cu. */
 #include "engine/gpu/ops.h"
+#include "ops/pool/pool_kernels.h"
 
 static struct ddp_gpu_pool_args args(const struct ddp_gpu_call *c, int kernel_h, int kernel_w, int stride,
                                      int pad)
@@ -44,14 +45,14 @@ static int max_plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, s
 static void max_forward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = window(c);
-    c->k->max_pool(c->stream, &a);
+    c->k->pool->max_pool(c->stream, &a);
 }
 
 static void max_backward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = window(c);
     if (a.din)
-        c->k->max_pool_grad(c->stream, &a);
+        c->k->pool->max_pool_grad(c->stream, &a);
 }
 
 const struct ddp_gpu_op ddp_gpu_max_pool = {
@@ -69,14 +70,14 @@ static struct ddp_gpu_pool_args avg_args(const struct ddp_gpu_call *c)
 static void avg_forward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = avg_args(c);
-    c->k->avg_pool(c->stream, &a);
+    c->k->pool->avg_pool(c->stream, &a);
 }
 
 static void avg_backward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = avg_args(c);
     if (a.din)
-        c->k->avg_pool_grad(c->stream, &a);
+        c->k->pool->avg_pool_grad(c->stream, &a);
 }
 
 const struct ddp_gpu_op ddp_gpu_avg_pool = {
@@ -92,14 +93,14 @@ static struct ddp_gpu_pool_args global_args(const struct ddp_gpu_call *c)
 static void global_forward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = global_args(c);
-    c->k->avg_pool(c->stream, &a);
+    c->k->pool->avg_pool(c->stream, &a);
 }
 
 static void global_backward(const struct ddp_gpu_call *c)
 {
     const struct ddp_gpu_pool_args a = global_args(c);
     if (a.din)
-        c->k->avg_pool_grad(c->stream, &a);
+        c->k->pool->avg_pool_grad(c->stream, &a);
 }
 
 const struct ddp_gpu_op ddp_gpu_global_avg_pool = {

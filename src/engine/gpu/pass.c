@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "engine/gpu/pass_private.h"
+#include "data/augment_kernels.h"
+#include "ops/shape/flatten_kernels.h"
 
 /* ---- plans ---- */
 
@@ -257,7 +259,7 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
                                 .out = vector ? p->scratch : value};
     memcpy(a.mean, augment->mean, sizeof a.mean);
     memcpy(a.inv_std, augment->inv_std, sizeof a.inv_std);
-    p->conf.api->kernels->augment(run->stream, &a);
+    p->conf.api->kernels->augment->augment(run->stream, &a);
     const struct ddp_gpu_flatten_args flatten = {.type = p->conf.type,
                                                  .batch = m->batch,
                                                  .h = in.h,
@@ -268,7 +270,7 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
                                                  .from = p->scratch,
                                                  .to = value};
     if (vector)
-        p->conf.api->kernels->flatten(run->stream, &flatten);
+        p->conf.api->kernels->flatten->flatten(run->stream, &flatten);
 }
 
 static void load_shard(const struct ddp_gpu_pass *p, const struct run *run, int i)

@@ -6,6 +6,9 @@
 #include "engine/gpu/reduce.h"
 #include "reduce/bucket.h"
 #include "reduce/schedule.h"
+#include "model/stats_kernels.h"
+#include "optim/update_kernels.h"
+#include "reduce/flat_kernels.h"
 
 /* Device memory, each an allocation of its own. B: blocks of the flat space. */
 enum ddp_gpu_region {

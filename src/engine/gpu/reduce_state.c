@@ -4,6 +4,7 @@
 #include "engine/gpu/reduce_private.h"
 #include "device/settle.h"
 #include "optim/optim.h"
+#include "ops/point/point_kernels.h"
 
 static int settle(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
@@ -56,7 +57,7 @@ int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struc
     int status =
         ddp_gpu_reduce_upload(r, r->at[DDP_REGION_PARAMS], host, (size_t)r->total * sizeof *host, err);
     if (status == 0 && r->conf.type != DDP_GPU_F32) {
-        r->api->kernels->cast_from_float(r->side, &cast);
+        r->api->kernels->point->cast_from_float(r->side, &cast);
         status = settle(r, err);
     }
     return status;

@@ -9,6 +9,7 @@
  * leaves are not overwritten by the next step before they were sent and summed, parameters not read before
  * they are new. The staging area is used by one bucket after the other, in the order of the side stream. */
 #include "engine/gpu/reduce_private.h"
+#include "ops/point/point_kernels.h"
 
 static float *params_at(const struct ddp_gpu_reduce *r, int64_t at)
 {
@@ -135,7 +136,7 @@ static void convert(struct ddp_gpu_reduce *r, struct range a)
                                            .t = (char *)r->at[DDP_REGION_WEIGHTS] +
                                                 (size_t)a.lo * ddp_gpu_type_bytes(r->conf.type)};
     if (a.lo < a.hi)
-        r->api->kernels->cast_from_float(r->side, &cast);
+        r->api->kernels->point->cast_from_float(r->side, &cast);
 }
 
 /* New parameters from their owners to all, and the others' into the compute type. */
@@ -191,10 +192,10 @@ static void sum(struct ddp_gpu_reduce *r, int64_t b)
     struct ddp_gpu_update_args args;
     if (update_args(r, b, r->nodes, &args)) {
         args.moments = !r->factored;
-        r->api->kernels->sum_nodes(r->side, &args);
+        r->api->kernels->update->sum_nodes(r->side, &args);
     }
     if (rest.lo < rest.hi && r->nodes > 1) /* the staging area will not last until finish */
-        r->api->kernels->sum_small(
+        r->api->kernels->flat->sum_small(
             r->side, &(struct ddp_gpu_sum_args){.count = rest.hi - rest.lo,
                                                 .nodes = {r->nodes, k->stats, r->stats.nodes.merges},
                                                 .out = ddp_gpu_reduce_buffer(r, 0) + rest.lo});
@@ -207,14 +208,14 @@ static void update(struct ddp_gpu_reduce *r, int64_t b, bool summed)
     const struct range rest = rest_part(r, elements(k->mine));
     struct ddp_gpu_update_args args;
     if (update_args(r, b, summed ? 0 : r->nodes, &args))
-        r->api->kernels->update(r->side, &args);
+        r->api->kernels->update->update(r->side, &args);
     if (rest.lo < rest.hi) {
         struct ddp_gpu_stats_args stats = r->stats;
         stats.lo = rest.lo;
         stats.hi = rest.hi;
         stats.nodes.n = summed ? 1 : r->nodes;
         stats.nodes.node = summed ? k->summed : k->stats;
-        r->api->kernels->stats(r->side, &stats);
+        r->api->kernels->stats->stats(r->side, &stats);
     }
 }
 
@@ -224,7 +225,7 @@ static void guard(struct ddp_gpu_reduce *r)
     r->api->record(r->losses, r->compute);
     r->api->wait(r->side, r->losses);
     exchange_metrics(r);
-    r->api->kernels->guard(r->side, &r->guard);
+    r->api->kernels->stats->guard(r->side, &r->guard);
     r->guarded = true;
 }
 
@@ -254,14 +255,14 @@ static void late_moments(struct ddp_gpu_reduce *r)
         struct ddp_gpu_update_args args;
         if (update_args(r, b, 0, &args)) {
             args.moments = true;
-            r->api->kernels->sum_nodes(r->side, &args);
+            r->api->kernels->update->sum_nodes(r->side, &args);
         }
         exchange_values(r, b);
     }
     trust.clip_norm = 0;
     trust.scale = NULL;
     trust.factor = NULL;
-    r->api->kernels->between(r->side, &trust);
+    r->api->kernels->update->between(r->side, &trust);
 }
 
 static void second_phase(struct ddp_gpu_reduce *r)
@@ -270,7 +271,7 @@ static void second_phase(struct ddp_gpu_reduce *r)
     struct ddp_gpu_between_args between = r->between;
     if (late)
         between.optim = DDP_GPU_SGD; /* no trust ratios yet */
-    r->api->kernels->between(r->side, &between);
+    r->api->kernels->update->between(r->side, &between);
     if (late)
         late_moments(r);
     for (int64_t b = 0; b < r->nbuckets; b++) {
@@ -336,7 +337,7 @@ void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64
     const struct ddp_schedule *s = &r->schedule;
     const int mine = shard - s->first;
     for (int i = s->start[mine]; i < s->start[mine + 1]; i++)
-        r->api->kernels->add_range(
+        r->api->kernels->flat->add_range(
             r->compute, &(struct ddp_gpu_range_args){.count = hi - lo,
                                                      .a = ddp_gpu_reduce_buffer(r, s->merge[i].into) + lo,
                                                      .b = ddp_gpu_reduce_buffer(r, s->merge[i].from) + lo});
@@ -398,9 +399,9 @@ void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *strea
         }
         r->api->group_end(r->comm);
     }
-    r->api->kernels->sum_small(stream,
-                               &(struct ddp_gpu_sum_args){.count = width,
-                                                          .nodes = {c->shards, r->at[DDP_REGION_SMALL_NODE],
-                                                                    r->at[DDP_REGION_SMALL_MERGES]},
-                                                          .out = out});
+    r->api->kernels->flat->sum_small(
+        stream, &(struct ddp_gpu_sum_args){
+                    .count = width,
+                    .nodes = {c->shards, r->at[DDP_REGION_SMALL_NODE], r->at[DDP_REGION_SMALL_MERGES]},
+                    .out = out});
 }

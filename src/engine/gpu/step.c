@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/gpu/private.h"
+#include "reduce/flat_kernels.h"
 
 /* ---- the sequence ---- */
 
@@ -34,7 +35,7 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
                                                .step =
                                                    g->first + i == 0 ? g->step : NULL, /* one vote a rank */
                                                .leaf = leaf[i] + e->flat->metrics};
-        e->api->kernels->metrics(e->compute, &m);
+        e->api->kernels->flat->metrics(e->compute, &m);
         ready(g, i, e->flat->metrics, e->flat->total);
     }
     ddp_gpu_pass_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);

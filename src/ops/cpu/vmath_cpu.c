@@ -2,7 +2,7 @@
 #include "ops/cpu/vec.h"
 #include "ops/cpu/vmath.h"
 
-#include "ops/op_kernels.h"
+#include "ops/cpu/vmath_cpu.h"
 
 #define ARRAY_FUNCTION(name, F)                                                                              \
     static void name(const float *x, float *y, int64_t n)                                                    \

@@ -12,7 +12,8 @@
  * The kept bits, 16 channels to a word of 16, are saved for backward. out may be in's memory, din dout's. */
 #include "ops/ops.h"
 
-#include "ops/op_kernels.h"
+#include "ops/dropout/dropout_cpu.h"
+#include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

@@ -1,10 +1,10 @@
-/* Dropout: numbering, Philox counters and equation in ops/dropout/dropout.c. The mask is not kept: backward draws
- * it again.
+/* Dropout: numbering, Philox counters and equation in ops/dropout/dropout.c. The mask is not kept: backward
+ * draws it again.
  *
  * Pictures: a thread takes 4 pixels of 8 channels, 8 Philox calls for 32 elements; vectors: 8 channels, 2
  * calls. Bytes an element: 2b (accumulating 3b), b = bytes of the type; 25 integer instructions, about what
  * the memory leaves time for. */
-#include "device/cuda/launchers.h"
+#include "ops/dropout/dropout_kernels.h"
 #include "ops/cuda/philox.cuh"
 #include "ops/cuda/items.cuh"
 
@@ -70,7 +70,7 @@ template <class T> DDP_KERNEL dropout_vectors(struct ddp_gpu_dropout_args a)
     }
 }
 
-extern "C" void ddp_cuda_dropout(struct ddp_gpu_stream *s, const struct ddp_gpu_dropout_args *a)
+static void launch_dropout(struct ddp_gpu_stream *s, const struct ddp_gpu_dropout_args *a)
 {
     const int64_t groups = a->vector ? 1 : ((int64_t)a->h * a->w + 3) / 4;
     const int64_t blocks = ddp_item_blocks(a->batch * groups * (a->c / 8));
@@ -79,3 +79,7 @@ extern "C" void ddp_cuda_dropout(struct ddp_gpu_stream *s, const struct ddp_gpu_
     else
         DDP_LAUNCH_TYPED(s, a->type, dropout_pictures, blocks, DDP_ITEM_THREADS, *a);
 }
+
+const struct ddp_dropout_device_kernels ddp_cuda_dropout_kernels = {
+    .dropout = launch_dropout,
+};

@@ -1,4 +1,4 @@
-/* Dropout on groups of four pixels: see op_kernels.h; dropout.c says which random word belongs to which
+/* Dropout on groups of four pixels: see dropout_cpu.h; dropout.c says which random word belongs to which
  * element.
  *
  * One vector Philox gives 4 words for each of VL lanes: lanes are channels, words are pixels q, q+1, q+2, q+3
@@ -11,7 +11,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "ops/op_kernels.h"
+#include "ops/dropout/dropout_cpu.h"
 
 typedef uint64_t vq __attribute__((vector_size(DDP_VL * 4)));
 

@@ -8,7 +8,7 @@
  * is half a megabyte: nothing here is long enough to be worth more. */
 #include <math.h>
 
-#include "device/cuda/launchers.h"
+#include "ops/loss/loss_kernels.h"
 #include "ops/cuda/items.cuh"
 
 enum { LOSS_WARPS = 4, LOSS_THREADS = LOSS_WARPS * DDP_WARP, TREE = 1024, TREE_THREADS = 512 };
@@ -197,14 +197,19 @@ DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
     }
 }
 
-extern "C" void ddp_cuda_softmax_cross_entropy(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+static void launch_softmax_cross_entropy(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS,
                      LOSS_THREADS, *a);
     DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
 }
-extern "C" void ddp_cuda_mse(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+static void launch_mse(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, mse, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS, LOSS_THREADS, *a);
     DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
 }
+
+const struct ddp_loss_device_kernels ddp_cuda_loss_kernels = {
+    .softmax_cross_entropy = launch_softmax_cross_entropy,
+    .mse = launch_mse,
+};

@@ -2,7 +2,7 @@
 #ifndef DDP_COMPUTE_LOSS_H
 #define DDP_COMPUTE_LOSS_H
 
-#include "ops/op_kernels.h"
+#include "ops/loss/loss_cpu.h"
 
 typedef float (*ddp_loss_fn)(const struct ddp_op_call *call, const struct ddp_loss_sample *s, int *best);
 

@@ -1,10 +1,10 @@
-/* Losses of one sample: see op_kernels.h. Sums over classes: chain i takes classes i, i + 16, i + 32, ... in
+/* Losses of one sample: see loss_cpu.h. Sums over classes: chain i takes classes i, i + 16, i + 32, ... in
  * order; the 16 chains are added in a tree of halves. Channels past the last class take no part and get a
  * gradient of zero. */
 #include "ops/cpu/vec.h"
 #include "ops/cpu/vmath.h"
 
-#include "ops/op_kernels.h"
+#include "ops/loss/loss_cpu.h"
 
 /* All ones where the vector at block b, part v, holds classes. */
 INLINE vi is_class(int b, int v, int classes)

@@ -26,7 +26,7 @@
 
 #include <string.h>
 
-#include "ops/op_kernels.h"
+#include "ops/norm/norm_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

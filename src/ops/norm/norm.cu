@@ -12,7 +12,7 @@
  * second kernels read 12 (8) bytes a channel and chunk. A block holds its coefficients in registers; loads of
  * 16 bytes, 4 rows of sums under way in a thread. */
 #include "ops/cuda/columns.cuh"
-#include "device/cuda/launchers.h"
+#include "ops/norm/norm_kernels.h"
 
 /* Real pixels of a chunk. */
 DDP_DEVICE int chunk_pixels(int64_t chunk, int64_t real)
@@ -277,14 +277,14 @@ template <class T> DDP_KERNEL norm_grad(struct ddp_gpu_norm_grad_args a, struct 
 
 /* ---- launches ---- */
 
-extern "C" void ddp_cuda_norm_stats(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
+static void launch_norm_stats(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
 {
     const struct ddp_columns k = ddp_columns_sum(ddp_sum_chunks((int64_t)a->batch * a->hw), a->c);
     DDP_LAUNCH_TYPED(s, a->type, norm_stats, ddp_columns_blocks(&k), DDP_COLUMN_THREADS, *a, k);
     DDP_LAUNCH(s, norm_stats_end, k.vectors, ddp_group_threads(k.chunks), *a, k.chunks);
 }
 
-extern "C" void ddp_cuda_norm_sync_apply(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
+static void launch_norm_sync_apply(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
 {
     DDP_LAUNCH(s, norm_sync_apply, ddp_item_blocks(a->c), DDP_ITEM_THREADS, *a);
 }
@@ -294,24 +294,33 @@ static void launch_apply(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_arg
     const struct ddp_columns k = ddp_columns_walk((int64_t)a->batch * a->hw, a->c);
     DDP_LAUNCH_TYPED(s, a->type, norm_apply, ddp_columns_blocks(&k), DDP_COLUMN_THREADS, *a, k, eval);
 }
-extern "C" void ddp_cuda_norm_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
+static void launch_norm_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
 {
     launch_apply(s, a, false);
 }
-extern "C" void ddp_cuda_norm_eval(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
+static void launch_norm_eval(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_args *a)
 {
     launch_apply(s, a, true);
 }
 
-extern "C" void ddp_cuda_norm_grad_stats(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_grad_args *a)
+static void launch_norm_grad_stats(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_grad_args *a)
 {
     const struct ddp_columns k = ddp_columns_sum(ddp_sum_chunks((int64_t)a->batch * a->hw), a->c);
     DDP_LAUNCH_TYPED(s, a->type, norm_grad_stats, ddp_columns_blocks(&k), DDP_COLUMN_THREADS, *a, k);
     DDP_LAUNCH(s, norm_grad_stats_end, k.vectors, ddp_group_threads(k.chunks), *a, k.chunks);
 }
 
-extern "C" void ddp_cuda_norm_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_grad_args *a)
+static void launch_norm_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_norm_grad_args *a)
 {
     const struct ddp_columns k = ddp_columns_walk((int64_t)a->batch * a->hw, a->c);
     DDP_LAUNCH_TYPED(s, a->type, norm_grad, ddp_columns_blocks(&k), DDP_COLUMN_THREADS, *a, k);
 }
+
+const struct ddp_norm_device_kernels ddp_cuda_norm_kernels = {
+    .norm_stats = launch_norm_stats,
+    .norm_sync_apply = launch_norm_sync_apply,
+    .norm_forward = launch_norm_forward,
+    .norm_eval = launch_norm_eval,
+    .norm_grad_stats = launch_norm_grad_stats,
+    .norm_grad = launch_norm_grad,
+};

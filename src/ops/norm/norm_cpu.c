@@ -1,4 +1,4 @@
-/* Batch norm on one channel block of one sample: see op_kernels.h and batch_norm.c.
+/* Batch norm on one channel block of one sample: see norm_cpu.h and batch_norm.c.
  *
  * Order of the long sums: pixel x of a row goes to chain x % 4; after every chunk of whole rows (64 pixels or
  * one row, whichever is more) (a0 + a1) + (a2 + a3) is added to a double. A function of h and w alone.
@@ -7,7 +7,7 @@
  * memory (+ 4 from L2), normalise 8, grad_sums 8, gradient 12; with a mask from out, 4 more in both. */
 #include "ops/cpu/vec.h"
 
-#include "ops/op_kernels.h"
+#include "ops/norm/norm_cpu.h"
 
 enum { CHUNK = 64, CHAINS = 4 };
 

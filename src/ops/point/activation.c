@@ -3,7 +3,7 @@
  * for gelu and silu (theirs look at in). */
 #include "ops/ops.h"
 
-#include "ops/op_kernels.h"
+#include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

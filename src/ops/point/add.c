@@ -2,7 +2,7 @@
  * the memory of an input. Backward: din[i] = dout, where out > 0 when fused. */
 #include "ops/ops.h"
 
-#include "ops/op_kernels.h"
+#include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

@@ -4,7 +4,7 @@
  * 4b); add forward 3b, backward 2b, 3b with relu; bias forward 2b, 3b with a residual; bias backward b to
  * sum, with relu 3b, and b (2b) for dother. FLOPs: 1 to 3, GELU some 60, SiLU 25. */
 #include "ops/cuda/columns.cuh"
-#include "device/cuda/launchers.h"
+#include "ops/point/point_kernels.h"
 
 /* ---- activations, [count] ---- */
 
@@ -72,11 +72,11 @@ template <class T> DDP_KERNEL act_backward(struct ddp_gpu_act_args a)
     }
 }
 
-extern "C" void ddp_cuda_act_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_act_args *a)
+static void launch_act_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_act_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, act_forward, ddp_item_blocks(a->count / 8), DDP_ITEM_THREADS, *a);
 }
-extern "C" void ddp_cuda_act_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_act_args *a)
+static void launch_act_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_act_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, act_backward, ddp_item_blocks(a->count / 8), DDP_ITEM_THREADS, *a);
 }
@@ -116,11 +116,11 @@ template <class T> DDP_KERNEL add_backward(struct ddp_gpu_add_args a)
     }
 }
 
-extern "C" void ddp_cuda_add_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_add_args *a)
+static void launch_add_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_add_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, add_forward, ddp_item_blocks(a->count / 8), DDP_ITEM_THREADS, *a);
 }
-extern "C" void ddp_cuda_add_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_add_args *a)
+static void launch_add_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_add_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, add_backward, ddp_item_blocks(a->count / 8), DDP_ITEM_THREADS, *a);
 }
@@ -201,13 +201,13 @@ DDP_KERNEL bias_backward_end(struct ddp_gpu_bias_grad_args a, int64_t chunks)
         a.dbias[channel] = (float)sum[0];
 }
 
-extern "C" void ddp_cuda_bias_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_bias_args *a)
+static void launch_bias_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_bias_args *a)
 {
     const struct ddp_columns k = ddp_columns_walk(a->pixels, a->c);
     DDP_LAUNCH_TYPED(s, a->type, bias_forward, ddp_columns_blocks(&k), DDP_COLUMN_THREADS, *a, k);
 }
 
-extern "C" void ddp_cuda_bias_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_bias_grad_args *a)
+static void launch_bias_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_bias_grad_args *a)
 {
     const struct ddp_columns k = ddp_columns_sum(ddp_sum_chunks(a->pixels), a->c);
     if (!a->relu && !a->dother && !a->dbias)
@@ -216,3 +216,62 @@ extern "C" void ddp_cuda_bias_backward(struct ddp_gpu_stream *s, const struct dd
     if (a->dbias)
         DDP_LAUNCH(s, bias_backward_end, k.vectors, ddp_group_threads(k.chunks), *a, k.chunks);
 }
+
+/* ---- conversions, [count] ---- */
+
+enum { CAST_BLOCK = 8 * DDP_ITEM_THREADS };
+
+/* t = f, rounded to nearest even: 8 elements a thread; 6 bytes an element of 2 bytes. f and t aligned to 32
+ * and 16 bytes; any count. */
+template <class T> DDP_KERNEL from_float(const struct ddp_gpu_cast_args a)
+{
+    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
+    T *t = (T *)a.t;
+    if (i + 8 <= a.count) {
+        float v[8];
+        ddp_load8(a.f + i, v);
+        ddp_store8(t + i, v);
+    } else {
+        for (int64_t k = i; k < a.count; k++)
+            t[k] = ddp_from_float<T>(a.f[k]);
+    }
+}
+
+/* f = t, exact. */
+template <class T> DDP_KERNEL to_float(const struct ddp_gpu_cast_args a)
+{
+    const int64_t i = (int64_t)ddp_block() * CAST_BLOCK + 8 * ddp_thread();
+    const T *t = (const T *)a.t;
+    if (i + 8 <= a.count) {
+        float v[8];
+        ddp_load8(t + i, v);
+        ddp_store8(a.f + i, v);
+    } else {
+        for (int64_t k = i; k < a.count; k++)
+            a.f[k] = ddp_float(t[k]);
+    }
+}
+
+static int64_t cast_blocks(int64_t count)
+{
+    return (count + CAST_BLOCK - 1) / CAST_BLOCK;
+}
+static void launch_cast_from_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, from_float, cast_blocks(a->count), DDP_ITEM_THREADS, *a);
+}
+static void launch_cast_to_float(struct ddp_gpu_stream *s, const struct ddp_gpu_cast_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, to_float, cast_blocks(a->count), DDP_ITEM_THREADS, *a);
+}
+
+const struct ddp_point_device_kernels ddp_cuda_point_kernels = {
+    .act_forward = launch_act_forward,
+    .act_backward = launch_act_backward,
+    .add_forward = launch_add_forward,
+    .add_backward = launch_add_backward,
+    .bias_forward = launch_bias_forward,
+    .bias_backward = launch_bias_backward,
+    .cast_from_float = launch_cast_from_float,
+    .cast_to_float = launch_cast_to_float,
+};

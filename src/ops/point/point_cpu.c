@@ -1,4 +1,4 @@
-/* Elementwise kernels on planes (op_kernels.h): activations, residual sums, copies between orders.
+/* Elementwise kernels on planes (point_cpu.h): activations, residual sums, copies between orders.
  *
  * Each element is computed alone, so neither vector width nor traversal can change a bit. Memory-bound except
  * GELU and SiLU: 8 bytes an element forward, 12 backward (16 accumulating); GELU some 60 FLOPs an element,
@@ -6,7 +6,7 @@
 #include "ops/cpu/vec.h"
 #include "ops/cpu/vmath.h"
 
-#include "ops/op_kernels.h"
+#include "ops/point/point_cpu.h"
 
 /* x Phi(x), Phi(x) = (1 + erf(x / sqrt 2)) / 2 (Hendrycks, Gimpel: "Gaussian error linear units", the exact
  * form) */

@@ -7,7 +7,7 @@
  * windows add up in one order. max_pool keeps one byte per output element for backward. */
 #include "ops/ops.h"
 
-#include "ops/op_kernels.h"
+#include "ops/pool/pool_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

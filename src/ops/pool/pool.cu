@@ -9,7 +9,7 @@
  * Bytes an output element, b = bytes of the type: forward b for itself and b kernel^2 read (from memory once,
  * b stride^2), max 1 for the index; backward the same the other way round. FLOPs: kernel^2. */
 #include "ops/cuda/columns.cuh"
-#include "device/cuda/launchers.h"
+#include "ops/pool/pool_kernels.h"
 
 /* The part of a window that lies in the picture. */
 struct span {
@@ -186,15 +186,15 @@ static int64_t items(const struct ddp_gpu_pool_args *a, int h, int w)
     return (int64_t)a->batch * h * w * (a->c / 8);
 }
 
-extern "C" void ddp_cuda_max_pool(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
+static void launch_max_pool(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, max_pool, ddp_item_blocks(items(a, a->oh, a->ow)), DDP_ITEM_THREADS, *a);
 }
-extern "C" void ddp_cuda_max_pool_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
+static void launch_max_pool_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, max_pool_grad, ddp_item_blocks(items(a, a->h, a->w)), DDP_ITEM_THREADS, *a);
 }
-extern "C" void ddp_cuda_avg_pool(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
+static void launch_avg_pool(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
 {
     if (a->kernel_h == a->h && a->kernel_w == a->w && a->pad == 0) {
         const struct ddp_columns k = ddp_columns_sum(a->batch, a->c);
@@ -203,7 +203,14 @@ extern "C" void ddp_cuda_avg_pool(struct ddp_gpu_stream *s, const struct ddp_gpu
         DDP_LAUNCH_TYPED(s, a->type, avg_pool, ddp_item_blocks(items(a, a->oh, a->ow)), DDP_ITEM_THREADS, *a);
     }
 }
-extern "C" void ddp_cuda_avg_pool_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
+static void launch_avg_pool_grad(struct ddp_gpu_stream *s, const struct ddp_gpu_pool_args *a)
 {
     DDP_LAUNCH_TYPED(s, a->type, avg_pool_grad, ddp_item_blocks(items(a, a->h, a->w)), DDP_ITEM_THREADS, *a);
 }
+
+const struct ddp_pool_device_kernels ddp_cuda_pool_kernels = {
+    .max_pool = launch_max_pool,
+    .max_pool_grad = launch_max_pool_grad,
+    .avg_pool = launch_avg_pool,
+    .avg_pool_grad = launch_avg_pool_grad,
+};

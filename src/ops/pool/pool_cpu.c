@@ -1,4 +1,4 @@
-/* Pooling on one channel block of one sample: see op_kernels.h and pool.c.
+/* Pooling on one channel block of one sample: see pool_cpu.h and pool.c.
  *
  * Windows are clipped to the picture (the halo is never read); inside one, positions are taken row by row.
  * Backward walks the outputs in the same order and adds into the inputs, one task for the whole plane, so
@@ -7,7 +7,7 @@
  * writes 4. */
 #include "ops/cpu/vec.h"
 
-#include "ops/op_kernels.h"
+#include "ops/pool/pool_cpu.h"
 
 typedef uint8_t vb __attribute__((vector_size(DDP_VL)));
 

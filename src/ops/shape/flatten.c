@@ -8,7 +8,7 @@
  * out to the graph. Padded channels of out and din are written as zero. */
 #include "ops/ops.h"
 
-#include "ops/op_kernels.h"
+#include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 

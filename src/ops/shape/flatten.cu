@@ -1,9 +1,11 @@
-/* Pictures to vectors in the plain order, and back: ops/shape/flatten.c. v[n][(c*H + y)*W + x] = p[n][y][x][c].
+/* Pictures to vectors in the plain order, and back (ops/shape/flatten.c):
+ *
+ *     v[n][(c*H + y)*W + x] = p[n][y][x][c]
  *
  * Only for channels that are no multiple of 16 (LeNet sizes): a thread writes 8 elements and gathers them one
  * by one. Bytes an element: 2b, in sectors that are used in full only from the cache. */
 #include "ops/cuda/items.cuh"
-#include "device/cuda/launchers.h"
+#include "ops/shape/flatten_kernels.h"
 
 template <class T> DDP_KERNEL flatten_to(struct ddp_gpu_flatten_args a)
 {
@@ -35,7 +37,7 @@ template <class T> DDP_KERNEL flatten_back(struct ddp_gpu_flatten_args a)
     }
 }
 
-extern "C" void ddp_cuda_flatten(struct ddp_gpu_stream *s, const struct ddp_gpu_flatten_args *a)
+static void launch_flatten(struct ddp_gpu_stream *s, const struct ddp_gpu_flatten_args *a)
 {
     const int64_t pixels = (int64_t)a->batch * a->h * a->w;
     if (a->back)
@@ -45,3 +47,7 @@ extern "C" void ddp_cuda_flatten(struct ddp_gpu_stream *s, const struct ddp_gpu_
         DDP_LAUNCH_TYPED(s, a->type, flatten_to, ddp_item_blocks((int64_t)a->batch * (a->f / 8)),
                          DDP_ITEM_THREADS, *a);
 }
+
+const struct ddp_flatten_device_kernels ddp_cuda_flatten_kernels = {
+    .flatten = launch_flatten,
+};

@@ -1,5 +1,6 @@
 /* Augmentation against the CPU's function: its bits in fp32, rounded once in 16-bit types. */
 #include "kernel_kit.h"
+#include "data/augment_kernels.h"
 
 struct problem {
     struct ddp_shape s;
@@ -58,7 +59,7 @@ static void check(enum ddp_gpu_type t, const struct problem *p, bool resident)
         memcpy(a.inv_std, p->augment.inv_std, sizeof a.inv_std);
         a.seed = seed;
         a.out = out.get();
-        ddp_cuda_augment(stream, &a);
+        ddp_cuda_augment_kernels.augment(stream, &a);
         got = to_plain_order(out.floats(t), p->n, p->batch, p->s, p->cpad, true);
         return out.bytes();
     });
@@ -94,7 +95,7 @@ static void test_every_byte_is_divided_right(void **)
     a.n = n.as<int32_t>();
     a.step = step.as<struct ddp_gpu_step>(), a.batch = 1, a.c = 1, a.h = a.w = 16, a.cpad = 8;
     a.inv_std[0] = 1, a.out = out.get();
-    ddp_cuda_augment(stream, &a);
+    ddp_cuda_augment_kernels.augment(stream, &a);
     for (int i = 0; i < 256; i++) {
         volatile float quotient = (float)i / 255.0f;
         assert_true(out.floats()[(size_t)i * 8] == quotient);

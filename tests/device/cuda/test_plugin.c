@@ -10,6 +10,7 @@
 
 #include "cmocka_all.h"
 #include "device/kernels.h"
+#include "reduce/flat_kernels.h"
 
 enum { N = 5000, BYTES = N * 4 };
 
@@ -87,7 +88,7 @@ static void wait_for(struct ddp_gpu_stream *s)
 static void add(struct ddp_gpu_stream *s, float *a, const float *b)
 {
     const struct ddp_gpu_range_args args = {.count = N, .a = a, .b = b};
-    api->kernels->add_range(s, &args);
+    api->kernels->flat->add_range(s, &args);
 }
 
 static int run(void (*fn)(void), const char *name, const char *value)

@@ -6,7 +6,10 @@
 #include "cmocka_all.h"
 
 #include "base/base.h"
-#include "device/cuda/launchers.h"
+#include "model/stats_kernels.h"
+#include "optim/update_kernels.h"
+#include "reduce/flat_kernels.h"
+#include "ops/point/point_kernels.h"
 #include "emu.h"
 #include "model/graph.h"
 #include "reduce/tree.h"

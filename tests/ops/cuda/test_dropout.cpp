@@ -1,6 +1,8 @@
 /* Dropout against the CPU's op: the same elements are dropped, and kept ones have the same bits in fp32.
  * Flatten against its definition. */
 #include "kernel_kit.h"
+#include "ops/dropout/dropout_kernels.h"
+#include "ops/shape/flatten_kernels.h"
 
 struct conf { /* as dropout.c reads it */
     double p;
@@ -69,12 +71,12 @@ static void check(enum ddp_gpu_type t, const struct problem *p, bool accumulate)
         g.threshold = (uint32_t)(p->p * 0x1p32);
         g.scale = (float)(1.0 / (1.0 - p->p));
         g.in = dev_x.get(), g.out = out.get();
-        ddp_cuda_dropout(stream, &g);
+        ddp_cuda_dropout_kernels.dropout(stream, &g);
         g.out = dev_x.get(); /* in place */
-        ddp_cuda_dropout(stream, &g);
+        ddp_cuda_dropout_kernels.dropout(stream, &g);
         assert_true(dev_x.bytes() == out.bytes());
         g.in = dev_dout.get(), g.out = din.get(), g.accumulate = accumulate;
-        ddp_cuda_dropout(stream, &g);
+        ddp_cuda_dropout_kernels.dropout(stream, &g);
         y = to_plain_order(out.floats(t), p->n, p->batch, in, c, false);
         dx = to_plain_order(din.floats(t), p->n, p->batch, in, c, false);
         Bytes all;
@@ -116,7 +118,7 @@ static void test_threshold_and_pad_lanes(void **)
         for (uint32_t more = 0; more < 2; more++) {
             emu_poison(y.get(), 64);
             g.threshold = word + more;
-            ddp_cuda_dropout(stream, &g);
+            ddp_cuda_dropout_kernels.dropout(stream, &g);
             Floats out(8);
             emu_copy_out(out.data(), y.get(), 32);
             assert_true(out[0] == (more ? 0 : 4));
@@ -150,9 +152,9 @@ static void test_flatten_is_the_plain_order(void **)
                     a.f = padded(features);
                     a.accumulate = accumulate;
                     a.from = from.get(), a.to = to.get();
-                    ddp_cuda_flatten(stream, &a);
+                    ddp_cuda_flatten_kernels.flatten(stream, &a);
                     a.from = from_vector.get(), a.to = to_picture.get(), a.back = true;
-                    ddp_cuda_flatten(stream, &a);
+                    ddp_cuda_flatten_kernels.flatten(stream, &a);
                     there = to_plain_order(to.floats(t), batch, batch, vector, padded(features), true);
                     back = to_plain_order(to_picture.floats(t), batch, batch, s, padded(s.c), true);
                     Bytes all = to.bytes();

@@ -1,5 +1,6 @@
 /* Losses against the CPU's ops: loss, right answers, gradient. */
 #include "kernel_kit.h"
+#include "ops/loss/loss_kernels.h"
 
 struct conf { /* as softmax_cross_entropy.c reads it */
     double smoothing;
@@ -52,7 +53,7 @@ static Bytes run(bool softmax, enum ddp_gpu_type t, const struct problem *p, con
     a.sample = sample.as<float>();
     a.loss = loss.as<float>();
     a.correct = correct.as<int32_t>();
-    (softmax ? ddp_cuda_softmax_cross_entropy : ddp_cuda_mse)(stream, &a);
+    (softmax ? ddp_cuda_loss_kernels.softmax_cross_entropy : ddp_cuda_loss_kernels.mse)(stream, &a);
     Bytes all = loss.bytes();
     append(all, correct.bytes());
     r->loss = loss.floats()[0];

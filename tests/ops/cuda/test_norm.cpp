@@ -1,5 +1,6 @@
 /* Batch norm against its equations in double, on the values that the device saw. */
 #include "kernel_kit.h"
+#include "ops/norm/norm_kernels.h"
 
 struct problem {
     int batch, n, h, w, c; /* c: real channels */
@@ -128,16 +129,16 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     a.other = p->add ? other.get() : NULL;
     a.relu = p->relu;
     a.y = y.get();
-    ddp_cuda_norm_stats(stream, &a);
+    ddp_cuda_norm_kernels.norm_stats(stream, &a);
     if (copies) {
         o->sync = sync.floats();
         Floats sums = o->sync;
         for (float &v : sums)
             v *= (float)copies;
         emu_copy_in(sync.get(), sums.data(), 2 * bytes);
-        ddp_cuda_norm_sync_apply(stream, &a);
+        ddp_cuda_norm_kernels.norm_sync_apply(stream, &a);
     }
-    ddp_cuda_norm_forward(stream, &a);
+    ddp_cuda_norm_kernels.norm_forward(stream, &a);
 
     Device dout = in->device(in->dout, garbage),
            dother = p->accumulate ? in->device(in->before_other, 0) : in->fresh(),
@@ -163,7 +164,7 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     b.step = a.step;
     b.din = din.get();
     b.accumulate = p->accumulate;
-    ddp_cuda_norm_grad_stats(stream, &b);
+    ddp_cuda_norm_kernels.norm_grad_stats(stream, &b);
     if (copies) {
         Floats sums = dbias.floats(), more = dweight.floats();
         sums.insert(sums.end(), more.begin(), more.end());
@@ -172,7 +173,7 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
         emu_copy_in(sync.get(), sums.data(), 2 * bytes);
         b.sync = sync.as<float>();
     }
-    ddp_cuda_norm_grad(stream, &b);
+    ddp_cuda_norm_kernels.norm_grad(stream, &b);
     o->mean = mean.floats(), o->inv_std = inv_std.floats();
     o->leaf_mean = leaf_mean.floats(), o->leaf_var = leaf_var.floats();
     o->y = in->plain(y, true), o->dz = in->plain(dout, true), o->din = in->plain(din, true);
@@ -293,11 +294,11 @@ static void test_empty_shard_takes_part(void **)
     a.running_mean = running_mean.as<float>(), a.mean = mean.as<float>(), a.inv_std = inv_std.as<float>();
     a.partial = partial.as<float>(), a.leaf_mean = leaf_mean.as<float>(), a.leaf_var = leaf_var.as<float>();
     a.sync = sync.as<float>(), a.step = step.as<struct ddp_gpu_step>();
-    ddp_cuda_norm_stats(stream, &a);
+    ddp_cuda_norm_kernels.norm_stats(stream, &a);
     for (float v : sync.floats())
         assert_true(v == 0);
     emu_copy_in(sync.get(), sums.data(), 64);
-    ddp_cuda_norm_sync_apply(stream, &a);
+    ddp_cuda_norm_kernels.norm_sync_apply(stream, &a);
     for (int c = 0; c < 5; c++) {
         expect_near("mean", DDP_GPU_F32, mean.floats()[c], in.running_mean[c] + 0.5, 0);
         expect_near("inv_std", DDP_GPU_F32, inv_std.floats()[c], 1 / sqrt(1.75 + (double)eps), 0);
@@ -325,7 +326,7 @@ static void test_evaluation(void **)
                 a.running_mean = running_mean.as<float>(), a.running_var = running_var.as<float>();
                 a.x = x.get(), a.y = x.get(); /* in place */
                 a.other = p.add ? other.get() : NULL, a.relu = p.relu;
-                ddp_cuda_norm_eval(stream, &a);
+                ddp_cuda_norm_kernels.norm_eval(stream, &a);
                 got = in.plain(x, false);
                 return x.bytes();
             });

@@ -1,5 +1,6 @@
 /* Activations, residual sums, biases against the CPU's kernels and sums in double. */
 #include "kernel_kit.h"
+#include "ops/point/point_kernels.h"
 
 /* elements, with sizes that leave blocks part empty */
 static const int64_t counts[] = {8, 264, 2056, 4096};
@@ -44,21 +45,21 @@ static void test_activations(void **)
                     a.count = count;
                     a.x = dev_x.get();
                     a.out = out.get();
-                    ddp_cuda_act_forward(stream, &a);
+                    ddp_cuda_point_kernels.act_forward(stream, &a);
                     a.dout = dev_dout.get();
                     a.out = din.get();
-                    ddp_cuda_act_backward(stream, &a);
+                    ddp_cuda_point_kernels.act_backward(stream, &a);
                     a.out = acc.get();
                     a.accumulate = true;
-                    ddp_cuda_act_backward(stream, &a);
+                    ddp_cuda_point_kernels.act_backward(stream, &a);
                     y = out.floats(t), dx = din.floats(t), sum = acc.floats(t);
                     /* in place */
                     a.accumulate = false;
                     a.out = dev_dout.get();
-                    ddp_cuda_act_backward(stream, &a);
+                    ddp_cuda_point_kernels.act_backward(stream, &a);
                     assert_true(dev_dout.bytes() == din.bytes());
                     a.out = dev_x.get();
-                    ddp_cuda_act_forward(stream, &a);
+                    ddp_cuda_point_kernels.act_forward(stream, &a);
                     assert_true(dev_x.bytes() == out.bytes());
                     Bytes all = out.bytes();
                     append(all, din.bytes());
@@ -85,7 +86,7 @@ static void test_relu_passes_nan_on(void **)
         Device dev_x(t, x);
         struct ddp_gpu_act_args a = {};
         a.type = t, a.act = DDP_GPU_RELU, a.count = 8, a.x = dev_x.get(), a.out = dev_x.get();
-        ddp_cuda_act_forward(stream, &a);
+        ddp_cuda_point_kernels.act_forward(stream, &a);
         const Floats y = dev_x.floats(t);
         for (int i = 0; i < 8; i++)
             assert_true(i == 3 ? y[i] != y[i] : y[i] == 0);
@@ -111,7 +112,7 @@ static void test_residual_sums(void **)
                     a.b = dev_y.get();
                     a.out = out.get();
                     a.relu = relu;
-                    ddp_cuda_add_forward(stream, &a);
+                    ddp_cuda_point_kernels.add_forward(stream, &a);
                     sum = out.floats(t);
                     struct ddp_gpu_add_args b = {};
                     b.type = t;
@@ -119,14 +120,14 @@ static void test_residual_sums(void **)
                     b.a = dev_dout.get();
                     b.b = relu ? out.get() : NULL;
                     b.out = din.get();
-                    ddp_cuda_add_backward(stream, &b);
+                    ddp_cuda_point_kernels.add_backward(stream, &b);
                     dx = din.floats(t);
                     b.out = added.get();
                     b.accumulate = true;
-                    ddp_cuda_add_backward(stream, &b);
+                    ddp_cuda_point_kernels.add_backward(stream, &b);
                     acc = added.floats(t);
                     a.out = dev_y.get(); /* in place */
-                    ddp_cuda_add_forward(stream, &a);
+                    ddp_cuda_point_kernels.add_forward(stream, &a);
                     assert_true(dev_y.bytes() == out.bytes());
                     Bytes all = out.bytes();
                     append(all, din.bytes());
@@ -171,7 +172,7 @@ static void test_bias_forward(void **)
                     a.other = with_other ? dev_other.get() : NULL;
                     a.relu = relu;
                     a.y = dev.get();
-                    ddp_cuda_bias_forward(stream, &a);
+                    ddp_cuda_point_kernels.bias_forward(stream, &a);
                     out = dev.floats(t);
                     return dev.bytes();
                 });
@@ -209,7 +210,7 @@ static void test_bias_backward(void **)
                     a.accumulate = accumulate;
                     a.dbias = with_bias ? db.as<float>() : NULL;
                     a.partial = partial.as<float>();
-                    ddp_cuda_bias_backward(stream, &a);
+                    ddp_cuda_point_kernels.bias_backward(stream, &a);
                     dz = dev_dout.floats(t), dother = other.floats(t);
                     Bytes all = dev_dout.bytes();
                     append(all, other.bytes());
@@ -247,7 +248,7 @@ static void test_bias_of_many_pixels(void **)
     struct ddp_gpu_bias_grad_args a = {};
     a.type = DDP_GPU_BF16, a.pixels = pixels, a.c = 8, a.dout = dev.get();
     a.dbias = dbias.as<float>(), a.partial = partial.as<float>();
-    ddp_cuda_bias_backward(stream, &a);
+    ddp_cuda_point_kernels.bias_backward(stream, &a);
     assert_true(dbias.floats() == want);
     assert_int_equal(emu_faults(), 0);
 }

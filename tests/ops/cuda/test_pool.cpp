@@ -1,5 +1,6 @@
 /* Pooling against the CPU's ops. */
 #include "kernel_kit.h"
+#include "ops/pool/pool_kernels.h"
 
 struct conf { /* as pool.c reads it */
     int64_t kernel, stride, padding;
@@ -80,11 +81,11 @@ static void check(enum ddp_gpu_type t, const struct problem *p, bool max, bool a
         g.count_pad = p->conf.count_include_pad;
         g.x = dev_x.get(), g.y = dev_y.get(), g.index = max ? index.as<uint8_t>() : NULL;
         g.dout = dev_dout.get(), g.din = din.get(), g.accumulate = accumulate;
-        (max ? ddp_cuda_max_pool : ddp_cuda_avg_pool)(stream, &g);
-        (max ? ddp_cuda_max_pool_grad : ddp_cuda_avg_pool_grad)(stream, &g);
+        (max ? ddp_cuda_pool_kernels.max_pool : ddp_cuda_pool_kernels.avg_pool)(stream, &g);
+        (max ? ddp_cuda_pool_kernels.max_pool_grad : ddp_cuda_pool_kernels.avg_pool_grad)(stream, &g);
         if (max) { /* evaluation keeps no index */
             g.index = NULL, g.y = eval.get();
-            ddp_cuda_max_pool(stream, &g);
+            ddp_cuda_pool_kernels.max_pool(stream, &g);
             assert_true(eval.bytes() == dev_y.bytes());
         }
         y = to_plain_order(dev_y.floats(t), p->n, p->batch, out, c, false);
@@ -130,7 +131,7 @@ static void test_nan_wins(void **)
     g.type = DDP_GPU_F32, g.batch = 1, g.c = 8, g.h = g.w = 2, g.oh = g.ow = 1,
     g.kernel_h = g.kernel_w = g.stride = 2;
     g.x = dev_x.get(), g.y = y.get(), g.index = index.as<uint8_t>();
-    ddp_cuda_max_pool(stream, &g);
+    ddp_cuda_pool_kernels.max_pool(stream, &g);
     for (int c = 0; c < 8; c++) {
         assert_true((y.floats()[c] != y.floats()[c]) == (c == 2));
         assert_int_equal(index.bytes()[c], c == 2 ? 1 : 0);

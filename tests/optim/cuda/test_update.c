@@ -5,7 +5,7 @@
 
 #include "cmocka_all.h"
 
-#include "device/cuda/launchers.h"
+#include "optim/update_kernels.h"
 #include "emu.h"
 #include "optim/private.h"
 #include "optim/problem.h"

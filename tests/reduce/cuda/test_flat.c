@@ -6,7 +6,9 @@
 #include "cmocka_all.h"
 
 #include "base/base.h"
-#include "device/cuda/launchers.h"
+#include "model/stats_kernels.h"
+#include "ops/point/point_kernels.h"
+#include "reduce/flat_kernels.h"
 #include "emu.h"
 #include "reduce/tree.h"
 
@@ -46,12 +48,12 @@ static void test_cast_rounds_to_nearest_even(void **state)
         float *df = device_of(f, n * 4), *db = emu_alloc(n * 4);
         void *dt = emu_alloc(n * 2), *same = emu_alloc(n * 4);
         struct ddp_gpu_cast_args a = {.type = DDP_GPU_BF16, .count = counts[c], .f = df, .t = dt};
-        ddp_cuda_cast_from_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_from_float(NULL, &a);
         emu_copy_out(t, dt, n * 2);
         for (size_t i = 0; i < n; i++)
             assert_int_equal(t[i], bf16_of(f[i]));
         a.f = db;
-        ddp_cuda_cast_to_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_to_float(NULL, &a);
         emu_copy_out(back, db, n * 4);
         for (size_t i = 0; i < n; i++) {
             uint32_t u;
@@ -59,19 +61,19 @@ static void test_cast_rounds_to_nearest_even(void **state)
             assert_int_equal(u, (uint32_t)t[i] << 16);
         }
         a = (struct ddp_gpu_cast_args){.type = DDP_GPU_F16, .count = counts[c], .f = df, .t = dt};
-        ddp_cuda_cast_from_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_from_float(NULL, &a);
         a.f = db;
-        ddp_cuda_cast_to_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_to_float(NULL, &a);
         emu_copy_out(back, db, n * 4);
         for (size_t i = 0; i < n; i++) /* 11 bits of significand */
             assert_true(fabsf(back[i] - f[i]) <= ldexpf(fabsf(f[i]), -11) + 0x1p-25f);
         a = (struct ddp_gpu_cast_args){.type = DDP_GPU_F32, .count = counts[c], .f = df, .t = same};
-        ddp_cuda_cast_from_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_from_float(NULL, &a);
         emu_copy_out(back, same, n * 4);
         assert_memory_equal(back, f, n * 4);
         emu_poison(db, n * 4);
         a.f = db;
-        ddp_cuda_cast_to_float(NULL, &a);
+        ddp_cuda_point_kernels.cast_to_float(NULL, &a);
         emu_copy_out(back, db, n * 4);
         assert_memory_equal(back, f, n * 4);
         emu_free(df), emu_free(db), emu_free(dt), emu_free(same);

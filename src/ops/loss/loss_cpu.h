@@ -1,0 +1,24 @@
+/* Losses of one sample (loss_cpu.c). */
+#ifndef DDP_OPS_LOSS_CPU_H
+#define DDP_OPS_LOSS_CPU_H
+
+#include "ddp/op.h"
+#include "ops/cpu/cpu.h"
+
+struct ddp_loss_sample {
+    const float *x; /* block b at x + b * sb */
+    int64_t sb;
+    int classes, label;
+    float *dx; /* NULL: not wanted; block b at dx + b * dsb */
+    int64_t dsb;
+    bool accumulate;
+};
+
+struct ddp_loss_kernels {
+    /* Return the sample's loss; *best is the class with the largest x, the lowest of equals. */
+    float (*softmax_cross_entropy)(const struct ddp_loss_sample *s, float smoothing, int *best);
+    float (*mse)(const struct ddp_loss_sample *s, int *best);
+};
+DDP_CPU_TABLE(struct ddp_loss_kernels, ddp_loss_kernels)
+
+#endif

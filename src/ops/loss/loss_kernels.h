@@ -1,0 +1,34 @@
+/* Losses on the device (loss.cu); equations in softmax_cross_entropy.c and mse.c. */
+#ifndef DDP_OPS_LOSS_KERNELS_H
+#define DDP_OPS_LOSS_KERNELS_H
+
+#include "device/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ddp_gpu_loss_args {
+    enum ddp_gpu_type type;
+    const int32_t *n;
+    int batch, classes, c; /* c: padded */
+    const void *x;         /* [batch][c] */
+    const int32_t *label;  /* [batch] */
+    float smoothing;
+    const struct ddp_gpu_scale *scale; /* NULL: 1 */
+    void *dx;         /* gradient of the sum times scale; zero for padding; NULL: evaluation */
+    float *sample;    /* [2][batch] scratch: loss and rightness of each sample */
+    float *loss;      /* [1] sum over the real samples, in fp32 by a fixed tree */
+    int32_t *correct; /* [1] */
+};
+
+struct ddp_loss_device_kernels {
+    void (*softmax_cross_entropy)(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a);
+    void (*mse)(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a);
+};
+extern const struct ddp_loss_device_kernels ddp_cuda_loss_kernels; /* of the plug-in */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* Leaves of the flat space on the device (flat.cu): merging two, small tree sums, a leaf's metrics. */
+#ifndef DDP_REDUCE_FLAT_KERNELS_H
+#define DDP_REDUCE_FLAT_KERNELS_H
+
+#include "device/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* add_range(): a += b */
+struct ddp_gpu_range_args {
+    int64_t count;
+    float *a;
+    const float *b;
+};
+
+/* sum_small(): out[0..count) = tree sum of the nodes: statistics of synchronised layers */
+struct ddp_gpu_sum_args {
+    int64_t count;
+    struct ddp_gpu_nodes nodes;
+    float *out;
+};
+
+/* metrics(): a leaf's metrics block [DDP_GPU_BLOCK]: loss, right answers, stop votes (first
+ * shard of the rank only), the rest zero. */
+struct ddp_gpu_metrics_args {
+    const float *loss;
+    const int32_t *correct;
+    const struct ddp_gpu_step *step; /* NULL: no vote */
+    float *leaf;
+};
+
+struct ddp_flat_device_kernels {
+    void (*add_range)(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
+    void (*sum_small)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+    void (*metrics)(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+};
+extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plug-in */
+
+/* How they are called inside the plug-in and by suites of kernels. */
+void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
+void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
