@@ -5,7 +5,7 @@
 
 static const char head[] =
     "# Layers\n\n"
-    "Made from the tables of the ops by `ddp-train --help-layers --markdown > docs/layers.md`; a test "
+    "Made from the tables of the ops by `ddp-train --help-layers --markdown > docs/layers.md`; a test\n"
     "compares the two.\n\n"
     "A model is a list of layers, one after the other:\n\n"
     "```\n"
@@ -20,12 +20,10 @@ static const char head[] =
     "    );\n"
     "};\n"
     "```\n\n"
-    "Every layer has `type`; `name` (by default the type and a number; tensors in files are NAME.weight and "
-    "so on); and `input`, the "
-    "name of the layer that it reads, or a list of two for `add` (by default the layer before it; `data` is "
-    "the pictures). Shapes "
-    "are inferred. The last layer is the loss, and what it reads has as many features as there are "
-    "classes.\n";
+    "Every layer has `type`; `name` (by default the type and a number; tensors in files are NAME.weight\n"
+    "and so on); and `input`, the name of the layer that it reads, or a list of two for `add` (by default\n"
+    "the layer before it; `data` is the pictures). Shapes are inferred. The last layer is the loss, and\n"
+    "what it reads has as many features as there are classes.\n";
 
 char *ddp_layers_help(const char *type, bool markdown)
 {
