@@ -14,24 +14,6 @@ static int default_ranks(const struct ddp_machine *m, const struct ddp_config *c
     return (int)(n < cfg->train.shards ? n : cfg->train.shards);
 }
 
-/* Every rank needs a shard; accumulation makes more of them (train.accumulate batches of
- * train.shards each). */
-static int check_shards(int ranks, const struct ddp_config *cfg, struct ddp_error *err)
-{
-    const int64_t shards = cfg->train.shards * cfg->train.accumulate;
-    char times[64] = "";
-    if (ranks <= shards)
-        return 0;
-    if (cfg->train.accumulate > 1)
-        snprintf(times, sizeof times, " x train.accumulate = %lld", (long long)cfg->train.accumulate);
-    return ddp_fail(err, DDP_E_CONFIG,
-                    "-n %d is more than train.shards = %lld%s: %lld rank%s would have no shard to work on. "
-                    "Use -n %lld, or "
-                    "train.shards=%d (a different experiment with different results)",
-                    ranks, (long long)cfg->train.shards, times, (long long)(ranks - shards),
-                    ranks - shards == 1 ? "" : "s", (long long)shards, ranks);
-}
-
 /* 8 shards on 5 ranks: one of them has 2, and all wait for it as they would on 4. */
 static void note_uneven(int ranks, int64_t shards, char *note, size_t size)
 {
@@ -52,7 +34,8 @@ int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *
     const bool cuda = gpus && gpus->n > 0;
     struct ddp_launch_plan plan = {.cuda = cuda, .decided = cfg->device == DDP_DEVICE_AUTO};
     plan.ranks = opt->ranks ? opt->ranks : default_ranks(m, cfg, cuda ? gpus->n : 0);
-    int rc = check_shards(plan.ranks, cfg, err);
+    const int64_t shards = cfg->train.shards * cfg->train.accumulate;
+    int rc = ddp_ranks_check_shards(plan.ranks, shards, cfg->train.accumulate, err);
     if (rc != 0)
         return rc;
 
@@ -66,7 +49,7 @@ int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *
         return rc;
     for (int r = 0; r < plan.ranks && !cfg->launch.memory_bind; r++)
         plan.placement->place[r].numa = -1; /* no node to bind memory to */
-    note_uneven(plan.ranks, cfg->train.shards * cfg->train.accumulate, plan.note, sizeof plan.note);
+    note_uneven(plan.ranks, shards, plan.note, sizeof plan.note);
     *out = plan;
     return 0;
 }

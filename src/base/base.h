@@ -14,6 +14,7 @@
 #include "base/philox.h"
 #include "base/pool.h"
 #include "base/lifeline.h"
+#include "base/ranks.h"
 #include "base/text.h"
 #include "base/wait.h"
 

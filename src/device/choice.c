@@ -65,16 +65,6 @@ int ddp_gpu_check_precision(const struct ddp_gpu_info *info, const struct ddp_co
                     info->name, info->major, info->minor);
 }
 
-int ddp_gpu_too_few(int ranks, int gpus, struct ddp_error *err)
-{
-    return ddp_fail(
-        err, DDP_E_RESOURCE,
-        "%d ranks, but %d GPU%s on this host, and each rank wants one of its own: start %d (-n %d; the "
-        "result is the same "
-        "to the bit), or let them share with comm.share_gpu=true (a test of correctness: it is slow)",
-        ranks, gpus, gpus == 1 ? "" : "s", gpus, gpus);
-}
-
 static int find_uuid(const struct ddp_gpu_api *api, int n, const char *uuid, int *device,
                      struct ddp_error *err)
 {
@@ -98,15 +88,14 @@ static int find_uuid(const struct ddp_gpu_api *api, int n, const char *uuid, int
 int ddp_gpu_device_pick(const struct ddp_gpu_api *api, const char *uuid, int local_rank, int local_size,
                         bool share, int *device, struct ddp_error *err)
 {
-    int n = 0;
-    const int code = api->count(&n, err);
+    int n = 0, code = api->count(&n, err);
     if (code)
         return code;
     if (uuid)
         return find_uuid(api, n, uuid, device, err);
     const bool own = n == 1 && getenv("CUDA_VISIBLE_DEVICES");
-    if (local_size > n && !share && !own)
-        return ddp_gpu_too_few(local_size, n, err);
+    if (!share && !own && (code = ddp_ranks_check_gpus(local_size, n, err)) != 0)
+        return code;
     *device = local_rank % n;
     return 0;
 }

@@ -27,9 +27,6 @@ int ddp_gpu_decide(const struct ddp_config *cfg, const struct ddp_gpu_api **out,
 int ddp_gpu_check_precision(const struct ddp_gpu_info *info, const struct ddp_config *cfg,
                             struct ddp_error *err);
 
-/* "8 ranks, but 1 GPU on this host": the way out for more ranks than GPUs, DDP_E_RESOURCE. */
-int ddp_gpu_too_few(int ranks, int gpus, struct ddp_error *err);
-
 /* The device of this rank: the one with this UUID, as the launcher planned; without one (NULL) local_rank
  * modulo the number of GPUs, where more ranks than GPUs are refused unless they may share. A single GPU in
  * CUDA_VISIBLE_DEVICES is taken for one that the batch system gave to this rank alone; ddp_gpu_agree() finds

@@ -50,12 +50,8 @@ static int check_conf(const struct ddp_reduce_conf *c, const struct ddp_comm *co
     if (c->shards < 1 || c->shards > DDP_TREE_MAX_SHARDS)
         return ddp_fail(err, DDP_E_USAGE, "reduce: %d shards; 1 to %d are possible", c->shards,
                         DDP_TREE_MAX_SHARDS);
-    if (comm->size > c->shards)
-        return ddp_fail(
-            err, DDP_E_CONFIG,
-            "reduce: %d ranks but only %d shards, and each rank needs one of its own: start at most %d "
-            "ranks (-n %d), or raise train.shards (which changes the result)",
-            comm->size, c->shards, c->shards, c->shards);
+    if (ddp_ranks_check_shards(comm->size, c->shards, 1, err) != 0)
+        return DDP_E_CONFIG;
     if (c->total < DDP_BLOCK || c->total % DDP_BLOCK != 0)
         return ddp_fail(err, DDP_E_USAGE, "reduce: %lld elements are not a multiple of the block, %d",
                         (long long)c->total, DDP_BLOCK);

@@ -196,13 +196,9 @@ static void choose_cores(struct planner *p)
 int ddp_placement_on_gpus(const struct ddp_machine *m, const struct ddp_place_request *req,
                           const struct ddp_place_gpus *gpus, struct ddp_placement *out, struct ddp_error *err)
 {
-    if (req->ranks > gpus->n && !gpus->share)
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "%d ranks, but %d GPU%s on this host, and each rank wants one of its own: start %d "
-                        "(-n %d; the result is the "
-                        "same to the bit), or let them share with comm.share_gpu=true (a test of "
-                        "correctness: it is slow)",
-                        req->ranks, gpus->n, gpus->n == 1 ? "" : "s", gpus->n, gpus->n);
+    const int code = gpus->share ? 0 : ddp_ranks_check_gpus(req->ranks, gpus->n, err);
+    if (code != 0)
+        return code;
     struct planner p = {.m = m, .req = req, .gpus = gpus, .out = out};
     p.site = ddp_calloc((size_t)gpus->n, sizeof *p.site);
     p.order = ddp_calloc((size_t)gpus->n, sizeof *p.order);

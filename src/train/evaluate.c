@@ -44,11 +44,10 @@ static int run_cpu(struct ddp_trainer *t, int first, int last, struct ddp_error 
 
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
 {
-    int S = (int)t->cfg->train.shards;
-    int first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
-    int last = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1);
+    const int S = t->ranks.eval_shards;
     int64_t batches = ddp_loader_batches(t->eval_loader), count = t->test_set->info.count;
-    int status = t->engine ? ddp_trainer_gpu_evaluate(t, err) : run_cpu(t, first, last, err);
+    int status = t->engine ? ddp_trainer_gpu_evaluate(t, err)
+                           : run_cpu(t, t->ranks.eval_first, t->ranks.eval_last, err);
     status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
     t->failed_together = status != 0;
     if (status)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "reduce/tree.h"
 #include "train/trainer.h"
 
 /* ---- set-up ---- */
@@ -170,8 +169,7 @@ static int eval_failed(struct ddp_trainer *t, int64_t batch, int shard, float lo
 
 int ddp_trainer_gpu_evaluate(struct ddp_trainer *t, struct ddp_error *err)
 {
-    const int S = (int)t->cfg->train.shards, first = ddp_tree_first_shard(S, t->comm->size, t->comm->rank);
-    const int mine = ddp_tree_first_shard(S, t->comm->size, t->comm->rank + 1) - first;
+    const int S = t->ranks.eval_shards, first = t->ranks.eval_first, mine = t->ranks.eval_last - first;
     const int64_t batches = ddp_loader_batches(t->eval_loader);
     const float *loss;
     const int32_t *correct;

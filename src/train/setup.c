@@ -5,19 +5,18 @@
 
 #include "comm/memory.h"
 #include "device/device.h"
-#include "reduce/tree.h"
 #include "train/trainer.h"
 
-static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
+static int plan_ranks(struct ddp_trainer *t, struct ddp_error *err)
 {
-    t->shards = (int)(t->cfg->train.shards * t->cfg->train.accumulate);
     t->batch = t->cfg->train.batch * t->cfg->train.accumulate;
-    if (t->comm->size > t->shards)
-        return ddp_fail(err, DDP_E_USAGE,
-                        "%d ranks cannot share %d shards: start at most %d ranks (-n %d), or set "
-                        "train.shards=%d, which makes "
-                        "it another experiment with other bits",
-                        t->comm->size, t->shards, t->shards, t->shards, t->comm->size);
+    int status =
+        ddp_rank_plan_init(t->comm, (int)t->cfg->train.shards, (int)t->cfg->train.accumulate, &t->ranks, err);
+    if (status)
+        return status;
+    t->shards = t->ranks.shards;
+    t->first_shard = t->ranks.first;
+    t->my_shards = ddp_rank_plan_mine(&t->ranks);
     return 0;
 }
 
@@ -190,11 +189,11 @@ static int prepare_passes(struct ddp_trainer *t, struct ddp_error *err)
 static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_config *cfg = t->cfg;
-    int S = (int)cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
+    const int S = t->ranks.eval_shards;
     struct ddp_loader_conf eval = {.batch = cfg->train.batch,
                                    .shards = S,
-                                   .first_shard = ddp_tree_first_shard(S, size, rank),
-                                   .last_shard = ddp_tree_first_shard(S, size, rank + 1),
+                                   .first_shard = t->ranks.eval_first,
+                                   .last_shard = t->ranks.eval_last,
                                    .seed = (uint64_t)cfg->seed,
                                    .workers = 0,
                                    .prefetch = 1,
@@ -283,7 +282,7 @@ static void plan_steps(struct ddp_trainer *t)
 int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
 {
     /* What one rank may find wrong alone is agreed on before anything collective. */
-    int status = check_ranks(t, err);
+    int status = plan_ranks(t, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
     if (status == 0)
@@ -301,8 +300,6 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status)
         return status;
     plan_steps(t);
-    t->first_shard = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank);
-    t->my_shards = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank + 1) - t->first_shard;
     t->resident = ddp_model_needs_sync(t->model) ? t->my_shards : 1;
     status = ddp_comm_agree(t->comm, check_memory(t, err), err);
     if (status == 0)

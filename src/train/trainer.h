@@ -4,6 +4,7 @@
 
 #include "engine/cpu/pass.h"
 #include "engine/gpu/engine.h"
+#include "reduce/plan.h"
 #include "train/train.h"
 
 struct ddp_eval_leaf { /* one shard of one evaluation batch */
@@ -18,7 +19,8 @@ struct ddp_trainer {
     bool lead; /* rank 0: writes files, talks to the user */
 
     /* plan: the same on every rank */
-    int shards;                                /* leaves of a step: train.shards * train.accumulate */
+    struct ddp_rank_plan ranks;                /* my part in the job */
+    int shards;                                /* leaves of a step: ranks.shards */
     int64_t batch;                             /* samples of a step: train.batch * train.accumulate */
     int64_t per_epoch, total_steps, last_step; /* steps; last_step: where max_steps or total ends the run */
 

@@ -50,7 +50,7 @@ static void test_command_refuses_with_the_way_out(void **state)
         {{NULL}, {"nowhere.cfg"}, 2, "nowhere.cfg"},
         {{NULL}, {"c.cfg", "optim.lrr=1"}, 2, "optim.lr"},
         {{NULL}, {"c.cfg", "optim.lr=fast"}, 2, "optim.lr"},
-        {{NULL}, {"-n", "9", "c.cfg"}, 2, "Use -n 8, or train.shards=9"},
+        {{NULL}, {"-n", "9", "c.cfg"}, 2, "at most 8 (-n 8), or set train.shards=9"},
         {{"DDP_DATADIR=/x"}, {"c.cfg"}, 2, "DDP_DATA_DIR"},
         {{"HWLOC_SYNTHETIC=castle:1"}, {"--map", "c.cfg"}, 2, "castle:1"},
         {{"HWLOC_XMLFILE=/nonexistent.xml"}, {"--map", "c.cfg"}, 3, "/nonexistent.xml"},

@@ -90,7 +90,7 @@ static void test_plan_refuses_more_ranks_than_shards(void **state)
     (void)state;
     assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 9}, &cfg, NULL, &plan, &err),
                      DDP_E_CONFIG);
-    assert_non_null(strstr(err.text, "Use -n 8, or train.shards=9"));
+    assert_non_null(strstr(err.text, "at most 8 (-n 8), or set train.shards=9"));
     assert_int_equal(plan.ranks, -1);
 
     cfg.train.accumulate = 2; /* 16 leaves */

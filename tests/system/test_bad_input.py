@@ -162,9 +162,9 @@ class BadConfig(Bad):
         self.bad(config=c, tiny=False, code=USAGE, says=[f"{c}:2", "train.batch", "train.shards"])
 
     def test_more_ranks_than_shards(self):
-        self.bad(ranks=9, code=USAGE, says=["-n 9", "train.shards = 8", "Use -n 8", "train.shards=9"])
+        self.bad(ranks=9, code=USAGE, says=["9 ranks, but only 8 shards", "(-n 8)", "train.shards=9"])
         command = ["mpirun", "--oversubscribe", "-n", 3, TRAIN, CNN, *TINY, "train.shards=2", f"run.dir={self.runs}"]
-        self.ends(command, USAGE, "3 ranks cannot share 2 shards", "train.shards=3")
+        self.ends(command, USAGE, "3 ranks, but only 2 shards", "train.shards=3")
         self.assertFalse(self.runs.exists())
 
     def test_shapes_of_model_and_data_that_disagree(self):

@@ -142,11 +142,8 @@ int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *c, const struct ddp_g
     if (c->shards < 1 || c->shards > DDP_TREE_MAX_SHARDS)
         return ddp_fail(err, DDP_E_USAGE, "device reduction: %d shards; 1 to %d are possible", c->shards,
                         DDP_TREE_MAX_SHARDS);
-    if (c->size > c->shards)
-        return ddp_fail(err, DDP_E_CONFIG,
-                        "device reduction: %d ranks but only %d shards, and each rank needs one of its own: "
-                        "start at most %d ranks (-n %d), or raise train.shards (which changes the result)",
-                        c->size, c->shards, c->shards, c->shards);
+    if (ddp_ranks_check_shards(c->size, c->shards, 1, err) != 0)
+        return DDP_E_CONFIG;
     if (c->bucket < 1)
         return ddp_fail(err, DDP_E_USAGE,
                         "device reduction: buckets of %lld elements; at least 1 is possible",
