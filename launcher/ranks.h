@@ -14,9 +14,11 @@ struct ddp_rank {
     bool bye;  /* left cleanly, with `status` */
     bool told_error;
     bool gone;
-    int status;       /* of bye or error */
-    int wait_status;  /* from waitpid, when it became our child; -1 unknown */
-    int stopped_seen; /* consecutive looks that found it stopped */
+    int status;      /* of bye or error */
+    int wait_status; /* from waitpid, when it became our child; -1 unknown */
+    int halted_seen; /* consecutive looks that found it stopped by somebody */
+    bool calls;      /* its line may have something to say */
+    bool told_gone;  /* its end is no news any more */
 };
 
 struct ddp_ranks {

@@ -171,18 +171,23 @@ static bool read_some(struct ddp_relay *r)
 
 struct pollfd ddp_relay_poll(const struct ddp_relay *r)
 {
-    if (r->pending.len > 0)
+    if (r->pending.len > 0 && !(r->hurry && r->from >= 0))
         return (struct pollfd){.fd = r->to, .events = POLLOUT};
     return (struct pollfd){.fd = r->from, .events = POLLIN};
 }
 
 void ddp_relay_move(struct ddp_relay *r)
 {
-    if (r->pending.len == 0)
+    if (r->pending.len == 0 || r->hurry)
         read_some(r);
     struct pollfd p = {.fd = r->to, .events = POLLOUT};
     while (r->pending.len > 0 && poll(&p, 1, 0) > 0)
         write_some(r);
+}
+
+void ddp_relay_hurry(struct ddp_relay *r)
+{
+    r->hurry = true;
 }
 
 void ddp_relay_drain(struct ddp_relay *r, double seconds)

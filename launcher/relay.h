@@ -16,6 +16,7 @@ struct ddp_relay {
     bool midline; /* part of the line in hand has been passed on */
     bool in_block;
     bool broken;             /* nobody reads our output any more */
+    bool hurry;              /* read all there is, however slowly our output is taken */
     struct ddp_text line;    /* read, not yet judged */
     struct ddp_text block;   /* lines since a block began */
     struct ddp_text pending; /* to write, from `written` on */
@@ -34,6 +35,8 @@ void ddp_relay_finish(struct ddp_relay *r); /* closes `from` */
 struct pollfd ddp_relay_poll(const struct ddp_relay *r);
 /* Read what is there and pass it on; or write on. After poll said so, or at any time. */
 void ddp_relay_move(struct ddp_relay *r);
+/* Nobody is left who could wait until our output is taken: from now on all there is is read at once. */
+void ddp_relay_hurry(struct ddp_relay *r);
 /* Read to the end (no longer than `seconds` for a stream that others hold open) and write all of it. */
 void ddp_relay_drain(struct ddp_relay *r, double seconds);
 

@@ -12,7 +12,7 @@
  * orte_abort_on_non_zero_status is off: when ranks end with 75 after a stop, mpirun would take the first
  * one's end for a failure and kill those that are still in MPI_Finalize (seen in 2 of 4 runs). The price is
  * that it waits for ever for ranks that were killed, and ends with 0 whatever they did; both are our business
- * anyway (deadlines.c). */
+ * anyway (agent.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,27 +1,37 @@
-/* The life of a job: start, watch, wind up, conclude. */
+/* The head of a running job: takes the news of agents, signals and time to the life of the job, and acts. */
 #include "launcher/supervise.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "launcher/supervisor.h"
-#include "launcher/tagged.h"
+#include "launcher/agent.h"
+#include "launcher/life.h"
+#include "launcher/signals.h"
+#include "launcher/verdict.h"
 
-enum { FDS_FIXED = 4 };
+enum { LONGEST_WAIT_S = 60 };
 
-void ddp_supervisor_say(struct ddp_supervisor *s, const char *fmt, ...)
+struct head {
+    const struct ddp_starter *starter;
+    const struct ddp_job *job;
+    bool quiet;
+    struct ddp_agent *agent;
+    int signals; /* descriptor */
+    int signal;  /* the last that came */
+    struct ddp_life life;
+    struct ddp_outcome *outcome;
+};
+
+/* A line of ours on stderr. */
+static void DDP_PRINTF(2, 3) say(const struct head *h, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    if (s->err.midline) /* a progress line stands there */
+    if (ddp_agent_midline(h->agent)) /* a progress line stands there */
         fputc('\n', stderr);
     fputs("ddp-launch: ", stderr);
     vfprintf(stderr, fmt, ap);
@@ -29,118 +39,170 @@ void ddp_supervisor_say(struct ddp_supervisor *s, const char *fmt, ...)
     va_end(ap);
 }
 
-static void watch(struct ddp_supervisor *s)
-{
-    struct pollfd *fds = ddp_calloc((size_t)s->ranks.expected + FDS_FIXED, sizeof *fds);
+/* ---- what follows ---------------------------------------------------------------------------- */
 
-    ddp_supervisor_start_clocks(s);
-    while (!s->starter_done) {
-        const int n = s->ranks.n;
-        fds[0] = (struct pollfd){.fd = s->signals, .events = POLLIN};
-        fds[1] = (struct pollfd){.fd = s->ranks.listener, .events = POLLIN};
-        fds[2] = ddp_relay_poll(&s->out);
-        fds[3] = ddp_relay_poll(&s->err);
-        for (int i = 0; i < n; i++)
-            fds[FDS_FIXED + i] = (struct pollfd){.fd = s->ranks.rank[i].line, .events = POLLIN};
-        if (poll(fds, (nfds_t)n + FDS_FIXED, ddp_supervisor_next_wait_ms(s)) > 0) {
-            for (int i = 0; i < n; i++)
-                if (fds[FDS_FIXED + i].revents)
-                    ddp_supervisor_hear(s, &s->ranks.rank[i]);
-            if (fds[1].revents)
-                while (ddp_ranks_accept(&s->ranks))
-                    s->outcome->joined++;
-            if (fds[0].revents)
-                ddp_supervisor_on_signal(s);
-            if (fds[2].revents)
-                ddp_relay_move(&s->out);
-            if (fds[3].revents)
-                ddp_relay_move(&s->err);
-        }
-        ddp_supervisor_act_on_time(s);
+static void ask_stop(struct head *h)
+{
+    h->outcome->stop_signal = h->signal;
+    ddp_agent_stop(h->agent);
+    if (!h->quiet)
+        say(h, "%s: stopping after this step and saving; Ctrl-C (again) ends at once",
+            ddp_signal_name(h->signal));
+}
+
+static void act(struct head *h, unsigned actions)
+{
+    if (actions & DDP_LIFE_ASK_STOP)
+        ask_stop(h);
+    if (actions & DDP_LIFE_KILL_RANKS)
+        ddp_agent_kill_ranks(h->agent);
+    if (actions & DDP_LIFE_KILL_STARTER)
+        ddp_agent_kill_starter(h->agent);
+    if (actions & DDP_LIFE_SWEEP)
+        ddp_agent_sweep(h->agent);
+}
+
+static void happened(struct head *h, enum ddp_life_event event)
+{
+    act(h, ddp_life_on(&h->life, event, ddp_now()));
+}
+
+/* ---- what happens ---------------------------------------------------------------------------- */
+
+static void on_bye(struct head *h, const struct ddp_news *n)
+{
+    struct ddp_outcome *o = h->outcome;
+    char how[64];
+
+    o->byes++;
+    o->stopped += n->value == DDP_EXIT_STOPPED;
+    if (n->value == DDP_EXIT_OK || n->value == DDP_EXIT_STOPPED)
+        return;
+    snprintf(how, sizeof how, "ended with exit status %d", n->value);
+    ddp_outcome_fail(o, n->rank, false, n->value, how);
+    happened(h, DDP_LIFE_FAILED);
+}
+
+static void on_news(struct head *h, const struct ddp_news *n)
+{
+    struct ddp_outcome *o = h->outcome;
+
+    switch (n->kind) {
+    case DDP_NEWS_JOINED:
+        o->joined++;
+        happened(h, DDP_LIFE_JOINED);
+        break;
+    case DDP_NEWS_ERROR:
+        ddp_outcome_fail(o, n->rank, true, n->value, n->text);
+        happened(h, DDP_LIFE_FAILED);
+        break;
+    case DDP_NEWS_RESULT:
+        snprintf(o->result, sizeof o->result, "%s", n->text);
+        break;
+    case DDP_NEWS_SAVED:
+        snprintf(o->saved, sizeof o->saved, "%s", n->text);
+        break;
+    case DDP_NEWS_BYE:
+        on_bye(h, n);
+        break;
+    case DDP_NEWS_DIED:
+        ddp_outcome_fail(o, n->rank, false, 0, n->text);
+        happened(h, DDP_LIFE_DIED);
+        break;
+    case DDP_NEWS_GONE:
+        happened(h, DDP_LIFE_GONE);
+        break;
+    case DDP_NEWS_MISSING:
+        ddp_outcome_fail(o, n->rank, false, 0, n->text);
+        happened(h, DDP_LIFE_MISSING);
+        break;
+    case DDP_NEWS_NOBODY:
+        happened(h, DDP_LIFE_NOBODY);
+        break;
+    case DDP_NEWS_HALTED:
+        say(h, "%s", n->text);
+        break;
+    case DDP_NEWS_STARTER_LOST:
+        happened(h, DDP_LIFE_STARTER_LOST);
+        break;
+    case DDP_NEWS_STARTER_ENDED:
+        o->starter_status = n->value;
+        o->starter_killed = n->killed;
+        happened(h, DDP_LIFE_STARTER_ENDED);
+        break;
+    case DDP_NEWS_SWEPT:
+        happened(h, DDP_LIFE_SWEPT);
+        break;
+    case DDP_NEWS_OUTPUT_ENDED:
+        happened(h, DDP_LIFE_OUTPUT_ENDED);
+        break;
     }
+}
+
+static void on_signal(struct head *h, int sig)
+{
+    switch (sig) {
+    case 0:
+    case SIGCHLD: /* the agent looks at its children whenever it is woken */
+        break;
+    case SIGTSTP: /* the ranks are in another process group and pause with us */
+        ddp_agent_pause(h->agent);
+        raise(SIGSTOP);
+        ddp_agent_go_on(h->agent);
+        break;
+    default:
+        h->signal = sig;
+        happened(h, sig == SIGINT || sig == SIGTERM ? DDP_LIFE_INTERRUPT : DDP_LIFE_STOP);
+    }
+}
+
+/* ---- the life of a job ----------------------------------------------------------------------- */
+
+static int wait_ms(double until)
+{
+    const double s = until - ddp_now();
+    return s < 0 ? 0 : s > LONGEST_WAIT_S ? LONGEST_WAIT_S * 1000 : (int)(s * 1e3) + 1;
+}
+
+static void watch(struct head *h)
+{
+    struct pollfd *fds = ddp_calloc((size_t)ddp_agent_watches(h->agent) + 1, sizeof *fds);
+    struct ddp_news *news = ddp_calloc(1, sizeof *news);
+
+    while (h->life.state != DDP_LIFE_OVER) {
+        double until = h->life.deadline;
+        fds[0] = (struct pollfd){.fd = h->signals, .events = POLLIN};
+        const int n = ddp_agent_watch(h->agent, fds + 1, &until);
+        if (poll(fds, (nfds_t)n + 1, wait_ms(until)) > 0) {
+            if (fds[0].revents) /* before the agent: a child's end that comes after its look wakes us again */
+                on_signal(h, ddp_signals_read(h->signals));
+            ddp_agent_woken(h->agent, fds + 1);
+        }
+        while (ddp_agent_next(h->agent, ddp_now(), news))
+            on_news(h, news);
+        act(h, ddp_life_pass_time(&h->life, ddp_now()));
+    }
+    free(news);
     free(fds);
 }
 
-/* The starter has ended: hear what ranks had still said, let none survive, pass on the last of their output.
- */
-static void wind_up(struct ddp_supervisor *s)
+static int conclude(struct head *h)
 {
-    while (ddp_ranks_accept(&s->ranks))
-        s->outcome->joined++;
-    for (int i = 0; i < s->ranks.n; i++)
-        ddp_supervisor_hear(s, &s->ranks.rank[i]);
-    ddp_ranks_signal(&s->ranks, SIGKILL);
-    for (int i = 0; i < s->ranks.n; i++)
-        if (s->ranks.rank[i].pidfd >= 0) {
-            struct pollfd p = {.fd = s->ranks.rank[i].pidfd, .events = POLLIN};
-            poll(&p, 1, 1000);
-        }
-    if (s->outcome->byes < s->outcome->ranks) /* ranks that never said hello, and children of ranks */
-        for (int tries = 0; tries < 50 && ddp_tagged_kill(s->job->name) > 0; tries++)
-            usleep(2000);
-    ddp_supervisor_reap(s);
-    ddp_relay_drain(&s->out, 0.5);
-    ddp_relay_drain(&s->err, 0.5);
-}
-
-static void raise_descriptor_limit(int ranks)
-{
-    struct rlimit limit;
-    const rlim_t need = 2 * (rlim_t)ranks + 64;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < need) {
-        limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-static int start(struct ddp_supervisor *s, struct ddp_error *err)
-{
-    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGTSTP};
-    struct ddp_words argv = {0}, env = {0};
-    sigset_t mask;
-    int rc = 0;
-
-    if (ddp_supervisor_open_signals(s, &mask) != 0)
-        return ddp_fail(err, DDP_E_RESOURCE, "no descriptor for signals: %s", strerror(errno));
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    raise_descriptor_limit(s->job->ranks);
-    if ((rc = ddp_ranks_open(s->job->name, s->job->ranks, &s->ranks, err)) != 0) {
-        close(s->signals);
-        return rc;
-    }
-    for (int i = 0; i < s->job->env.n; i++)
-        ddp_words_add(&env, "%s", s->job->env.w[i]);
-    s->starter->command(s->job, &argv, &env);
-    for (size_t i = 0; i < DDP_COUNT(ours);
-         i++) /* batch systems signal every process: we alone decide what it means */
-        sigaddset(&mask, ours[i]);
-    rc = ddp_spawn(&argv, &env, &mask, &s->child, err);
-    if (rc != 0) {
-        ddp_ranks_close(&s->ranks);
-        close(s->signals);
-    } else {
-        ddp_text_init(&s->starter_text);
-        ddp_relay_init(&s->out, s->starter, s->child.out, STDOUT_FILENO, s->quiet, &s->starter_text);
-        ddp_relay_init(&s->err, s->starter, s->child.err, STDERR_FILENO, s->quiet, &s->starter_text);
-    }
-    ddp_words_finish(&argv);
-    ddp_words_finish(&env);
-    return rc;
-}
-
-static int conclude(struct ddp_supervisor *s)
-{
+    struct ddp_outcome *o = h->outcome;
     struct ddp_text text;
+
+    ddp_agent_flush(h->agent);
+    o->killed = h->life.forced;
     ddp_text_init(&text);
-    const int code = ddp_verdict(s->outcome, s->job->host, s->starter->name, s->starter_text.s,
-                                 s->quiet ? s->err.tail : "", &text);
-    if (text.len > 0 && !(s->quiet && code == DDP_EXIT_STOPPED)) {
-        if (s->err.midline)
+    const int code = ddp_verdict(o, h->job->host, h->starter->name, ddp_agent_starter_text(h->agent),
+                                 h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
+    if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
+        if (ddp_agent_midline(h->agent))
             fputc('\n', stderr);
         fputs(text.s, stderr);
     }
-    if (*s->outcome->result && (code == DDP_EXIT_OK || code == DDP_EXIT_STOPPED))
-        printf("%s\n", s->outcome->result);
+    if (*o->result && (code == DDP_EXIT_OK || code == DDP_EXIT_STOPPED))
+        printf("%s\n", o->result);
     fflush(stdout);
     ddp_text_finish(&text);
     return code;
@@ -149,21 +211,22 @@ static int conclude(struct ddp_supervisor *s)
 int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job, bool quiet,
                       int *exit_code, struct ddp_error *err)
 {
-    struct ddp_supervisor s = {.starter = starter, .job = job, .quiet = quiet};
+    struct head h = {.starter = starter, .job = job, .quiet = quiet};
+    sigset_t mask;
 
-    s.outcome = ddp_calloc(1, sizeof *s.outcome);
-    s.outcome->ranks = job->ranks;
-    const int rc = start(&s, err);
-    if (rc == 0) {
-        watch(&s);
-        wind_up(&s);
-        *exit_code = conclude(&s);
-        ddp_relay_finish(&s.out);
-        ddp_relay_finish(&s.err);
-        ddp_text_finish(&s.starter_text);
-        ddp_ranks_close(&s.ranks);
-        close(s.signals);
-    }
-    free(s.outcome);
+    int rc = ddp_signals_open(&h.signals, &mask, err);
+    if (rc != 0)
+        return rc;
+    if ((rc = ddp_agent_create(starter, job, &mask, quiet, &h.agent, err)) != 0)
+        goto out;
+    h.outcome = ddp_calloc(1, sizeof *h.outcome);
+    h.outcome->ranks = job->ranks;
+    ddp_life_init(&h.life, job->ranks, 1, starter->kill_after_ms / 1e3);
+    watch(&h);
+    *exit_code = conclude(&h);
+    free(h.outcome);
+    ddp_agent_destroy(h.agent);
+out:
+    close(h.signals);
     return rc;
 }

@@ -25,6 +25,17 @@ const char *ddp_signal_name(int sig)
     }
 }
 
+void ddp_outcome_fail(struct ddp_outcome *o, int rank, bool error, int status, const char *reason)
+{
+    if (o->failure.known && (o->failure.error || !error))
+        return;
+    o->failure.known = true;
+    o->failure.error = error;
+    o->failure.rank = rank;
+    o->failure.status = status;
+    snprintf(o->failure.reason, sizeof o->failure.reason, "%s", reason);
+}
+
 /* Ranks agree on the first error and pass it on as "rank 3: text": name that one. */
 static const char *first_speaker(const char *reason, int *rank)
 {

@@ -23,6 +23,10 @@ struct ddp_outcome {
     char saved[DDP_LIFELINE_TEXT];  /* where the state was saved; "" nowhere */
 };
 
+/* Note a failure. The first counts; one that gives its reason replaces one that only ended. rank: -1 unknown;
+ * status: exit status that it announced, 0 none. */
+void ddp_outcome_fail(struct ddp_outcome *o, int rank, bool error, int status, const char *reason);
+
 /* Lines for stderr go to *say (each with newline; none when all is well). starter_text: what the starter's
  * program printed itself; tail: the ranks' last lines where they were not shown (--quiet), else "". Returns
  * the exit code. */

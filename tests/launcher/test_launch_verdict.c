@@ -130,8 +130,27 @@ static void test_verdict_follows_the_table(void **state)
     }
 }
 
+/* The first failure counts, but one that says why comes before one that only ended. */
+static void test_verdict_notes_the_first_failure(void **state)
+{
+    struct ddp_outcome o = {0};
+    (void)state;
+    ddp_outcome_fail(&o, 2, false, 0, "was killed");
+    ddp_outcome_fail(&o, 3, false, 5, "ended");
+    assert_int_equal(o.failure.rank, 2);
+    assert_string_equal(o.failure.reason, "was killed");
+    ddp_outcome_fail(&o, 1, true, 3, "no data");
+    ddp_outcome_fail(&o, 0, true, 2, "no config");
+    ddp_outcome_fail(&o, 2, false, 0, "was killed");
+    assert_int_equal(o.failure.rank, 1);
+    assert_int_equal(o.failure.status, 3);
+    assert_true(o.failure.error);
+    assert_string_equal(o.failure.reason, "no data");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verdict_follows_the_table)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_verdict_follows_the_table),
+                                       cmocka_unit_test(test_verdict_notes_the_first_failure)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,39 @@
+/* Which signals are the launcher's, and how they are read. */
+#include "launcher/signals.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* Those that a script or nohup ignores for us: INT and TERM are ours nevertheless (kill -INT must work on
+ * background jobs), HUP and TSTP stay ignored. */
+int ddp_signals_open(int *fd, sigset_t *for_children, struct ddp_error *err)
+{
+    static const int always[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD},
+                     unless_ignored[] = {SIGHUP, SIGTSTP},
+                     ours[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGTSTP};
+    struct sigaction a, normal = {.sa_handler = SIG_DFL}, ignore = {.sa_handler = SIG_IGN};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < DDP_COUNT(always); i++) {
+        sigaddset(&set, always[i]);
+        sigaction(always[i], &normal, NULL);
+    }
+    for (size_t i = 0; i < DDP_COUNT(unless_ignored); i++)
+        if (sigaction(unless_ignored[i], NULL, &a) == 0 && a.sa_handler != SIG_IGN)
+            sigaddset(&set, unless_ignored[i]);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigprocmask(SIG_BLOCK, &set, for_children);
+    for (size_t i = 0; i < DDP_COUNT(ours); i++)
+        sigaddset(for_children, ours[i]);
+    *fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return *fd < 0 ? ddp_fail(err, DDP_E_RESOURCE, "no descriptor for signals: %s", strerror(errno)) : 0;
+}
+
+int ddp_signals_read(int fd)
+{
+    struct signalfd_siginfo si;
+    return read(fd, &si, sizeof si) == (ssize_t)sizeof si ? (int)si.ssi_signo : 0;
+}
