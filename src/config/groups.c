@@ -79,7 +79,7 @@ static void add_own(struct finder *f)
 {
     char real[PATH_MAX];
     Dl_info info;
-    bool found = dladdr((const void *)(uintptr_t)ddp_config_load, &info) && info.dli_fname &&
+    bool found = dladdr((const void *)(uintptr_t)ddp_groups_read, &info) && info.dli_fname &&
                  strchr(info.dli_fname, '/') && realpath(info.dli_fname, real);
     for (int self = 0; self < 2; self++) {
         if (self)

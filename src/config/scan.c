@@ -242,7 +242,7 @@ static bool scan_bracket(struct ddp_scanner *s, struct ddp_scan_input *in)
     return true;
 }
 
-bool ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in)
+enum ddp_scan_stop ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in)
 {
     while (in->p < in->end) {
         char c = *in->p;
@@ -255,13 +255,12 @@ bool ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in)
             in->p++;
         } else if (c == '"') {
             if (!scan_string(s, in))
-                return false;
+                return DDP_SCAN_FAULT;
         } else if (c == '#' || (c == '/' && (next == '/' || next == '*'))) {
             if (!scan_comment(s, in))
-                return false;
+                return DDP_SCAN_FAULT;
         } else if (c == '@' && in->line_start && in->end - in->p > 8 && memcmp(in->p, "@include", 8) == 0) {
-            if (!ddp_scan_include(s, in))
-                return false;
+            return DDP_SCAN_INCLUDE;
         } else if (is_digit(c) || c == '.' || ((c == '-' || c == '+') && (is_digit(next) || next == '.'))) {
             scan_number(s, in);
         } else if (is_word(c) || c == '*') {
@@ -270,7 +269,7 @@ bool ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in)
             scan_assign(s, in);
         } else if (strchr("{([])}", c)) {
             if (!scan_bracket(s, in))
-                return false;
+                return DDP_SCAN_FAULT;
         } else if (c == ',' || c == ';') {
             missing_value(s, in);
             s->before = c == ',' ? DDP_BEFORE_COMMA : DDP_BEFORE_OTHER;
@@ -284,8 +283,8 @@ bool ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in)
                      (unsigned char)c < 0x20 || (unsigned char)c >= 0x7f ? "\\x%02x" : "%c",
                      (unsigned char)c);
             ddp_scan_fault(s, in->file, in->line, "'%s' has no meaning here", text);
-            return false;
+            return DDP_SCAN_FAULT;
         }
     }
-    return true;
+    return DDP_SCAN_END;
 }

@@ -1,4 +1,4 @@
-/* Between scan.c (tokens of one file) and source.c (files in each other). */
+/* The tokens of one file, for source.c, which puts files into each other. */
 #ifndef DDP_CONFIG_SCAN_H
 #define DDP_CONFIG_SCAN_H
 
@@ -47,9 +47,12 @@ struct ddp_scan_input {
 void ddp_scan_fault(struct ddp_scanner *s, const char *file, int line, const char *fmt, const char *text);
 /* Line `at` (from 0) of the output comes from here. */
 void ddp_scan_mark(struct ddp_source *out, int at, const char *file, int line);
-/* All tokens of a file to the output; false after a fault that hides what follows. */
-bool ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in);
-/* @include "FILE", FILE relative to the including file; *in stands on the @. In source.c. */
-bool ddp_scan_include(struct ddp_scanner *s, struct ddp_scan_input *in);
+/* Tokens of a file to the output, up to what scanning cannot do by itself. It goes on where *in stands. */
+enum ddp_scan_stop {
+    DDP_SCAN_END,     /* of the file */
+    DDP_SCAN_FAULT,   /* one that hides what follows */
+    DDP_SCAN_INCLUDE, /* *in stands on the @ of @include "FILE" */
+};
+enum ddp_scan_stop ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input *in);
 
 #endif

@@ -38,7 +38,8 @@ bool ddp_utf8_valid(const char *s, size_t n)
 
 static bool scan_file(struct ddp_scanner *s, const char *path, const char *from, int from_line);
 
-bool ddp_scan_include(struct ddp_scanner *s, struct ddp_scan_input *in)
+/* @include "FILE", FILE relative to the including file; *in stands on the @. */
+static bool include(struct ddp_scanner *s, struct ddp_scan_input *in)
 {
     const char *eol = memchr(in->p, '\n', (size_t)(in->end - in->p));
     eol = eol ? eol : in->end;
@@ -133,10 +134,12 @@ static bool scan_file(struct ddp_scanner *s, const char *path, const char *from,
     s->open_files[s->nopen++] = real;
     struct ddp_scan_input in = {ddp_arena_strdup(s->arena, path), data, data + bytes, 1, true};
     ddp_scan_mark(s->out, s->out->nlines ? s->out->nlines - 1 : 0, in.file, 1);
-    bool ok = ddp_scan_tokens(s, &in);
+    enum ddp_scan_stop stop;
+    while ((stop = ddp_scan_tokens(s, &in)) == DDP_SCAN_INCLUDE && include(s, &in))
+        ;
     s->nopen--;
     free(data);
-    return ok;
+    return stop == DDP_SCAN_END;
 }
 
 int ddp_source_read(struct ddp_arena *a, const char *path, struct ddp_source *out, struct ddp_error *err)

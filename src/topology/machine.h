@@ -41,7 +41,7 @@ bool ddp_machine_near(const struct ddp_machine *m, const char *pci, bool *near);
 /* The network device with the shortest way to a PCI device, InfiniBand first; "" none. */
 void ddp_machine_nic(const struct ddp_machine *m, const char *pci, char nic[32]);
 
-/* placement.c: a rank owns these cores: first hardware threads of all, then, if wanted, the second ones. */
+/* place.c: a rank owns these cores: first hardware threads of all, then, if wanted, the second ones. */
 void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
                     struct ddp_place *place);
 /* placement_gpu.c: choose the GPU and the cores of each rank. out: ranks, place, bound, gpus filled in. */

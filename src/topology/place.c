@@ -1,14 +1,39 @@
-/* A rank's place as text for the environment, and back: "cpus=0-3,8 numa=0 package=0 threads=4 spin=2000",
- * and the UUID of its GPU where it has one: " gpu=GPU-...".
- * The order of the CPUs is kept: thread i of the rank runs on the i-th. */
+/* A rank's place: the hardware threads of its cores; its text for the environment, and back:
+ *
+ *   cpus=0-3,8 numa=0 package=0 threads=4 spin=2000 gpu=GPU-...
+ *
+ * gpu only where the rank has one. The order of the CPUs is kept: thread i of the rank runs on the i-th. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
-#include "topology/topology.h"
+#include "topology/machine.h"
 
 enum { SPIN_ROUNDS = 2000, THREADS_MAX = 4096 }; /* measured: shorter than a futex when a core is free */
+
+/* ---- cores ----------------------------------------------------------------------------------- */
+
+void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
+                    struct ddp_place *place)
+{
+    int widest = 0, total = 0;
+    for (int i = 0; i < ncores; i++) {
+        total += m->cores[cores[i]].npus;
+        widest = m->cores[cores[i]].npus > widest ? m->cores[cores[i]].npus : widest;
+    }
+    place->pus = ddp_calloc((size_t)total, sizeof *place->pus);
+    for (int level = 0; level < (hyperthreads ? widest : 1); level++)
+        for (int i = 0; i < ncores; i++)
+            if (level < m->cores[cores[i]].npus)
+                place->pus[place->npus++] = m->cores[cores[i]].pus[level];
+    place->numa = m->cores[cores[0]].numa;
+    place->package = m->cores[cores[0]].package;
+    for (int i = 1; i < ncores; i++) {
+        place->numa = m->cores[cores[i]].numa == place->numa ? place->numa : -1;
+        place->package = m->cores[cores[i]].package == place->package ? place->package : -1;
+    }
+}
 
 /* ---- writing --------------------------------------------------------------------------------- */
 

@@ -1,9 +1,11 @@
 /* Planning ranks onto cores: a pure function of the machine and the request.
  *
- * Ranks <= cores: each rank owns whole cores, as many as it has threads while the cores last, inside one NUMA
- * node where they fit. Its list of hardware threads has one of each core first, then (hyperthreads) the
- * second ones. Ranks > cores: cores are shared. The first hardware threads of all cores are filled before
- * second ones, and no core gets a further rank before all others have as many. */
+ *   ranks <= cores   each rank owns whole cores, as many as it has threads while the cores last, inside one
+ *                    NUMA node where they fit; its list of hardware threads has one of each core first, then
+ *                    (hyperthreads) the second ones
+ *   ranks > cores    cores are shared: the first hardware threads of all cores are filled before second ones,
+ *                    and no core gets a further rank before all others have as many
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +65,8 @@ static int free_in_package(const struct planner *p, int package)
     return n;
 }
 
-/* Take up to k free cores of a domain (domain >= 0), else of a package (package >= 0), else of the machine.
- */
+/* Take up to k free cores of a domain (domain >= 0), else of a package (package >= 0), else of the
+ * machine. */
 static int take(struct planner *p, int domain, int package, int k)
 {
     int n = 0;
@@ -98,27 +100,6 @@ static int choose_cores(struct planner *p, int k)
 {
     const int domain = domain_for(p, k);
     return domain >= 0 ? take(p, domain, -1, k) : take(p, -1, package_for(p, k), k);
-}
-
-void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
-                    struct ddp_place *place)
-{
-    int widest = 0, total = 0;
-    for (int i = 0; i < ncores; i++) {
-        total += m->cores[cores[i]].npus;
-        widest = m->cores[cores[i]].npus > widest ? m->cores[cores[i]].npus : widest;
-    }
-    place->pus = ddp_calloc((size_t)total, sizeof *place->pus);
-    for (int level = 0; level < (hyperthreads ? widest : 1); level++)
-        for (int i = 0; i < ncores; i++)
-            if (level < m->cores[cores[i]].npus)
-                place->pus[place->npus++] = m->cores[cores[i]].pus[level];
-    place->numa = m->cores[cores[0]].numa;
-    place->package = m->cores[cores[0]].package;
-    for (int i = 1; i < ncores; i++) {
-        place->numa = m->cores[cores[i]].numa == place->numa ? place->numa : -1;
-        place->package = m->cores[cores[i]].package == place->package ? place->package : -1;
-    }
 }
 
 static void place_on_whole_cores(struct planner *p)
@@ -161,8 +142,8 @@ static int core_order(const struct planner *p, int *order)
     return n;
 }
 
-/* How many of the ranks each core (in order) gets: a hardware thread each while they last, then evenly again.
- */
+/* How many of the ranks each core (in order) gets: a hardware thread each while they last, then evenly
+ * again. */
 static void count_ranks(const struct planner *p, const int *order, int ncores, int *count)
 {
     for (int r = 0; r < p->req->ranks; r++) {

@@ -1,10 +1,11 @@
 /* Planning ranks onto GPUs and the cores beside them.
  *
- * GPUs are taken as they lie in the machine: those with usable cores near them first, then by their first
- * near core, then in the order given (CUDA's). A rank's cores are its part of those near its GPU; ranks whose
- * GPUs have the same near cores share them evenly. GPUs that the topology does not show (some virtual
- * machines) are near everything, and their ranks come last. Where near cores run out, free ones elsewhere are
- * better than a shared one. */
+ *   GPUs    are taken as they lie in the machine: those with usable cores near them first, then by their
+ *           first near core, then in the order given (CUDA's); those that the topology does not show (some
+ *           virtual machines) are near everything, and their ranks come last
+ *   cores   of a rank are its part of those near its GPU; ranks whose GPUs have the same near cores share
+ *           them evenly; where near cores run out, free ones elsewhere are better than a shared one
+ */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>

@@ -172,6 +172,15 @@ int ddp_conv_graph_create(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass p
     return rc;
 }
 
+void ddp_conv_drop_configs(struct ddp_conv_graph *g)
+{
+    for (int64_t i = 0; i < g->nconfig; i++)
+        cudnnBackendDestroyDescriptor(g->config[i]);
+    free(g->config);
+    g->config = NULL;
+    g->nconfig = g->next = 0;
+}
+
 void ddp_conv_graph_destroy(struct ddp_conv_graph *g)
 {
     if (!g)

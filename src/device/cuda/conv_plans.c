@@ -165,15 +165,6 @@ const char *ddp_conv_graph_passed(const struct ddp_conv_graph *g, int *count)
 
 /* ---- the heuristics' order ---- */
 
-void ddp_conv_drop_configs(struct ddp_conv_graph *g)
-{
-    for (int64_t i = 0; i < g->nconfig; i++)
-        cudnnBackendDestroyDescriptor(g->config[i]);
-    free(g->config);
-    g->config = NULL;
-    g->nconfig = g->next = 0;
-}
-
 static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
 
 /* Ask the next mode. */
@@ -195,8 +186,8 @@ static int ask(struct ddp_conv_graph *g, struct ddp_error *err)
     /* a mode that knows nothing of a convolution says so by an error: the next one is asked then */
     if (ddp_conv_finalize(heur, a, g->device ? 3 : 2, "heuristics", &ignored) != 0)
         goto done;
-    /* without room for results the answer is an upper bound; the descriptors are filled in, so must be there
-     */
+    /* without room for results the answer is an upper bound; the descriptors are filled in, so must be
+     * there */
     s = cudnnBackendGetAttribute(heur, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0,
                                  &bound, NULL);
     if (s != CUDNN_STATUS_SUCCESS || bound <= 0)

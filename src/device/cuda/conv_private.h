@@ -1,4 +1,4 @@
-/* What conv_graph.c and conv_plans.c share. */
+/* What conv_graph.c gives to conv_plans.c, which stands on it. */
 #ifndef DDP_CUDA_CONV_PRIVATE_H
 #define DDP_CUDA_CONV_PRIVATE_H
 
@@ -33,6 +33,7 @@ struct attribute {
 /* Set them, then finalise. DDP_E_RESOURCE with cuDNN's reason. */
 int ddp_conv_finalize(cudnnBackendDescriptor_t d, const struct attribute *a, int n, const char *what,
                       struct ddp_error *err);
+/* Destroy the candidates. */
 void ddp_conv_drop_configs(struct ddp_conv_graph *g);
 
 #endif

@@ -35,6 +35,7 @@ const struct ddp_gpu_api *ddp_cuda_plugin(void)
         .kernels = &ddp_cuda_kernels,
     };
     ddp_cuda_runtime_fill(&api);
+    ddp_cuda_stream_fill(&api);
     ddp_cuda_nccl_fill(&api);
     return &api;
 }

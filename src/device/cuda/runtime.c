@@ -287,5 +287,4 @@ void ddp_cuda_runtime_fill(struct ddp_gpu_api *api)
     api->release = gpu_release;
     api->alloc_pinned = gpu_alloc_pinned;
     api->release_pinned = gpu_release_pinned;
-    ddp_cuda_stream_fill(api);
 }

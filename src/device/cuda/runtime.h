@@ -19,7 +19,5 @@ int ddp_cuda_word(struct ddp_error *err, const struct ddp_gpu *gpu, cudaError_t 
 /* Look at how enqueued work went: the first failure is kept. */
 void ddp_cuda_keep(struct ddp_gpu *gpu, cudaError_t e, const char *what);
 int ddp_cuda_check(struct ddp_gpu *gpu, struct ddp_error *err); /* of struct ddp_gpu_api */
-/* runtime_stream.c: enter its functions in the table. */
-void ddp_cuda_stream_fill(struct ddp_gpu_api *api);
 
 #endif
