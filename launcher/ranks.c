@@ -103,7 +103,9 @@ int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg)
 
     if (rank->line < 0)
         return -1;
-    while ((n = recv(rank->line, msg, sizeof *msg, MSG_DONTWAIT)) < 0 && errno == EINTR)
+    /* a rank that has ended without reading our request to stop resets its line: what it said comes after */
+    while ((n = recv(rank->line, msg, sizeof *msg, MSG_DONTWAIT)) < 0 &&
+           (errno == EINTR || errno == ECONNRESET))
         ;
     if (n < 0 && errno == EAGAIN)
         return 0;

@@ -153,6 +153,34 @@ static void test_relay_does_not_block_on_a_full_pipe(void **state)
     close_pipes(&p);
 }
 
+/* Whoever printed has ended and does not wait for our reader: all of it is read, and written at the end. */
+static void test_relay_in_a_hurry_reads_all(void **state)
+{
+    struct pipes p;
+    size_t got = 0;
+    char chunk[4097];
+    (void)state;
+    open_pipes(&p, false);
+    memset(chunk, 'y', 4096);
+    chunk[4096] = '\0';
+    ddp_relay_hurry(&p.relay);
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(write(p.in[1], chunk, 4096), 4096);
+        assert_int_equal(ddp_relay_poll(&p.relay).events, POLLIN);
+        ddp_relay_move(&p.relay);
+    }
+    close(p.in[1]);
+    ddp_relay_move(&p.relay);
+    assert_int_equal(p.relay.from, -1);
+    assert_int_equal(ddp_relay_poll(&p.relay).events, POLLOUT);
+    for (int i = 0; i < 200; i++) {
+        got += strlen(received(&p));
+        ddp_relay_move(&p.relay);
+    }
+    assert_int_equal(got, 30 * 4096);
+    close_pipes(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_relay_passes_a_progress_line_at_once),
         cmocka_unit_test(test_relay_keeps_the_tail_when_quiet),
         cmocka_unit_test(test_relay_does_not_block_on_a_full_pipe),
+        cmocka_unit_test(test_relay_in_a_hurry_reads_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,188 @@
+/* The agent of a host and its news, under a starter that is a line of shell: no mpirun, no MPI. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "launcher/agent.h"
+
+enum { LIMIT_S = 20 };
+
+/* ---- the starter ----------------------------------------------------------------------------- */
+
+static int check(struct ddp_error *err)
+{
+    (void)err;
+    return 0;
+}
+
+static void command(const struct ddp_job *job, struct ddp_words *argv, struct ddp_words *env)
+{
+    ddp_words_add(env, "RANKS=%d", job->ranks);
+    ddp_words_add_all(argv, (const char *const[]){"sh", "-c", NULL});
+    ddp_words_add(argv,
+                  "r=0; while [ $r -lt $RANKS ]; do OMPI_COMM_WORLD_RANK=$r \"$0\" & r=$((r + 1)); done; "
+                  "wait");
+    ddp_words_add(argv, "%s", job->program);
+}
+
+static bool no_text(const char *text)
+{
+    (void)text;
+    return false;
+}
+
+static bool no_line(const char *line, size_t n)
+{
+    (void)line;
+    (void)n;
+    return false;
+}
+
+static const struct ddp_starter shell = {.name = "sh",
+                                         .check = check,
+                                         .command = command,
+                                         .is_own_block = no_text,
+                                         .is_block_line = no_line,
+                                         .is_own_line = no_text,
+                                         .kill_after_ms = 100};
+
+/* ---- a head that only writes down ------------------------------------------------------------ */
+
+static const char *const names[] = {[DDP_NEWS_ERROR] = "error",       [DDP_NEWS_RESULT] = "result",
+                                    [DDP_NEWS_SAVED] = "saved",       [DDP_NEWS_BYE] = "bye",
+                                    [DDP_NEWS_DIED] = "died",         [DDP_NEWS_MISSING] = "missing",
+                                    [DDP_NEWS_NOBODY] = "nobody",     [DDP_NEWS_HALTED] = "halted",
+                                    [DDP_NEWS_STARTER_LOST] = "lost", [DDP_NEWS_STARTER_ENDED] = "ended",
+                                    [DDP_NEWS_SWEPT] = "swept",       [DDP_NEWS_OUTPUT_ENDED] = "output"};
+
+struct log {
+    char news[512]; /* their names; rank of a failure, status of a goodbye */
+    char text[512]; /* of the first failure */
+    int joined, gone;
+};
+
+static void write_down(struct log *log, const struct ddp_news *n)
+{
+    const size_t len = strlen(log->news);
+    log->joined += n->kind == DDP_NEWS_JOINED;
+    log->gone += n->kind == DDP_NEWS_GONE;
+    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE) /* when, is the kernel's business */
+        return;
+    const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";
+    if (n->kind == DDP_NEWS_ERROR || n->kind == DDP_NEWS_DIED || n->kind == DDP_NEWS_MISSING) {
+        snprintf(log->news + len, sizeof log->news - len, "%s:%d ", names[n->kind], n->rank);
+        snprintf(log->text, sizeof log->text, "%.500s", n->text);
+    } else if (n->kind == DDP_NEWS_BYE) {
+        snprintf(log->news + len, sizeof log->news - len, "bye=%d ", n->value);
+    } else {
+        snprintf(log->news + len, sizeof log->news - len, "%s%s ", names[n->kind], end);
+    }
+}
+
+/* What the head of a job would do next; `order` is given when all ranks have joined. */
+static void live(struct ddp_agent *a, int ranks, void (*order)(struct ddp_agent *), struct log *log)
+{
+    struct pollfd fds[32];
+    static struct ddp_news news;
+    bool over = false;
+    const double end = ddp_now() + LIMIT_S;
+    assert_true(ddp_agent_watches(a) <= (int)DDP_COUNT(fds));
+    while (!over && ddp_now() < end) {
+        double until = ddp_now() + 0.01;
+        const int n = ddp_agent_watch(a, fds, &until);
+        poll(fds, (nfds_t)n, 10);
+        ddp_agent_woken(a, fds);
+        while (ddp_agent_next(a, ddp_now(), &news)) {
+            write_down(log, &news);
+            if (news.kind == DDP_NEWS_JOINED && log->joined == ranks && order)
+                order(a);
+            if (news.kind == DDP_NEWS_MISSING)
+                ddp_agent_kill_ranks(a);
+            if (news.kind == DDP_NEWS_STARTER_ENDED)
+                ddp_agent_sweep(a);
+            over |= news.kind == DDP_NEWS_OUTPUT_ENDED;
+        }
+    }
+    assert_true(over);
+}
+
+/* ---- what it sees ---------------------------------------------------------------------------- */
+
+static const struct {
+    const char *mode, *who;
+    int ranks;
+    void (*order)(struct ddp_agent *);
+    const char *news, *text;
+} cases[] = {
+    {"done", "", 1, NULL, "result bye=0 ended swept output ", ""},
+    {"done", "", 1, ddp_agent_stop, "result bye=0 ended swept output ", ""}, /* never reads it */
+    {"stop", "", 1, ddp_agent_stop, "result bye=75 ended swept output ", ""},
+    {"error-data", "", 1, NULL, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
+    {"segfault", "1", 2, NULL, "died:1 ended swept output ", "was killed by signal 11 (Segmentation fault)"},
+    {"exit", "0", 2, NULL, "died:0 ended swept output ", "ended with exit status 7"},
+    {"die-early", "1", 2, NULL, "missing:1 ended swept output ",
+     "ended before it could report to ddp-launch"},
+    {"die-early", "", 2, NULL, "lost ended swept output ", ""},
+    {"stop", "", 2, ddp_agent_kill_ranks, "ended swept output ", ""},
+    {"stop", "", 2, ddp_agent_kill_starter, "lost ended:killed swept output ", ""},
+};
+
+static void test_agent_tells_what_happens(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_job job = {.lock = -1, .ranks = cases[i].ranks, .host = "n0"};
+        struct log log = {0};
+        struct ddp_agent *agent = NULL;
+        struct ddp_error err = {0};
+        sigset_t mask;
+        sigemptyset(&mask);
+        strcpy(job.program, FAKE_RANK);
+        snprintf(job.name, sizeof job.name, "ddp-agent-%d-%zu", (int)getpid(), i);
+        ddp_words_add(&job.env, "DDP_LIFELINE=%s", job.name);
+        ddp_words_add(&job.env, "RANK_MODE=%s", cases[i].mode);
+        if (cases[i].who[0])
+            ddp_words_add(&job.env, "RANK_WHO=%s", cases[i].who);
+        assert_int_equal(ddp_agent_create(&shell, &job, &mask, true, &agent, &err), 0);
+        live(agent, cases[i].ranks, cases[i].order, &log);
+        if (strcmp(log.news, cases[i].news) != 0 || !strstr(log.text, cases[i].text))
+            fail_msg("%s %s: %s(%s), not %s(%s)", cases[i].mode, cases[i].who, log.news, log.text,
+                     cases[i].news, cases[i].text);
+        if (cases[i].order !=
+            ddp_agent_kill_starter) /* those may outlive it by the time that a signal takes */
+            assert_int_equal(log.gone, log.joined);
+        ddp_agent_destroy(agent);
+        ddp_words_finish(&job.env);
+    }
+}
+
+static void test_agent_fails_without_its_starter(void **state)
+{
+    struct ddp_job job = {.lock = -1, .ranks = 1, .host = "n0", .name = "ddp-agent-none"};
+    struct ddp_agent *agent = NULL;
+    struct ddp_error err = {0};
+    sigset_t mask;
+    (void)state;
+    sigemptyset(&mask);
+    setenv("PATH", "/nowhere", 1);
+    assert_int_equal(ddp_agent_create(&shell, &job, &mask, true, &agent, &err), DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, "sh cannot be started"));
+    assert_null(agent);
+    ddp_agent_destroy(agent);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_agent_tells_what_happens),
+        cmocka_unit_test(test_agent_fails_without_its_starter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
