@@ -4,20 +4,16 @@
  *   graph.c   names       -> producers (always earlier layers, so there are no cycles)
  *   shape.c   op->plan    -> shapes, parameters, order of each layer's output
  *   fuse.c    layers      -> stages: what one call of an op does, with ReLU and residual add taken along
- *   value.c   stages      -> values: activations (and their gradients) with order, halo and consumers
+ *   value.c   stages      -> values: activations, and in which order they lie
  *   flat.c    stages      -> flat layout
- *   memory_plan.c values  -> where everything lies in a rank's memory
+ *   stages.c  all of that -> the plan of a pass (stages.h), which is what everybody else reads
  *
  * All of it is a pure function of config and data shape. */
 #ifndef DDP_MODEL_GRAPH_H
 #define DDP_MODEL_GRAPH_H
 
-#include "model/memory_plan.h"
 #include "model/model.h"
-
-enum { DDP_DATA = -1 }; /* as a producer: the graph's input */
-
-enum ddp_order { DDP_ORDER_PICTURES, DDP_ORDER_FEATURES };
+#include "model/stages.h"
 
 /* A layer as the config has it. */
 struct ddp_layer {
@@ -34,30 +30,6 @@ struct ddp_layer {
     int host;             /* layer whose call does this one's work: itself unless fused */
 };
 
-/* One call of an op: forward in the order of the array, backward against it. */
-struct ddp_stage {
-    int layer; /* host */
-    int last;  /* layer whose output it writes: the host or the last one fused behind it */
-    unsigned fused;
-    int nin;
-    int in[DDP_OP_MAX_IN];          /* values */
-    int out;                        /* value; -1: a loss */
-    bool accumulate[DDP_OP_MAX_IN]; /* backward: a later stage has written this gradient already */
-    bool backward;                  /* something before or in it wants a gradient */
-    int tensor[DDP_OP_MAX_PARAMS];  /* in the flat layout */
-    int64_t lo, hi;                 /* flat range of its trained tensors, whole blocks; empty: lo == hi */
-};
-
-/* An activation, and where wanted its gradient, of the same shape and order. */
-struct ddp_value {
-    struct ddp_shape shape;
-    enum ddp_order order;
-    int halo, grad_halo;
-    int stage;    /* producer, DDP_DATA */
-    int last_use; /* last stage that reads it */
-    bool wants_grad;
-};
-
 struct ddp_model {
     struct ddp_arena *arena;
     struct ddp_shape input;
@@ -68,8 +40,7 @@ struct ddp_model {
     struct ddp_stage *stage;
     struct ddp_value *value;
     struct ddp_flat flat;
-    int max_sync;                  /* floats of the widest synchronised layer */
-    struct ddp_memory train, eval; /* memory plans with and without training */
+    struct ddp_stages stages; /* what others see of the above */
 };
 
 /* Tests switch single decisions off: results must not depend on them. */
@@ -86,6 +57,7 @@ int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err);               
 void ddp_graph_fuse(struct ddp_model *m, bool enable);                                  /* fuse.c */
 void ddp_graph_values(struct ddp_model *m, bool alias);                                 /* value.c */
 void ddp_graph_flat(struct ddp_model *m);                                               /* flat.c */
+void ddp_graph_stages(struct ddp_model *m, bool reuse);                                 /* stages.c */
 
 /* "configs/model/x.cfg:12: layer 'conv2' (conv2d)": how every message about a layer begins. Returns buf. */
 char *ddp_layer_where(const struct ddp_layer *l, char *buf, int size);

@@ -1,18 +1,19 @@
-/* Where everything lies: life times from the order of calls, then placement. */
-#include "model/graph.h"
+/* Where everything lies: spans with the life times of stages.h, then placement. */
+#include "model/memory_plan.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-static size_t up64(size_t bytes)
+#include "base/base.h"
+
+static size_t up(size_t bytes, size_t align)
 {
-    return (bytes + 63) / 64 * 64;
+    return (bytes + align - 1) / align * align;
 }
 
 static bool alive_together(const struct ddp_span *a, const struct ddp_span *b)
 {
-    return a->first <= b->last && b->first <= a->last;
+    return a->life.first <= b->life.last && b->life.first <= a->life.last;
 }
 
 static bool overlap(const struct ddp_span *a, const struct ddp_span *b)
@@ -20,8 +21,7 @@ static bool overlap(const struct ddp_span *a, const struct ddp_span *b)
     return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
 }
 
-/* order[0..n-1]: the larger first, equal ones in their own order, so that the plan is one function of its
- * input. */
+/* order[0..n-1]: the larger first, equal ones in their own order: the plan is one function of its input. */
 static void sort_by_size(const struct ddp_span *span, int n, int *order)
 {
     for (int i = 0; i < n; i++) {
@@ -32,14 +32,14 @@ static void sort_by_size(const struct ddp_span *span, int n, int *order)
     }
 }
 
-size_t ddp_memory_place(struct ddp_span *span, int n)
+size_t ddp_memory_place(struct ddp_span *span, int n, size_t align)
 {
     int *order = ddp_malloc((n + 1) * sizeof *order);
     size_t total = 0;
     sort_by_size(span, n, order);
     for (int i = 0; i < n; i++) {
         struct ddp_span *s = &span[order[i]];
-        s->bytes = up64(s->bytes);
+        s->bytes = up(s->bytes, align);
         s->offset = 0;
         /* Move behind whatever is in the way until nothing is: each move is upward, so this ends. */
         for (int j = 0; j < i; j++) {
@@ -56,91 +56,104 @@ size_t ddp_memory_place(struct ddp_span *span, int n)
     return total;
 }
 
-static bool same_form(const struct ddp_span *a, const struct ddp_span *b)
-{
-    const struct ddp_tensor *s = &a->tensor, *t = &b->tensor;
-    return a->kind != DDP_SPAN_SAVED && b->kind != DDP_SPAN_SAVED && a->offset == b->offset &&
-           s->halo == t->halo && s->c == t->c && s->h == t->h && s->w == t->w && s->sn == t->sn;
-}
-
-/* Kernels write pixels, never borders: a border stays zero unless something of another form writes over it.
- */
-static void mark_dirty_halos(struct ddp_memory *mem)
-{
-    for (int i = 0; i < mem->nspans; i++) {
-        struct ddp_span *s = &mem->span[i];
-        if (s->kind == DDP_SPAN_SAVED || s->tensor.halo == 0)
-            continue;
-        for (int j = 0; j < mem->nspans; j++)
-            if (j != i && overlap(s, &mem->span[j]) && !same_form(s, &mem->span[j]))
-                s->dirty_halo = true;
-    }
-}
-
-static struct ddp_span tensor_span(enum ddp_span_kind kind, int index, const struct ddp_value *v, int batch)
-{
-    struct ddp_span s = {.kind = kind, .index = index};
-    int halo = kind == DDP_SPAN_GRAD ? v->grad_halo : v->halo;
-    int64_t floats = v->order == DDP_ORDER_FEATURES
-                         ? ddp_tensor_features(&s.tensor, batch, v->shape)
-                         : ddp_tensor_pictures(&s.tensor, batch, v->shape, halo, &s.lead);
-    s.bytes = (size_t)floats * sizeof(float);
-    return s;
-}
-
-static void add_span(struct ddp_memory *mem, int *slot, const struct ddp_span *s)
+/* A span in mem, its index in slot. */
+static void add_span(struct ddp_memory *mem, int *slot, enum ddp_span_kind kind, int index, size_t bytes,
+                     struct ddp_life life)
 {
     *slot = -1;
-    if (s->bytes == 0)
+    if (bytes == 0)
         return;
     *slot = mem->nspans;
-    mem->span[mem->nspans++] = *s;
+    mem->span[mem->nspans++] = (struct ddp_span){.kind = kind, .index = index, .bytes = bytes, .life = life};
 }
 
-void ddp_memory_plan(const struct ddp_model *m, bool training, bool reuse, struct ddp_memory *out)
+static void add_values(struct ddp_memory *mem, const struct ddp_stages *p, bool training,
+                       const struct ddp_memory_form *form)
 {
-    struct ddp_memory mem = {0};
-    const int S = m->nstages, end = 2 * S;
-    mem.span = ddp_arena_alloc(m->arena, (2 * m->nvalues + S + 1) * sizeof *mem.span);
-    mem.value = ddp_arena_alloc(m->arena, (m->nvalues + 1) * sizeof(int));
-    mem.grad = ddp_arena_alloc(m->arena, (m->nvalues + 1) * sizeof(int));
-    mem.saved = ddp_arena_alloc(m->arena, (S + 1) * sizeof(int));
+    for (int v = 0; v < p->nvalues; v++) {
+        const struct ddp_value *val = &p->value[v];
+        const size_t grad = training && val->wants_grad ? form->value(form->ctx, v, true) : 0;
+        add_span(mem, &mem->value[v], DDP_SPAN_VALUE, v, form->value(form->ctx, v, false),
+                 val->life[training]);
+        add_span(mem, &mem->grad[v], DDP_SPAN_GRAD, v, grad, val->grad);
+    }
+}
 
-    for (int i = 0; i < m->nvalues; i++) {
-        const struct ddp_value *v = &m->value[i];
-        struct ddp_span s = tensor_span(DDP_SPAN_VALUE, i, v, m->batch);
-        /* In training activations keep their bytes to the end: backward wants nearly all of them, and after a
-         * loss that is not finite they are searched for the cause. Data and what the loss reads are kept
-         * always. */
-        bool keep = training || v->stage == DDP_DATA || v->last_use == S - 1;
-        s.first = keep ? 0 : v->stage;
-        s.last = keep ? end : v->last_use;
-        add_span(&mem, &mem.value[i], &s);
+static void add_stages(struct ddp_memory *mem, const struct ddp_stages *p, bool training,
+                       const struct ddp_memory_form *form)
+{
+    for (int s = 0; s < p->nstages; s++) {
+        const size_t scratch = form->scratch(form->ctx, s);
+        const int sync = training && p->stage[s].synced ? form->sync_floats(form->ctx, s) : 0;
+        add_span(mem, &mem->saved[s], DDP_SPAN_SAVED, s, form->saved(form->ctx, s),
+                 p->stage[s].saved[training]);
+        mem->scratch_bytes = scratch > mem->scratch_bytes ? scratch : mem->scratch_bytes;
+        mem->sync_floats = sync > mem->sync_floats ? sync : mem->sync_floats;
+    }
+}
 
-        mem.grad[i] = -1;
-        if (training && v->wants_grad) {
-            s = tensor_span(DDP_SPAN_GRAD, i, v, m->batch);
-            /* a loss writes its input's gradient in forward */
-            s.first = v->last_use == S - 1 ? S - 1 : end - 1 - v->last_use;
-            s.last = end - 1 - v->stage;
-            add_span(&mem, &mem.grad[i], &s);
-        }
-    }
-    for (int i = 0; i < S; i++) {
-        const struct ddp_layer_plan *plan = &m->layer[m->stage[i].layer].plan;
-        struct ddp_span s = {.kind = DDP_SPAN_SAVED, .index = i, .bytes = plan->saved_bytes};
-        s.first = i;
-        s.last = training ? end - 1 - i : i;
-        add_span(&mem, &mem.saved[i], &s);
-        if (mem.scratch_bytes < plan->scratch_bytes)
-            mem.scratch_bytes = plan->scratch_bytes;
-    }
-    for (int i = 0; !reuse && i < mem.nspans; i++) {
-        mem.span[i].first = 0;
-        mem.span[i].last = INT_MAX;
-    }
-    mem.scratch_bytes = up64(mem.scratch_bytes);
-    mem.shard_bytes = ddp_memory_place(mem.span, mem.nspans);
-    mark_dirty_halos(&mem);
+void ddp_memory_plan(const struct ddp_stages *p, bool training, const struct ddp_memory_form *form,
+                     struct ddp_memory *out)
+{
+    const size_t values = (size_t)p->nvalues + 1, stages = (size_t)p->nstages + 1;
+    struct ddp_memory mem = {.align = form->align};
+    mem.span = ddp_calloc(2 * values + stages, sizeof *mem.span);
+    mem.value = ddp_calloc(values, sizeof *mem.value);
+    mem.grad = ddp_calloc(values, sizeof *mem.grad);
+    mem.saved = ddp_calloc(stages, sizeof *mem.saved);
+    add_values(&mem, p, training, form);
+    add_stages(&mem, p, training, form);
+    mem.shard_bytes = ddp_memory_place(mem.span, mem.nspans, mem.align);
+    mem.stats_bytes = training ? (size_t)(p->flat->metrics - p->flat->stats) * sizeof(float) : 0;
+    mem.scratch_bytes = up(mem.scratch_bytes, mem.align);
     *out = mem;
+}
+
+void ddp_memory_finish(struct ddp_memory *mem)
+{
+    free(mem->span);
+    free(mem->value);
+    free(mem->grad);
+    free(mem->saved);
+    memset(mem, 0, sizeof *mem);
+}
+
+/* ---- the block ---- */
+
+static size_t before_scratch(const struct ddp_memory *mem, int resident)
+{
+    return (size_t)resident * (mem->shard_bytes + mem->stats_bytes);
+}
+
+size_t ddp_memory_bytes(const struct ddp_memory *mem, int resident)
+{
+    const size_t leaves = mem->sync_floats ? (size_t)resident + 1 : 0;
+    return before_scratch(mem, resident) + mem->scratch_bytes +
+           up(leaves * (size_t)mem->sync_floats * sizeof(float), mem->align);
+}
+
+char *ddp_memory_area(const struct ddp_memory *mem, char *base, int shard)
+{
+    return base + before_scratch(mem, shard);
+}
+
+float *ddp_memory_stats(const struct ddp_memory *mem, char *area)
+{
+    return (float *)(void *)(area + mem->shard_bytes);
+}
+
+void *ddp_memory_span(const struct ddp_memory *mem, char *area, int span)
+{
+    return span < 0 ? NULL : area + mem->span[span].offset;
+}
+
+void *ddp_memory_scratch(const struct ddp_memory *mem, char *base, int resident)
+{
+    return base + before_scratch(mem, resident);
+}
+
+float *ddp_memory_sync(const struct ddp_memory *mem, char *base, int resident, int shard)
+{
+    return (float *)(void *)(base + before_scratch(mem, resident) + mem->scratch_bytes) +
+           (size_t)shard * (size_t)mem->sync_floats;
 }

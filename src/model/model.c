@@ -1,4 +1,4 @@
-/* A model from config to memory plan: the steps in order, and what others may ask of the result. */
+/* A model from config to the plan of a pass: the steps in order, and what others may ask of the result. */
 #include "model/graph.h"
 
 #include <stdlib.h>
@@ -53,11 +53,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
     ddp_graph_fuse(m, !(flags & DDP_BUILD_NO_FUSE));
     ddp_graph_values(m, !(flags & DDP_BUILD_NO_ALIAS));
     ddp_graph_flat(m);
-    for (int i = 0; i < m->nlayers; i++)
-        if (m->max_sync < m->layer[i].plan.sync_floats)
-            m->max_sync = m->layer[i].plan.sync_floats;
-    ddp_memory_plan(m, true, !(flags & DDP_BUILD_NO_REUSE), &m->train);
-    ddp_memory_plan(m, false, !(flags & DDP_BUILD_NO_REUSE), &m->eval);
+    ddp_graph_stages(m, !(flags & DDP_BUILD_NO_REUSE));
     *out = m;
     return 0;
 }
@@ -83,5 +79,5 @@ const struct ddp_flat *ddp_model_flat(const struct ddp_model *m)
 
 bool ddp_model_needs_sync(const struct ddp_model *m)
 {
-    return m->max_sync > 0;
+    return m->stages.synced;
 }

@@ -1,5 +1,5 @@
-/* The face of src/model: a graph of layers built from config, its shapes, flat layout and memory plan. The same
- * on every rank, a pure function of config and data shape; what runs it is in src/engine. */
+/* The face of src/model: a graph of layers built from config, its shapes, flat layout and memory plan. The
+ * same on every rank, a pure function of config and data shape; what runs it is in src/engine. */
 #ifndef DDP_MODEL_H
 #define DDP_MODEL_H
 

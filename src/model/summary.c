@@ -1,5 +1,6 @@
 /* The table at the start of a run. */
 #include "model/graph.h"
+#include "model/memory_plan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,23 +44,20 @@ static char *grouped(int64_t n, char buf[32])
     return buf;
 }
 
-/* Activations, gradients and saved data of the stage that ends with layer i, before any sharing; -1: none
- * does. */
-static double stage_bytes(const struct ddp_model *m, int i)
+static double span_bytes(const struct ddp_memory *mem, int span)
 {
-    if (m->gpu) /* the device has a plan of its own */
-        return -1;
-    for (int s = 0; s < m->nstages; s++) {
-        if (m->stage[s].last != i)
-            continue;
-        const struct ddp_memory *mem = &m->train;
-        double bytes = mem->saved[s] < 0 ? 0 : mem->span[mem->saved[s]].bytes;
-        int out = m->stage[s].out;
-        if (out >= 0 && mem->value[out] >= 0)
-            bytes += mem->span[mem->value[out]].bytes;
-        if (out >= 0 && mem->grad[out] >= 0)
-            bytes += mem->span[mem->grad[out]].bytes;
-        return bytes;
+    return span < 0 ? 0 : (double)mem->span[span].bytes;
+}
+
+/* Activations, gradients and saved data of the stage that ends with layer i, before any sharing; -1: none
+ * does. mem NULL: the device has sizes of its own. */
+static double stage_bytes(const struct ddp_stages *p, const struct ddp_memory *mem, int i)
+{
+    for (int s = 0; mem && s < p->nstages; s++) {
+        const int out = p->stage[s].out;
+        if (p->stage[s].last == i)
+            return span_bytes(mem, mem->saved[s]) +
+                   (out < 0 ? 0 : span_bytes(mem, mem->value[out]) + span_bytes(mem, mem->grad[out]));
     }
     return -1;
 }
@@ -72,11 +70,12 @@ static char *millions(double n, char buf[32])
     return buf;
 }
 
-static void add_row(const struct ddp_model *m, int i, int names, int types, struct ddp_text *t)
+static void add_row(const struct ddp_model *m, const struct ddp_memory *memory, int i, int names, int types,
+                    struct ddp_text *t)
 {
     const struct ddp_layer *l = &m->layer[i];
     char shape[40] = "-", count[32], flops[32], mem[32] = "-";
-    double bytes = stage_bytes(m, i);
+    double bytes = stage_bytes(&m->stages, memory, i);
     if (!l->op->is_loss)
         ddp_shape_text(l->plan.out, shape);
     if (bytes > 0)
@@ -86,13 +85,15 @@ static void add_row(const struct ddp_model *m, int i, int names, int types, stru
                  n ? grouped(n, count) : "-", millions(l->plan.flops, flops), mem);
     if (l->host != i)
         ddp_text_add(t, "  in %s", m->layer[l->host].name);
-    else if (bytes < 0 && !m->gpu && ddp_layer_is(l, "flatten"))
+    else if (bytes < 0 && memory && ddp_layer_is(l, "flatten"))
         ddp_text_add(t, "  costs nothing");
     ddp_text_add(t, "\n");
 }
 
 char *ddp_model_summary(const struct ddp_model *m)
 {
+    const bool cpu = !m->gpu;
+    struct ddp_memory memory = {0};
     struct ddp_text t;
     char shape[40], count[32], flops[32], mem[32];
     int names = 5, types = 4;
@@ -101,19 +102,22 @@ char *ddp_model_summary(const struct ddp_model *m)
         names = n > names ? n : names;
         types = k > types ? k : types;
     }
+    if (cpu)
+        ddp_memory_plan_cpu(&m->stages, true, &memory);
     ddp_text_init(&t);
     ddp_text_add(&t, "%-*s  %-*s  %12s %12s %12s %10s\n", names, "layer", types, "type", "output",
                  "parameters", "MFLOP/sample", "memory");
     ddp_text_add(&t, "%-*s  %-*s  %12s\n", names, "data", types, "", ddp_shape_text(m->input, shape));
     for (int i = 0; i < m->nlayers; i++)
-        add_row(m, i, names, types, &t);
+        add_row(m, cpu ? &memory : NULL, i, names, types, &t);
     ddp_text_add(&t, "%s parameters, %s MFLOP per sample forward", grouped(ddp_model_parameters(m), count),
                  millions(ddp_model_flops(m), flops));
-    if (!m->gpu)
+    if (cpu)
         ddp_text_add(&t, ", %s for a shard of %d in training",
-                     ddp_bytes_text((double)m->train.shard_bytes, mem), m->batch);
-    if (!m->gpu && m->train.scratch_bytes)
-        ddp_text_add(&t, ", %s scratch", ddp_bytes_text((double)m->train.scratch_bytes, mem));
+                     ddp_bytes_text((double)memory.shard_bytes, mem), m->batch);
+    if (memory.scratch_bytes)
+        ddp_text_add(&t, ", %s scratch", ddp_bytes_text((double)memory.scratch_bytes, mem));
     ddp_text_add(&t, "\n");
+    ddp_memory_finish(&memory);
     return t.s;
 }

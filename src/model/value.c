@@ -1,5 +1,4 @@
-/* Stages -> values: what each stage reads and writes, in which order and with which halo, and which gradients
- * exist.
+/* Stages -> values: what each stage reads and writes, and in which order it lies.
  *
  * A flatten whose input may have any strides costs nothing: the producer writes features order at once, and
  * both names stand for one value. */
@@ -120,33 +119,6 @@ static void compact(struct ddp_model *m)
     m->nvalues = nv;
 }
 
-/* Borders: as wide as the widest reader wants. Gradients: of everything behind the first trained parameter;
- * in backward order the first stage that reaches a value writes its gradient, the others add. */
-static void finish_values(struct ddp_model *m)
-{
-    for (int s = 0; s < m->nstages; s++) {
-        struct ddp_stage *st = &m->stage[s];
-        const struct ddp_layer_plan *plan = &host(m, s)->plan;
-        for (int k = 0; k < plan->nparams; k++)
-            st->backward |= plan->params[k].role == DDP_PARAM_TRAINED;
-        for (int k = 0; k < st->nin; k++) {
-            struct ddp_value *v = &m->value[st->in[k]];
-            st->backward |= v->wants_grad;
-            v->last_use = s;
-            if (k == 0 && v->halo < plan->in_halo)
-                v->halo = plan->in_halo;
-        }
-        if (st->out < 0)
-            continue;
-        m->value[st->out].wants_grad = st->backward;
-        m->value[st->out].last_use = s;
-        m->value[st->out].grad_halo = m->value[st->out].order == DDP_ORDER_PICTURES ? plan->dout_halo : 0;
-    }
-    for (int s = 0; s < m->nstages; s++)
-        for (int k = 0; k < m->stage[s].nin; k++)
-            m->stage[s].accumulate[k] = m->value[m->stage[s].in[k]].last_use > s;
-}
-
 void ddp_graph_values(struct ddp_model *m, bool alias)
 {
     m->value = ddp_arena_alloc(m->arena, (m->nstages + m->nlayers * DDP_OP_MAX_IN) * sizeof *m->value);
@@ -173,5 +145,4 @@ void ddp_graph_values(struct ddp_model *m, bool alias)
         drop_aliases(m);
         compact(m);
     }
-    finish_values(m);
 }

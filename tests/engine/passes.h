@@ -4,6 +4,7 @@
 
 #include "engine/cpu/pass_private.h"
 #include "model/models.h"
+#include "ops/ops.h"
 
 /* Everything that a test looks at. */
 enum { MAX_SHARDS = 4 };

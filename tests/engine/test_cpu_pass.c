@@ -206,25 +206,27 @@ static void test_cpu_pass_bits_do_not_depend_on_residents_or_threads(void **stat
  * the bits stay. */
 static void poison(struct ddp_cpu_pass *cpu)
 {
+    struct ddp_cpu_resident *r = &cpu->res[0];
     for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < cpu->mem->nspans; i++) {
-            const struct ddp_span *s = &cpu->mem->span[i];
-            struct ddp_cpu_resident *r = &cpu->res[0];
-            if (s->kind == DDP_SPAN_VALUE && cpu->m->value[s->index].stage == DDP_DATA)
+        for (int i = 0; i < cpu->mem.nspans; i++) {
+            const struct ddp_span *s = &cpu->mem.span[i];
+            if (s->kind == DDP_SPAN_VALUE && cpu->plan->value[s->index].stage == DDP_DATA)
                 continue;
             if (pass == 0) {
                 memset(r->area + s->offset, 0xff, s->bytes);
-            } else if (s->kind != DDP_SPAN_SAVED && s->tensor.halo && !s->dirty_halo) {
-                struct ddp_tensor t = s->kind == DDP_SPAN_VALUE ? r->value[s->index] : r->grad[s->index];
-                for (int n = 0; n < cpu->m->batch; n++)
-                    for (int b = 0; b < ddp_blocks(t.c); b++)
-                        for (int y = -t.halo; y < t.h + t.halo; y++)
-                            for (int x = -t.halo; x < t.w + t.halo; x++)
-                                if (y < 0 || y >= t.h || x < 0 || x >= t.w)
-                                    memset(ddp_at(&t, n, b, y, x), 0, DDP_CBLOCK * sizeof(float));
+                continue;
             }
+            const struct ddp_tensor t = s->kind == DDP_SPAN_VALUE  ? r->value[s->index]
+                                        : s->kind == DDP_SPAN_GRAD ? r->grad[s->index]
+                                                                   : (struct ddp_tensor){0};
+            for (int n = 0; t.halo && !cpu->dirty[i] && n < cpu->plan->batch; n++)
+                for (int b = 0; b < ddp_blocks(t.c); b++)
+                    for (int y = -t.halo; y < t.h + t.halo; y++)
+                        for (int x = -t.halo; x < t.w + t.halo; x++)
+                            if (y < 0 || y >= t.h || x < 0 || x >= t.w)
+                                memset(ddp_at(&t, n, b, y, x), 0, DDP_CBLOCK * sizeof(float));
         }
-    memset(cpu->scratch, 0xff, cpu->mem->scratch_bytes);
+    memset(cpu->scratch, 0xff, cpu->mem.scratch_bytes);
 }
 
 static void test_cpu_pass_reads_only_what_it_wrote(void **state)
@@ -485,10 +487,43 @@ static void test_cpu_pass_says_its_bytes(void **state)
     (void)state;
     for (int net = 0; net < NETS; net++) {
         struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 5, 0);
-        assert_true(ddp_cpu_pass_bytes(m, 2, true) >= 2 * m->train.shard_bytes);
-        assert_true(ddp_cpu_pass_bytes(m, 1, false) >= m->eval.shard_bytes);
+        struct ddp_error err = {0};
+        for (int training = 0; training < 2; training++) {
+            struct ddp_cpu_pass *cpu;
+            const struct ddp_cpu_pass_conf conf = {.training = training, .resident = 2};
+            assert_int_equal(ddp_cpu_pass_create(m, &conf, &cpu, &err), 0);
+            assert_int_equal(ddp_cpu_pass_bytes(m, 2, training), cpu->bytes);
+            assert_true(cpu->bytes >= 2 * cpu->mem.shard_bytes);
+            ddp_cpu_pass_destroy(cpu);
+        }
         ddp_model_destroy(m);
     }
+}
+
+static int dirty_borders(const struct ddp_model *m, size_t *shard_bytes)
+{
+    struct ddp_cpu_pass *cpu;
+    struct ddp_error err = {0};
+    int dirty = 0;
+    assert_int_equal(ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.resident = 1}, &cpu, &err), 0);
+    for (int i = 0; i < cpu->mem.nspans; i++)
+        dirty += cpu->dirty[i];
+    *shard_bytes = cpu->mem.shard_bytes;
+    ddp_cpu_pass_destroy(cpu);
+    return dirty;
+}
+
+static void test_cpu_pass_tells_dirty_borders(void **state)
+{
+    (void)state;
+    struct ddp_model *m = model_named("resnet18", (struct ddp_shape){3, 32, 32}, 2, 0);
+    struct ddp_model *own = model_named("resnet18", (struct ddp_shape){3, 32, 32}, 2, DDP_BUILD_NO_REUSE);
+    size_t shared, apart;
+    assert_true(dirty_borders(m, &shared) > 0);
+    assert_int_equal(dirty_borders(own, &apart), 0);
+    assert_true(apart > 3 * shared);
+    ddp_model_destroy(own);
+    ddp_model_destroy(m);
 }
 
 static void test_cpu_pass_refuses_wrong_calls(void **state)
@@ -573,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_cpu_pass_passes_on_a_failed_sync),
         cmocka_unit_test(test_cpu_pass_evaluates_each_sample_alone),
         cmocka_unit_test(test_cpu_pass_says_its_bytes),
+        cmocka_unit_test(test_cpu_pass_tells_dirty_borders),
         cmocka_unit_test(test_cpu_pass_refuses_wrong_calls),
         cmocka_unit_test(test_find_bad_names_the_first),
     };

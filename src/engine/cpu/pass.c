@@ -1,16 +1,14 @@
-/* Runs the stages: forward in order, backward against it.
+/* Carries out the plan of model/stages.h on the CPU: forward in order, backward against it.
  *
- * Shard by shard, or, when a layer is synchronised over the global batch, stage by stage over all shards of
- * the rank: the statistics of every shard have to be there before any shard can go on. The bits are the same.
+ * Shards go through one by one, or all of the rank's together where a layer is synchronised over the global
+ * batch: the statistics of every shard have to be there before any shard can go on. The bits are the same.
  * Nothing is allocated after ddp_cpu_pass_create. */
 #include "engine/cpu/pass_private.h"
 
 #include <string.h>
 
-static const struct ddp_layer *host(const struct ddp_cpu_pass *p, const struct ddp_stage *st)
-{
-    return &p->m->layer[st->layer];
-}
+#include "base/base.h"
+#include "ops/ops.h"
 
 /* ---- one call ---- */
 
@@ -33,30 +31,43 @@ static void zero_halo(const struct ddp_tensor *t)
 
 static void clean_halo(const struct ddp_cpu_pass *p, int span, const struct ddp_tensor *t)
 {
-    if (span >= 0 && p->mem->span[span].dirty_halo)
+    if (span >= 0 && p->dirty[span])
         zero_halo(t);
 }
 
+/* The gradients of inputs that stage st writes, or adds to. */
+static void add_din(const struct ddp_cpu_pass *p, const struct ddp_stage *st, struct ddp_cpu_resident *r,
+                    struct ddp_op_call *c)
+{
+    for (int k = 0; k < st->nin; k++) {
+        if (st->din[k] == DDP_GRAD_NONE)
+            continue;
+        c->din[k] = &r->grad[st->in[k]];
+        c->accumulate[k] = st->din[k] == DDP_GRAD_ADD;
+        if (st->din[k] == DDP_GRAD_WRITE)
+            clean_halo(p, p->mem.grad[st->in[k]], c->din[k]);
+    }
+}
+
 /* All that a call of stage s on resident shard r sees in forward. */
-static struct ddp_op_call make_call(struct ddp_cpu_pass *p, int s, struct ddp_cpu_resident *r,
+static struct ddp_op_call make_call(const struct ddp_cpu_pass *p, int s, struct ddp_cpu_resident *r,
                                     const float *params)
 {
-    const struct ddp_model *m = p->m;
-    const struct ddp_stage *st = &m->stage[s];
-    const struct ddp_layer *l = host(p, st);
+    const struct ddp_stage *st = &p->plan->stage[s];
+    const struct ddp_flat *flat = p->plan->flat;
     struct ddp_op_call c = {
-        .conf = l->conf,
-        .plan = &l->plan,
+        .conf = st->conf,
+        .plan = st->plan,
         .fused = st->fused,
         .training = p->conf.training,
         .nin = st->nin,
         .out = st->out < 0 ? NULL : &r->value[st->out],
-        .saved = p->mem->saved[s] < 0 ? NULL : r->area + p->mem->span[p->mem->saved[s]].offset,
-        .scratch = l->plan.scratch_bytes ? p->scratch : NULL,
+        .saved = ddp_memory_span(&p->mem, r->area, p->mem.saved[s]),
+        .scratch = st->plan->scratch_bytes ? p->scratch : NULL,
         .sync_count = p->count,
         .pool = p->conf.pool,
         .seed = p->conf.seed,
-        .layer = ddp_name_hash(l->name),
+        .layer = st->hash,
         .epoch = (uint32_t)p->epoch,
         .sample = r->shard.sample,
         .label = r->shard.label,
@@ -65,34 +76,64 @@ static struct ddp_op_call make_call(struct ddp_cpu_pass *p, int s, struct ddp_cp
     };
     for (int k = 0; k < st->nin; k++)
         c.in[k] = &r->value[st->in[k]];
-    for (int k = 0; k < l->plan.nparams; k++) {
-        const struct ddp_flat_tensor *t = &m->flat.tensor[st->tensor[k]];
+    for (int k = 0; k < st->plan->nparams; k++) {
+        const struct ddp_flat_tensor *t = &flat->tensor[st->tensor[k]];
         c.param[k] = (float *)params + t->offset; /* ops only read it */
         if (t->param.role != DDP_PARAM_TRAINED && p->conf.training)
-            c.grad[k] = r->stats + (t->offset - m->flat.stats);
+            c.grad[k] = r->stats + (t->offset - flat->stats);
     }
-    if (l->op->is_loss && p->conf.training && m->value[st->in[0]].wants_grad)
-        c.din[0] = &r->grad[st->in[0]];
+    if (st->op->is_loss && p->conf.training)
+        add_din(p, st, r, &c);
     return c;
 }
 
-static void add_backward(struct ddp_cpu_pass *p, int s, struct ddp_cpu_resident *r, float *leaf,
+static void add_backward(const struct ddp_cpu_pass *p, int s, struct ddp_cpu_resident *r, float *leaf,
                          struct ddp_op_call *c)
 {
-    const struct ddp_model *m = p->m;
-    const struct ddp_stage *st = &m->stage[s];
+    const struct ddp_stage *st = &p->plan->stage[s];
     c->dout = &r->grad[st->out];
-    for (int k = 0; k < st->nin; k++) {
-        if (!m->value[st->in[k]].wants_grad)
-            continue;
-        c->din[k] = &r->grad[st->in[k]];
-        c->accumulate[k] = st->accumulate[k];
-        if (!st->accumulate[k])
-            clean_halo(p, p->mem->grad[st->in[k]], c->din[k]);
+    add_din(p, st, r, c);
+    for (int k = 0; k < st->plan->nparams; k++) {
+        const struct ddp_flat_tensor *t = &p->plan->flat->tensor[st->tensor[k]];
+        if (t->param.role == DDP_PARAM_TRAINED)
+            c->grad[k] = leaf + t->offset;
     }
-    for (int k = 0; k < host(p, st)->plan.nparams; k++)
-        if (m->flat.tensor[st->tensor[k]].param.role == DDP_PARAM_TRAINED)
-            c->grad[k] = leaf + m->flat.tensor[st->tensor[k]].offset;
+}
+
+/* Sum the statistics of a synchronised stage over all shards of all ranks; the sum is then in p->sync_sum. An
+ * empty shard adds zeros. leaf NULL: forward. */
+static int sync_stage(struct ddp_cpu_pass *p, int s, const float *params, float *const *leaf,
+                      struct ddp_error *err)
+{
+    const struct ddp_stage *st = &p->plan->stage[s];
+    const int width = st->plan->sync_floats;
+    memset(p->sync_leaves, 0, sizeof(float) * (size_t)width * (size_t)p->n);
+    for (int i = 0; i < p->n; i++) {
+        if (p->res[i].shard.n == 0)
+            continue;
+        struct ddp_op_call c = make_call(p, s, &p->res[i], params);
+        c.sync = p->sync_leaves + (size_t)i * (size_t)width;
+        if (leaf)
+            add_backward(p, s, &p->res[i], leaf[i], &c);
+        (leaf ? st->op->backward_stats : st->op->forward_stats)(&c);
+    }
+    const int status = p->conf.sync(p->conf.sync_ctx, width, p->sync_leaves, p->sync_sum, err);
+    return status ? ddp_error_prefix(err, "synchronised statistics of layer '%s'", st->name), status : 0;
+}
+
+/* Shards that go through the stages together. */
+struct group {
+    int first, end;
+};
+
+static int group_count(const struct ddp_cpu_pass *p)
+{
+    return p->conf.training && p->plan->synced ? 1 : p->n;
+}
+
+static struct group group_at(const struct ddp_cpu_pass *p, int g)
+{
+    return p->conf.training && p->plan->synced ? (struct group){0, p->n} : (struct group){g, g + 1};
 }
 
 /* Vector loads of the kernels want whole cache lines. */
@@ -118,68 +159,41 @@ static void load_pixels(const float *plain, const struct ddp_tensor *t)
 
 static void load_shard(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, const struct ddp_shard *shard)
 {
-    const struct ddp_model *m = p->m;
     r->shard = *shard;
     r->loss = 0;
     r->correct = 0;
-    for (int v = 0; v < m->nvalues; v++) {
+    for (int v = 0; v < p->plan->nvalues; v++) {
         r->value[v].n = shard->n;
         r->grad[v].n = shard->n;
-        if (m->value[v].stage == DDP_DATA && shard->n > 0)
-            load_pixels(shard->pixels, &r->value[v]);
     }
+    for (int i = 0; i < p->plan->ndata && shard->n > 0; i++)
+        load_pixels(shard->pixels, &r->value[p->plan->data[i]]);
     if (shard->n == 0 && p->conf.training)
-        memset(r->stats, 0, ddp_cpu_pass_stats_bytes(m, true));
+        memset(r->stats, 0, p->mem.stats_bytes);
 }
 
-static void forward_stage(struct ddp_cpu_pass *p, int s, struct ddp_cpu_resident *r, const float *params,
-                          float *sync)
+static void forward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, float *sync)
 {
+    const struct ddp_stage *st = &p->plan->stage[s];
+    struct ddp_cpu_resident *r = &p->res[i];
     if (r->shard.n == 0)
         return;
-    const struct ddp_stage *st = &p->m->stage[s];
     struct ddp_op_call c = make_call(p, s, r, params);
     c.sync = sync;
     if (st->out >= 0)
-        clean_halo(p, p->mem->value[st->out], c.out);
-    host(p, st)->op->forward(&c);
+        clean_halo(p, p->mem.value[st->out], c.out);
+    st->op->forward(&c);
 }
 
-/* Sum the statistics of a synchronised layer over all shards of all ranks; the sum is then in p->sync_sum. An
- * empty shard adds zeros. */
-static int sync_stage(struct ddp_cpu_pass *p, int s, const float *params, float *const *leaf, bool backward,
-                      struct ddp_error *err)
+static int forward_group(struct ddp_cpu_pass *p, struct group g, const float *params, struct ddp_error *err)
 {
-    const struct ddp_layer *l = host(p, &p->m->stage[s]);
-    const int width = l->plan.sync_floats;
-    memset(p->sync_leaves, 0, sizeof(float) * width * p->n);
-    for (int i = 0; i < p->n; i++) {
-        if (p->res[i].shard.n == 0)
-            continue;
-        struct ddp_op_call c = make_call(p, s, &p->res[i], params);
-        c.sync = p->sync_leaves + (size_t)i * width;
-        if (backward)
-            add_backward(p, s, &p->res[i], leaf[i], &c);
-        (backward ? l->op->backward_stats : l->op->forward_stats)(&c);
-    }
-    if (p->conf.sync(p->conf.sync_ctx, width, p->sync_leaves, p->sync_sum, err) != 0)
-        return ddp_error_prefix(err, "synchronised statistics of layer '%s'", l->name);
-    return 0;
-}
-
-static bool is_synced(const struct ddp_cpu_pass *p, int s)
-{
-    return p->conf.training && host(p, &p->m->stage[s])->plan.sync_floats > 0;
-}
-
-static int forward_side_by_side(struct ddp_cpu_pass *p, const float *params, struct ddp_error *err)
-{
-    for (int s = 0; s < p->m->nstages; s++) {
-        bool synced = is_synced(p, s);
-        if (synced && sync_stage(p, s, params, NULL, false, err) != 0)
-            return err ? err->code : DDP_E_COMM;
-        for (int i = 0; i < p->n; i++)
-            forward_stage(p, s, &p->res[i], params, synced ? p->sync_sum : NULL);
+    for (int s = 0; s < p->plan->nstages; s++) {
+        const bool synced = p->conf.training && p->plan->stage[s].synced;
+        const int status = synced ? sync_stage(p, s, params, NULL, err) : 0;
+        if (status)
+            return status;
+        for (int i = g.first; i < g.end; i++)
+            forward_stage(p, s, i, params, synced ? p->sync_sum : NULL);
     }
     return 0;
 }
@@ -188,32 +202,26 @@ int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const stru
                          int64_t epoch, int64_t global_count, float *loss, int64_t *correct,
                          struct ddp_error *err)
 {
-    const bool side_by_side = p->conf.training && p->m->max_sync > 0;
     if (n < 0 || n > p->conf.resident)
         return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_forward: %d shards, but memory for %d", n,
                         p->conf.resident);
     if (misaligned(params))
         return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_forward: params must lie on 64 bytes");
     for (int i = 0; i < n; i++)
-        if (shards[i].n < 0 || shards[i].n > p->m->batch)
+        if (shards[i].n < 0 || shards[i].n > p->plan->batch)
             return ddp_fail(err, DDP_E_USAGE,
                             "ddp_cpu_pass_forward: a shard of %d samples, but the model was planned for %d",
-                            shards[i].n, p->m->batch);
+                            shards[i].n, p->plan->batch);
     ddp_float_mode();
     p->n = n;
     p->epoch = epoch;
     p->count = global_count;
     for (int i = 0; i < n; i++)
         load_shard(p, &p->res[i], &shards[i]);
-
-    if (side_by_side) {
-        int rc = forward_side_by_side(p, params, err);
-        if (rc != 0)
-            return rc;
-    } else {
-        for (int i = 0; i < n; i++)
-            for (int s = 0; s < p->m->nstages; s++)
-                forward_stage(p, s, &p->res[i], params, NULL);
+    for (int g = 0; g < group_count(p); g++) {
+        const int status = forward_group(p, group_at(p, g), params, err);
+        if (status)
+            return status;
     }
     for (int i = 0; i < n; i++) {
         loss[i] = p->res[i].loss;
@@ -225,57 +233,66 @@ int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const stru
 /* ---- backward ---- */
 
 /* The leaf's memory has held other sums: what lies between tensors is written as zeros each time. */
-static void zero_padding(const struct ddp_cpu_pass *p, int s, float *leaf)
+static void zero_padding(const struct ddp_cpu_pass *p, const struct ddp_stage *st, float *leaf)
 {
-    const struct ddp_stage *st = &p->m->stage[s];
-    for (int k = 0; k < host(p, st)->plan.nparams; k++) {
-        const struct ddp_flat_tensor *t = &p->m->flat.tensor[st->tensor[k]];
-        int64_t end = (t->offset + t->size + DDP_FLAT_BLOCK - 1) / DDP_FLAT_BLOCK * DDP_FLAT_BLOCK;
-        if (t->param.role == DDP_PARAM_TRAINED)
-            memset(leaf + t->offset + t->size, 0, (end - t->offset - t->size) * sizeof(float));
+    for (int k = 0; k < st->plan->nparams; k++) {
+        const struct ddp_flat_tensor *t = &p->plan->flat->tensor[st->tensor[k]];
+        const int64_t past = (t->offset + t->size) % DDP_FLAT_BLOCK;
+        if (t->param.role == DDP_PARAM_TRAINED && past)
+            memset(leaf + t->offset + t->size, 0, (size_t)(DDP_FLAT_BLOCK - past) * sizeof(float));
     }
 }
 
-static void backward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, float *sync,
-                           float *leaf)
+static void backward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, float *leaf,
+                           float *sync)
 {
-    const struct ddp_stage *st = &p->m->stage[s];
-    const struct ddp_layer *l = host(p, st);
+    const struct ddp_stage *st = &p->plan->stage[s];
     struct ddp_cpu_resident *r = &p->res[i];
     if (r->shard.n == 0) {
-        memset(leaf + st->lo, 0, (st->hi - st->lo) * sizeof(float));
+        memset(leaf + st->lo, 0, (size_t)(st->hi - st->lo) * sizeof(float));
         return;
     }
-    zero_padding(p, s, leaf);
-    if (l->op->is_loss)
-        return; /* its forward wrote the gradient */
+    zero_padding(p, st, leaf);
     struct ddp_op_call c = make_call(p, s, r, params);
     add_backward(p, s, r, leaf, &c);
     c.sync = sync;
-    l->op->backward(&c);
+    st->op->backward(&c);
 }
 
 /* The running statistics were final in forward. */
 static void report_stats(struct ddp_cpu_pass *p, int i, float *leaf, ddp_pass_ready_fn ready, void *ctx)
 {
-    const struct ddp_flat *f = &p->m->flat;
+    const struct ddp_flat *f = p->plan->flat;
     if (f->metrics == f->stats)
         return;
-    memcpy(leaf + f->stats, p->res[i].stats, ddp_cpu_pass_stats_bytes(p->m, true));
+    memcpy(leaf + f->stats, p->res[i].stats, p->mem.stats_bytes);
     if (ready)
         ready(ctx, i, f->stats, f->metrics);
 }
 
-static void report(const struct ddp_stage *st, int i, ddp_pass_ready_fn ready, void *ctx)
+static int backward_group(struct ddp_cpu_pass *p, struct group g, const float *params, float *const *leaf,
+                          ddp_pass_ready_fn ready, void *ctx, struct ddp_error *err)
 {
-    if (ready && st->hi > st->lo)
-        ready(ctx, i, st->lo, st->hi);
+    for (int i = g.first; i < g.end; i++)
+        report_stats(p, i, leaf[i], ready, ctx);
+    for (int b = 0; b < p->plan->nbackward; b++) {
+        const int s = p->plan->backward[b];
+        const struct ddp_stage *st = &p->plan->stage[s];
+        const int status = st->synced ? sync_stage(p, s, params, leaf, err) : 0;
+        if (status)
+            return status;
+        for (int i = g.first; i < g.end; i++)
+            backward_stage(p, s, i, params, leaf[i], st->synced ? p->sync_sum : NULL);
+        /* only now: the shards before have read the parameters too */
+        for (int i = g.first; i < g.end && ready && st->hi > st->lo; i++)
+            ready(ctx, i, st->lo, st->hi);
+    }
+    return 0;
 }
 
 int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *const *leaf, int n,
                           ddp_pass_ready_fn ready, void *ctx, struct ddp_error *err)
 {
-    const struct ddp_model *m = p->m;
     if (!p->conf.training || n != p->n)
         return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_backward: %d shards after a %s forward of %d", n,
                         p->conf.training ? "training" : "evaluation", p->n);
@@ -284,30 +301,10 @@ int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *co
             return ddp_fail(err, DDP_E_USAGE,
                             "ddp_cpu_pass_backward: params and leaves must lie on 64 bytes");
     ddp_float_mode();
-    if (m->max_sync == 0) {
-        for (int i = 0; i < n; i++) {
-            report_stats(p, i, leaf[i], ready, ctx);
-            for (int s = m->nstages - 1; s >= 0; s--) {
-                if (!m->stage[s].backward)
-                    continue;
-                backward_stage(p, s, i, params, NULL, leaf[i]);
-                report(&m->stage[s], i, ready, ctx);
-            }
-        }
-        return 0;
-    }
-    for (int i = 0; i < n; i++)
-        report_stats(p, i, leaf[i], ready, ctx);
-    for (int s = m->nstages - 1; s >= 0; s--) {
-        if (!m->stage[s].backward)
-            continue;
-        bool synced = is_synced(p, s);
-        if (synced && sync_stage(p, s, params, leaf, true, err) != 0)
-            return err ? err->code : DDP_E_COMM;
-        for (int i = 0; i < n; i++)
-            backward_stage(p, s, i, params, synced ? p->sync_sum : NULL, leaf[i]);
-        for (int i = 0; i < n; i++) /* only now: the shards before have read the parameters too */
-            report(&m->stage[s], i, ready, ctx);
+    for (int g = 0; g < group_count(p); g++) {
+        const int status = backward_group(p, group_at(p, g), params, leaf, ready, ctx, err);
+        if (status)
+            return status;
     }
     return 0;
 }
@@ -316,6 +313,6 @@ int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *co
 
 void ddp_cpu_pass_output(const struct ddp_cpu_pass *p, int i, float *out)
 {
-    const struct ddp_stage *loss = &p->m->stage[p->m->nstages - 1];
+    const struct ddp_stage *loss = &p->plan->stage[p->plan->nstages - 1];
     ddp_tensor_unpack(&p->res[i].value[loss->in[0]], out);
 }

@@ -1,7 +1,8 @@
-/* Forward and backward of one rank's shards on the CPU: the graph of src/model run through the ops of src/ops.
+/* Forward and backward of one rank's shards on the CPU: the graph of src/model run through the ops of
+ * src/ops.
  *
- * One shard after the other, or, where a layer is synchronised over the global batch, stage by stage over all
- * shards of the rank, whose bits are the same. Nothing is allocated after create. */
+ * One shard after the other, or, where a layer is synchronised over the global batch, stage by stage over
+ * all shards of the rank, whose bits are the same. Nothing is allocated after create. */
 #ifndef DDP_CPU_PASS_H
 #define DDP_CPU_PASS_H
 
@@ -14,7 +15,8 @@ struct ddp_cpu_pass_conf {
     int resident; /* shards in memory side by side: 1, or all of the rank's when the model needs sync */
     uint64_t seed;
     struct ddp_pool *pool;
-    /* For synchronised layers: sum `leaves` [nshards][width] over all shards of all ranks into out [width]. */
+    /* For synchronised layers: sum `leaves` [nshards][width] over all shards of all ranks into out [width];
+     * 0 or a code. */
     int (*sync)(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
     void *sync_ctx;
 };

@@ -1,85 +1,112 @@
-/* One rank's memory for a model: a block of pages, cut up by the memory plan.
- *
- *   [shard area, leaves of running statistics] for each resident shard, [scratch],
- *   [leaves and sum of synchronised statistics] */
+/* One rank's memory for a model on the CPU: a block of pages, cut up by the memory plan. */
 #include "engine/cpu/pass_private.h"
 
 #include <stdlib.h>
 
-size_t ddp_cpu_pass_stats_bytes(const struct ddp_model *m, bool training)
-{
-    return training ? (size_t)(m->flat.metrics - m->flat.stats) * sizeof(float) : 0;
-}
-
-static size_t sync_bytes(const struct ddp_model *m, int resident, bool training)
-{
-    return training ? ((size_t)m->max_sync * sizeof(float) * (resident + 1) + 63) / 64 * 64 : 0;
-}
-
 size_t ddp_cpu_pass_bytes(const struct ddp_model *m, int resident, bool training)
 {
-    const struct ddp_memory *mem = training ? &m->train : &m->eval;
-    return resident * (mem->shard_bytes + ddp_cpu_pass_stats_bytes(m, training)) + mem->scratch_bytes +
-           sync_bytes(m, resident, training);
+    struct ddp_memory mem;
+    ddp_memory_plan_cpu(ddp_model_stages(m), training, &mem);
+    const size_t bytes = ddp_memory_bytes(&mem, resident);
+    ddp_memory_finish(&mem);
+    return bytes;
 }
 
-static struct ddp_tensor place_tensor(const struct ddp_memory *mem, int span, char *area)
+/* ---- borders ---- */
+
+static struct ddp_tensor tensor_of(const struct ddp_cpu_pass *p, const struct ddp_span *s, int64_t *lead)
 {
+    struct ddp_tensor t;
+    ddp_value_tensor(&p->plan->value[s->index], p->plan->batch, s->kind == DDP_SPAN_GRAD, &t, lead);
+    return t;
+}
+
+static bool overlap(const struct ddp_span *a, const struct ddp_span *b)
+{
+    return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
+}
+
+static bool same_form(const struct ddp_cpu_pass *p, const struct ddp_span *a, const struct ddp_span *b)
+{
+    int64_t lead;
+    if (a->kind == DDP_SPAN_SAVED || b->kind == DDP_SPAN_SAVED || a->offset != b->offset)
+        return false;
+    const struct ddp_tensor s = tensor_of(p, a, &lead), t = tensor_of(p, b, &lead);
+    return s.halo == t.halo && s.c == t.c && s.h == t.h && s.w == t.w && s.sn == t.sn;
+}
+
+/* Kernels write pixels, never borders: these stay zero unless something of another form writes over them. */
+static void find_dirty(struct ddp_cpu_pass *p)
+{
+    const struct ddp_span *span = p->mem.span;
+    p->dirty = ddp_calloc((size_t)p->mem.nspans + 1, sizeof *p->dirty);
+    for (int i = 0; i < p->mem.nspans; i++) {
+        int64_t lead;
+        if (span[i].kind == DDP_SPAN_SAVED || tensor_of(p, &span[i], &lead).halo == 0)
+            continue;
+        for (int j = 0; j < p->mem.nspans; j++)
+            p->dirty[i] |= j != i && overlap(&span[i], &span[j]) && !same_form(p, &span[i], &span[j]);
+    }
+}
+
+/* ---- pages ---- */
+
+static struct ddp_tensor place_tensor(const struct ddp_cpu_pass *p, int span, char *area)
+{
+    int64_t lead;
     if (span < 0)
         return (struct ddp_tensor){0};
-    struct ddp_tensor t = mem->span[span].tensor;
-    t.p = (float *)(area + mem->span[span].offset) + mem->span[span].lead;
+    struct ddp_tensor t = tensor_of(p, &p->mem.span[span], &lead);
+    t.p = (float *)ddp_memory_span(&p->mem, area, span) + lead;
     return t;
 }
 
 static void place_resident(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, char *area)
 {
-    const struct ddp_model *m = p->m;
+    const int n = p->plan->nvalues;
     r->area = area;
-    r->stats = p->conf.training ? (float *)(area + p->mem->shard_bytes) : NULL;
-    r->value = ddp_calloc(m->nvalues + 1, sizeof *r->value);
-    r->grad = ddp_calloc(m->nvalues + 1, sizeof *r->grad);
-    for (int v = 0; v < m->nvalues; v++) {
-        r->value[v] = place_tensor(p->mem, p->mem->value[v], area);
-        r->grad[v] = place_tensor(p->mem, p->mem->grad[v], area);
+    r->stats = p->conf.training ? ddp_memory_stats(&p->mem, area) : NULL;
+    r->value = ddp_calloc((size_t)n + 1, sizeof *r->value);
+    r->grad = ddp_calloc((size_t)n + 1, sizeof *r->grad);
+    for (int v = 0; v < n; v++) {
+        r->value[v] = place_tensor(p, p->mem.value[v], area);
+        r->grad[v] = place_tensor(p, p->mem.grad[v], area);
     }
 }
 
 int ddp_cpu_pass_create(const struct ddp_model *m, const struct ddp_cpu_pass_conf *conf,
                         struct ddp_cpu_pass **out, struct ddp_error *err)
 {
+    const struct ddp_stages *plan = ddp_model_stages(m);
+    const int resident = conf->resident;
     char text[32];
-    if (conf->resident < 1)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_create: resident is %d, wants at least 1",
-                        conf->resident);
-    if (conf->training && m->max_sync > 0 && !conf->sync)
+    if (resident < 1)
+        return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_create: resident is %d, wants at least 1", resident);
+    if (conf->training && plan->synced && !conf->sync)
         return ddp_fail(err, DDP_E_USAGE,
                         "ddp_cpu_pass_create: the model has synchronised layers, but conf.sync is NULL");
     struct ddp_cpu_pass *p = ddp_calloc(1, sizeof *p);
-    p->m = m;
     p->conf = *conf;
-    p->mem = conf->training ? &m->train : &m->eval;
-    p->bytes = ddp_cpu_pass_bytes(m, conf->resident, conf->training);
-    p->res = ddp_calloc(conf->resident, sizeof *p->res);
-    p->pages = ddp_pages_alloc(p->bytes + 64); /* zeroed: halos and channel padding start as zeros */
+    p->plan = plan;
+    ddp_memory_plan_cpu(plan, conf->training, &p->mem);
+    find_dirty(p);
+    p->bytes = ddp_memory_bytes(&p->mem, resident);
+    p->res = ddp_calloc((size_t)resident, sizeof *p->res);
+    p->pages = ddp_pages_alloc(p->bytes + 64); /* zeroed: borders and channel padding start as zeros */
     if (!p->pages) {
+        const size_t bytes = p->bytes;
         ddp_cpu_pass_destroy(p);
         return ddp_fail(
             err, DDP_E_RESOURCE,
             "no memory for activations: %s for %d shard%s of %d samples; use a smaller train.batch or more "
             "train.shards",
-            ddp_bytes_text((double)ddp_cpu_pass_bytes(m, conf->resident, conf->training), text),
-            conf->resident, conf->resident == 1 ? "" : "s", m->batch);
+            ddp_bytes_text((double)bytes, text), resident, resident == 1 ? "" : "s", plan->batch);
     }
-    char *at = p->pages;
-    for (int i = 0; i < conf->resident; i++) {
-        place_resident(p, &p->res[i], at);
-        at += p->mem->shard_bytes + ddp_cpu_pass_stats_bytes(m, conf->training);
-    }
-    p->scratch = at;
-    at += p->mem->scratch_bytes;
-    p->sync_leaves = (float *)at;
-    p->sync_sum = p->sync_leaves + (size_t)m->max_sync * conf->resident;
+    for (int i = 0; i < resident; i++)
+        place_resident(p, &p->res[i], ddp_memory_area(&p->mem, p->pages, i));
+    p->scratch = ddp_memory_scratch(&p->mem, p->pages, resident);
+    p->sync_leaves = ddp_memory_sync(&p->mem, p->pages, resident, 0);
+    p->sync_sum = ddp_memory_sync(&p->mem, p->pages, resident, resident);
     *out = p;
     return 0;
 }
@@ -88,12 +115,14 @@ void ddp_cpu_pass_destroy(struct ddp_cpu_pass *p)
 {
     if (!p)
         return;
-    for (int i = 0; p->res && i < p->conf.resident; i++) {
+    for (int i = 0; i < p->conf.resident; i++) {
         free(p->res[i].value);
         free(p->res[i].grad);
     }
     if (p->pages)
         ddp_pages_free(p->pages, p->bytes + 64);
+    ddp_memory_finish(&p->mem);
+    free(p->dirty);
     free(p->res);
     free(p);
 }

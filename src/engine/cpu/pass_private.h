@@ -3,7 +3,7 @@
 #define DDP_CPU_PASS_PRIVATE_H
 
 #include "engine/cpu/pass.h"
-#include "model/graph.h"
+#include "model/memory_plan.h"
 
 /* A shard in memory. Tensors point into its area of the pages and never move. */
 struct ddp_cpu_resident {
@@ -16,19 +16,19 @@ struct ddp_cpu_resident {
 };
 
 struct ddp_cpu_pass {
-    const struct ddp_model *m;
-    const struct ddp_memory *mem;
     struct ddp_cpu_pass_conf conf;
+    const struct ddp_stages *plan;
+    struct ddp_memory mem;
+    bool *dirty; /* [mem.nspans] shares bytes with something of another form: its border, which kernels never
+                    write, must be zeroed before each use */
     char *pages;
     size_t bytes;
     void *scratch;
     struct ddp_cpu_resident *res; /* [conf.resident] */
     float *sync_leaves, *sync_sum;
-    int n; /* shards of the last forward */
+    /* of the last forward */
+    int n; /* shards */
     int64_t epoch, count;
 };
-
-/* Bytes of the running statistics' leaves of one shard. */
-size_t ddp_cpu_pass_stats_bytes(const struct ddp_model *m, bool training);
 
 #endif

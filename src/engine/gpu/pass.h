@@ -57,16 +57,16 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
                           const struct ddp_gpu_step *step, const struct ddp_gpu_scale *scale, float *loss,
                           int32_t *correct);
 /* Backward of the same shards into leaf[i] [flat total], padding excepted: it must be zero and stays so.
- * ready as in ddp_cpu_pass_backward: everything that makes [lo, hi) final is on the stream before it is called.
- */
+ * ready as in ddp_cpu_pass_backward: everything that makes [lo, hi) final is on the stream before it is
+ * called. */
 void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
                            const void *weights, float *const *leaf, int n, ddp_pass_ready_fn ready,
                            void *ctx);
 
 /* After a loss that is not finite: the first tensor in forward order (input, parameters and output of each
- * layer) of the shard that ran last as resident i that holds such a value, as text in ddp_cpu_pass_find_bad()'s
- * words; blocks. params: those that it ran with, on the device. Works on what is in memory: after later work
- * the answer is of that. */
+ * layer) of the shard that ran last as resident i that holds such a value, as text in
+ * ddp_cpu_pass_find_bad()'s words; blocks. params: those that it ran with, on the device. Works on what is
+ * in memory: after later work the answer is of that. */
 int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params, int i,
                           char *text, int size, struct ddp_error *err);
 

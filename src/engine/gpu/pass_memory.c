@@ -1,56 +1,88 @@
-#include "engine/gpu/pass_memory.h"
+/* One rank's memory for a model on the device: one allocation, cut up by the memory plan; the vendor's
+ * workspace behind it. */
+#include "engine/gpu/pass_private.h"
 
-#include <stdlib.h>
-#include <string.h>
+struct sizes {
+    const struct ddp_gpu_pass *p;
+    int batch;
+};
 
-/* A span for `bytes`, and where its offset goes. */
-static void add(struct ddp_span *span, int64_t **slot, int *n, int64_t *at, size_t bytes, int first, int last)
+/* Of what was planned for the model's own batch. */
+static size_t scaled(const struct sizes *z, size_t bytes)
 {
-    *at = -1;
-    if (bytes == 0)
-        return;
-    span[*n] = (struct ddp_span){.bytes = ddp_gpu_align(bytes), .first = first, .last = last};
-    slot[(*n)++] = at;
+    return (size_t)((double)bytes * ((double)z->batch / z->p->plan->batch));
 }
 
-void ddp_gpu_memory_plan(const struct ddp_model *m, const size_t *saved_bytes, int batch, bool training,
-                         enum ddp_gpu_type type, struct ddp_gpu_memory *out)
+static size_t shape_bytes(const struct sizes *z, struct ddp_shape s)
 {
-    const int S = m->nstages, end = 2 * S, most = 2 * m->nvalues + S;
-    const size_t size = ddp_gpu_type_bytes(type);
-    struct ddp_gpu_memory mem = {.value = ddp_malloc((size_t)(m->nvalues + 1) * sizeof(int64_t)),
-                                 .grad = ddp_malloc((size_t)(m->nvalues + 1) * sizeof(int64_t)),
-                                 .saved = ddp_malloc((size_t)(S + 1) * sizeof(int64_t))};
-    struct ddp_span *span = ddp_calloc((size_t)most + 1, sizeof *span);
-    int64_t **slot = ddp_calloc((size_t)most + 1, sizeof *slot);
-    int n = 0;
-
-    for (int v = 0; v < m->nvalues; v++) {
-        const struct ddp_value *val = &m->value[v];
-        const size_t bytes = (size_t)batch * (size_t)ddp_gpu_elements(val->shape) * size;
-        /* In training activations stay to the end: backward wants nearly all of them, and the cause of a loss
-         * that is not finite is looked for in them. */
-        const bool keep = training || val->stage == DDP_DATA || val->last_use == S - 1;
-        add(span, slot, &n, &mem.value[v], bytes, keep ? 0 : val->stage, keep ? end : val->last_use);
-        /* a loss writes its input's gradient in forward */
-        const int first = val->last_use == S - 1 ? S - 1 : end - 1 - val->last_use;
-        add(span, slot, &n, &mem.grad[v], training && val->wants_grad ? bytes : 0, first,
-            end - 1 - val->stage);
-    }
-    for (int s = 0; s < S; s++)
-        add(span, slot, &n, &mem.saved[s], saved_bytes[s], s, training ? end - 1 - s : s);
-    mem.shard_bytes = ddp_gpu_align(ddp_memory_place(span, n));
-    for (int i = 0; i < n; i++)
-        *slot[i] = (int64_t)span[i].offset;
-    free(slot);
-    free(span);
-    *out = mem;
+    return (size_t)z->batch * (size_t)ddp_gpu_elements(s) * ddp_gpu_type_bytes(z->p->conf.type);
 }
 
-void ddp_gpu_memory_finish(struct ddp_gpu_memory *mem)
+static size_t value_bytes(const void *ctx, int value, bool grad)
 {
-    free(mem->value);
-    free(mem->grad);
-    free(mem->saved);
-    memset(mem, 0, sizeof *mem);
+    const struct sizes *z = ctx;
+    (void)grad;
+    return shape_bytes(z, z->p->plan->value[value].shape);
+}
+
+static size_t saved_bytes(const void *ctx, int stage)
+{
+    const struct sizes *z = ctx;
+    return scaled(z, z->p->stage[stage].saved_bytes);
+}
+
+/* At the least what pictures on their way to a vector of features take. */
+static size_t scratch_bytes(const void *ctx, int stage)
+{
+    const struct sizes *z = ctx;
+    const size_t call = scaled(z, z->p->stage[stage].scratch_bytes), load = shape_bytes(z, z->p->plan->input);
+    return call > load ? call : load;
+}
+
+static int sync_floats(const void *ctx, int stage)
+{
+    const struct sizes *z = ctx;
+    return z->p->stage[stage].sync_floats;
+}
+
+void ddp_gpu_pass_plan_memory(const struct ddp_gpu_pass *p, int batch, struct ddp_memory *out)
+{
+    const struct sizes z = {p, batch};
+    const struct ddp_memory_form form = {.value = value_bytes,
+                                         .saved = saved_bytes,
+                                         .scratch = scratch_bytes,
+                                         .sync_floats = sync_floats,
+                                         .ctx = &z,
+                                         .align = DDP_GPU_ALIGN};
+    ddp_memory_plan(p->plan, p->conf.training, &form, out);
+}
+
+size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch)
+{
+    struct ddp_memory mem;
+    ddp_gpu_pass_plan_memory(p, batch, &mem);
+    const size_t bytes = ddp_memory_bytes(&mem, p->conf.resident) + ddp_gpu_align(p->workspace_bytes);
+    ddp_memory_finish(&mem);
+    return bytes;
+}
+
+int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p)
+{
+    return p->mem.sync_floats;
+}
+
+int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err)
+{
+    const int resident = p->conf.resident;
+    const size_t bytes = ddp_memory_bytes(&p->mem, resident) + ddp_gpu_align(p->workspace_bytes);
+    const int status = p->conf.api->alloc(p->conf.gpu, bytes, &p->memory, err);
+    if (status)
+        return status;
+    for (int i = 0; i < resident; i++)
+        p->area[i] = ddp_memory_area(&p->mem, p->memory, i);
+    p->scratch = ddp_memory_scratch(&p->mem, p->memory, resident);
+    p->sync_leaves = ddp_memory_sync(&p->mem, p->memory, resident, 0);
+    p->sync_sum = ddp_memory_sync(&p->mem, p->memory, resident, resident);
+    p->workspace = (char *)p->memory + ddp_memory_bytes(&p->mem, resident);
+    return 0;
 }

@@ -1,18 +1,18 @@
-/* Private to src/engine/gpu: one rank's memory for a model on the device, and the state of the pass that runs in it.
- */
+/* Private to src/engine/gpu: one rank's memory for a model on the device, and the state of the pass that
+ * runs in it. */
 #ifndef DDP_GPU_PASS_PRIVATE_H
 #define DDP_GPU_PASS_PRIVATE_H
 
+#include "engine/gpu/ops.h"
 #include "engine/gpu/pass.h"
-#include "engine/gpu/pass_memory.h"
+#include "model/memory_plan.h"
 
 struct ddp_gpu_pass {
     struct ddp_gpu_pass_conf conf;
+    const struct ddp_stages *plan;
     struct ddp_gpu_stage *stage; /* [nstages] */
-    size_t *saved_bytes;         /* [nstages] */
-    size_t workspace_bytes, scratch_bytes;
-    int max_sync;
-    struct ddp_gpu_memory mem;
+    size_t workspace_bytes;
+    struct ddp_memory mem;
     /* device memory */
     void *memory;
     char **area; /* [resident] */
@@ -26,7 +26,7 @@ struct ddp_gpu_pass {
     int32_t *correct;
 };
 
-/* Value of resident shard i. */
-void *ddp_gpu_pass_value(const struct ddp_gpu_pass *p, int i, int value);
+/* pass_memory.c: the memory plan with shards of `batch` samples, once the stages are planned. */
+void ddp_gpu_pass_plan_memory(const struct ddp_gpu_pass *p, int batch, struct ddp_memory *out);
 
 #endif

@@ -1,4 +1,4 @@
-/* What runs, and where it lies: fusing, orders, halos, gradients, memory. */
+/* What runs: fusing, orders, borders, gradients, what is final when. */
 #include "models.h"
 
 #define CE "{type = \"softmax_cross_entropy\"}"
@@ -65,9 +65,9 @@ static void test_fused_add_reads_the_other_branch(void **state)
         assert_int_equal(m->value[bn->in[1]].stage, 1); /* c */
         /* backward: c's gradient has one reader; s is reached by bn first (it runs last), then by c, which
          * adds */
-        assert_false(bn->accumulate[0]);
-        assert_false(bn->accumulate[1]);
-        assert_true(m->stage[1].accumulate[0]);
+        assert_int_equal(bn->din[0], DDP_GRAD_WRITE);
+        assert_int_equal(bn->din[1], DDP_GRAD_WRITE);
+        assert_int_equal(m->stage[1].din[0], DDP_GRAD_ADD);
         ddp_model_destroy(m);
     }
 }
@@ -89,7 +89,7 @@ static void test_values_serve_their_readers(void **state)
                         continue;
                     assert_true(s > val->stage);
                     readers++;
-                    writers += !m->stage[s].accumulate[k];
+                    writers += m->stage[s].din[k] == DDP_GRAD_WRITE;
                     halo = k == 0 && l->plan.in_halo > halo ? l->plan.in_halo : halo;
                     if (l->plan.features)
                         assert_int_equal(val->order, DDP_ORDER_FEATURES);
@@ -97,7 +97,7 @@ static void test_values_serve_their_readers(void **state)
                         assert_int_equal(val->order, DDP_ORDER_PICTURES);
                 }
             }
-            assert_int_equal(writers, 1);
+            assert_int_equal(writers, val->wants_grad);
             assert_int_equal(val->halo, halo);
             assert_true(val->order == DDP_ORDER_PICTURES || (val->halo == 0 && val->grad_halo == 0));
             assert_int_equal(val->wants_grad, val->stage != DDP_DATA);
@@ -146,106 +146,6 @@ static void test_flatten_costs_nothing_where_it_can(void **state)
     ddp_model_destroy(m);
 }
 
-/* ---- memory ---- */
-
-static void assert_disjoint(const struct ddp_span *span, int n, size_t total)
-{
-    for (int i = 0; i < n; i++) {
-        assert_int_equal(span[i].offset % 64, 0);
-        assert_true(span[i].offset + span[i].bytes <= total);
-        for (int j = 0; j < i; j++) {
-            bool meet = span[i].first <= span[j].last && span[j].first <= span[i].last;
-            bool lap = span[i].offset < span[j].offset + span[j].bytes &&
-                       span[j].offset < span[i].offset + span[i].bytes;
-            assert_false(meet && lap);
-        }
-    }
-}
-
-static void test_memory_spans_alive_together_are_apart(void **state)
-{
-    (void)state;
-    for (uint32_t round = 0; round < 200; round++) {
-        struct ddp_span span[24] = {0};
-        size_t sum = 0, most = 0;
-        for (int i = 0; i < 24; i++) {
-            struct ddp_philox4 r = ddp_philox4((uint32_t)i, round, 0, 0, 1);
-            span[i].bytes = 1 + r.v[0] % 5000;
-            span[i].first = (int)(r.v[1] % 20);
-            span[i].last = span[i].first + (int)(r.v[2] % 8);
-        }
-        size_t total = ddp_memory_place(span, 24);
-        for (int i = 0; i < 24; i++)
-            sum += span[i].bytes;
-        for (int t = 0; t < 28; t++) {
-            size_t now = 0;
-            for (int i = 0; i < 24; i++)
-                now += span[i].first <= t && t <= span[i].last ? span[i].bytes : 0;
-            most = now > most ? now : most;
-        }
-        assert_disjoint(span, 24, total);
-        assert_true(total >= most && total <= most + most / 2 && total <= sum);
-    }
-}
-
-/* Life times as the calls have them, worked out again from the stages. */
-static void assert_alive(const struct ddp_memory *mem, int span, int time)
-{
-    assert_true(span >= 0);
-    assert_true(mem->span[span].first <= time && time <= mem->span[span].last);
-}
-
-static void test_memory_plan_keeps_what_calls_touch(void **state)
-{
-    (void)state;
-    for (int i = 0; i < nshipped; i++) {
-        struct ddp_model *m = model_named(shipped[i].name, shipped[i].input, 5, 0);
-        const int S = m->nstages;
-        for (int training = 0; training < 2; training++) {
-            const struct ddp_memory *mem = training ? &m->train : &m->eval;
-            assert_disjoint(mem->span, mem->nspans, mem->shard_bytes);
-            for (int s = 0; s < S; s++) {
-                const struct ddp_stage *st = &m->stage[s];
-                const struct ddp_layer_plan *plan = &m->layer[st->layer].plan;
-                assert_true(mem->scratch_bytes >= plan->scratch_bytes);
-                for (int back = 0; back <= (training && st->backward); back++) {
-                    int t = back ? 2 * S - 1 - s : s;
-                    if (plan->saved_bytes)
-                        assert_alive(mem, mem->saved[s], t);
-                    if (st->out >= 0)
-                        assert_alive(mem, mem->value[st->out], t);
-                    if (back && st->out >= 0)
-                        assert_alive(mem, mem->grad[st->out], t);
-                    for (int k = 0; k < st->nin; k++) {
-                        assert_alive(mem, mem->value[st->in[k]], t);
-                        if (training && (back || st->out < 0) && m->value[st->in[k]].wants_grad)
-                            assert_alive(mem, mem->grad[st->in[k]], t);
-                    }
-                }
-            }
-        }
-        assert_true(m->eval.shard_bytes < m->train.shard_bytes);
-        ddp_model_destroy(m);
-    }
-}
-
-static void test_memory_plan_tells_dirty_halos(void **state)
-{
-    (void)state;
-    struct ddp_model *m = model_named("resnet18", (struct ddp_shape){3, 32, 32}, 2, 0);
-    struct ddp_model *own = model_named("resnet18", (struct ddp_shape){3, 32, 32}, 2, DDP_BUILD_NO_REUSE);
-    int dirty = 0;
-    for (int i = 0; i < m->eval.nspans; i++)
-        dirty += m->eval.span[i].dirty_halo;
-    assert_true(dirty > 0);
-    for (int i = 0; i < own->eval.nspans; i++)
-        assert_false(own->eval.span[i].dirty_halo);
-    assert_true(own->eval.shard_bytes > 3 * m->eval.shard_bytes);
-    assert_true(own->train.shard_bytes > m->train.shard_bytes);
-    ddp_model_destroy(own);
-    ddp_model_destroy(m);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,9 +153,6 @@ int main(void)
         cmocka_unit_test(test_fused_add_reads_the_other_branch),
         cmocka_unit_test(test_values_serve_their_readers),
         cmocka_unit_test(test_flatten_costs_nothing_where_it_can),
-        cmocka_unit_test(test_memory_spans_alive_together_are_apart),
-        cmocka_unit_test(test_memory_plan_keeps_what_calls_touch),
-        cmocka_unit_test(test_memory_plan_tells_dirty_halos),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     models_finish();
