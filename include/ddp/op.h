@@ -116,11 +116,13 @@ struct ddp_op_call {
     int nin;
     const struct ddp_tensor *in[DDP_OP_MAX_IN];
     const struct ddp_tensor *out;
-    const struct ddp_tensor *dout;               /* backward: gradient of out; may be overwritten by the op */
-    const struct ddp_tensor *din[DDP_OP_MAX_IN]; /* backward: NULL when not wanted */
-    bool accumulate[DDP_OP_MAX_IN];              /* backward: add to din instead of writing it */
-    float *param[DDP_OP_MAX_PARAMS];             /* in flat layout; read only */
-    float *grad[DDP_OP_MAX_PARAMS]; /* backward: written, not added to; forward: leaves of running statistics
+    const struct ddp_tensor *dout; /* backward: gradient of out; may be overwritten by the op */
+    /* backward: NULL when not wanted. Where both inputs of an op are one tensor so are both din, and
+     * accumulate[1] is set: write din[0] first, then add to din[1]. */
+    const struct ddp_tensor *din[DDP_OP_MAX_IN];
+    bool accumulate[DDP_OP_MAX_IN];  /* backward: add to din instead of writing it */
+    float *param[DDP_OP_MAX_PARAMS]; /* in flat layout; read only */
+    float *grad[DDP_OP_MAX_PARAMS];  /* backward: written, not added to; forward: leaves of running statistics
                                        (count * value, zero for an empty shard) */
     void *saved, *scratch;
     float *sync;           /* sync_floats: the leaf to fill in *_stats, the sum over all shards after it */
@@ -152,7 +154,7 @@ struct ddp_op {
                 struct ddp_error *err);
     void (*forward)(const struct ddp_op_call *call);  /* required */
     void (*backward)(const struct ddp_op_call *call); /* required, except for losses: their forward writes
-                                                         din[0] when training */
+                                                         din when training */
     void (*forward_stats)(const struct ddp_op_call *call);  /* required where sync_floats > 0 */
     void (*backward_stats)(const struct ddp_op_call *call); /* likewise */
 };

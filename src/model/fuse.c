@@ -1,7 +1,10 @@
 /* Layers -> stages. Memory traffic is what ReLU and residual adds cost, so an op that is able to (op->fuses)
- * does them in the pass that writes its output: relu behind conv2d, linear, batch_norm or add, when relu is
- * the only reader    out = relu(op(in)) add of which one input is such an op with no other reader out =
- * op(in) + other The bits are those of the separate layers. */
+ * does them in the pass that writes its output:
+ *
+ *   relu behind conv2d, linear, batch_norm or add, when relu is the only reader    out = relu(op(in))
+ *   add of which one input is such an op with no other reader                      out = op(in) + other
+ *
+ * The bits are those of the separate layers. */
 #include "model/graph.h"
 
 /* Layer whose call produces the output of layer `i`, if nobody but one reader sees that output; -1 else. */
@@ -25,9 +28,13 @@ static void try_add(struct ddp_model *m, int i, unsigned *fused)
     int best = -1;
     for (int k = 0; k < l->nin; k++) {
         int host = sole_host(m, l->in[k]);
-        /* the later of two candidates: its call moves less far back */
-        if (host >= 0 && fused[host] == 0 && m->layer[host].nin == 1 &&
-            m->layer[host].op->fuses & DDP_FUSE_ADD && host > best)
+        if (host < 0 || fused[host] != 0 || m->layer[host].nin != 1 ||
+            !(m->layer[host].op->fuses & DDP_FUSE_ADD))
+            continue;
+        /* op(x) + x: one call would have to write both parts of the gradient of x at once */
+        if (m->layer[host].in[0] == l->in[1 - k])
+            continue;
+        if (host > best) /* the later of two candidates: its call moves less far back */
             best = host;
     }
     if (best < 0)

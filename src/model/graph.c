@@ -94,9 +94,6 @@ static void connect_layer(struct ddp_model *m, int i, struct ddp_error *err)
             if (l->in[k] < DDP_DATA) {
                 unknown_input(m, names[k], i, err);
                 l->in[k] = DDP_DATA;
-            } else if (k > 0 && l->in[k] == l->in[0]) {
-                ddp_error_add(err, DDP_E_CONFIG, "%s: reads '%s' twice; inputs must differ",
-                              ddp_layer_where(l, where, sizeof where), names[k]);
             }
         }
     }

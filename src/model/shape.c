@@ -56,6 +56,9 @@ static const char *plan_fault(const struct ddp_layer *l)
     if (p->sync_floats > 0 && (!l->op->forward_stats || !l->op->backward_stats))
         return "its plan asks for synchronised statistics, but it has no forward_stats and backward_stats";
     for (int k = 0; k < p->nparams; k++)
+        if (l->op->is_loss && p->params[k].role == DDP_PARAM_TRAINED)
+            return "its plan has a parameter to train, which a loss cannot have: it has no backward";
+    for (int k = 0; k < p->nparams; k++)
         if (!p->params[k].name || p->params[k].ndim < 1 || p->params[k].ndim > 4)
             return "its plan has a parameter without name or shape";
     return NULL;

@@ -65,13 +65,29 @@ static void make_features(struct ddp_model *m, int v)
             make_features(m, p->in[k]);
 }
 
+/* A stage that has taken an add along reads both v and w: it may not read one value twice (stages.h). */
+static bool meet_in_fused_add(const struct ddp_model *m, int v, int w)
+{
+    for (int s = 0; s < m->nstages; s++) {
+        const struct ddp_stage *st = &m->stage[s];
+        bool reads_v = false, reads_w = false;
+        for (int k = 0; k < st->nin; k++) {
+            reads_v |= st->in[k] == v;
+            reads_w |= st->in[k] == w;
+        }
+        if (st->fused & DDP_FUSE_ADD && reads_v && reads_w)
+            return true;
+    }
+    return false;
+}
+
 /* Stage s, a flatten, is only another name for its input. */
 static bool is_alias(struct ddp_model *m, int s)
 {
     const struct ddp_layer *l = host(m, s);
     int v = m->stage[s].in[0];
     return ddp_layer_is(l, "flatten") && ddp_shape_equal(m->value[v].shape, l->plan.out) &&
-           may_be_features(m, v);
+           may_be_features(m, v) && !meet_in_fused_add(m, v, m->stage[s].out);
 }
 
 static void drop_aliases(struct ddp_model *m)

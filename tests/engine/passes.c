@@ -3,6 +3,46 @@
 
 #include <math.h>
 
+#define CONV(name) "{type=\"conv2d\", name=\"" name "\", out=16, kernel=3, padding=1},"
+#define BN(rest)   "{type=\"batch_norm\", name=\"t\"" rest "},"
+#define ADD(a, b)  "{type=\"add\", name=\"s\", input=[\"" a "\", \"" b "\"]},"
+#define END                                                                                                  \
+    "{type=\"global_avg_pool\"}, {type=\"flatten\"}, {type=\"linear\", out=5}, "                             \
+    "{type=\"softmax_cross_entropy\"}"
+#define VECTORS "{type=\"linear\", name=\"p\", out=20},"
+#define POOLED  CONV("c") "{type=\"avg_pool\", name=\"m\", kernel=2},"
+#define FLAT    "{type=\"flatten\", name=\"f\", input=\"m\"},"
+#define LAST    "{type=\"linear\", out=5}, {type=\"softmax_cross_entropy\"}"
+#define SYNC    ", sync=true"
+#define RELU    "{type=\"relu\"},"
+
+const struct read_twice read_twice[] = {
+    {CONV("p") BN("") ADD("t", "p") END, {3, 5, 4}},
+    {CONV("p") BN("") ADD("p", "t") END, {3, 5, 4}},
+    {CONV("p") BN("") ADD("t", "p") RELU END, {3, 5, 4}},
+    {CONV("p") BN(SYNC) ADD("t", "p") END, {3, 5, 4}},
+    {CONV("p") BN(SYNC) ADD("p", "t") RELU END, {3, 5, 4}},
+    {VECTORS BN("") ADD("t", "p") LAST, {1, 4, 4}},
+    {VECTORS BN(SYNC) ADD("p", "t") LAST, {1, 4, 4}},
+    {VECTORS BN("") ADD("t", "p") RELU LAST, {1, 4, 4}},
+    {POOLED FLAT ADD("m", "f") LAST, {3, 4, 6}},
+    {POOLED FLAT ADD("f", "m") RELU LAST, {3, 4, 6}},
+    {POOLED BN("") FLAT ADD("t", "f") LAST, {3, 4, 6}},
+    {POOLED BN(SYNC) FLAT ADD("f", "t") RELU LAST, {3, 4, 6}},
+    {CONV("p") ADD("p", "p") END, {3, 5, 4}},
+    {CONV("p") ADD("p", "p") RELU END, {3, 5, 4}},
+    {VECTORS ADD("p", "p") LAST, {1, 4, 4}},
+    {"{type=\"add\", name=\"d\", input=[\"data\", \"data\"]}," CONV("p") END, {3, 5, 4}},
+    /* a third reader, before and behind */
+    {CONV("p") BN("") ADD("t", "p") "{type=\"gelu\", name=\"g\", input=\"p\"},"
+                                    "{type=\"add\", name=\"u\", input=[\"g\", \"s\"]}," END,
+     {3, 5, 4}},
+    {CONV("p") "{type=\"gelu\", name=\"g\"}," ADD(
+         "p", "p") "{type=\"add\", name=\"u\", input=[\"g\", \"s\"]}," END,
+     {3, 5, 4}},
+};
+const int nread_twice = sizeof read_twice / sizeof read_twice[0];
+
 /* Kernels want parameters and leaves on 64 bytes. */
 static float *flat_alloc(int64_t n)
 {

@@ -26,4 +26,12 @@ void pass_run(struct pass *p, int resident, struct ddp_pool *pool);
 int sum_leaves(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
 void pass_ready(void *ctx, int i, int64_t lo, int64_t hi);
 
+/* Graphs in which a call reads one value twice, or would if an add were fused or a flatten only a name. */
+struct read_twice {
+    const char *layers;
+    struct ddp_shape input;
+};
+extern const struct read_twice read_twice[];
+extern const int nread_twice;
+
 #endif

@@ -1,5 +1,6 @@
 /* Running a model on the CPU: gradients, bits that must not depend on how it is run, empty and short shards,
  * synchronised batch norm, evaluation, the search for values that are not finite. */
+#include "model/random_graph.h"
 #include "passes.h"
 
 #include <math.h>
@@ -82,72 +83,119 @@ static void assert_same_pass(const struct pass *a, const struct pass *b, const c
 
 /* ---- gradients ---- */
 
+/* Of all shards; a synchronised model has them in memory together. */
 static double total_loss(struct pass *p, struct ddp_cpu_pass *cpu)
 {
     struct ddp_error err = {0};
+    const int together = cpu->conf.resident;
     double sum = 0;
-    float loss;
-    int64_t correct;
-    for (int i = 0; i < p->nshards; i++) {
-        assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, &p->shard[i], 1, 3, 8, &loss, &correct, &err),
-                         0);
-        sum += loss;
+    int64_t count = 0;
+    for (int i = 0; i < p->nshards; i++)
+        count += p->shard[i].n;
+    for (int i = 0; i < p->nshards; i += together) {
+        float loss[MAX_SHARDS];
+        int64_t correct[MAX_SHARDS];
+        assert_int_equal(
+            ddp_cpu_pass_forward(cpu, p->params, &p->shard[i], together, 3, count, loss, correct, &err), 0);
+        for (int k = 0; k < together; k++)
+            sum += loss[k];
     }
     return sum;
 }
 
-/* Along a random direction in each tensor, (L(p + hd) - L(p - hd)) / 2h against the gradient. Where ReLU and
- * max pooling are, the quotient jumps by whoever crosses zero between the two points: those nets get a wider
- * margin. */
+/* Along a random direction d in tensor k: (L(p + hd) - L(p - hd)) / 2h. */
+static double quotient(struct pass *p, struct ddp_cpu_pass *cpu, const struct ddp_flat_tensor *t,
+                       const float *d)
+{
+    float *w = p->params + t->offset, *old = malloc(t->size * sizeof *old);
+    double square = 0, got = 0;
+    memcpy(old, w, t->size * sizeof *w);
+    for (int64_t j = 0; j < t->size; j++)
+        square += (double)w[j] * w[j];
+    const double h = square > 0 ? 0.01 * sqrt(square / ddp_layout_plain_size(&t->param)) : 0.002;
+    for (int side = -1; side <= 1; side += 2) {
+        for (int64_t j = 0; j < t->size; j++)
+            w[j] = old[j] + (float)(side * h) * d[j];
+        got += side * total_loss(p, cpu);
+    }
+    memcpy(w, old, t->size * sizeof *w);
+    free(old);
+    return got / (2 * h);
+}
+
+/* The gradient of every tensor against difference quotients, to within `part` of its norm. */
+static void assert_gradient(const char *what, const struct ddp_model *m, double part)
+{
+    struct pass *p = pass_create(m, 2, (int[]){6, 5});
+    struct ddp_error err = {0};
+    struct ddp_cpu_pass *cpu;
+    int shards = 2;
+    const int resident = ddp_model_needs_sync(m) ? 2 : 1;
+    const struct ddp_cpu_pass_conf conf = {
+        .training = true, .resident = resident, .seed = 5, .sync = sum_leaves, .sync_ctx = &shards};
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &cpu, &err), 0);
+    pass_run(p, resident, NULL);
+    for (int k = 0; k < m->flat.ntrained; k++) {
+        const struct ddp_flat_tensor *t = &m->flat.tensor[k];
+        const int64_t n = ddp_layout_plain_size(&t->param);
+        float *plain = malloc(n * sizeof *plain), *d = malloc(t->size * sizeof *d);
+        double want = 0, norm = 0;
+        for (int64_t j = 0; j < n; j++)
+            plain[j] = random_uniform((uint32_t)j, (uint32_t)(1000 + k));
+        ddp_layout_pack(&t->param, plain, d);
+        for (int64_t j = 0; j < t->size; j++) {
+            double g = (double)p->leaf[0][t->offset + j] + p->leaf[1][t->offset + j];
+            want += d[j] * g;
+            norm += g * g;
+        }
+        const double got = quotient(p, cpu, t, d), margin = part * sqrt(norm) + 2e-3;
+        if (!(fabs(got - want) <= margin))
+            fail_msg("%s, %s: gradient %g, difference quotient %g, margin %g", what, t->name, want, got,
+                     margin);
+        free(plain);
+        free(d);
+    }
+    ddp_cpu_pass_destroy(cpu);
+    pass_destroy(p);
+}
+
+/* Where ReLU and max pooling are, the quotient jumps by whoever crosses zero between the two points: those
+ * nets get a wider margin. */
 static void test_cpu_pass_gradient_is_that_of_the_loss(void **state)
 {
     (void)state;
     for (int net = 0; net < NETS; net++) {
         struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 6, 0);
-        struct pass *p = pass_create(m, 2, (int[]){6, 5});
-        struct ddp_cpu_pass *cpu;
-        struct ddp_error err = {0};
-        assert_int_equal(
-            ddp_cpu_pass_create(m, &(struct ddp_cpu_pass_conf){.training = true, .resident = 1, .seed = 5},
-                                &cpu, &err),
-            0);
-        pass_run(p, 1, NULL);
-        for (int k = 0; k < m->flat.ntrained; k++) {
-            const struct ddp_flat_tensor *t = &m->flat.tensor[k];
-            const int64_t n = ddp_layout_plain_size(&t->param);
-            float *plain = malloc(n * sizeof *plain), *d = malloc(t->size * sizeof *d),
-                  *old = malloc(t->size * sizeof *old);
-            double want = 0, square = 0, norm = 0, got = 0;
-            float *w = p->params + t->offset;
-            for (int64_t j = 0; j < n; j++)
-                plain[j] = random_uniform((uint32_t)j, (uint32_t)(1000 + k));
-            ddp_layout_pack(&t->param, plain, d);
-            memcpy(old, w, t->size * sizeof *w);
-            for (int64_t j = 0; j < t->size; j++) {
-                double g = (double)p->leaf[0][t->offset + j] + p->leaf[1][t->offset + j];
-                want += d[j] * g;
-                norm += g * g;
-                square += (double)w[j] * w[j];
-            }
-            const double h = square > 0 ? 0.01 * sqrt(square / n) : 0.002;
-            for (int side = -1; side <= 1; side += 2) {
-                for (int64_t j = 0; j < t->size; j++)
-                    w[j] = old[j] + (float)(side * h) * d[j];
-                got += side * total_loss(p, cpu);
-            }
-            got /= 2 * h;
-            memcpy(w, old, t->size * sizeof *w);
-            double margin = (strstr(nets[net].layers, "relu") ? 0.1 : 0.005) * sqrt(norm) + 2e-3;
-            if (fabs(got - want) > margin)
-                fail_msg("net %d, %s: gradient %g, difference quotient %g, margin %g", net, t->name, want,
-                         got, margin);
-            free(plain);
-            free(d);
-            free(old);
-        }
-        ddp_cpu_pass_destroy(cpu);
-        pass_destroy(p);
+        char what[32];
+        snprintf(what, sizeof what, "net %d", net);
+        assert_gradient(what, m, strstr(nets[net].layers, "relu") ? 0.1 : 0.005);
         ddp_model_destroy(m);
+    }
+}
+
+static void test_cpu_pass_gradient_of_what_is_read_twice(void **state)
+{
+    (void)state;
+    for (int i = 0; i < nread_twice; i++)
+        for (unsigned flags = 0; flags <= DDP_BUILD_NO_FUSE; flags += DDP_BUILD_NO_FUSE) {
+            struct ddp_model *m = model_layers(read_twice[i].layers, read_twice[i].input, 6, flags);
+            assert_gradient(read_twice[i].layers, m, strstr(read_twice[i].layers, "relu") ? 0.1 : 0.01);
+            ddp_model_destroy(m);
+        }
+}
+
+static void test_cpu_pass_gradient_of_random_graphs(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 0; seed < 150; seed++) {
+        struct ddp_shape input;
+        const char *layers = random_graph(seed, RANDOM_SMOOTH | RANDOM_SYNC, &input);
+        struct ddp_model *m = model_layers(layers, input, 6, 0);
+        char what[8192];
+        snprintf(what, sizeof what, "graph %u:\n%s\n", seed, layers);
+        assert_gradient(what, m, 0.02);
+        ddp_model_destroy(m);
+        models_finish();
     }
 }
 
@@ -598,6 +646,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cpu_pass_gradient_is_that_of_the_loss),
+        cmocka_unit_test(test_cpu_pass_gradient_of_what_is_read_twice),
+        cmocka_unit_test(test_cpu_pass_gradient_of_random_graphs),
         cmocka_unit_test(test_cpu_pass_bits_do_not_depend_on_the_plan),
         cmocka_unit_test(test_cpu_pass_bits_do_not_depend_on_residents_or_threads),
         cmocka_unit_test(test_cpu_pass_reads_only_what_it_wrote),

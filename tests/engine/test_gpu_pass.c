@@ -1,6 +1,7 @@
 /* Device passes against the CPU's: loss, right answers and the gradient of every tensor, for all shipped
  * models and for every op. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real one; DDP_TEST_GPU=1:
  * without a device the test is skipped. */
+#include "model/random_graph.h"
 #include "passes.h"
 
 #include <math.h>
@@ -103,7 +104,7 @@ static void free_input(struct input *in)
     free(in->sample);
 }
 
-struct outcome { /* gradients plain, tensor after tensor */
+struct outcome { /* gradients plain, tensor after tensor in the order of their names */
     float loss[SHARDS];
     int64_t correct[SHARDS];
     float *plain[SHARDS];
@@ -117,12 +118,27 @@ static int64_t plain_floats(const struct ddp_flat *f)
     return n;
 }
 
+/* Tensor `rank` by name: the flat layouts of two models may differ in their order. */
+static const struct ddp_flat_tensor *by_name(const struct ddp_flat *f, int rank)
+{
+    for (int i = 0; i < f->ntensors; i++) {
+        int before = 0;
+        for (int j = 0; j < f->ntensors; j++)
+            before += strcmp(f->tensor[j].name, f->tensor[i].name) < 0;
+        if (before == rank)
+            return &f->tensor[i];
+    }
+    fail_msg("two tensors of one name");
+    return NULL;
+}
+
 static float *to_plain(const struct ddp_flat *f, const float *flat)
 {
     float *plain = ddp_calloc((size_t)plain_floats(f) + 1, sizeof *plain), *at = plain;
     for (int i = 0; i < f->ntensors; i++) {
-        ddp_layout_unpack(&f->tensor[i].param, flat + f->tensor[i].offset, at);
-        at += ddp_layout_plain_size(&f->tensor[i].param);
+        const struct ddp_flat_tensor *t = by_name(f, i);
+        ddp_layout_unpack(&t->param, flat + t->offset, at);
+        at += ddp_layout_plain_size(&t->param);
     }
     return plain;
 }
@@ -280,7 +296,7 @@ static void compare(const char *what, const struct ddp_flat *f, const struct out
     }
     assert_true(f->ntensors <= 256);
     for (int t = 0; train && t < f->ntensors; t++) {
-        const int64_t end = at + ddp_layout_plain_size(&f->tensor[t].param);
+        const int64_t end = at + ddp_layout_plain_size(&by_name(f, t)->param);
         for (; at < end; at++)
             for (int i = 0; i < SHARDS; i++) {
                 const double x = a->plain[i][at], d = x - b->plain[i][at];
@@ -291,7 +307,7 @@ static void compare(const char *what, const struct ddp_flat *f, const struct out
     }
     for (int t = 0; train && t < f->ntensors; t++)
         if (!(sqrt(off[t]) <= allowed * sqrt(fmax(norm[t], 1e-6 * largest))))
-            fail_msg("%s: '%s' differs by %g of %g", what, f->tensor[t].name, sqrt(off[t]), sqrt(norm[t]));
+            fail_msg("%s: '%s' differs by %g of %g", what, by_name(f, t)->name, sqrt(off[t]), sqrt(norm[t]));
 }
 
 static void check(const char *what, struct ddp_config *cfg, struct ddp_shape shape, int batch, const int *n,
@@ -299,7 +315,8 @@ static void check(const char *what, struct ddp_config *cfg, struct ddp_shape sha
 {
     struct ddp_model *cpu, *dev;
     struct ddp_error err = {0};
-    if (ddp_model_build(cfg, shape, 0, batch, 0, &cpu, &err) != 0 ||
+    /* on the CPU every layer by itself: nothing is fused, no flatten is only a name */
+    if (ddp_model_build(cfg, shape, 0, batch, DDP_BUILD_NO_FUSE | DDP_BUILD_NO_ALIAS, &cpu, &err) != 0 ||
         ddp_model_build(cfg, shape, 0, batch, DDP_BUILD_GPU, &dev, &err) != 0)
         fail_msg("%s", err.text);
     const struct ddp_layer *loss = &cpu->layer[cpu->nlayers - 1];
@@ -430,6 +447,26 @@ static void test_pass_graphs_agree_with_the_cpu(void **state)
                   true, DDP_GPU_F32, 1e-4);
 }
 
+static void test_pass_of_what_is_read_twice_agrees_with_the_cpu(void **state)
+{
+    (void)state;
+    for (int i = 0; i < nread_twice; i++)
+        check(read_twice[i].layers, config_layers(read_twice[i].layers), read_twice[i].input, 4, ragged, true,
+              DDP_GPU_F32, 1e-4);
+}
+
+static void test_pass_random_graphs_agree_with_the_cpu(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 0; seed < 40; seed++) {
+        struct ddp_shape input;
+        const char *layers = random_graph(seed, RANDOM_SMOOTH | RANDOM_SYNC, &input);
+        char what[8192];
+        snprintf(what, sizeof what, "graph %u:\n%s\n", seed, layers);
+        check(what, config_layers(layers), input, 4, seed % 2 ? ragged : full, true, DDP_GPU_F32, 2e-4);
+    }
+}
+
 static void test_pass_refuses_what_the_device_lacks(void **state)
 {
     (void)state;
@@ -484,6 +521,8 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pass_graphs_agree_with_the_cpu),
+        cmocka_unit_test(test_pass_of_what_is_read_twice_agrees_with_the_cpu),
+        cmocka_unit_test(test_pass_random_graphs_agree_with_the_cpu),
         cmocka_unit_test(test_pass_models_agree_with_the_cpu),
         cmocka_unit_test(test_pass_evaluation_agrees_with_the_cpu),
         cmocka_unit_test(test_pass_narrow_types_agree_roughly),

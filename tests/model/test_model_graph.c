@@ -43,11 +43,6 @@ static const struct refused refused[] = {
      0,
      DDP_E_CONFIG,
      {"wants 2 inputs, got 1"}},
-    {CONV("a", "") "{type = \"add\", input = [\"a\", \"a\"]}," FC CE,
-     {1, 28, 28},
-     0,
-     DDP_E_CONFIG,
-     {"reads 'a' twice"}},
     {CONV("a", ", input = [\"data\", \"data\"]") FC CE,
      {1, 28, 28},
      0,
@@ -221,6 +216,40 @@ static void test_layers_page_is_what_the_ops_say(void **state)
     free(text);
 }
 
+static int plan_trained_loss(const void *conf, const struct ddp_shape *in, int nin, int batch,
+                             struct ddp_layer_plan *plan, struct ddp_error *err)
+{
+    (void)conf, (void)in, (void)nin, (void)batch, (void)err;
+    plan->nparams = 1;
+    plan->params[0] = (struct ddp_param){.name = "weight", .ndim = 1, .dims = {1}, .groups = 1};
+    return 0;
+}
+
+static void compute_nothing(const struct ddp_op_call *call)
+{
+    (void)call;
+}
+
+/* It registers an op, so it comes last. */
+static void test_graph_refuses_a_loss_with_a_parameter_to_train(void **state)
+{
+    (void)state;
+    static const struct ddp_key none[] = {{0}};
+    static const struct ddp_op op = {.name = "trained_loss",
+                                     .doc = "a loss that cannot be",
+                                     .keys = none,
+                                     .nin = 1,
+                                     .is_loss = true,
+                                     .plan = plan_trained_loss,
+                                     .forward = compute_nothing};
+    struct ddp_error err = {0};
+    struct ddp_model *m = NULL;
+    assert_int_equal(ddp_op_register(&op, &err), 0);
+    struct ddp_config *cfg = config_layers(FC "{type = \"trained_loss\"}");
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, &m, &err), DDP_E_USAGE);
+    assert_non_null(strstr(err.text, "which a loss cannot have"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_shipped_models_have_their_parameters),
         cmocka_unit_test(test_summary_names_every_layer_and_totals),
         cmocka_unit_test(test_layers_page_is_what_the_ops_say),
+        cmocka_unit_test(test_graph_refuses_a_loss_with_a_parameter_to_train),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     models_finish();

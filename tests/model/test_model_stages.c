@@ -1,5 +1,8 @@
 /* What runs: fusing, orders, borders, gradients, what is final when. */
 #include "models.h"
+#include "random_graph.h"
+
+#include "model/memory_plan.h"
 
 #define CE "{type = \"softmax_cross_entropy\"}"
 #define CONV(name, rest)                                                                                     \
@@ -146,6 +149,281 @@ static void test_flatten_costs_nothing_where_it_can(void **state)
     ddp_model_destroy(m);
 }
 
+/* ---- the plan of a pass ---- */
+
+/* A pass that computes nothing: it keeps track of which bytes hold what, and of who was here. */
+struct rehearsal {
+    const struct ddp_stages *p;
+    struct ddp_memory mem;
+    int time;     /* of the call */
+    bool *holds;  /* [spans] what was written there last is still there */
+    int *pending; /* [values] stages whose part of the gradient is missing */
+    bool *begun;  /* [values] the gradient has been written */
+    int *final;   /* [blocks] times that a block was called final */
+};
+
+static void write_span(struct rehearsal *r, int span)
+{
+    assert_true(span >= 0);
+    const struct ddp_span *s = &r->mem.span[span];
+    assert_true(s->life.first <= r->time && r->time <= s->life.last);
+    for (int i = 0; i < r->mem.nspans; i++) {
+        const struct ddp_span *t = &r->mem.span[i];
+        if (t->offset < s->offset + s->bytes && s->offset < t->offset + t->bytes)
+            r->holds[i] = i == span;
+    }
+}
+
+static void read_span(const struct rehearsal *r, int span)
+{
+    assert_true(span >= 0 && r->holds[span]);
+    assert_true(r->mem.span[span].life.first <= r->time && r->time <= r->mem.span[span].life.last);
+}
+
+static void read_inputs(const struct rehearsal *r, const struct ddp_stage *st)
+{
+    for (int k = 0; k < st->nin; k++)
+        read_span(r, r->mem.value[st->in[k]]);
+}
+
+/* In the order that ops keep: of one value twice the first input's part is written, the second's added. */
+static void give_gradients(struct rehearsal *r, const struct ddp_stage *st)
+{
+    for (int k = 0; k < st->nin; k++) {
+        const int v = st->in[k];
+        assert_int_equal(st->din[k] != DDP_GRAD_NONE, r->p->value[v].wants_grad);
+        if (st->din[k] == DDP_GRAD_NONE)
+            continue;
+        assert_int_equal(st->din[k] == DDP_GRAD_ADD, r->begun[v]);
+        if (r->begun[v])
+            read_span(r, r->mem.grad[v]);
+        else
+            write_span(r, r->mem.grad[v]);
+        r->begun[v] = true;
+        r->pending[v]--;
+    }
+}
+
+static void rehearse_forward(struct rehearsal *r, bool training)
+{
+    for (int i = 0; i < r->p->ndata; i++)
+        write_span(r, r->mem.value[r->p->data[i]]);
+    for (int s = 0; s < r->p->nstages; s++) {
+        const struct ddp_stage *st = &r->p->stage[s];
+        r->time = s;
+        if (r->mem.saved[s] >= 0)
+            write_span(r, r->mem.saved[s]);
+        if (st->out >= 0)
+            write_span(r, r->mem.value[st->out]);
+        if (st->op->is_loss && training)
+            give_gradients(r, st);
+        read_inputs(r, st); /* behind the writes: they may not lie on each other */
+        if (r->mem.saved[s] >= 0)
+            read_span(r, r->mem.saved[s]);
+    }
+}
+
+static void rehearse_backward(struct rehearsal *r)
+{
+    for (int b = 0; b < r->p->nbackward; b++) {
+        const int s = r->p->backward[b];
+        const struct ddp_stage *st = &r->p->stage[s];
+        assert_true(b == 0 || s < r->p->backward[b - 1]);
+        r->time = 2 * r->p->nstages - 1 - s;
+        assert_int_equal(r->pending[st->out], 0); /* dout is complete */
+        give_gradients(r, st);
+        read_span(r, r->mem.grad[st->out]);
+        read_span(r, r->mem.value[st->out]);
+        read_inputs(r, st);
+        if (r->mem.saved[s] >= 0)
+            read_span(r, r->mem.saved[s]);
+        for (int64_t k = st->lo; k < st->hi; k += DDP_FLAT_BLOCK)
+            r->final[k / DDP_FLAT_BLOCK]++;
+    }
+}
+
+/* What is trained before a value, worked out again: the producer's parameters, or what it reads. */
+static bool is_trained(const struct ddp_stages *p, int v)
+{
+    if (p->value[v].stage == DDP_DATA)
+        return false;
+    const struct ddp_stage *st = &p->stage[p->value[v].stage];
+    for (int k = 0; k < st->plan->nparams; k++)
+        if (st->plan->params[k].role == DDP_PARAM_TRAINED)
+            return true;
+    for (int k = 0; k < st->nin; k++)
+        if (is_trained(p, st->in[k]))
+            return true;
+    return false;
+}
+
+static void assert_plan_holds(const struct ddp_stages *p)
+{
+    for (int v = 0; v < p->nvalues; v++)
+        assert_int_equal(p->value[v].wants_grad, is_trained(p, v));
+    for (int s = 0; s < p->nstages; s++)
+        if (p->stage[s].fused & DDP_FUSE_ADD) {
+            assert_int_equal(p->stage[s].nin, p->stage[s].op->nin + 1);
+            assert_int_not_equal(p->stage[s].in[0], p->stage[s].in[1]);
+        }
+    for (int training = 0; training < 2; training++) {
+        struct rehearsal r = {.p = p};
+        ddp_memory_plan_cpu(p, training, &r.mem);
+        r.holds = calloc((size_t)r.mem.nspans + 1, sizeof *r.holds);
+        r.pending = calloc((size_t)p->nvalues + 1, sizeof *r.pending);
+        r.begun = calloc((size_t)p->nvalues + 1, sizeof *r.begun);
+        r.final = calloc((size_t)(p->flat->total / DDP_FLAT_BLOCK), sizeof *r.final);
+        for (int s = 0; s < p->nstages; s++)
+            for (int k = 0; k < p->stage[s].nin; k++)
+                r.pending[p->stage[s].in[k]] += p->value[p->stage[s].in[k]].wants_grad;
+        rehearse_forward(&r, training);
+        if (training)
+            rehearse_backward(&r);
+        for (int v = 0; v < p->nvalues; v++) {
+            assert_true(!training || r.pending[v] == 0);
+            assert_true(!p->value[v].kept[training] || r.holds[r.mem.value[v]]);
+        }
+        for (int64_t b = 0; b < p->flat->total / DDP_FLAT_BLOCK; b++)
+            assert_int_equal(r.final[b], training && b * DDP_FLAT_BLOCK < p->flat->stats);
+        free(r.holds);
+        free(r.pending);
+        free(r.begun);
+        free(r.final);
+        ddp_memory_finish(&r.mem);
+    }
+}
+
+static void test_stages_of_shipped_models_hold(void **state)
+{
+    (void)state;
+    for (int i = 0; i < nshipped; i++) {
+        struct ddp_model *m = model_named(shipped[i].name, shipped[i].input, 4, 0);
+        assert_plan_holds(ddp_model_stages(m));
+        ddp_model_destroy(m);
+    }
+}
+
+static void test_stages_of_random_graphs_hold(void **state)
+{
+    (void)state;
+    static const unsigned flags[] = {0, DDP_BUILD_NO_FUSE, DDP_BUILD_NO_ALIAS, DDP_BUILD_GPU};
+    int twice = 0, added = 0, synced = 0;
+    for (uint32_t seed = 0; seed < 400; seed++) {
+        struct ddp_shape input;
+        struct ddp_config *cfg = config_layers(random_graph(seed, RANDOM_SYNC, &input));
+        for (size_t f = 0; f < DDP_COUNT(flags); f++) {
+            struct ddp_error err = {0};
+            struct ddp_model *m;
+            if (ddp_model_build(cfg, input, 0, 3, flags[f], &m, &err) != 0)
+                fail_msg("graph %u: %s", seed, err.text);
+            const struct ddp_stages *p = ddp_model_stages(m);
+            assert_plan_holds(p);
+            for (int s = 0; s < p->nstages; s++) {
+                twice += p->stage[s].nin == 2 && p->stage[s].in[0] == p->stage[s].in[1];
+                added += (p->stage[s].fused & DDP_FUSE_ADD) != 0;
+                synced += p->stage[s].synced;
+            }
+            ddp_model_destroy(m);
+        }
+        models_finish();
+    }
+    assert_true(twice > 50 && added > 50 && synced > 50); /* or the graphs are not what they are for */
+}
+
+/* The stages as text, "conv2d+relu 0- 1 | batch_norm~ 1a 2": the op, the values that it reads, each with what
+ * backward does to its gradient (- nothing, w writes, a adds), the value that it writes; ~ behind one that is
+ * synchronised, ! behind one that has no backward. */
+static const char *plan_text(const struct ddp_stages *p)
+{
+    static char text[2048];
+    size_t n = 0;
+    for (int s = 0; s < p->nstages; s++) {
+        const struct ddp_stage *st = &p->stage[s];
+        bool backward = false;
+        for (int b = 0; b < p->nbackward; b++)
+            backward |= p->backward[b] == s;
+        n +=
+            (size_t)snprintf(text + n, sizeof text - n, "%s%s%s%s%s%s", s ? " | " : "", st->op->name,
+                             st->fused & DDP_FUSE_ADD ? "+add" : "", st->fused & DDP_FUSE_RELU ? "+relu" : "",
+                             st->synced ? "~" : "", backward ? "" : "!");
+        for (int k = 0; k < st->nin; k++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%c%d%c", k ? ',' : ' ', st->in[k],
+                                  "-wa"[st->din[k]]);
+        if (st->out >= 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, " %d", st->out);
+    }
+    return text;
+}
+
+static void test_stages_say_who_writes_each_gradient(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *layers, *plan;
+    } cases[] = {
+        {CONV("a", "") RELU END, "conv2d+relu 0- 1 | flatten 1w 2 | linear 2w 3 | softmax_cross_entropy! 3w"},
+        /* nothing before the first parameter has a gradient */
+        {RELU CONV("a", "") END,
+         "relu! 0- 1 | conv2d 1- 2 | flatten 2w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        /* fan-out: the last reader writes, those before it add */
+        {CONV("a", "") "{type = \"gelu\", name = \"g\"}, {type = \"silu\", name = \"h\", input = \"a\"},"
+                       "{type = \"add\", name = \"s\", input = [\"g\", \"h\"]}," ADD("s", "a") END,
+         "conv2d 0- 1 | gelu 1a 2 | silu 1a 3 | add 2w,3w 4 | add 4w,1w 5 | linear 5w 6 | "
+         "softmax_cross_entropy! 6w"},
+        /* a batch norm takes no add that reads its own input too, in either order, synchronised or not */
+        {CONV("p", "") BN("t", "") ADD("t", "p") END,
+         "conv2d 0- 1 | batch_norm 1a 2 | add 2w,1w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        {CONV("p", "") BN("t", ", sync = true") ADD("p", "t") RELU END,
+         "conv2d 0- 1 | batch_norm~ 1a 2 | add+relu 1w,2w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        /* but the norm of something else */
+        {CONV("p", "") CONV("q", "") BN("t", "") ADD("t", "p") END,
+         "conv2d 0- 1 | conv2d 1a 2 | batch_norm+add 2w,1w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        /* one value twice: written, then added to */
+        {CONV("p", "") ADD("p", "p") RELU END,
+         "conv2d 0- 1 | add+relu 1w,1a 2 | linear 2w 3 | softmax_cross_entropy! 3w"},
+        {"{type = \"add\", name = \"s\", input = [\"data\", \"data\"]}," CONV("p", "") END,
+         "add! 0-,0- 1 | conv2d 1- 2 | flatten 2w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        /* so is a flatten that is only a name, unless a batch norm has taken the add */
+        {CONV("c", "") "{type = \"avg_pool\", name = \"m\", kernel = 2}, {type = \"flatten\", name = \"f\"},"
+                       "{type = \"add\", name = \"s\", input = [\"f\", \"m\"]}, {type = \"linear\", name = "
+                       "\"fc\", out = 10}," CE,
+         "conv2d 0- 1 | avg_pool 1w 2 | add 2w,2a 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        {CONV("c", "") "{type = \"avg_pool\", name = \"m\", kernel = 2}," BN(
+             "t", "") "{type = \"flatten\", name = \"f\", input = \"m\"}, {type = \"add\", name = \"s\", "
+                      "input = [\"t\", \"f\"]},"
+                      "{type = \"linear\", name = \"fc\", out = 10}," CE,
+         "conv2d 0- 1 | avg_pool 1w 2 | flatten 2a 3 | batch_norm+add 2w,3w 4 | linear 4w 5 | "
+         "softmax_cross_entropy! 5w"},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_model *m = model_layers(cases[i].layers, (struct ddp_shape){16, 8, 8}, 4, 0);
+        if (strcmp(plan_text(ddp_model_stages(m)), cases[i].plan) != 0)
+            fail_msg("case %zu: %s\nwanted %s", i, plan_text(ddp_model_stages(m)), cases[i].plan);
+        assert_plan_holds(ddp_model_stages(m));
+        ddp_model_destroy(m);
+    }
+}
+
+static void test_stages_name_what_they_call(void **state)
+{
+    (void)state;
+    struct ddp_model *m =
+        model_layers(CONV("c", "") BN("t", ", sync = true") RELU END, (struct ddp_shape){16, 8, 8}, 4, 0);
+    const struct ddp_stages *p = ddp_model_stages(m);
+    const struct ddp_stage *st = &p->stage[1];
+    assert_string_equal(st->op->name, "batch_norm");
+    assert_string_equal(st->name, "t");
+    assert_string_equal(st->output, "relu1");
+    assert_non_null(strstr(st->where, "layer 't' (batch_norm)"));
+    assert_int_equal(st->hash, ddp_name_hash("t"));
+    assert_true(st->synced && p->synced && !p->stage[0].synced);
+    assert_string_equal(p->flat->tensor[st->tensor[0]].name, "t.weight");
+    assert_int_equal(st->lo, p->flat->tensor[st->tensor[0]].offset);
+    assert_int_equal(st->hi - st->lo, 2 * DDP_FLAT_BLOCK);
+    assert_int_equal(p->stage[p->nstages - 1].hi - p->stage[p->nstages - 1].lo, 0);
+    ddp_model_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +431,10 @@ int main(void)
         cmocka_unit_test(test_fused_add_reads_the_other_branch),
         cmocka_unit_test(test_values_serve_their_readers),
         cmocka_unit_test(test_flatten_costs_nothing_where_it_can),
+        cmocka_unit_test(test_stages_of_shipped_models_hold),
+        cmocka_unit_test(test_stages_of_random_graphs_hold),
+        cmocka_unit_test(test_stages_say_who_writes_each_gradient),
+        cmocka_unit_test(test_stages_name_what_they_call),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     models_finish();
