@@ -1,10 +1,15 @@
-/* The face of src/checkpoint: what a run needs to go on, at any number of ranks, as a folder that is complete
+/*
+ * The face of src/checkpoint: what a run needs to go on, at any number of ranks, as a folder that is complete
  * or absent.
  *
- *   step-00000500/  model.safetensors      parameters and running statistics, plain layouts and PyTorch's
- * names optimizer.safetensors  state arrays, "TENSOR.momentum" state.json             integers and exact
- * floats (hex), config hash, SHA-256 of the two files. Written as step-00000500.tmp-PID, synced, renamed. A
- * GPU run has its plan lock in it as well. */
+ *   step-00000500/
+ *     model.safetensors       parameters and running statistics, plain layouts and PyTorch's names
+ *     optimizer.safetensors   state arrays, "TENSOR.momentum"
+ *     state.json              integers and exact floats (hex), config hash, SHA-256 of the two files
+ *     ...                     what the engine adds (ddp_saver_attach)
+ *
+ * Written as step-00000500.tmp-PID, synced, renamed.
+ */
 #ifndef DDP_CHECKPOINT_H
 #define DDP_CHECKPOINT_H
 

@@ -1,3 +1,4 @@
+/* run.json: what was trained, with what, on what, and what came of it. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -105,32 +106,33 @@ static json_t *data_list(const struct ddp_run_info *info)
     return a;
 }
 
-static json_t *gpu(const struct ddp_gpu_about *g)
+static json_t *fact_value(const struct ddp_fact *f)
 {
-    const struct {
-        const char *name;
-        int version;
-    } libraries[] = {{"driver", g->versions.driver},
-                     {"runtime", g->versions.runtime},
-                     {"cudnn", g->versions.cudnn},
-                     {"cublaslt", g->versions.cublaslt},
-                     {"nccl", g->versions.nccl}};
-    char capability[24];
-    snprintf(capability, sizeof capability, "%d.%d", g->device.major, g->device.minor);
-    json_t *o = json_object(), *versions = json_object();
-    json_object_set_new(o, "name", text(g->device.name));
-    json_object_set_new(o, "uuid", text(g->device.uuid));
-    json_object_set_new(o, "sms", json_integer(g->device.sms));
-    json_object_set_new(o, "compute_capability", json_string(capability));
-    for (size_t i = 0; i < DDP_COUNT(libraries); i++)
-        json_object_set_new(versions, libraries[i].name, json_integer(libraries[i].version));
-    json_object_set_new(o, "versions", versions);
-    json_object_set_new(o, "precision", text(g->precision));
-    json_object_set_new(o, "plan_lock_sha256", text(g->lock_hash));
-    json_object_set_new(o, "memory_mb", number((double)g->bytes / 1e6));
-    json_object_set_new(o, "graph", json_boolean(g->graph));
-    json_object_set_new(o, "resident_data", json_boolean(g->resident_data));
-    return o;
+    switch (f->kind) {
+    case DDP_FACT_TEXT:
+        return text(f->text);
+    case DDP_FACT_INTEGER:
+        return json_integer(f->integer);
+    case DDP_FACT_REAL:
+        return number(f->real);
+    default:
+        return json_boolean(f->integer);
+    }
+}
+
+/* "a.b": b in the object a, made where it is missing. */
+static void add_fact(json_t *o, const struct ddp_fact *f)
+{
+    const char *key = f->key;
+    char part[64];
+    for (const char *dot; (dot = strchr(key, '.')); key = dot + 1) {
+        snprintf(part, sizeof part, "%.*s", (int)(dot - key), key);
+        json_t *in = json_object_get(o, part);
+        if (!in)
+            json_object_set_new(o, part, in = json_object());
+        o = in;
+    }
+    json_object_set_new(o, key, fact_value(f));
 }
 
 static void add_result(json_t *o, const struct ddp_run_info *info)
@@ -174,9 +176,8 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "shards", json_integer(info->shards));
     json_object_set_new(o, "transport", text(info->transport));
     json_object_set_new(o, "placement", text(info->map));
-    json_object_set_new(o, "device", json_string(info->gpu ? "cuda" : "cpu"));
-    if (info->gpu)
-        json_object_set_new(o, "gpu", gpu(info->gpu));
+    for (int i = 0; i < info->nfacts; i++)
+        add_fact(o, &info->facts[i]);
     json_object_set_new(o, "resumed_from", text(info->resumed_from));
     json_object_set_new(o, "parameters", json_integer(info->parameters));
     json_object_set_new(o, "data", data_list(info));

@@ -6,7 +6,7 @@
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
-#include "engine/gpu/engine.h"
+#include "engine/engine.h"
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
 int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
@@ -36,10 +36,11 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
-    const char *resumed_from;        /* NULL: no */
-    const struct ddp_gpu_about *gpu; /* of rank 0, all have the same kind; NULL: trained on CPUs */
-    const char *config_hash;         /* of config and plan lock */
-    const char *error;               /* why it failed; NULL: it did not */
+    const char *resumed_from; /* NULL: no */
+    int nfacts;               /* what the engine says of itself, of rank 0: all have the same kind */
+    const struct ddp_fact *facts;
+    const char *config_hash; /* of the experiment */
+    const char *error;       /* why it failed; NULL: it did not */
     /* result; valid once finished is set */
     bool finished;
     const char *status; /* "running", "done", "stopped", "failed" */

@@ -6,48 +6,45 @@
 #include "reduce/tree.h"
 #include "train/trainer.h"
 
-static int check_loss(const struct ddp_trainer *t, int shard, float loss, struct ddp_error *err)
+/* My shards of every batch. */
+static int run(struct ddp_trainer *t, const float **loss, const int32_t **correct, struct ddp_error *err)
 {
-    if (isfinite(loss))
-        return 0;
-    char where[256];
-    ddp_cpu_pass_find_bad(t->eval_exec, t->params, 0, where, sizeof where);
-    return ddp_fail(err, DDP_E_NUMERIC,
-                    "evaluation after step %lld: the loss of shard %d (rank %d) is %s; first bad tensor: %s. "
-                    "This state is not saved; try a lower optim.lr, more optim.warmup_steps, or "
-                    "optim.clip_norm",
-                    (long long)t->state.step, shard, t->comm->rank, isnan(loss) ? "nan" : "infinite", where);
-}
-
-/* My shards of every batch, into t->eval_leaf. */
-static int run_cpu(struct ddp_trainer *t, int first, int last, struct ddp_error *err)
-{
-    int S = (int)t->cfg->train.shards;
-    int64_t batches = ddp_loader_batches(t->eval_loader);
     int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
-    for (int64_t b = 0; b < batches && status == 0; b++) {
+    for (int64_t b = 0; b < t->engine->eval_batches && status == 0; b++) {
         const struct ddp_batch *batch;
         status = ddp_loader_next(t->eval_loader, &batch, err);
-        for (int s = first; s < last && status == 0; s++) {
-            float loss;
-            int64_t correct;
-            status = ddp_cpu_pass_forward(t->eval_exec, t->params, batch->shard + (s - first), 1, 0,
-                                          batch->count, &loss, &correct, err);
-            if (status == 0)
-                status = check_loss(t, s, loss, err);
-            if (status == 0)
-                t->eval_leaf[b * S + s] = (struct ddp_eval_leaf){loss, (int32_t)correct};
-        }
+        if (status == 0)
+            status = ddp_engine_eval(t->engine, batch, b, err);
     }
-    return status;
+    return status ? status : ddp_engine_eval_end(t->engine, loss, correct, err);
+}
+
+/* Into t->eval_leaf, which all ranks see. */
+static int publish(struct ddp_trainer *t, const float *loss, const int32_t *correct, struct ddp_error *err)
+{
+    const struct ddp_engine_conf *c = &t->engine->conf;
+    const int S = (int)t->cfg->train.shards, mine = c->eval_shards, first = c->eval_first;
+    for (int64_t b = 0; b < t->engine->eval_batches; b++)
+        for (int s = 0; s < mine; s++) {
+            const int64_t at = b * mine + s;
+            const struct ddp_bad_loss bad = {
+                .step = t->state.step, .index = b, .shard = first + s, .loss = loss[at]};
+            if (!isfinite(loss[at]))
+                return ddp_trainer_bad_loss(t, &bad, err);
+            t->eval_leaf[b * S + first + s] = (struct ddp_eval_leaf){loss[at], correct[at]};
+        }
+    return 0;
 }
 
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
 {
-    const int S = t->ranks.eval_shards;
-    int64_t batches = ddp_loader_batches(t->eval_loader), count = t->test_set->info.count;
-    int status = t->engine ? ddp_trainer_gpu_evaluate(t, err)
-                           : run_cpu(t, t->ranks.eval_first, t->ranks.eval_last, err);
+    const int S = (int)t->cfg->train.shards;
+    const int64_t batches = t->engine->eval_batches, count = t->test_set->info.count;
+    const float *mine;
+    const int32_t *right;
+    int status = run(t, &mine, &right, err);
+    if (status == 0)
+        status = publish(t, mine, right, err);
     status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
     t->failed_together = status != 0;
     if (status)

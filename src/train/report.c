@@ -47,7 +47,8 @@ static int write_run(struct ddp_trainer *t, const char *status, const char *reas
         .transport = t->comm->ops->name,
         .transport_version = t->comm->ops->library ? t->comm->ops->library() : NULL,
         .isa = ddp_cpu_isa(),
-        .gpu = t->engine ? ddp_gpu_engine_about(t->engine) : NULL,
+        .facts = t->engine->fact,
+        .nfacts = t->engine->nfacts,
         .config_hash = t->config_hash,
         .map = t->opt.map,
         .nhosts = 1,
@@ -105,19 +106,14 @@ static bool resume_directory(struct ddp_trainer *t)
     return ddp_path_exists(sub);
 }
 
-/* The plan lock into the run directory and into every checkpoint. */
-static int keep_lock(struct ddp_trainer *t, struct ddp_error *err)
+/* The engine's own file into the run directory and into every checkpoint. */
+static int keep_file(struct ddp_trainer *t, struct ddp_error *err)
 {
-    const struct ddp_gpu_lock *lock = ddp_gpu_engine_lock(t->engine);
+    const struct ddp_engine *e = t->engine;
     char path[1100];
-    struct ddp_text text;
-    snprintf(path, sizeof path, "%s/" DDP_GPU_LOCK_FILE, t->run_dir);
-    int status = ddp_gpu_lock_write(lock, path, err);
-    ddp_text_init(&text);
-    ddp_gpu_lock_text(lock, &text);
-    ddp_saver_attach(t->saver, DDP_GPU_LOCK_FILE, text.s);
-    ddp_text_finish(&text);
-    return status;
+    snprintf(path, sizeof path, "%s/%s", t->run_dir, e->file);
+    ddp_saver_attach(t->saver, e->file, e->file_text);
+    return ddp_file_write(path, e->file_text, strlen(e->file_text), err);
 }
 
 int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
@@ -139,13 +135,13 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = identify_data(t, err);
     if (status == 0)
-        status = ddp_snapshot_create(t->model, t->optim, &t->snapshot, err);
+        status = ddp_snapshot_create(t->model, t->engine->optim, &t->snapshot, err);
     snprintf(path, sizeof path, "%s/checkpoints", t->run_dir);
     if (status == 0)
         status = ddp_saver_create(path, (int)t->cfg->checkpoint.keep, t->cfg->checkpoint.background,
                                   &t->saver, err);
-    if (status == 0 && t->engine)
-        status = keep_lock(t, err);
+    if (status == 0 && t->engine->file)
+        status = keep_file(t, err);
     if (status == 0)
         status = ddp_metrics_open(t->run_dir, resumed, t->state.step, &t->metrics, err);
     if (status == 0 && t->cfg->train.trail_every)
@@ -162,7 +158,7 @@ int ddp_trainer_open_run(struct ddp_trainer *t, struct ddp_error *err)
             resumed ? "resuming" : "run", t->run_dir, (long long)t->last_step,
             (long long)t->cfg->train.epochs, (long long)t->per_epoch, (long long)t->batch, t->shards,
             t->comm->size, t->comm->size == 1 ? "" : "s", t->opt.threads, t->opt.threads == 1 ? "" : "s",
-            t->engine ? ddp_gpu_engine_about(t->engine)->device.name : ddp_cpu_isa());
+            t->engine->name);
     return 0;
 }
 
@@ -176,7 +172,7 @@ static int record_trail(struct ddp_trainer *t, struct ddp_error *err)
     int status = ddp_saver_wait(t->saver, err); /* the snapshot is its until then */
     if (status)
         return status;
-    ddp_snapshot_take(t->snapshot, t->params, &t->state);
+    ddp_snapshot_take(t->snapshot, t->engine->params, &t->state);
     return ddp_trail_add(t->trail, t->state.step, t->snapshot, err);
 }
 
@@ -193,8 +189,6 @@ int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_er
     t->window_samples += t->now->count;
     t->window_steps++;
     t->window_data += ddp_loader_waited(t->loader);
-    t->window_comm +=
-        t->reduce ? ddp_reduce_waited(t->reduce) : 0; /* on a GPU it is inside of the step's graph */
     double now = ddp_now();
     bool last = t->state.step == t->last_step;
     bool record = t->state.step % t->cfg->log.every_steps == 0 || last;
@@ -207,7 +201,7 @@ int ddp_trainer_record_step(struct ddp_trainer *t, double seconds, struct ddp_er
         .count = t->step_count,
         .loss = t->step_loss / (double)t->step_count,
         .accuracy = t->step_correct / (double)t->step_count,
-        .lr = ddp_optim_lr(t->optim),
+        .lr = ddp_trainer_lr(t),
         .grad_norm = t->step_norm,
         .images_per_s = (double)t->window_samples / t->window_s,
         .step_s = t->window_s / (double)t->window_steps,
@@ -256,7 +250,7 @@ int ddp_trainer_save(struct ddp_trainer *t, bool best, struct ddp_error *err)
     int status = ddp_saver_wait(t->saver, err);
     if (status)
         return status;
-    ddp_snapshot_take(t->snapshot, t->params, &t->state);
+    ddp_snapshot_take(t->snapshot, t->engine->params, &t->state);
     return ddp_saver_save(t->saver, t->snapshot, best, err);
 }
 
@@ -267,7 +261,7 @@ int ddp_trainer_close_run(struct ddp_trainer *t, const char *status_text, struct
     if (status)
         return status;
     char path[1100];
-    ddp_snapshot_take(t->snapshot, t->params, &t->state);
+    ddp_snapshot_take(t->snapshot, t->engine->params, &t->state);
     ddp_snapshot_hash(t->snapshot, result->weights_hash);
     snprintf(path, sizeof path, "%s/model.safetensors", t->run_dir);
     status = ddp_snapshot_write_model(t->snapshot, path, err);

@@ -1,3 +1,4 @@
+/* A process's part in a job: joining it, its config, training, leaving; who reports a failure. */
 #include "train/session.h"
 
 #include <jansson.h>

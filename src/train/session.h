@@ -1,5 +1,5 @@
-/* A process's part in a job, behind the public interface (ddp/ddp.h) and ddp-train. Private to the project.
- */
+/* A process's part in a job, behind the public interface (ddp/ddp.h) and ddp-train. Private to the
+ * project. */
 #ifndef DDP_SESSION_H
 #define DDP_SESSION_H
 

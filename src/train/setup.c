@@ -4,41 +4,23 @@
 #include <string.h>
 
 #include "comm/memory.h"
-#include "device/device.h"
+#include "reduce/tree.h"
 #include "train/trainer.h"
 
-static int plan_ranks(struct ddp_trainer *t, struct ddp_error *err)
+static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
 {
+    t->shards = (int)(t->cfg->train.shards * t->cfg->train.accumulate);
     t->batch = t->cfg->train.batch * t->cfg->train.accumulate;
-    int status =
-        ddp_rank_plan_init(t->comm, (int)t->cfg->train.shards, (int)t->cfg->train.accumulate, &t->ranks, err);
-    if (status)
-        return status;
-    t->shards = t->ranks.shards;
-    t->first_shard = t->ranks.first;
-    t->my_shards = ddp_rank_plan_mine(&t->ranks);
+    if (t->comm->size > t->shards)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "%d ranks cannot share %d shards: start at most %d ranks (-n %d), or set "
+                        "train.shards=%d, which makes "
+                        "it another experiment with other bits",
+                        t->comm->size, t->shards, t->shards, t->shards, t->comm->size);
     return 0;
 }
 
-/* Where to compute, the same on all ranks: the launcher has decided for its own; else rank 0's host counts.
- */
-static int decide_device(struct ddp_trainer *t, struct ddp_error *err)
-{
-    int gpus = 0, device = DDP_DEVICE_CPU;
-    int status = t->lead ? ddp_gpu_decide(t->cfg, &t->gpu_api, &gpus, err) : 0;
-    status = ddp_comm_agree(t->comm, status, err);
-    if (status)
-        return status;
-    if (t->gpu_api)
-        device = DDP_DEVICE_CUDA;
-    status = ddp_comm_bcast(t->comm, &device, sizeof device, 0, err);
-    t->cfg->device = device;
-    if (status == 0 && device == DDP_DEVICE_CUDA && !t->lead)
-        status = ddp_gpu_decide(t->cfg, &t->gpu_api, &gpus, err);
-    return ddp_comm_agree(t->comm, status, err);
-}
-
-/* The checkpoint to go on from; on a GPU its plan lock is wanted before anything is planned. */
+/* The checkpoint to go on from: an engine may want to look at it before anything is planned. */
 static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
 {
     char run[1024];
@@ -85,15 +67,28 @@ static int build_model(struct ddp_trainer *t, struct ddp_error *err)
     return 0;
 }
 
-static struct ddp_reduce_conf reduce_conf(const struct ddp_trainer *t)
+static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
 {
-    return (struct ddp_reduce_conf){
+    const int S = (int)t->cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
+    const int first = ddp_tree_first_shard(S, size, rank);
+    return (struct ddp_engine_conf){
+        .cfg = t->cfg,
+        .comm = t->comm,
+        .pool = t->pool,
+        .place = t->opt.place,
+        .model = t->model,
+        .train_set = t->train_set,
+        .test_set = t->test_set,
         .shards = t->shards,
-        .fast = t->cfg->reduce.mode == DDP_REDUCE_FAST,
-        .total = t->flat->total,
-        .bucket = (int64_t)(t->cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
-        .block_values = ddp_optim_block_values(t->cfg),
-        .side_by_side = ddp_model_needs_sync(t->model),
+        .first_shard = t->first_shard,
+        .my_shards = t->my_shards,
+        .eval_first = first,
+        .eval_shards = ddp_tree_first_shard(S, size, rank + 1) - first,
+        .total_steps = t->total_steps,
+        .steps_per_epoch = t->per_epoch,
+        .resumed_from = t->resumed_from,
+        .relock = t->opt.relock,
+        .stop_requested = ddp_lifeline_stop_requested,
     };
 }
 
@@ -103,28 +98,26 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
 {
     if (!t->lead)
         return 0;
-    const struct ddp_reduce_conf conf = reduce_conf(t);
-    bool gpu = t->cfg->device == DDP_DEVICE_CUDA; /* gradients and activations are the card's then */
-    size_t gradients = 0, own = 0;
-    if (!gpu) {
-        ddp_reduce_bytes(&conf, t->comm->size, &gradients, &own);
-        own += ddp_cpu_pass_bytes(t->model, t->resident, true) + ddp_cpu_pass_bytes(t->model, 1, false);
-    }
+    const struct ddp_engine_conf conf = engine_conf(t);
+    const bool floats = t->engine_ops->form == DDP_LOADER_FLOATS;
+    struct ddp_engine_memory engine;
+    t->engine_ops->memory(&conf, &engine);
+    size_t own = engine.own;
     /* batches that the loader holds: those decoded ahead, the one in use */
     const struct ddp_shape px = t->test_set->info.shape;
     size_t batch = (size_t)((t->batch + t->shards - 1) / t->shards) * (size_t)t->my_shards;
-    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * (gpu ? 1 : sizeof(float)) *
+    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * (floats ? sizeof(float) : 1) *
            (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);
     double state = (double)ddp_optim_bytes(t->cfg, t->flat);
     double weights = (double)t->flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
-    double all = weights + state + (double)gradients + (double)own * t->comm->size + copy;
+    double all = weights + state + (double)engine.shared + (double)own * t->comm->size + copy;
     char text[7][32], plan[400];
     snprintf(
         plan, sizeof plan,
         "%s of memory: %s parameters + %s optimizer state + %s gradients (shared by all ranks), %d rank%s x "
         "%s activations and scratch, %s copy for checkpoints",
         ddp_bytes_text(all, text[0]), ddp_bytes_text(weights, text[1]), ddp_bytes_text(state, text[2]),
-        ddp_bytes_text((double)gradients, text[3]), t->comm->size, t->comm->size == 1 ? "" : "s",
+        ddp_bytes_text((double)engine.shared, text[3]), t->comm->size, t->comm->size == 1 ? "" : "s",
         ddp_bytes_text((double)own, text[4]), ddp_bytes_text(copy, text[5]));
     ddp_log(DDP_LOG_DEBUG, "the plan takes %s", plan);
     const char *bound;
@@ -138,66 +131,27 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
         t->cfg->model.name, plan, ddp_bytes_text((double)left, text[6]), bound);
 }
 
-/* Shared memory of a node: parameters, optimizer state, gradients. */
-static int share_memory(struct ddp_trainer *t, struct ddp_error *err)
+static int make_engine(struct ddp_trainer *t, struct ddp_error *err)
 {
-    const struct ddp_reduce_conf conf = reduce_conf(t);
-    size_t weights = (size_t)t->flat->total * sizeof(float);
-    int status = ddp_comm_shared_alloc(t->comm, weights, (void **)&t->params, err);
+    const struct ddp_engine_conf conf = engine_conf(t);
+    const int status = ddp_engine_create(t->engine_ops, &conf, &t->engine, err);
     if (status == 0)
-        status = ddp_optim_create(t->cfg, t->flat, t->comm, t->params, t->total_steps, t->per_epoch,
-                                  &t->optim, err);
-    if (status || t->cfg->device == DDP_DEVICE_CUDA)
-        return status;
-    status = ddp_reduce_create(&conf, t->comm, t->pool, &t->reduce, err);
-    if (status == 0 && ddp_model_needs_sync(t->model)) {
-        int width = 0; /* the widest exchange: what a layer sums over all shards */
-        for (int i = 0; i < t->flat->ntensors; i++)
-            if (t->flat->tensor[i].size > width)
-                width = (int)(t->flat->tensor[i].param.dims[0]);
-        status = ddp_small_create(t->comm, t->shards, 4 * width + 64, &t->small, err);
-    }
-    return status;
-}
-
-static int sync_sum(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
-{
-    return ddp_small_sum(ctx, width, leaves, out, err);
-}
-
-static int prepare_passes(struct ddp_trainer *t, struct ddp_error *err)
-{
-    struct ddp_cpu_pass_conf train = {.training = true,
-                                      .resident = t->resident,
-                                      .seed = (uint64_t)t->cfg->seed,
-                                      .pool = t->pool,
-                                      .sync = sync_sum,
-                                      .sync_ctx = t->small};
-    struct ddp_cpu_pass_conf eval = {.resident = 1, .seed = (uint64_t)t->cfg->seed, .pool = t->pool};
-    ddp_config_hash(t->cfg, t->config_hash);
-    if (t->cfg->device == DDP_DEVICE_CUDA)
-        return ddp_trainer_gpu_create(t, err);
-    int status = t->opt.eval_only ? 0 : ddp_cpu_pass_create(t->model, &train, &t->exec, err);
-    if (status == 0)
-        status = ddp_cpu_pass_create(t->model, &eval, &t->eval_exec, err);
-    t->leaf = ddp_calloc((size_t)t->resident + 1, sizeof *t->leaf);
-    t->loss = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->loss);
-    t->correct = ddp_calloc((size_t)t->my_shards + 1, sizeof *t->correct);
+        ddp_engine_hash(t->engine, t->config_hash);
     return status;
 }
 
 static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_config *cfg = t->cfg;
-    const int S = t->ranks.eval_shards;
+    int S = (int)cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
     struct ddp_loader_conf eval = {.batch = cfg->train.batch,
                                    .shards = S,
-                                   .first_shard = t->ranks.eval_first,
-                                   .last_shard = t->ranks.eval_last,
+                                   .first_shard = ddp_tree_first_shard(S, size, rank),
+                                   .last_shard = ddp_tree_first_shard(S, size, rank + 1),
                                    .seed = (uint64_t)cfg->seed,
                                    .workers = 0,
                                    .prefetch = 1,
-                                   .form = t->engine ? DDP_LOADER_BYTES : DDP_LOADER_FLOATS};
+                                   .form = t->engine_ops->form};
     int status = ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err);
     status = ddp_comm_agree(t->comm, status, err);
     size_t leaves = (size_t)ddp_order_batches(t->test_set->info.count, cfg->train.batch) * (size_t)S;
@@ -214,7 +168,7 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
                                     .train = true,
                                     .workers = (int)cfg->data.workers,
                                     .prefetch = (int)cfg->data.prefetch,
-                                    .form = t->engine ? ddp_gpu_engine_form(t->engine) : DDP_LOADER_FLOATS};
+                                    .form = t->engine->form};
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
 }
 
@@ -230,25 +184,26 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
         int found = ddp_rundir_find(cfg, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
         if (found)
             return ddp_error_prefix(err, "--eval");
-        return ddp_weights_load(t->run_dir, t->model, t->params, true, &t->state.batches_tracked, err);
+        return ddp_weights_load(t->run_dir, t->model, t->engine->params, true, &t->state.batches_tracked,
+                                err);
     }
-    ddp_model_init(t->model, (uint64_t)cfg->seed, t->params);
+    ddp_model_init(t->model, (uint64_t)cfg->seed, t->engine->params);
     int status = 0;
     if (*cfg->init.from)
-        status = ddp_weights_load(cfg->init.from, t->model, t->params, cfg->init.strict,
+        status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
                                   &t->state.batches_tracked, err);
     if (status || !t->opt.resume)
         return status;
-    status = ddp_checkpoint_load(t->resumed_from, t->model, t->params, t->optim, &t->state, err);
+    status =
+        ddp_checkpoint_load(t->resumed_from, t->model, t->engine->params, t->engine->optim, &t->state, err);
     if (status)
         return ddp_error_prefix(err, "--resume %s", t->opt.resume);
     if (strcmp(t->config_hash, t->state.config_hash) != 0)
-        ddp_log(
-            DDP_LOG_WARN,
-            "the config differs from the one of %s in keys that affect results (or the device, or its plan "
-            "lock): this run goes on from its state, but is not the same experiment (compare the two "
-            "config.cfg)",
-            t->resumed_from);
+        ddp_log(DDP_LOG_WARN,
+                "the config differs from the one of %s in keys that affect results (or what computes it "
+                "does): this "
+                "run goes on from its state, but is not the same experiment (compare the two config.cfg)",
+                t->resumed_from);
     return 0;
 }
 
@@ -257,8 +212,12 @@ static int share_state(struct ddp_trainer *t, int status, struct ddp_error *err)
     status = ddp_comm_agree(t->comm, status, err);
     if (status == 0)
         status = ddp_comm_bcast(t->comm, &t->state, sizeof t->state, 0, err);
-    if (status == 0 && t->engine)
-        status = ddp_comm_agree(t->comm, ddp_trainer_gpu_upload(t, err), err);
+    if (status == 0) {
+        t->engine->loss_scale.scale = t->state.loss_scale;
+        t->engine->loss_scale.good = t->state.loss_scale_good;
+        t->engine->loss_scale.skipped = t->state.loss_scale_skipped;
+        status = ddp_engine_upload(t->engine, err);
+    }
     if (status == 0 && t->loader)
         status = ddp_loader_seek(t->loader, t->state.epoch, t->state.batch, err);
     if (status == 0)
@@ -282,7 +241,7 @@ static void plan_steps(struct ddp_trainer *t)
 int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
 {
     /* What one rank may find wrong alone is agreed on before anything collective. */
-    int status = plan_ranks(t, err);
+    int status = check_ranks(t, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
     if (status == 0)
@@ -292,22 +251,20 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = find_resumed(t, err);
     status = ddp_comm_agree(t->comm, status, err);
-    if (status == 0)
-        status = decide_device(t, err);
+    t->engine_ops = t->opt.engine;
+    if (status == 0 && !t->engine_ops)
+        status = ddp_engine_choose(t->cfg, t->comm, &t->engine_ops, err);
     if (status)
         return status;
     status = ddp_comm_agree(t->comm, build_model(t, err), err);
     if (status)
         return status;
     plan_steps(t);
-    t->resident = ddp_model_needs_sync(t->model) ? t->my_shards : 1;
+    t->first_shard = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank);
+    t->my_shards = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank + 1) - t->first_shard;
     status = ddp_comm_agree(t->comm, check_memory(t, err), err);
     if (status == 0)
-        status = share_memory(t, err);
-    if (status)
-        return status;
-    status = prepare_passes(t, err);
-    status = ddp_comm_agree(t->comm, status, err);
+        status = make_engine(t, err);
     if (status == 0)
         status = start_loaders(t, err);
     if (status == 0)
@@ -315,29 +272,28 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     return share_state(t, status, err);
 }
 
-void ddp_trainer_teardown(struct ddp_trainer *t)
+int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err)
 {
-    ddp_gpu_engine_destroy(t->engine, false);
+    const int status = ddp_engine_download(t->engine, err);
+    if (status)
+        return status;
+    t->state.loss_scale = t->engine->loss_scale.scale;
+    t->state.loss_scale_good = t->engine->loss_scale.good;
+    t->state.loss_scale_skipped = t->engine->loss_scale.skipped;
+    return 0;
+}
+
+void ddp_trainer_teardown(struct ddp_trainer *t, bool failed)
+{
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
-    ddp_cpu_pass_destroy(t->exec);
-    ddp_cpu_pass_destroy(t->eval_exec);
-    ddp_small_destroy(t->small);
-    ddp_reduce_destroy(t->reduce);
-    ddp_optim_destroy(t->optim);
     if (t->eval_leaf)
         ddp_comm_shared_free(t->comm, t->eval_leaf,
-                             ((size_t)ddp_order_batches(t->test_set->info.count, t->cfg->train.batch) *
-                                  (size_t)t->cfg->train.shards +
-                              1) *
+                             ((size_t)t->engine->eval_batches * (size_t)t->cfg->train.shards + 1) *
                                  sizeof *t->eval_leaf);
-    if (t->params)
-        ddp_comm_shared_free(t->comm, t->params, (size_t)t->flat->total * sizeof(float));
-    free(t->leaf);
+    ddp_engine_destroy(t->engine, failed);
     ddp_model_destroy(t->model);
     ddp_dataset_close(t->train_set);
     ddp_dataset_close(t->test_set);
     ddp_pool_destroy(t->pool);
-    free(t->loss);
-    free(t->correct);
 }

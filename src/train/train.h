@@ -1,10 +1,11 @@
 /* The face of src/train: from a config to a finished run. trainer.c is the life of a run, step.c one step,
- * evaluate.c the held-out pass. */
+ * evaluate.c the held-out pass. What computes is an engine (engine/engine.h); nothing here asks which. */
 #ifndef DDP_TRAIN_H
 #define DDP_TRAIN_H
 
 #include "checkpoint/checkpoint.h"
 #include "ddp/ddp.h"
+#include "engine/engine.h"
 #include "telemetry/telemetry.h"
 #include "topology/topology.h"
 
@@ -17,9 +18,10 @@ struct ddp_train_options {
     const char *const *command;
     const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
     const char *eval_only; /* run, checkpoint, file or "latest": evaluate it and end; NULL: train */
-    bool relock;     /* choose GPU algorithms anew where the plan lock of the resumed run does not fit */
-    const char *map; /* placement as text for run.json; NULL none */
-    double started;  /* ddp_now() when the job began (the launcher's start) */
+    bool relock; /* what the engine of the resumed run chose, and does not fit here, is chosen anew */
+    const struct ddp_engine_ops *engine; /* NULL: what the config asks for and this machine has */
+    const char *map;                     /* placement as text for run.json; NULL none */
+    double started;                      /* ddp_now() when the job began (the launcher's start) */
     struct ddp_hooks hooks;
     bool *agreed; /* out, may be NULL: on failure, whether all ranks return the same error (and can leave in
                      order), or this one is alone with it (and must abort the others) */

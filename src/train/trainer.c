@@ -82,6 +82,11 @@ static int after_step(struct ddp_trainer *t, bool stop, bool *end, struct ddp_er
     return status;
 }
 
+double ddp_trainer_lr(const struct ddp_trainer *t)
+{
+    return ddp_schedule_lr(t->cfg, t->state.step - 1, t->total_steps, t->per_epoch);
+}
+
 static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
     uint32_t wants = 0;
@@ -91,7 +96,7 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
             .epoch = t->now->epoch,
             .loss = t->step_loss / (double)t->step_count,
             .accuracy = t->step_correct / (double)t->step_count,
-            .lr = ddp_optim_lr(t->optim),
+            .lr = ddp_trainer_lr(t),
             .images_per_s = t->in_steps > 0 ? (double)t->samples / t->in_steps : 0,
         };
         wants = t->opt.hooks.on_step(t->opt.hooks.user, &info);
@@ -172,7 +177,7 @@ static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp
     if (status == 0 && t->lead) {
         status = ddp_snapshot_create(t->model, NULL, &t->snapshot, err);
         if (status == 0) {
-            ddp_snapshot_take(t->snapshot, t->params, &t->state);
+            ddp_snapshot_take(t->snapshot, t->engine->params, &t->state);
             ddp_snapshot_hash(t->snapshot, r->weights_hash);
         }
     }
@@ -236,9 +241,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     ddp_saver_destroy(t->saver);
     ddp_snapshot_destroy(t->snapshot);
     ddp_rundir_unlock(t->lock);
-    if (status == 0 ||
-        status == DDP_E_STOPPED) /* after a failure peers may be gone: the process ends, memory with it */
-        ddp_trainer_teardown(t);
+    ddp_trainer_teardown(t, status && status != DDP_E_STOPPED);
     ddp_log_close();
     free(t);
     return status;

@@ -2,9 +2,7 @@
 #ifndef DDP_TRAINER_H
 #define DDP_TRAINER_H
 
-#include "engine/cpu/pass.h"
-#include "engine/gpu/engine.h"
-#include "reduce/plan.h"
+#include "engine/engine.h"
 #include "train/train.h"
 
 struct ddp_eval_leaf { /* one shard of one evaluation batch */
@@ -19,8 +17,7 @@ struct ddp_trainer {
     bool lead; /* rank 0: writes files, talks to the user */
 
     /* plan: the same on every rank */
-    struct ddp_rank_plan ranks;                /* my part in the job */
-    int shards;                                /* leaves of a step: ranks.shards */
+    int shards;                                /* leaves of a step: train.shards * train.accumulate */
     int64_t batch;                             /* samples of a step: train.batch * train.accumulate */
     int64_t per_epoch, total_steps, last_step; /* steps; last_step: where max_steps or total ends the run */
 
@@ -29,31 +26,20 @@ struct ddp_trainer {
     struct ddp_dataset *train_set, *test_set;
     struct ddp_model *model;
     const struct ddp_flat *flat;
-    float *params; /* shared, [flat->total] */
-    struct ddp_optim *optim;
-    const struct ddp_gpu_api *gpu_api; /* NULL: CPUs */
-    struct ddp_gpu_engine
-        *engine; /* on a GPU: in place of reduce, small, exec and eval_exec, which are NULL then */
-    struct ddp_reduce *reduce;
-    struct ddp_small *small; /* NULL without synchronised layers */
-    struct ddp_cpu_pass *exec, *eval_exec;
+    const struct ddp_engine_ops *engine_ops;
+    struct ddp_engine *engine;
     struct ddp_loader *loader, *eval_loader;
     struct ddp_eval_leaf *eval_leaf; /* shared, [batches][train.shards] */
-    int first_shard, my_shards, resident;
-    float **leaf; /* [resident] where backward writes */
-    float *loss;  /* [my_shards] of the step */
-    int64_t *correct;
+    int first_shard, my_shards;
 
     struct ddp_train_state state;
-    char config_hash[65]; /* of the config, and of the plan lock on a GPU */
+    char config_hash[65]; /* of the experiment: config and what the engine adds */
 
     /* of the step at hand */
     const struct ddp_batch *now;
-    double step_loss,
-        step_correct;   /* sums over the global batch; on a GPU those of the last step that was collected */
-    int64_t step_count; /* samples in it */
-    double step_norm;   /* of the gradient when clipping, else -1 */
-    int group;          /* first of my shards that is in memory */
+    double step_loss, step_correct; /* of the step that was collected last: sums over the global batch */
+    int64_t step_count;             /* samples in it */
+    double step_norm;               /* of the gradient when clipping, else -1 */
 
     /* lead only */
     char run_dir[1024];
@@ -80,22 +66,26 @@ struct ddp_trainer {
 
 /* setup.c: everything planned and allocated before step 0; collective. */
 int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err);
-void ddp_trainer_teardown(struct ddp_trainer *t);
+void ddp_trainer_teardown(struct ddp_trainer *t, bool failed); /* local; of a half-made one, too */
+/* The engine's state into the host's copy, t->state included; collective. */
+int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err);
 
 /* step.c: one step; *stop is set when any rank was asked to stop (the same on all). */
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
-void ddp_trainer_advance(
-    struct ddp_trainer *t); /* t->state: a step with the batch t->now is done, or on its way */
-/* The sums of a step are known: into the epoch's, and for records. */
-void ddp_trainer_count_step(struct ddp_trainer *t, int64_t count, double loss, double correct);
 
-/* gpu.c: the same on a GPU. The host's copies of parameters, optimizer state and t->state are up to date
- * after ddp_trainer_fetch() only; collective, and does nothing on CPUs. */
-int ddp_trainer_gpu_create(struct ddp_trainer *t, struct ddp_error *err);
-int ddp_trainer_gpu_upload(struct ddp_trainer *t, struct ddp_error *err);
-int ddp_trainer_gpu_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
-int ddp_trainer_gpu_evaluate(struct ddp_trainer *t, struct ddp_error *err); /* my part of t->eval_leaf */
-int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err);
+/* bad_loss.c: words a loss that is not finite, with the first tensor that is not. Of a step all ranks call it
+ * (shard -1: none of mine, returns 0); of an evaluation the rank that has the shard. DDP_E_NUMERIC. */
+#define DDP_NUMERIC_CURE "try a lower optim.lr, more optim.warmup_steps, or optim.clip_norm"
+struct ddp_bad_loss {
+    bool training;
+    int64_t step, epoch, index; /* from 0; of an evaluation: steps done */
+    int shard;
+    float loss;
+};
+int ddp_trainer_bad_loss(struct ddp_trainer *t, const struct ddp_bad_loss *bad, struct ddp_error *err);
+
+/* trainer.c: the learning rate of the step that was enqueued last. */
+double ddp_trainer_lr(const struct ddp_trainer *t);
 
 /* evaluate.c: the whole test split, each sample once; results in t->eval_*, the same on all ranks. */
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err);

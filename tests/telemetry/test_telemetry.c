@@ -130,17 +130,18 @@ static void test_runjson_holds_the_contract(void **s)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "train"), "steps")), 7);
     assert_int_equal(json_array_size(json_object_get(o, "command")), 3);
     assert_string_equal(json_string_value(json_object_get(o, "config_hash")), "c0ffee");
-    assert_string_equal(json_string_value(json_object_get(o, "device")), "cpu");
-    assert_null(json_object_get(o, "gpu"));
+    assert_null(json_object_get(o, "gpu")); /* no facts were told */
     json_t *code = json_object_get(o, "code");
     assert_non_null(json_object_get(code, "version"));
     assert_non_null(json_object_get(code, "dirty"));
     json_decref(o);
-    const struct ddp_gpu_about gpu = {.device = {.name = "A GPU", .major = 9},
-                                      .versions = {.nccl = 22809},
-                                      .precision = "bf16",
-                                      .lock_hash = "beef"};
-    info.gpu = &gpu;
+    const struct ddp_fact fact[] = {{.key = "device", .text = "cuda"},
+                                    {.key = "gpu.name", .text = "A GPU"},
+                                    {.key = "gpu.versions.nccl", .kind = DDP_FACT_INTEGER, .integer = 22809},
+                                    {.key = "gpu.graph", .kind = DDP_FACT_BOOL, .integer = 1},
+                                    {.key = "gpu.memory_mb", .kind = DDP_FACT_REAL, .real = 1.5}};
+    info.facts = fact;
+    info.nfacts = DDP_COUNT(fact);
     info.finished = false;
     assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
     o = json_load_file(path, 0, NULL);
@@ -148,7 +149,8 @@ static void test_runjson_holds_the_contract(void **s)
     json_t *g = json_object_get(o, "gpu");
     assert_string_equal(json_string_value(json_object_get(o, "device")), "cuda");
     assert_string_equal(json_string_value(json_object_get(g, "name")), "A GPU");
-    assert_string_equal(json_string_value(json_object_get(g, "compute_capability")), "9.0");
+    assert_true(json_is_true(json_object_get(g, "graph")));
+    assert_true(json_real_value(json_object_get(g, "memory_mb")) == 1.5);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(g, "versions"), "nccl")), 22809);
     json_decref(o);
 }

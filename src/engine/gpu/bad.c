@@ -3,14 +3,13 @@
 #include <stdio.h>
 
 #include "engine/gpu/private.h"
-#include "reduce/tree.h"
 
 /* The shard's forward, not as part of a graph; returns the resident that holds it. */
 static int run_training(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, int mine)
 {
     const struct ddp_gpu_step *step = ddp_gpu_slot_step(s);
-    const bool all = ddp_model_needs_sync(e->conf.model);
-    const int first = all ? 0 : mine, n = all ? e->conf.my_shards : 1;
+    const bool all = ddp_model_needs_sync(e->base.conf.model);
+    const int first = all ? 0 : mine, n = all ? e->base.conf.my_shards : 1;
     if (mine < 0 && !all)
         return -1;
     ddp_gpu_pass_forward(e->train, e->compute, e->params, e->weights, s->shard + first, n, step,
@@ -42,13 +41,12 @@ static int find_bad(struct ddp_gpu_engine *e, bool training, const struct ddp_ba
                                  err);
 }
 
-void ddp_gpu_engine_find_bad(struct ddp_gpu_engine *e, bool training, int64_t step,
+void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t step,
                              const struct ddp_batch *batch, int shard, char *text, int size)
 {
-    const int S = (int)e->conf.cfg->train.shards;
-    const int first =
-        training ? e->conf.first_shard : ddp_tree_first_shard(S, e->conf.comm->size, e->conf.comm->rank);
+    struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
+    const int first = training ? base->conf.first_shard : base->conf.eval_first;
     struct ddp_error error = {0};
-    if (find_bad(e, training, batch, step, shard < 0 ? -1 : shard - first, text, size, &error) != 0)
+    if (batch && find_bad(e, training, batch, step, shard < 0 ? -1 : shard - first, text, size, &error) != 0)
         snprintf(text, (size_t)size, "not found: %.200s", error.text);
 }

@@ -9,10 +9,10 @@ enum { CHUNK = 16 << 20 }; /* bytes of pinned memory that the pictures go throug
  * drawn or decoded one by one would keep the first step waiting. */
 bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
 {
-    const struct ddp_dataset *ds = e->conf.train_set;
-    if (!ds || e->conf.cfg->gpu.resident_data == DDP_RESIDENT_OFF)
+    const struct ddp_dataset *ds = e->base.conf.train_set;
+    if (!ds || e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_OFF)
         return false;
-    if (e->conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
+    if (e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
         return true;
     return strcmp(ds->ops->name, "digits") != 0 &&
            (double)ds->info.count * (double)e->picture < (double)free / 2;
@@ -22,7 +22,7 @@ bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
 static int load_chunk(struct ddp_gpu_engine *e, uint8_t *pinned, int64_t first, int64_t n,
                       struct ddp_error *err)
 {
-    const struct ddp_dataset *ds = e->conf.train_set;
+    const struct ddp_dataset *ds = e->base.conf.train_set;
     for (int64_t i = 0; i < n; i++) {
         int32_t *label = &e->label[first + i];
         int status = ds->ops->get(ds->self, first + i, pinned + (size_t)i * e->picture, label, err);
@@ -38,7 +38,7 @@ static int load_chunk(struct ddp_gpu_engine *e, uint8_t *pinned, int64_t first, 
 
 int ddp_gpu_data_load(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
-    const int64_t count = e->conf.train_set->info.count;
+    const int64_t count = e->base.conf.train_set->info.count;
     const int64_t step = e->picture < CHUNK ? (int64_t)(CHUNK / e->picture) : 1;
     void *data, *pinned;
     int status = e->api->alloc(e->gpu, (size_t)count * e->picture, &data, err);

@@ -4,22 +4,20 @@
 
 #include "engine/gpu/private.h"
 
-int ddp_gpu_engine_eval(struct ddp_gpu_engine *e, const struct ddp_batch *batch, int64_t index,
+int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index,
                         struct ddp_error *err)
 {
+    struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
     struct ddp_gpu_slot *s = &e->eval_slot[index % DDP_GPU_PENDING];
     const struct ddp_gpu_step step = {.epoch = 0, .count = batch->count};
-    if (index >= e->eval_batches)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_gpu_engine_eval: batch %lld of %lld", (long long)index,
-                        (long long)e->eval_batches);
     if (s->used) {
         const int status = ddp_gpu_engine_wait(e, s->done, "evaluation", err);
         if (status)
             return status;
     }
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
-    for (int i = 0; i < e->eval_shards; i++) {
-        const int64_t at = index * e->eval_shards + i;
+    for (int i = 0; i < e->base.conf.eval_shards; i++) {
+        const int64_t at = index * e->base.conf.eval_shards + i;
         ddp_gpu_pass_forward(e->eval, e->compute, e->params, e->weights, s->shard + i, 1,
                              ddp_gpu_slot_step(s), NULL, e->eval_loss + at, e->eval_correct + at);
     }
@@ -28,10 +26,11 @@ int ddp_gpu_engine_eval(struct ddp_gpu_engine *e, const struct ddp_batch *batch,
     return 0;
 }
 
-int ddp_gpu_engine_eval_end(struct ddp_gpu_engine *e, const float **loss, const int32_t **correct,
+int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
                             struct ddp_error *err)
 {
-    const size_t count = (size_t)e->eval_batches * (size_t)e->eval_shards;
+    struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
+    const size_t count = (size_t)e->base.eval_batches * (size_t)e->base.conf.eval_shards;
     e->api->copy(e->compute, e->eval_host, e->eval_loss, count * (sizeof(float) + sizeof(int32_t)));
     const int status = ddp_gpu_engine_drain(e, e->compute, "evaluation", err);
     if (status)

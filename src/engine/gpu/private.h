@@ -1,17 +1,26 @@
-/* Private to src/gpu: what an engine holds.
+/* Private to src/engine/gpu: what the engine of one GPU per rank holds. Steps are enqueued, results come back
+ * later; state goes up once and comes down for checkpoints. Nothing waits inside a step, except to bound how
+ * far the host runs ahead. The same bits at any number of ranks on one kind of GPU with one plan lock.
  *
- *   engine.c        its life: device, plans, memory, peers
- *   engine_step.c   slots, the sequence of a step, capture, results
- *   engine_eval.c   the held-out pass
- *   engine_bad.c    a batch whose loss was not finite, once more
- *   engine_state.c  upload, download, waiting
- *   engine_data.c   the data set on the card */
+ *   engine.c   its life: device, plans, peers; the table
+ *   memory.c   what it takes of the card, and taking it
+ *   about.c    what it says of itself
+ *   slot.c     a batch on its way to the device
+ *   step.c     the sequence of a step, capture, results
+ *   eval.c     the held-out pass
+ *   bad.c      a batch whose loss was not finite, once more
+ *   state.c    upload, download
+ *   wait.c     waiting, bounded
+ *   data.c     the data set on the card */
 #ifndef DDP_GPU_ENGINE_PRIVATE_H
 #define DDP_GPU_ENGINE_PRIVATE_H
 
-#include "engine/gpu/engine.h"
+#include "device/lock.h"
 #include "engine/gpu/pass.h"
 #include "engine/gpu/reduce.h"
+#include "engine/private.h"
+
+enum { DDP_GPU_PENDING = 2 }; /* steps that may be enqueued and not collected */
 
 /* One batch on its way to the device: the same layout in pinned and device memory, copied up in one piece.
  *   [step][n of each shard][sample indices][labels][pixels] */
@@ -23,7 +32,7 @@ struct ddp_gpu_slot {
     struct ddp_gpu_graph *graph;
     struct ddp_gpu_shard *shard; /* device pointers into it */
     /* the step in it */
-    struct ddp_gpu_result result;
+    struct ddp_engine_result result;
     char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards] */
 };
 
@@ -39,15 +48,23 @@ struct ddp_gpu_layout { /* of a slot, in bytes */
     bool resident;
 };
 
+struct ddp_gpu_about { /* for run.json and messages */
+    struct ddp_gpu_info device;
+    struct ddp_gpu_versions versions;
+    char capability[24];
+    size_t bytes; /* device memory of the plan */
+};
+
 struct ddp_gpu_engine {
-    struct ddp_gpu_engine_conf conf;
+    struct ddp_engine base;
     const struct ddp_gpu_api *api;
     struct ddp_gpu *gpu;
     int device;
     struct ddp_gpu_about about;
+    bool made; /* init came to its end */
     struct ddp_gpu_lock *lock;
+    struct ddp_text lock_text;
     enum ddp_gpu_type type;
-    const struct ddp_flat *flat;
     bool graph;     /* one captured graph per step */
     double timeout; /* s */
     size_t picture; /* bytes */
@@ -71,11 +88,9 @@ struct ddp_gpu_engine {
     struct ddp_gpu_slot slot[DDP_GPU_PENDING], eval_slot[DDP_GPU_PENDING];
     int64_t enqueued, collected; /* steps of this process */
 
-    int eval_shards;  /* mine */
     float *eval_loss; /* device [batches][eval_shards], correct behind it; eval_host: pinned copy */
     int32_t *eval_correct;
     char *eval_host;
-    int64_t eval_batches;
 };
 
 /* Wait until the event is reached: polls, then sleeps; looks at the device's and NCCL's errors. `what` for
@@ -96,7 +111,27 @@ void ddp_gpu_slot_fill(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l,
                        const struct ddp_batch *batch, const struct ddp_gpu_step *step);
 const struct ddp_gpu_step *ddp_gpu_slot_step(const struct ddp_gpu_slot *s); /* on the device */
 
-/* engine_data.c: whether the training set is to lie on the card, and putting it there. */
+/* memory.c. Which reduction there will be; the plan against the card, then all of it, in that order. */
+struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engine *e);
+int ddp_gpu_engine_allocate(struct ddp_gpu_engine *e, struct ddp_error *err);
+
+/* about.c: once everything is made. */
+void ddp_gpu_engine_describe(struct ddp_gpu_engine *e);
+
+/* state.c, step.c, eval.c, bad.c: of the table. */
+int ddp_gpu_engine_upload(struct ddp_engine *base, struct ddp_error *err);
+int ddp_gpu_engine_download(struct ddp_engine *base, struct ddp_error *err);
+int ddp_gpu_engine_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int64_t step,
+                           struct ddp_error *err);
+int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *out, struct ddp_error *err);
+int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index,
+                        struct ddp_error *err);
+int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
+                            struct ddp_error *err);
+void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t step,
+                             const struct ddp_batch *batch, int shard, char *text, int size);
+
+/* data.c: whether the training set is to lie on the card, and putting it there. */
 bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free);
 int ddp_gpu_data_load(struct ddp_gpu_engine *e, struct ddp_error *err);
 

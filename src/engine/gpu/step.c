@@ -18,7 +18,7 @@ struct group { /* of shards that are in memory together */
 static void ready(void *ctx, int i, int64_t lo, int64_t hi)
 {
     const struct group *g = ctx;
-    ddp_gpu_reduce_ready(g->e->reduce, g->e->conf.first_shard + g->first + i, lo, hi);
+    ddp_gpu_reduce_ready(g->e->reduce, g->e->base.conf.first_shard + g->first + i, lo, hi);
 }
 
 static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
@@ -29,14 +29,14 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
                          e->loss + g->first, e->correct + g->first);
     float **leaf = e->leaf;
     for (int i = 0; i < n; i++) {
-        leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->conf.first_shard + g->first + i);
+        leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->base.conf.first_shard + g->first + i);
         const struct ddp_gpu_metrics_args m = {.loss = e->loss + g->first + i,
                                                .correct = e->correct + g->first + i,
                                                .step =
                                                    g->first + i == 0 ? g->step : NULL, /* one vote a rank */
-                                               .leaf = leaf[i] + e->flat->metrics};
+                                               .leaf = leaf[i] + e->base.flat->metrics};
         e->api->kernels->flat->metrics(e->compute, &m);
-        ready(g, i, e->flat->metrics, e->flat->total);
+        ready(g, i, e->base.flat->metrics, e->base.flat->total);
     }
     ddp_gpu_pass_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);
 }
@@ -44,9 +44,9 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
 static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
 {
     struct ddp_gpu_outcome *o = (struct ddp_gpu_outcome *)(void *)s->result_host;
-    const size_t losses = (size_t)e->conf.my_shards * sizeof(float);
+    const size_t losses = (size_t)e->base.conf.my_shards * sizeof(float);
     char *behind = s->result_host + sizeof *o;
-    e->api->copy(e->compute, o->metrics, e->params + e->flat->metrics, sizeof o->metrics);
+    e->api->copy(e->compute, o->metrics, e->params + e->base.flat->metrics, sizeof o->metrics);
     if (ddp_gpu_reduce_factor(e->reduce))
         e->api->copy(e->compute, o->factor, ddp_gpu_reduce_factor(e->reduce), sizeof o->factor);
     e->api->copy(e->compute, behind, e->loss, losses);
@@ -54,10 +54,10 @@ static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
 
 static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
 {
-    const int resident = ddp_model_needs_sync(e->conf.model) ? e->conf.my_shards : 1;
+    const int resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.conf.my_shards : 1;
     struct group g = {e, ddp_gpu_slot_step(s), 0};
     ddp_gpu_reduce_begin(e->reduce, g.step);
-    for (; g.first < e->conf.my_shards; g.first += resident)
+    for (; g.first < e->base.conf.my_shards; g.first += resident)
         run_group(&g, s, resident);
     const int status = ddp_gpu_reduce_finish(e->reduce, err);
     copy_results(e, s);
@@ -74,13 +74,8 @@ static struct ddp_gpu_step scalars(const struct ddp_gpu_engine *e, const struct 
                              .count = batch->count,
                              .stop_vote = stop_vote,
                              .first = step == 0};
-    ddp_gpu_step_optim(e->conf.cfg, step, e->conf.total_steps, e->conf.steps_per_epoch, &s);
+    ddp_gpu_step_optim(e->base.conf.cfg, step, e->base.conf.total_steps, e->base.conf.steps_per_epoch, &s);
     return s;
-}
-
-int ddp_gpu_engine_pending(const struct ddp_gpu_engine *e)
-{
-    return (int)(e->enqueued - e->collected);
 }
 
 static int run_slot(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
@@ -91,7 +86,7 @@ static int run_slot(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp
         return enqueue_sequence(e, s, err);
     if (!s->graph) {
         /* the warm-up is over before anything is captured: its NCCL calls and captured ones never meet */
-        if (ddp_gpu_engine_pending(e) > 0)
+        if (e->enqueued > e->collected)
             status = ddp_gpu_engine_drain(e, e->compute, "waiting for the first step", err);
         if (status)
             return status;
@@ -107,15 +102,13 @@ static int run_slot(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp
     return 0;
 }
 
-int ddp_gpu_engine_enqueue(struct ddp_gpu_engine *e, const struct ddp_batch *batch, int64_t step,
-                           bool stop_vote, struct ddp_error *err)
+int ddp_gpu_engine_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int64_t step,
+                           struct ddp_error *err)
 {
+    struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
     struct ddp_gpu_slot *s = &e->slot[e->enqueued % DDP_GPU_PENDING];
-    const struct ddp_gpu_step values = scalars(e, batch, step, stop_vote);
-    if (ddp_gpu_engine_pending(e) == DDP_GPU_PENDING)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_gpu_engine_enqueue: %d steps are pending, collect one first",
-                        DDP_GPU_PENDING);
-    s->result = (struct ddp_gpu_result){
+    const struct ddp_gpu_step values = scalars(e, batch, step, base->conf.stop_requested());
+    s->result = (struct ddp_engine_result){
         .step = step, .epoch = batch->epoch, .index = batch->index, .count = batch->count};
     ddp_gpu_slot_fill(e, &e->layout, s, batch, &values);
     const int status = run_slot(e, s, err);
@@ -126,27 +119,26 @@ int ddp_gpu_engine_enqueue(struct ddp_gpu_engine *e, const struct ddp_batch *bat
     return 0;
 }
 
-int ddp_gpu_engine_collect(struct ddp_gpu_engine *e, struct ddp_gpu_result *out, struct ddp_error *err)
+int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *out, struct ddp_error *err)
 {
+    struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
     struct ddp_gpu_slot *s = &e->slot[e->collected % DDP_GPU_PENDING];
     char what[64];
-    if (ddp_gpu_engine_pending(e) == 0)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_gpu_engine_collect: no step is pending");
     snprintf(what, sizeof what, "step %lld", (long long)s->result.step + 1);
     const int status = ddp_gpu_engine_wait(e, s->done, what, err);
     if (status)
         return status;
     const struct ddp_gpu_outcome *o = (const struct ddp_gpu_outcome *)(const void *)s->result_host;
     const float *loss = (const float *)(const void *)(s->result_host + sizeof *o);
-    struct ddp_gpu_result r = s->result;
+    struct ddp_engine_result r = s->result;
     r.loss_sum = o->metrics[DDP_METRIC_LOSS];
     r.correct = (int64_t)o->metrics[DDP_METRIC_CORRECT];
     r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
     r.norm = ddp_gpu_reduce_factor(e->reduce) ? o->factor[1] : -1;
     r.bad_shard = -1;
-    for (int i = e->conf.my_shards - 1; i >= 0; i--)
+    for (int i = e->base.conf.my_shards - 1; i >= 0; i--)
         if (!isfinite(loss[i])) {
-            r.bad_shard = e->conf.first_shard + i;
+            r.bad_shard = e->base.conf.first_shard + i;
             r.bad_loss = loss[i];
         }
     e->collected++;

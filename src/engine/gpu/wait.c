@@ -30,7 +30,7 @@ static int look(struct ddp_gpu_engine *e, struct wait *w, const char *what, stru
                         "%s: the GPU of rank %d (%s) has not answered for %.0f s: another rank hangs or its "
                         "GPU does. The "
                         "limit is comm.timeout_s",
-                        what, e->conf.comm->rank, e->about.device.name, e->timeout);
+                        what, e->base.conf.comm->rank, e->about.device.name, e->timeout);
     return 0;
 }
 

@@ -1,0 +1,51 @@
+/* The held-out pass on CPUs, and the tensor where a loss stopped being finite. */
+#include <stdio.h>
+
+#include "engine/cpu/private.h"
+
+/* Forward of one of my shards. */
+static int run(struct ddp_cpu_engine *e, const struct ddp_batch *batch, int mine, float *loss,
+               int64_t *correct, struct ddp_error *err)
+{
+    return ddp_cpu_pass_forward(e->eval, e->base.params, batch->shard + mine, 1, 0, batch->count, loss,
+                                correct, err);
+}
+
+int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index, struct ddp_error *err)
+{
+    struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
+    const int shards = base->conf.eval_shards;
+    int status = 0;
+    for (int s = 0; s < shards && status == 0; s++) {
+        const int64_t at = index * shards + s;
+        int64_t correct = 0;
+        status = run(e, batch, s, &e->eval_loss[at], &correct, err);
+        e->eval_correct[at] = (int32_t)correct;
+    }
+    return status;
+}
+
+int ddp_cpu_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
+                     struct ddp_error *err)
+{
+    struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
+    (void)err;
+    *loss = e->eval_loss;
+    *correct = e->eval_correct;
+    return 0;
+}
+
+void ddp_cpu_find_bad(struct ddp_engine *base, bool training, int64_t step, const struct ddp_batch *batch,
+                      int shard, char *text, int size)
+{
+    struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
+    float loss;
+    int64_t correct;
+    (void)step;
+    if (shard < 0)
+        return;
+    if (training)
+        snprintf(text, (size_t)size, "%s", e->bad);
+    else if (batch && run(e, batch, shard - base->conf.eval_first, &loss, &correct, NULL) == 0)
+        ddp_cpu_pass_find_bad(e->eval, base->params, 0, text, size);
+}
