@@ -27,6 +27,8 @@ int ddp_engine_create(const struct ddp_engine_ops *ops, const struct ddp_engine_
     e->ops = ops;
     e->conf = *conf;
     e->flat = ddp_model_flat(conf->model);
+    e->my_shards = ddp_rank_plan_mine(&conf->ranks);
+    e->eval_shards = conf->ranks.eval_last - conf->ranks.eval_first;
     e->eval_batches = ddp_order_batches(conf->test_set->info.count, conf->cfg->train.batch);
     e->loss_scale.scale = 1;
     e->form = ops->form;

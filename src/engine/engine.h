@@ -16,6 +16,7 @@
 #include "comm/comm.h"
 #include "model/model.h"
 #include "optim/optim.h"
+#include "reduce/plan.h"
 #include "topology/topology.h"
 
 struct ddp_engine;
@@ -30,8 +31,7 @@ struct ddp_engine_conf { /* all borrowed until destroy */
     const struct ddp_model *model;
     struct ddp_dataset *train_set; /* NULL: evaluation only */
     struct ddp_dataset *test_set;
-    int shards, first_shard, my_shards;   /* leaves of a step; mine are [first, first + my) */
-    int eval_first, eval_shards;          /* mine of the train.shards of an evaluation batch */
+    struct ddp_rank_plan ranks;           /* which shards are mine */
     int64_t total_steps, steps_per_epoch; /* what schedules scale to */
     const char *resumed_from;             /* the checkpoint to go on from, on rank 0; "": none */
     bool relock;                  /* what that checkpoint holds of an engine's choices, and does not fit
@@ -108,6 +108,7 @@ struct ddp_engine {
     const struct ddp_engine_ops *ops;
     struct ddp_engine_conf conf;
     const struct ddp_flat *flat; /* the model's */
+    int my_shards, eval_shards;  /* how many are mine: of a step, of an evaluation batch */
     int pending;                 /* steps enqueued and not collected */
     int64_t eval_batches;
 

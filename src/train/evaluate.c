@@ -22,8 +22,8 @@ static int run(struct ddp_trainer *t, const float **loss, const int32_t **correc
 /* Into t->eval_leaf, which all ranks see. */
 static int publish(struct ddp_trainer *t, const float *loss, const int32_t *correct, struct ddp_error *err)
 {
-    const struct ddp_engine_conf *c = &t->engine->conf;
-    const int S = (int)t->cfg->train.shards, mine = c->eval_shards, first = c->eval_first;
+    const struct ddp_rank_plan *p = &t->plan.ranks;
+    const int S = p->eval_shards, first = p->eval_first, mine = t->engine->eval_shards;
     for (int64_t b = 0; b < t->engine->eval_batches; b++)
         for (int s = 0; s < mine; s++) {
             const int64_t at = b * mine + s;
@@ -38,7 +38,7 @@ static int publish(struct ddp_trainer *t, const float *loss, const int32_t *corr
 
 int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
 {
-    const int S = (int)t->cfg->train.shards;
+    const int S = t->plan.ranks.eval_shards;
     const int64_t batches = t->engine->eval_batches, count = t->test_set->info.count;
     const float *mine;
     const int32_t *right;
@@ -63,8 +63,8 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err)
         loss += sum;
     }
     free(leaf);
-    t->eval_count = count;
-    t->eval_loss = loss / (double)count;
-    t->eval_accuracy = (double)correct / (double)count;
+    t->eval.count = count;
+    t->eval.loss = loss / (double)count;
+    t->eval.accuracy = (double)correct / (double)count;
     return ddp_comm_barrier(t->comm, err); /* nobody overwrites leaves that another still reads */
 }

@@ -4,21 +4,7 @@
 #include <string.h>
 
 #include "comm/memory.h"
-#include "reduce/tree.h"
 #include "train/trainer.h"
-
-static int check_ranks(struct ddp_trainer *t, struct ddp_error *err)
-{
-    t->shards = (int)(t->cfg->train.shards * t->cfg->train.accumulate);
-    t->batch = t->cfg->train.batch * t->cfg->train.accumulate;
-    if (t->comm->size > t->shards)
-        return ddp_fail(err, DDP_E_USAGE,
-                        "%d ranks cannot share %d shards: start at most %d ranks (-n %d), or set "
-                        "train.shards=%d, which makes "
-                        "it another experiment with other bits",
-                        t->comm->size, t->shards, t->shards, t->shards, t->comm->size);
-    return 0;
-}
 
 /* The checkpoint to go on from: an engine may want to look at it before anything is planned. */
 static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
@@ -54,23 +40,17 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_dataset_info *info = &t->test_set->info;
-    int shard_batch = (int)((t->cfg->train.batch + t->cfg->train.shards - 1) / t->cfg->train.shards);
-    int status = ddp_model_create(t->cfg, info->shape, info->classes, shard_batch, &t->model, err);
-    if (status)
-        return status;
-    t->flat = ddp_model_flat(t->model);
-    if (t->lead && !t->opt.eval_only) {
+    int status = ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch, &t->model, err);
+    if (status == 0 && t->lead && !t->opt.eval_only) {
         char *table = ddp_model_summary(t->model);
         ddp_log(DDP_LOG_INFO, "%s", table);
         free(table);
     }
-    return 0;
+    return status;
 }
 
 static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
 {
-    const int S = (int)t->cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
-    const int first = ddp_tree_first_shard(S, size, rank);
     return (struct ddp_engine_conf){
         .cfg = t->cfg,
         .comm = t->comm,
@@ -79,17 +59,23 @@ static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
         .model = t->model,
         .train_set = t->train_set,
         .test_set = t->test_set,
-        .shards = t->shards,
-        .first_shard = t->first_shard,
-        .my_shards = t->my_shards,
-        .eval_first = first,
-        .eval_shards = ddp_tree_first_shard(S, size, rank + 1) - first,
-        .total_steps = t->total_steps,
-        .steps_per_epoch = t->per_epoch,
+        .ranks = t->plan.ranks,
+        .total_steps = t->plan.total_steps,
+        .steps_per_epoch = t->plan.per_epoch,
         .resumed_from = t->resumed_from,
         .relock = t->opt.relock,
         .stop_requested = ddp_lifeline_stop_requested,
     };
+}
+
+/* Batches that a rank's loader holds: those decoded ahead, the one in use. */
+static size_t loader_bytes(const struct ddp_trainer *t)
+{
+    const struct ddp_shape px = t->test_set->info.shape;
+    const size_t value = t->engine_ops->form == DDP_LOADER_FLOATS ? sizeof(float) : 1;
+    const size_t samples = (size_t)t->plan.shard_batch * (size_t)ddp_rank_plan_mine(&t->plan.ranks);
+    return samples * (size_t)px.c * (size_t)px.h * (size_t)px.w * value *
+           (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);
 }
 
 /* All that the run will take on this host against what is free, before any of it is made: the system hands
@@ -99,17 +85,12 @@ static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
     if (!t->lead)
         return 0;
     const struct ddp_engine_conf conf = engine_conf(t);
-    const bool floats = t->engine_ops->form == DDP_LOADER_FLOATS;
+    const struct ddp_flat *flat = ddp_model_flat(t->model);
     struct ddp_engine_memory engine;
     t->engine_ops->memory(&conf, &engine);
-    size_t own = engine.own;
-    /* batches that the loader holds: those decoded ahead, the one in use */
-    const struct ddp_shape px = t->test_set->info.shape;
-    size_t batch = (size_t)((t->batch + t->shards - 1) / t->shards) * (size_t)t->my_shards;
-    own += batch * (size_t)px.c * (size_t)px.h * (size_t)px.w * (floats ? sizeof(float) : 1) *
-           (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);
-    double state = (double)ddp_optim_bytes(t->cfg, t->flat);
-    double weights = (double)t->flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
+    const size_t own = engine.own + loader_bytes(t);
+    double state = (double)ddp_optim_bytes(t->cfg, flat);
+    double weights = (double)flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
     double all = weights + state + (double)engine.shared + (double)own * t->comm->size + copy;
     char text[7][32], plan[400];
     snprintf(
@@ -136,39 +117,43 @@ static int make_engine(struct ddp_trainer *t, struct ddp_error *err)
     const struct ddp_engine_conf conf = engine_conf(t);
     const int status = ddp_engine_create(t->engine_ops, &conf, &t->engine, err);
     if (status == 0)
-        ddp_engine_hash(t->engine, t->config_hash);
+        ddp_engine_hash(t->engine, t->experiment);
     return status;
+}
+
+static size_t eval_leaf_bytes(const struct ddp_trainer *t)
+{
+    const size_t leaves = (size_t)t->engine->eval_batches * (size_t)t->plan.ranks.eval_shards;
+    return (leaves + 1) * sizeof *t->eval_leaf;
 }
 
 static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_config *cfg = t->cfg;
-    int S = (int)cfg->train.shards, rank = t->comm->rank, size = t->comm->size;
-    struct ddp_loader_conf eval = {.batch = cfg->train.batch,
-                                   .shards = S,
-                                   .first_shard = ddp_tree_first_shard(S, size, rank),
-                                   .last_shard = ddp_tree_first_shard(S, size, rank + 1),
-                                   .seed = (uint64_t)cfg->seed,
-                                   .workers = 0,
-                                   .prefetch = 1,
-                                   .form = t->engine_ops->form};
-    int status = ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err);
-    status = ddp_comm_agree(t->comm, status, err);
-    size_t leaves = (size_t)ddp_order_batches(t->test_set->info.count, cfg->train.batch) * (size_t)S;
+    const struct ddp_rank_plan *p = &t->plan.ranks;
+    const struct ddp_loader_conf eval = {.batch = cfg->train.batch,
+                                         .shards = p->eval_shards,
+                                         .first_shard = p->eval_first,
+                                         .last_shard = p->eval_last,
+                                         .seed = (uint64_t)cfg->seed,
+                                         .workers = 0,
+                                         .prefetch = 1,
+                                         .form = t->engine_ops->form};
+    const struct ddp_loader_conf train = {.batch = t->plan.batch,
+                                          .shards = p->shards,
+                                          .first_shard = p->first,
+                                          .last_shard = p->last,
+                                          .seed = (uint64_t)cfg->seed,
+                                          .train = true,
+                                          .workers = (int)cfg->data.workers,
+                                          .prefetch = (int)cfg->data.prefetch,
+                                          .form = t->engine->form};
+    int status =
+        ddp_comm_agree(t->comm, ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err), err);
     if (status == 0)
-        status =
-            ddp_comm_shared_alloc(t->comm, (leaves + 1) * sizeof *t->eval_leaf, (void **)&t->eval_leaf, err);
+        status = ddp_comm_shared_alloc(t->comm, eval_leaf_bytes(t), (void **)&t->eval_leaf, err);
     if (status || t->opt.eval_only)
         return status;
-    struct ddp_loader_conf train = {.batch = t->batch,
-                                    .shards = t->shards,
-                                    .first_shard = t->first_shard,
-                                    .last_shard = t->first_shard + t->my_shards,
-                                    .seed = (uint64_t)cfg->seed,
-                                    .train = true,
-                                    .workers = (int)cfg->data.workers,
-                                    .prefetch = (int)cfg->data.prefetch,
-                                    .form = t->engine->form};
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
 }
 
@@ -198,11 +183,11 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
         ddp_checkpoint_load(t->resumed_from, t->model, t->engine->params, t->engine->optim, &t->state, err);
     if (status)
         return ddp_error_prefix(err, "--resume %s", t->opt.resume);
-    if (strcmp(t->config_hash, t->state.config_hash) != 0)
+    if (strcmp(t->experiment, t->state.config_hash) != 0)
         ddp_log(DDP_LOG_WARN,
                 "the config differs from the one of %s in keys that affect results (or what computes it "
-                "does): this "
-                "run goes on from its state, but is not the same experiment (compare the two config.cfg)",
+                "does): this run goes on from its state, but is not the same experiment (compare the two "
+                "config.cfg)",
                 t->resumed_from);
     return 0;
 }
@@ -225,23 +210,10 @@ static int share_state(struct ddp_trainer *t, int status, struct ddp_error *err)
     return status;
 }
 
-static void plan_steps(struct ddp_trainer *t)
-{
-    const struct ddp_config *cfg = t->cfg;
-    if (t->train_set)
-        t->per_epoch = ddp_order_batches(t->train_set->info.count, t->batch);
-    else
-        t->per_epoch = 1;
-    t->total_steps = t->per_epoch * cfg->train.epochs;
-    t->last_step = t->total_steps;
-    if (cfg->train.max_steps && cfg->train.max_steps < t->last_step)
-        t->last_step = cfg->train.max_steps;
-}
-
+/* What one rank may find wrong alone is agreed on before anything collective. */
 int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
 {
-    /* What one rank may find wrong alone is agreed on before anything collective. */
-    int status = check_ranks(t, err);
+    int status = ddp_train_plan_init(&t->plan, t->cfg, t->comm, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
     if (status == 0)
@@ -254,14 +226,11 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     t->engine_ops = t->opt.engine;
     if (status == 0 && !t->engine_ops)
         status = ddp_engine_choose(t->cfg, t->comm, &t->engine_ops, err);
+    if (status == 0)
+        status = ddp_comm_agree(t->comm, build_model(t, err), err);
     if (status)
         return status;
-    status = ddp_comm_agree(t->comm, build_model(t, err), err);
-    if (status)
-        return status;
-    plan_steps(t);
-    t->first_shard = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank);
-    t->my_shards = ddp_tree_first_shard(t->shards, t->comm->size, t->comm->rank + 1) - t->first_shard;
+    ddp_train_plan_steps(&t->plan, t->cfg, t->train_set ? t->train_set->info.count : 0);
     status = ddp_comm_agree(t->comm, check_memory(t, err), err);
     if (status == 0)
         status = make_engine(t, err);
@@ -272,25 +241,12 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     return share_state(t, status, err);
 }
 
-int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err)
-{
-    const int status = ddp_engine_download(t->engine, err);
-    if (status)
-        return status;
-    t->state.loss_scale = t->engine->loss_scale.scale;
-    t->state.loss_scale_good = t->engine->loss_scale.good;
-    t->state.loss_scale_skipped = t->engine->loss_scale.skipped;
-    return 0;
-}
-
 void ddp_trainer_teardown(struct ddp_trainer *t, bool failed)
 {
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
     if (t->eval_leaf)
-        ddp_comm_shared_free(t->comm, t->eval_leaf,
-                             ((size_t)t->engine->eval_batches * (size_t)t->cfg->train.shards + 1) *
-                                 sizeof *t->eval_leaf);
+        ddp_comm_shared_free(t->comm, t->eval_leaf, eval_leaf_bytes(t));
     ddp_engine_destroy(t->engine, failed);
     ddp_model_destroy(t->model);
     ddp_dataset_close(t->train_set);

@@ -1,6 +1,6 @@
 /* One training step: a batch is enqueued, results are collected. Where an engine's results come late the host
- * runs ahead of them, except where something has to be written or decided after exactly this step. Which steps
- * those are follows from the config alone, so all ranks see a request to stop after the same step. */
+ * runs ahead of them, except where something has to be written or decided after exactly this step. Which
+ * steps those are follows from the config alone, so all ranks see a request to stop after the same step. */
 #include <math.h>
 
 #include "train/trainer.h"
@@ -10,8 +10,8 @@ static void advance(struct ddp_trainer *t)
 {
     t->state.step++;
     t->state.batches_tracked++;
-    t->state.epoch = t->now->epoch + (t->now->index + 1 == t->per_epoch);
-    t->state.batch = (t->now->index + 1) % t->per_epoch;
+    t->state.epoch = t->now->epoch + (t->now->index + 1 == t->plan.per_epoch);
+    t->state.batch = (t->now->index + 1) % t->plan.per_epoch;
 }
 
 /* Whether what happens after the step that was enqueued last wants its results. */
@@ -20,9 +20,8 @@ static bool wanted_now(const struct ddp_trainer *t)
     const struct ddp_config *cfg = t->cfg;
     const int64_t step = t->state.step;
     /* the first step of a process: it says when training began, and ends the warm-up */
-    return t->first_step_at == 0 || t->state.batch == 0 || step >= t->last_step ||
-           step % cfg->log.every_steps == 0 || ddp_trainer_trail_due(t) ||
-           (cfg->checkpoint.every_steps && step % cfg->checkpoint.every_steps == 0) || t->opt.hooks.on_step;
+    return t->first_step_s == 0 || t->state.batch == 0 || ddp_train_plan_log_due(&t->plan, cfg, step) ||
+           ddp_train_plan_trail_due(cfg, step) || ddp_train_plan_save_due(cfg, step) || t->opt.hooks.on_step;
 }
 
 /* All ranks read the same sums, so all come here together; who has the shard words it. */
@@ -52,11 +51,8 @@ static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
         return status;
     if (!isfinite(r.loss_sum))
         return loss_failed(t, &r, err);
-    t->step_loss = r.loss_sum;
-    t->step_correct = (double)r.correct;
-    t->step_count = r.count;
-    t->step_norm = r.norm;
-    t->window_comm += r.waited;
+    t->result = r;
+    t->waited += r.waited;
     t->state.epoch_loss_sum += r.loss_sum;
     t->state.epoch_correct += r.correct;
     t->state.epoch_count += r.count;
@@ -79,4 +75,20 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
         leave = *stop ? 0 : leave; /* what is on its way is part of the run */
     }
     return status;
+}
+
+int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const int status = ddp_engine_download(t->engine, err);
+    if (status)
+        return status;
+    t->state.loss_scale = t->engine->loss_scale.scale;
+    t->state.loss_scale_good = t->engine->loss_scale.good;
+    t->state.loss_scale_skipped = t->engine->loss_scale.skipped;
+    return 0;
+}
+
+double ddp_trainer_lr(const struct ddp_trainer *t)
+{
+    return ddp_schedule_lr(t->cfg, t->state.step - 1, t->plan.total_steps, t->plan.per_epoch);
 }

@@ -6,7 +6,7 @@
 static struct ddp_reduce_conf reduce_conf(const struct ddp_engine_conf *c)
 {
     return (struct ddp_reduce_conf){
-        .shards = c->shards,
+        .shards = c->ranks.shards,
         .fast = c->cfg->reduce.mode == DDP_REDUCE_FAST,
         .total = ddp_model_flat(c->model)->total,
         .bucket = (int64_t)(c->cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
@@ -17,7 +17,7 @@ static struct ddp_reduce_conf reduce_conf(const struct ddp_engine_conf *c)
 
 static int resident_shards(const struct ddp_engine_conf *c)
 {
-    return ddp_model_needs_sync(c->model) ? c->my_shards : 1;
+    return ddp_model_needs_sync(c->model) ? ddp_rank_plan_mine(&c->ranks) : 1;
 }
 
 static void memory(const struct ddp_engine_conf *c, struct ddp_engine_memory *out)
@@ -40,7 +40,7 @@ static int make_reduce(struct ddp_cpu_engine *e, struct ddp_error *err)
     for (int i = 0; i < flat->ntensors; i++)
         if (flat->tensor[i].size > width)
             width = (int)flat->tensor[i].param.dims[0];
-    return ddp_small_create(c->comm, c->shards, 4 * width + 64, &e->small, err);
+    return ddp_small_create(c->comm, c->ranks.shards, 4 * width + 64, &e->small, err);
 }
 
 static int sync_sum(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
@@ -68,7 +68,8 @@ static int init(struct ddp_engine *base, struct ddp_error *err)
 {
     struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
     const struct ddp_engine_conf *c = &base->conf;
-    const size_t mine = (size_t)c->my_shards, evals = (size_t)base->eval_batches * (size_t)c->eval_shards;
+    const size_t mine = (size_t)base->my_shards,
+                 evals = (size_t)base->eval_batches * (size_t)base->eval_shards;
     base->name = ddp_cpu_isa();
     ddp_engine_tell_text(base, "device", "cpu");
     e->resident = resident_shards(c);

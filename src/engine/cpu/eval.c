@@ -14,7 +14,7 @@ static int run(struct ddp_cpu_engine *e, const struct ddp_batch *batch, int mine
 int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index, struct ddp_error *err)
 {
     struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
-    const int shards = base->conf.eval_shards;
+    const int shards = base->eval_shards;
     int status = 0;
     for (int s = 0; s < shards && status == 0; s++) {
         const int64_t at = index * shards + s;
@@ -46,6 +46,6 @@ void ddp_cpu_find_bad(struct ddp_engine *base, bool training, int64_t step, cons
         return;
     if (training)
         snprintf(text, (size_t)size, "%s", e->bad);
-    else if (batch && run(e, batch, shard - base->conf.eval_first, &loss, &correct, NULL) == 0)
+    else if (batch && run(e, batch, shard - base->conf.ranks.eval_first, &loss, &correct, NULL) == 0)
         ddp_cpu_pass_find_bad(e->eval, base->params, 0, text, size);
 }

@@ -27,7 +27,7 @@ static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
         return status;
     check_losses(e, n);
     for (int i = 0; i < n; i++)
-        e->leaf[i] = ddp_reduce_leaf(e->reduce, e->base.conf.first_shard + e->group + i);
+        e->leaf[i] = ddp_reduce_leaf(e->reduce, e->base.conf.ranks.first + e->group + i);
     status = ddp_cpu_pass_backward(e->train, e->base.params, e->leaf, n, ready, e, err);
     for (int i = 0; i < n && status == 0; i++) {
         write_metrics(e, e->group + i, e->leaf[i]);
@@ -41,7 +41,7 @@ int ddp_cpu_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int6
 {
     struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
     const struct ddp_reduce_apply update = applier(e);
-    const int mine = base->conf.my_shards;
+    const int mine = base->my_shards;
     int status = 0;
     e->batch = batch;
     e->result = (struct ddp_engine_result){
@@ -74,7 +74,7 @@ static void ready(void *ctx, int i, int64_t lo, int64_t hi)
 {
     struct ddp_cpu_engine *e = ctx;
     const struct ddp_reduce_apply update = applier(e);
-    ddp_reduce_ready(e->reduce, e->base.conf.first_shard + e->group + i, lo, hi, &update);
+    ddp_reduce_ready(e->reduce, e->base.conf.ranks.first + e->group + i, lo, hi, &update);
 }
 
 /* The owner's part: sums of [lo, hi) -> new parameters, running statistics, metrics. */
@@ -91,7 +91,8 @@ static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, doub
         return;
     int64_t from = lo > f->stats ? lo : f->stats, to = hi < f->metrics ? hi : f->metrics;
     if (from < to)
-        ddp_model_apply_stats(c->model, e->batch->count, c->shards, from, to, sum + (from - lo), params);
+        ddp_model_apply_stats(c->model, e->batch->count, c->ranks.shards, from, to, sum + (from - lo),
+                              params);
     if (hi > f->metrics)
         memcpy(params + f->metrics, sum + (f->metrics - lo), DDP_METRICS * sizeof(float));
 }
@@ -118,7 +119,7 @@ static void check_losses(struct ddp_cpu_engine *e, int n)
     for (int i = 0; i < n && r->bad_shard < 0; i++) {
         if (isfinite(e->loss[e->group + i]))
             continue;
-        r->bad_shard = e->base.conf.first_shard + e->group + i;
+        r->bad_shard = e->base.conf.ranks.first + e->group + i;
         r->bad_loss = e->loss[e->group + i];
         ddp_cpu_pass_find_bad(e->train, e->base.params, i, e->bad, sizeof e->bad);
     }

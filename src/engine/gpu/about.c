@@ -1,4 +1,4 @@
-/* What the engine says of itself: the card's group in run.json, the plan lock in the run and its checkpoints. */
+/* What the engine says of itself: the card in run.json, the plan lock in the run and its checkpoints. */
 #include <stdio.h>
 
 #include "engine/gpu/private.h"

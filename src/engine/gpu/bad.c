@@ -9,7 +9,7 @@ static int run_training(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, int mi
 {
     const struct ddp_gpu_step *step = ddp_gpu_slot_step(s);
     const bool all = ddp_model_needs_sync(e->base.conf.model);
-    const int first = all ? 0 : mine, n = all ? e->base.conf.my_shards : 1;
+    const int first = all ? 0 : mine, n = all ? e->base.my_shards : 1;
     if (mine < 0 && !all)
         return -1;
     ddp_gpu_pass_forward(e->train, e->compute, e->params, e->weights, s->shard + first, n, step,
@@ -45,7 +45,7 @@ void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t ste
                              const struct ddp_batch *batch, int shard, char *text, int size)
 {
     struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
-    const int first = training ? base->conf.first_shard : base->conf.eval_first;
+    const int first = training ? base->conf.ranks.first : base->conf.ranks.eval_first;
     struct ddp_error error = {0};
     if (batch && find_bad(e, training, batch, step, shard < 0 ? -1 : shard - first, text, size, &error) != 0)
         snprintf(text, (size_t)size, "not found: %.200s", error.text);

@@ -54,7 +54,7 @@ static int make_passes(struct ddp_gpu_engine *e, struct ddp_error *err)
         return status;
     ddp_augment_init(&conf.augment, cfg, &e->base.conf.train_set->info, true);
     conf.training = true;
-    conf.resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.conf.my_shards : 1;
+    conf.resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.my_shards : 1;
     conf.sync = sync_sum;
     conf.sync_ctx = e;
     return ddp_gpu_pass_create(&conf, &e->train, err);
@@ -168,8 +168,8 @@ static void plan(struct ddp_gpu_engine *e)
     e->graph = c->cfg->gpu.graph;
     e->timeout = c->cfg->comm.timeout_s;
     e->picture = (size_t)px.c * (size_t)px.h * (size_t)px.w;
-    e->layout = ddp_gpu_slot_layout(c->my_shards, batch, e->picture, false);
-    e->eval_layout = ddp_gpu_slot_layout(c->eval_shards, batch, e->picture, false);
+    e->layout = ddp_gpu_slot_layout(e->base.my_shards, batch, e->picture, false);
+    e->eval_layout = ddp_gpu_slot_layout(e->base.eval_shards, batch, e->picture, false);
 }
 
 /* Gradients and activations are the card's. */

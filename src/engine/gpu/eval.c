@@ -16,8 +16,8 @@ int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, 
             return status;
     }
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
-    for (int i = 0; i < e->base.conf.eval_shards; i++) {
-        const int64_t at = index * e->base.conf.eval_shards + i;
+    for (int i = 0; i < e->base.eval_shards; i++) {
+        const int64_t at = index * e->base.eval_shards + i;
         ddp_gpu_pass_forward(e->eval, e->compute, e->params, e->weights, s->shard + i, 1,
                              ddp_gpu_slot_step(s), NULL, e->eval_loss + at, e->eval_correct + at);
     }
@@ -30,7 +30,7 @@ int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const i
                             struct ddp_error *err)
 {
     struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
-    const size_t count = (size_t)e->base.eval_batches * (size_t)e->base.conf.eval_shards;
+    const size_t count = (size_t)e->base.eval_batches * (size_t)e->base.eval_shards;
     e->api->copy(e->compute, e->eval_host, e->eval_loss, count * (sizeof(float) + sizeof(int32_t)));
     const int status = ddp_gpu_engine_drain(e, e->compute, "evaluation", err);
     if (status)

@@ -17,7 +17,7 @@ struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engin
         return conf;
     conf.rank = e->base.conf.comm->rank;
     conf.size = e->base.conf.comm->size;
-    conf.shards = e->base.conf.shards;
+    conf.shards = e->base.conf.ranks.shards;
     conf.fast = cfg->reduce.mode == DDP_REDUCE_FAST;
     conf.side_by_side = ddp_model_needs_sync(e->base.conf.model);
     conf.loss_scale = e->type == DDP_GPU_F16 ? cfg->train.loss_scale : 0;
@@ -44,8 +44,8 @@ static struct need needs(const struct ddp_gpu_engine *e, int batch)
     const struct ddp_gpu_reduce_conf conf = ddp_gpu_engine_reduce_conf(e);
     struct need n = {.reduce = ddp_gpu_reduce_bytes(&conf)};
     n.passes = ddp_gpu_pass_bytes(e->eval, batch);
-    n.rest = ROUNDING + result_bytes(e->base.conf.my_shards) +
-             result_bytes(e->base.eval_batches * e->base.conf.eval_shards) +
+    n.rest = ROUNDING + result_bytes(e->base.my_shards) +
+             result_bytes(e->base.eval_batches * e->base.eval_shards) +
              (size_t)((double)(DDP_GPU_PENDING * e->eval_layout.total) * part);
     if (e->train) {
         n.passes += ddp_gpu_pass_bytes(e->train, batch);
@@ -103,9 +103,9 @@ static int check_memory(struct ddp_gpu_engine *e, size_t *room, struct ddp_error
 
 static int allocate_results(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
-    const int64_t evals = e->base.eval_batches * e->base.conf.eval_shards;
+    const int64_t evals = e->base.eval_batches * e->base.eval_shards;
     void *loss = NULL, *eval = NULL, *host = NULL;
-    int status = e->api->alloc(e->gpu, result_bytes(e->base.conf.my_shards), &loss, err);
+    int status = e->api->alloc(e->gpu, result_bytes(e->base.my_shards), &loss, err);
     if (status == 0)
         status = e->api->alloc(e->gpu, result_bytes(evals), &eval, err);
     if (status == 0)
@@ -115,9 +115,9 @@ static int allocate_results(struct ddp_gpu_engine *e, struct ddp_error *err)
     e->eval_host = host;
     if (status)
         return status;
-    e->correct = (int32_t *)(e->loss + e->base.conf.my_shards);
+    e->correct = (int32_t *)(e->loss + e->base.my_shards);
     e->eval_correct = (int32_t *)(e->eval_loss + evals);
-    e->leaf = ddp_calloc((size_t)e->base.conf.my_shards + 1, sizeof *e->leaf);
+    e->leaf = ddp_calloc((size_t)e->base.my_shards + 1, sizeof *e->leaf);
     return 0;
 }
 

@@ -18,7 +18,7 @@ struct group { /* of shards that are in memory together */
 static void ready(void *ctx, int i, int64_t lo, int64_t hi)
 {
     const struct group *g = ctx;
-    ddp_gpu_reduce_ready(g->e->reduce, g->e->base.conf.first_shard + g->first + i, lo, hi);
+    ddp_gpu_reduce_ready(g->e->reduce, g->e->base.conf.ranks.first + g->first + i, lo, hi);
 }
 
 static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
@@ -29,7 +29,7 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
                          e->loss + g->first, e->correct + g->first);
     float **leaf = e->leaf;
     for (int i = 0; i < n; i++) {
-        leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->base.conf.first_shard + g->first + i);
+        leaf[i] = ddp_gpu_reduce_leaf(e->reduce, e->base.conf.ranks.first + g->first + i);
         const struct ddp_gpu_metrics_args m = {.loss = e->loss + g->first + i,
                                                .correct = e->correct + g->first + i,
                                                .step =
@@ -44,7 +44,7 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
 static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
 {
     struct ddp_gpu_outcome *o = (struct ddp_gpu_outcome *)(void *)s->result_host;
-    const size_t losses = (size_t)e->base.conf.my_shards * sizeof(float);
+    const size_t losses = (size_t)e->base.my_shards * sizeof(float);
     char *behind = s->result_host + sizeof *o;
     e->api->copy(e->compute, o->metrics, e->params + e->base.flat->metrics, sizeof o->metrics);
     if (ddp_gpu_reduce_factor(e->reduce))
@@ -54,10 +54,10 @@ static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
 
 static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
 {
-    const int resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.conf.my_shards : 1;
+    const int resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.my_shards : 1;
     struct group g = {e, ddp_gpu_slot_step(s), 0};
     ddp_gpu_reduce_begin(e->reduce, g.step);
-    for (; g.first < e->base.conf.my_shards; g.first += resident)
+    for (; g.first < e->base.my_shards; g.first += resident)
         run_group(&g, s, resident);
     const int status = ddp_gpu_reduce_finish(e->reduce, err);
     copy_results(e, s);
@@ -136,9 +136,9 @@ int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *ou
     r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
     r.norm = ddp_gpu_reduce_factor(e->reduce) ? o->factor[1] : -1;
     r.bad_shard = -1;
-    for (int i = e->base.conf.my_shards - 1; i >= 0; i--)
+    for (int i = e->base.my_shards - 1; i >= 0; i--)
         if (!isfinite(loss[i])) {
-            r.bad_shard = e->base.conf.first_shard + i;
+            r.bad_shard = e->base.conf.ranks.first + i;
             r.bad_loss = loss[i];
         }
     e->collected++;
