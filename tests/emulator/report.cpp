@@ -176,7 +176,7 @@ struct at_exit {
         std::string text;
         for (auto &n : names)
             text += n + "\n";
-        int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+        int fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0644);
         if (fd < 0 || write(fd, text.data(), text.size()) != (ssize_t)text.size())
             fprintf(stderr, "emu: DDP_EMU_KERNELS: cannot write %s\n", path);
         if (fd >= 0)
