@@ -1,5 +1,7 @@
 /* An op of one's own: "leaky_relu", y = x > 0 ? x : slope * x, usable in a config as
+ *
  *     { type = "leaky_relu"; slope = 0.1; }
+ *
  * It works on tensors in any order (any_strides), 16 channels at a time; padded channels are zero and stay
  * zero. */
 #include <ddp/ddp.h>

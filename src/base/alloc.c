@@ -1,3 +1,4 @@
+/* Zeroed memory or a clear end of the program; whole pages for what is large. */
 #include "base/alloc.h"
 
 #include <stdatomic.h>

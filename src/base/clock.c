@@ -1,3 +1,4 @@
+/* Seconds since some moment, and since 1970. */
 #include "base/clock.h"
 
 #include <time.h>

@@ -1,3 +1,4 @@
+/* The clocks: one that only goes on, and the time of day. */
 #ifndef DDP_BASE_CLOCK_H
 #define DDP_BASE_CLOCK_H
 

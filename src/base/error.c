@@ -1,3 +1,4 @@
+/* Errors as values: the text of the first fault, and what callers put in front of or behind it. */
 #include "ddp/error.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* Whole reads, maps, and files written aside, synced and renamed; every call through the fault gate. */
 #include "base/fileio.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* exp, ln, pow, sin and cos in double: argument reduction, polynomials, special values. */
 #include "base/fmath.h"
 
 #include <math.h>

@@ -2,8 +2,8 @@
  * arithmetic with explicit fma, so every compiler and CPU gives the same bits. Used for schedules, data and
  * initial values; the kernels have vector forms of the float ones they need (ops/cpu/vmath.h).
  *
- * Accuracy: below 2 ulp over the stated domains (pow: 2 + |y ln x| ulp); special values as in C (ln(0) =
- * -inf, exp(-inf) = 0, nan in nan out). */
+ * Accuracy: below 2 ulp over the stated domains (pow: 2 + |y ln x| ulp). Special values as in C:
+ * ln(0) = -inf, exp(-inf) = 0, nan in nan out. */
 #ifndef DDP_BASE_FMATH_H
 #define DDP_BASE_FMATH_H
 

@@ -1,3 +1,4 @@
+/* SHA-256 of bytes that come in pieces, and a 32-bit hash of names. */
 #include "base/hash.h"
 
 #include <nettle/nettle-types.h>

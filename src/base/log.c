@@ -1,3 +1,4 @@
+/* One write() a line: tags, levels, a log file for each rank, and the progress line below the rest. */
 #include "base/log.h"
 
 #include <errno.h>

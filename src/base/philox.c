@@ -1,3 +1,4 @@
+/* Ten rounds of Philox 4x32. */
 #include "base/philox.h"
 
 #include <string.h>

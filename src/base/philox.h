@@ -1,11 +1,15 @@
 /* Counter-based random numbers: Philox 4x32-10, Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy
  * as 1, 2, 3", SC'11. The same words on every machine; vector forms live with the kernels.
  *
- * Who uses which counter (word 3 tells the streams apart, so that no two uses ever meet):
- *   initial values   {element/4 low, element/4 high, hash of tensor name, DDP_STREAM_INIT}      key seed
- *   dropout          {pixel/4, channel, sample index, DDP_STREAM_DROPOUT ^ layer ^ epoch * odd} see
- * ops/dropout/dropout.c data order       {i, epoch, 0, DDP_STREAM_ORDER} augmentation     {draw, sample index,
- * epoch, DDP_STREAM_AUGMENT} built-in digits  {draw, index, split, DDP_STREAM_DIGITS} */
+ * The key is the seed. Who uses which counter (word 3 tells the streams apart: no two uses meet):
+ *
+ *   initial values    {element/4 low, element/4 high, hash of tensor name, DDP_STREAM_INIT}
+ *   dropout           {pixel/4, channel, sample index, DDP_STREAM_DROPOUT ^ layer ^ epoch * odd}
+ *                     (ops/dropout/dropout.c has all of it)
+ *   data order        {i, epoch, 0, DDP_STREAM_ORDER}
+ *   augmentation      {draw, sample index, epoch, DDP_STREAM_AUGMENT}
+ *   built-in digits   {draw, index, split, DDP_STREAM_DIGITS}
+ */
 #ifndef DDP_BASE_PHILOX_H
 #define DDP_BASE_PHILOX_H
 

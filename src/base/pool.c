@@ -1,3 +1,4 @@
+/* A generation counter that starts the threads, and one that says when all have ended. */
 #include "base/pool.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* A string that grows, and numbers in and out of text in the C locale. */
 #include "base/text.h"
 
 #include <errno.h>

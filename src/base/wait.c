@@ -1,3 +1,4 @@
+/* Polling, then sleeping on a futex that other processes may wake. */
 #include "base/wait.h"
 
 #include <limits.h>

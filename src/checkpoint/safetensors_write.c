@@ -54,8 +54,8 @@ static int check_tensors(const char *path, const struct ddp_st_tensor *const *t,
     return 0;
 }
 
-/* The JSON header, padded with spaces so that the data starts at a multiple of 8. NULL: a name is not UTF-8.
- */
+/* The JSON header, padded with spaces so that the data starts at a multiple of 8.
+ * NULL: a name is not UTF-8. */
 static char *header_text(const struct ddp_st_tensor *const *name_order,
                          const struct ddp_st_tensor *const *data_order, int n, const char *const *metadata,
                          size_t *bytes)

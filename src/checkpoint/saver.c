@@ -3,8 +3,8 @@
  *
  *   step-500.tmp-PID   being written; whatever a killed writer left is removed by the next one
  *   step-500           complete
- *   step-500.old-PID   complete; moved aside while a second save of the same step takes its name. Found when there is no other,
- *                      moved back by the next writer
+ *   step-500.old-PID   complete; moved aside while a second save of the same step takes its name.
+ *                      Found when there is no other, moved back by the next writer
  */
 #include <errno.h>
 #include <pthread.h>
@@ -39,7 +39,8 @@ static void drop(const char *path)
         ddp_log(DDP_LOG_WARN, "%s", why.text);
 }
 
-/* Take a checkpoint apart where it stands, its state first: without that it is never taken for a whole one. */
+/* Take a checkpoint apart where it stands, its state first: without that it is never taken for a whole
+ * one. */
 static void take_apart(const char *path)
 {
     struct ddp_error why = {0};
@@ -51,8 +52,8 @@ static void take_apart(const char *path)
     free(state);
 }
 
-/* Remove the complete checkpoint dir/name. It first takes the name of an unfinished one: under its own it is never seen half
- * removed. */
+/* Remove the complete checkpoint dir/name. It first takes the name of an unfinished one: under its own it is
+ * never seen half removed. */
 static void discard(const char *dir, int64_t step, const char *name)
 {
     char tmp_name[96];
@@ -69,8 +70,8 @@ static void discard(const char *dir, int64_t step, const char *name)
     free(tmp);
 }
 
-/* Take away or put right what a writer that was killed left behind. What is seen in the folder may be a rename that is not
- * on disk yet; nothing is removed because of it before it is. */
+/* Take away or put right what a writer that was killed left behind. What is seen in the folder may be a
+ * rename that is not on disk yet; nothing is removed because of it before it is. */
 static int tidy(const char *dir, struct ddp_error *err)
 {
     struct ddp_folder *list = NULL;
@@ -196,7 +197,8 @@ static int write_folder(const struct ddp_saver *s, const char *folder, struct dd
     return status;
 }
 
-/* tmp -> final, where a final one is that cannot be renamed: the new one waits complete under the name `old` meanwhile. */
+/* tmp -> final, where a final one is that cannot be renamed: the new one waits complete under the name `old`
+ * meanwhile. */
 static int publish_over(const char *tmp, const char *final, const char *old, struct ddp_error *err)
 {
     int status = ddp_path_rename(tmp, old, err);
@@ -206,7 +208,8 @@ static int publish_over(const char *tmp, const char *final, const char *old, str
     return ddp_path_rename(old, final, err);
 }
 
-/* tmp -> final, by way of old when there is a final one already. On an error one of final and old is whole. */
+/* tmp -> final, by way of old when there is a final one already. On an error one of final and old is
+ * whole. */
 static int publish(const char *tmp, const char *final, const char *old, struct ddp_error *err)
 {
     bool replaced = ddp_path_exists(final);

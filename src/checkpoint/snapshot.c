@@ -1,5 +1,5 @@
-/* A copy of model and optimizer in plain layouts: taken between two steps, written while the next ones run.
- */
+/* A copy of model and optimizer in plain layouts: taken between two steps, written
+ * while the next ones run. */
 #include <stdlib.h>
 
 #include "checkpoint/private.h"

@@ -1,8 +1,11 @@
 /* The face of src/config: from files and overrides to one checked struct.
  *
- *   parse (libconfig) -> tree of nodes with file and line -> groups read and deep-merged -> overrides
- *   -> THE table (schema.c) checks and fills struct ddp_config
- *   -> dump writes it back, accepted as input with identical result. */
+ *   parse (libconfig)       -> tree of nodes with file and line
+ *   groups                  -> read and deep-merged
+ *   overrides               -> put on top
+ *   THE table (schema.c)    -> checks and fills struct ddp_config
+ *   dump                    -> writes it back, accepted as input with identical result
+ */
 #ifndef DDP_CONFIG_H
 #define DDP_CONFIG_H
 
@@ -158,8 +161,9 @@ struct ddp_config_options {
     const char *path;             /* the file; NULL: only overrides on the defaults */
     const char *const *overrides; /* "optim.lr=0.1", "+a.b=1", "~a.b", "model=resnet18", "--optim.lr=0.1" */
     int noverrides;
-    const char *configs_dir; /* where groups are looked for besides the file's own folder and its parents;
-                                NULL: the installed or source configs/ */
+    /* Where groups are looked for besides the file's own folder and its parents; NULL: the installed or
+     * source configs/. */
+    const char *configs_dir;
 };
 
 /* Read, merge, override, check. On failure err holds every error found, one a line. Also refuses DDP_*

@@ -36,8 +36,8 @@ static void complete_tree(struct ddp_config *cfg)
     }
 }
 
-/* Values that depend on where the program runs: written into the config, so that the resolved one says them.
- */
+/* Values that depend on where the program runs: written into the config, so that the
+ * resolved one says them. */
 static void resolve_places(struct ddp_config *cfg, const char *path)
 {
     if (!cfg->data.root[0]) {

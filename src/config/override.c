@@ -3,8 +3,9 @@
  *   optim.lr=0.1  --optim.lr=0.1     a key of the table, or one that the config has
  *   +model.layers[2].bias=false      a new key, where the table leaves keys to others (inside model.layers)
  *   ~optim.lr                        back to the table's default; in lists: removed
- *   model=resnet18                   another file for a group: what the config gave inline for it goes with
- * it optim.base=adamw                 another file under what the config gives inline */
+ *   model=resnet18                   another file for a group: what the config gave inline for it goes too
+ *   optim.base=adamw                 another file under what the config gives inline
+ */
 #include "config/parts.h"
 
 #include <stdio.h>

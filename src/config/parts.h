@@ -1,10 +1,12 @@
 /* What the files of src/config share and nobody else sees. The way of a config through them, in order:
  *
- *   source.c    a file and its includes -> one text in libconfig's syntax, each line knowing where it came
- * from parse.c     libconfig -> a tree of nodes groups.c    model, data, optim: the group's file found, read
- * and merged under what is given inline override.c  a.b=1 from the command line, with value.c for the
- * right-hand sides read.c      the tree through a key table (schema.c) into a struct check.c     what one
- * key's table row cannot say: keys that must agree with each other load.c      all of it, in this order
+ *   source.c     a file and its includes -> one text in libconfig's syntax, each line knowing its origin
+ *   parse.c      libconfig -> a tree of nodes
+ *   groups.c     model, data, optim: the group's file found, read and merged under what is given inline
+ *   override.c   a.b=1 from the command line, with value.c for the right-hand sides
+ *   read.c       the tree through a key table (schema.c) into a struct
+ *   check.c      what one key's table row cannot say: keys that must agree with each other
+ *   load.c       all of it, in this order
  *
  * Nodes, strings and lists live in one arena per config; nothing here is freed one by one. */
 #ifndef DDP_CONFIG_PARTS_H

@@ -1,9 +1,9 @@
 /* THE table: every key of a config, once. Validation, --help-config, the resolved dump, the config hash and
  * docs/config.md all come from it; a new key is a field in struct ddp_config and a row here.
  *
- * flags: DDP_KEY_RESULT where another value gives other weights (tests/system perturbs every key both ways),
- * DDP_KEY_STOP where it can do so only by steering early stopping. Everything else must leave the bits alone.
- */
+ * flags: DDP_KEY_RESULT where another value gives other weights (tests/system perturbs every key
+ * both ways), DDP_KEY_STOP where it can do so only by steering early stopping. Everything else must
+ * leave the bits alone. */
 #include "config/parts.h"
 
 #include <stdio.h>

@@ -21,8 +21,7 @@ struct ddp_gpu_augment {
     bool flip;
     float mean[4], inv_std[4];
     uint64_t seed;
-    void *out; /* [batch][h][w][cpad]; padding samples and lanes are zero. fp32: the bits of ddp_augment_apply
-                */
+    void *out; /* [batch][h][w][cpad], padding samples and lanes zero; fp32: the bits of ddp_augment_apply */
 };
 
 struct ddp_augment_device_kernels {

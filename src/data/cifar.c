@@ -168,8 +168,8 @@ static void cifar_info(const void *ds, struct ddp_dataset_info *info)
     memcpy(info->std, d->kind->std, sizeof d->kind->std);
 }
 
-/* Labels are checked here and not at open: they lie 3 KB apart, and looking at all would read the whole file.
- */
+/* Labels are checked here and not at open: they lie 3 KB apart, and looking at all
+ * would read the whole file. */
 static int cifar_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err)
 {
     const struct cifar *d = ds;

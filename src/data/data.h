@@ -28,9 +28,9 @@ const struct ddp_dataset_ops *ddp_dataset_format_at(int i); /* NULL past the end
 /* perm[0..count-1]: the order of an epoch, a pure function of (seed, epoch, count); the identity when
  * !shuffle. */
 void ddp_order_epoch(uint64_t seed, int64_t epoch, int64_t count, bool shuffle, int64_t *perm);
-/* Batch b of an epoch holds positions [b*batch, min((b+1)*batch, count)); shard s of S gets an even,
- * contiguous part: from the batch's begin, m*s/S .. m*(s+1)/S. The last, short batch is spread the same way.
- */
+/* Batch b of an epoch holds positions [b*batch, min((b+1)*batch, count)); shard s of S gets
+ * an even, contiguous part: from the batch's begin, m*s/S .. m*(s+1)/S. The last, short batch
+ * is spread the same way. */
 int64_t ddp_order_batches(int64_t count, int64_t batch);
 void ddp_order_shard(int64_t count, int64_t batch, int64_t b, int shards, int shard, int64_t *begin,
                      int64_t *end);

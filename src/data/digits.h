@@ -17,8 +17,7 @@ enum {
 enum ddp_pen { DDP_PEN_SMOOTH, DDP_PEN_CORNER, DDP_PEN_UP };
 struct ddp_glyph_point {
     int8_t x, y;
-    uint8_t pen; /* the path bends smoothly here, has a corner here, or ends here (the next point starts a
-                    stroke) */
+    uint8_t pen; /* the path bends smoothly here, has a corner, or ends (the next point starts a stroke) */
 };
 struct ddp_glyph {
     const struct ddp_glyph_point *point;

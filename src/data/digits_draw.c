@@ -187,8 +187,8 @@ static void ink_path(const struct path *p, float sharp, float ink[SIDE][SIDE])
     }
 }
 
-/* 3x3 binomial blur mixed in with weight `mix`, contrast, grain in the ink and specks on the paper, to bytes.
- */
+/* 3x3 binomial blur mixed in with weight `mix`, contrast, grain in the ink and specks
+ * on the paper, to bytes. */
 static void develop(struct stream *s, float ink[SIDE][SIDE], uint8_t *pixels)
 {
     float mix = uniform(s, 0.0f, 0.7f), full = uniform(s, 215.0f, 300.0f);

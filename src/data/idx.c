@@ -1,6 +1,11 @@
-/* IDX files, the format of MNIST, Fashion-MNIST and EMNIST (yann.lecun.com/exdb/mnist): big-endian magic 00
- * 00 08 D, D sizes of 32 bits, then bytes. Plain files are mapped (all ranks of a node share the pages); .gz
- * ones are unpacked into memory of the process. */
+/* IDX files, the format of MNIST, Fashion-MNIST and EMNIST (yann.lecun.com/exdb/mnist): big-endian.
+ *
+ *   00 00 08 D   magic, D being the number of dimensions
+ *   D sizes      of 32 bits
+ *   bytes
+ *
+ * Plain files are mapped (all ranks of a node share the pages); .gz ones are unpacked into memory of the
+ * process. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

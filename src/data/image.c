@@ -1,3 +1,4 @@
+/* libjpeg and libpng behind one call that knows a file by its first bytes. */
 #include "data/image.h"
 
 #include <setjmp.h>

@@ -61,8 +61,8 @@ struct ddp_loader {
 
 /* ---- one batch ------------------------------------------------------------------------------- */
 
-/* Lock held (or no workers): what slot s will hold; the epoch's order is made when its first batch comes up.
- */
+/* Lock held (or no workers): what slot s will hold; the epoch's order is made when its
+ * first batch comes up. */
 static void assign(struct ddp_loader *l, struct slot *s)
 {
     if (l->perm_epoch != l->epoch) {

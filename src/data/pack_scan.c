@@ -1,3 +1,4 @@
+/* The folders of a data set: classes in byte order, pictures by name, the part that is held out. */
 #include "data/pack_scan.h"
 
 #include <dirent.h>

@@ -32,8 +32,8 @@ extern "C" {
 
 enum { DDP_GPU_API_VERSION = 1, DDP_GPU_CPAD = 8, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
 
-/* Element types of activations and weights. Sums, statistics, losses, gradients and masters are always fp32.
- */
+/* Element types of activations and weights. Sums, statistics, losses, gradients and
+ * masters are always fp32. */
 enum ddp_gpu_type { DDP_GPU_F32, DDP_GPU_BF16, DDP_GPU_F16 };
 
 static inline size_t ddp_gpu_type_bytes(enum ddp_gpu_type t)
@@ -96,8 +96,9 @@ enum ddp_gpu_conv_pass {
     DDP_GPU_CONV_WGRAD,   /* w = gradient of the weights from x and y (its gradient) */
 };
 
-/* d[m][n] = sum over l of op(a)[m][l] op(b)[l][n]; a is [m][l] or, ta, [l][m]; b [l][n] or, tb, [n][l]. fp32
- * accumulation. */
+/* d[m][n] = sum over l of op(a)[m][l] op(b)[l][n], accumulated in fp32
+ *
+ * a is [m][l] or, with ta, [l][m]; b is [l][n] or, with tb, [n][l]. */
 struct ddp_gpu_matmul {
     int m, n, l;
     bool ta, tb;
@@ -144,8 +145,8 @@ struct ddp_gpu_api {
     void (*copy)(struct ddp_gpu_stream *s, void *to, const void *from, size_t bytes);
     void (*zero)(struct ddp_gpu_stream *s, void *p, size_t bytes);
 
-    /* ---- graphs: what is enqueued on s and on streams that wait for it, between begin and end, is recorded,
-     * not run ---- */
+    /* ---- graphs ----
+     * What is enqueued on s and on streams that wait for it, between begin and end, is recorded, not run. */
     void (*capture_begin)(struct ddp_gpu_stream *s);
     int (*capture_end)(struct ddp_gpu_stream *s, struct ddp_gpu_graph **out, struct ddp_error *err);
     void (*launch)(struct ddp_gpu_stream *s, struct ddp_gpu_graph *g);

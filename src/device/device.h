@@ -22,8 +22,8 @@ bool ddp_gpu_likely(void);
 int ddp_gpu_decide(const struct ddp_config *cfg, const struct ddp_gpu_api **out, int *count,
                    struct ddp_error *err);
 
-/* DDP_E_RESOURCE when the GPU cannot compute in the config's precision: bf16 before compute capability 8.0.
- */
+/* DDP_E_RESOURCE when the GPU cannot compute in the config's precision: bf16 before
+ * compute capability 8.0. */
 int ddp_gpu_check_precision(const struct ddp_gpu_info *info, const struct ddp_config *cfg,
                             struct ddp_error *err);
 

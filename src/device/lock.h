@@ -70,9 +70,12 @@ int ddp_gpu_lock_parse(const char *name, const char *json, size_t bytes, struct 
 int ddp_gpu_lock_read(const char *path, struct ddp_gpu_lock **out, struct ddp_error *err); /* also DDP_E_IO */
 
 /* What a problem is called in a lock; returns buf.
- *   "conv wgrad n128 h32 w32 c64 k64 r3 s3 st1 p1 g1 bf16"     fwd, dgrad, wgrad; with " tf32" behind it
- * where allowed "matmul m128 n512 l64 nt bf16 f32"                         op(a), op(b): n as it is, t
- * transposed; types of the factors and of the result */
+ *
+ *   "conv wgrad n128 h32 w32 c64 k64 r3 s3 st1 p1 g1 bf16"
+ *       fwd, dgrad or wgrad; " tf32" behind it where that is allowed
+ *   "matmul m128 n512 l64 nt bf16 f32"
+ *       op(a), op(b): n as it is, t transposed; types of the factors and of the result
+ */
 enum { DDP_GPU_SIGNATURE = 192 };
 char *ddp_gpu_conv_signature(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass,
                              char buf[DDP_GPU_SIGNATURE]);

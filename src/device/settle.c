@@ -1,3 +1,4 @@
+/* Polling a stream to its end, with an eye on the device and on NCCL. */
 #include "device/settle.h"
 
 #include <time.h>

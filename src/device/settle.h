@@ -1,5 +1,5 @@
-/* Private to src/gpu: wait for a stream outside of steps. Steps have ddp_gpu_engine_drain(), which also ends
- * at comm.timeout_s. */
+/* Private to src/device: wait for a stream outside of steps. Steps have ddp_gpu_engine_drain(), which also
+ * ends at comm.timeout_s. */
 #ifndef DDP_GPU_SETTLE_H
 #define DDP_GPU_SETTLE_H
 

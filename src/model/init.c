@@ -39,8 +39,8 @@ static enum distribution describe(const struct ddp_param *p, double *scale)
     return CONSTANT;
 }
 
-/* Two normal numbers of deviation `scale` from two words (Box and Muller 1958). The first uniform is in (0,
- * 1], so that its logarithm is finite. */
+/* Two normal numbers of deviation `scale` from two words (Box and Muller 1958). The first uniform is in
+ * (0, 1], so that its logarithm is finite. */
 static void normal_pair(const uint32_t w[2], double scale, float out[2])
 {
     double u = ((w[0] >> 8) + 1) * 0x1p-24, angle = 2 * PI * ddp_uniform(w[1]);

@@ -71,8 +71,8 @@ static bool name_is_legal(const char *s)
     return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
 }
 
-/* A string key that is the graph's; NULL and an error when it is of another type. *given tells absence apart.
- */
+/* A string key that is the graph's; NULL and an error when it is of another type.
+ * *given tells absence apart. */
 static const char *common_string(const struct ddp_node *group, const char *key, const struct ddp_node **given,
                                  struct ddp_error *err)
 {

@@ -1,5 +1,5 @@
-/* ddp-data fetch: see what is there, download what is not, check, unpack; say how to go on without a network.
- */
+/* ddp-data fetch: see what is there, download what is not, check, unpack; say how to go
+ * on without a network. */
 #include "ddp-data.h"
 
 #include <curl/curl.h>

@@ -1,3 +1,4 @@
+/* metrics.jsonl: a record per logged step and per evaluation. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

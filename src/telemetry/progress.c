@@ -1,3 +1,4 @@
+/* The line of text that says how far training is, and when it is due. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

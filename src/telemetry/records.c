@@ -1,3 +1,4 @@
+/* Appending records, and cutting off those that a resumed run does again. */
 #include "telemetry/records.h"
 
 #include <errno.h>
@@ -6,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Keep the records up to `step`, behind `head`. What a power cut left (torn lines, pages of zeros) is dropped. */
+/* Keep the records up to `step`, behind `head`. What a power cut left (torn lines, pages of zeros) is
+ * dropped. */
 static int cut_after(const char *path, const char *head, int64_t step, struct ddp_error *err)
 {
     char *data;

@@ -1,3 +1,4 @@
+/* The run directory: its name, making it, holding its lock, finding the newest. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -80,8 +80,8 @@ static int check_description(hwloc_topology_t t, struct ddp_error *err)
     return 0;
 }
 
-/* What this process may use: hwloc's allowed set knows cgroups but not taskset, the affinity mask knows both.
- */
+/* What this process may use: hwloc's allowed set knows cgroups but not taskset, the
+ * affinity mask knows both. */
 static int usable_set(hwloc_topology_t t, bool synthetic, hwloc_bitmap_t out)
 {
     hwloc_bitmap_copy(out, hwloc_topology_get_allowed_cpuset(t));

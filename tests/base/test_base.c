@@ -1,3 +1,4 @@
+/* Errors, text, hashing, Philox, threads, logs and files. */
 #include "cmocka_all.h"
 
 #include <errno.h>

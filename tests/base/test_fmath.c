@@ -1,3 +1,4 @@
+/* ln, exp, pow, sin, cos against long double over their domains, and their special values. */
 #include "cmocka_all.h"
 
 #include <math.h>

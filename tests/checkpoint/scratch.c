@@ -1,3 +1,4 @@
+/* Making, filling, damaging and removing the temporary folder of a test. */
 #include "scratch.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Snapshot to files and back: names, shapes, bits; checkpoints of another model or optimizer, damaged ones.
- */
+/* Snapshot to files and back: names, shapes, bits; checkpoints of another model or
+ * optimizer, damaged ones. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -289,8 +289,8 @@ static void test_checkpoint_find_knows_where_to_look(void **state)
     size_t need = strlen(path) + 1;
     assert_int_equal(ddp_checkpoint_find(scratch("r/checkpoints"), path, (int)need, &err), 0);
     assert_int_equal(ddp_checkpoint_find(scratch("r/checkpoints"), path, (int)need - 1, &err), DDP_E_USAGE);
-    /* one that was being replaced stands in when there is no other of its step, and behind it when there is
-     */
+    /* one that was being replaced stands in when there is no other of its step, and
+     * behind it when there is */
     assert_int_equal(
         rename(scratch("r/checkpoints/step-100000000"), scratch("r/checkpoints/step-100000000.old-3")), 0);
     assert_int_equal(ddp_checkpoint_find(scratch("r"), path, sizeof path, &err), 0);

@@ -311,7 +311,8 @@ static void faults(int error, const char *phrase, bool replace)
             fail_msg("call %ld: %s", n, err.text);
         int64_t found = check_newest(&content);
         if (replace) {
-            /* only the sync behind the last rename failed: the new one may not be on disk, so the old one stays */
+            /* only the sync behind the last rename failed: the new one may not be on disk, so the old one
+             * stays */
             bool renamed = ddp_path_exists(scratch_old());
             expect_list(renamed ? "10 10.old" : "10");
             assert_int_equal(content, renamed ? next - 1 : before);
@@ -349,7 +350,8 @@ static void test_saver_survives_every_fault(void **state)
     }
 }
 
-/* Folders in the lower layer of an overlay cannot be renamed (EXDEV): they are pruned and replaced all the same. */
+/* Folders in the lower layer of an overlay cannot be renamed (EXDEV): they are pruned and replaced all the
+ * same. */
 static void in_overlay(void)
 {
     struct rig r;

@@ -1,5 +1,5 @@
-/* Weights by name: from our files, PyTorch's types, other models; and the script that recomputes their hash.
- */
+/* Weights by name: from our files, PyTorch's types, other models; and the script that
+ * recomputes their hash. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

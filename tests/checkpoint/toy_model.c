@@ -1,3 +1,4 @@
+/* The flat layout of a small model, filled with numbers that tell where they belong. */
 #include "toy_model.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* The cases of the conformance suite: barriers, sharing, agreement, broadcast, sums, aborts. */
 #include "comm/cases.h"
 
 #include <stdlib.h>

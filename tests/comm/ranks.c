@@ -1,3 +1,4 @@
+/* Starting a body on threads, or on the ranks of an MPI job, and gathering what each says. */
 #include "comm/ranks.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* Writing the small groups, loading a config from text, and expecting errors. */
 #include "fixture.h"
 
 #include <stdio.h>

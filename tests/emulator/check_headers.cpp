@@ -171,8 +171,9 @@ SAME(ncclFloat8e4m3)
 SAME(ncclFloat8e5m2)
 SAME(ncclNumTypes)
 
-/* ---- types: the vendor's type in the place of ours of the same name (what handles point to is only named,
- * and so one type for both) ---- */
+/* ---- types ----
+ * The vendor's type in the place of ours of the same name (what handles point to is only named, and so one
+ * type for both). */
 template <class T> struct theirs {
     typedef T type;
 };

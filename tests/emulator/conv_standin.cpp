@@ -4,8 +4,8 @@
  *   dgrad    dx[n,h,w,c] = sum over r, s, k of dy[n,p,q,k] w[k,r,s,c]
  *   wgrad    dw[k,r,s,c] = sum over n, p, q of dy[n,p,q,k] x[n,h,w,c]
  *
- * Each sum is one chain of fp32 multiply, add in the order written; the innermost loop runs over outputs (k,
- * c, c), which vectorises and leaves the chains alone. */
+ * Each sum is one chain of fp32 multiply, add in the order written; the innermost loop runs over outputs
+ * (k, c, c), which vectorises and leaves the chains alone. */
 #include "vendor_standin.h"
 
 #include <cstdlib>

@@ -1,13 +1,12 @@
-/* The emulator that runs our CUDA kernels on the CPU, for tests. A .cu file is compiled
- * as C++ with dialect/ddp_device.h in place of the CUDA one; each thread of a block is then a fiber (a plain
- * call while it does not block), scheduled in random order between barriers, and blocks are taken in random
- * order.
+/* The emulator that runs our CUDA kernels on the CPU, for tests (README.md). A .cu file is compiled as C++
+ * with dialect/ddp_device.h in place of the CUDA one; each thread of a block is then a fiber (a plain call
+ * while it does not block), scheduled in random order between barriers, and blocks are taken in random order.
  *
  * Two libraries have this interface:
- *   ddp_emu_plain    kernels without instrumentation: fast; diverged barriers and bad launches are found.
- *   ddp_emu_checked  kernels compiled with -fsanitize=thread whose hooks are ours (shadow.cpp): besides,
- * races within a block and between blocks, accesses out of bounds or misaligned, and reads of memory that
- * nothing wrote are found.
+ *   ddp_emu_plain     kernels without instrumentation: fast; diverged barriers and bad launches are found.
+ *   ddp_emu_checked   kernels compiled with -fsanitize=thread whose hooks are ours (shadow.cpp): besides,
+ *                     races within a block and between blocks, accesses out of bounds or misaligned, and
+ *                     reads of memory that nothing wrote are found.
  *
  * A fault prints one line ("emu: ...") and counts. With a stand-in for the runtime (emu_on_launch set) it
  * aborts the process; alone it does not, but a process that ends with faults nobody cleared exits with 1. The
@@ -18,8 +17,10 @@
  * sets emu_on_launch and gets the launch instead, to run it when its turn comes, once or, from a graph, many
  * times.
  *
- * Environment: DDP_EMU_SEED=n order of threads and blocks; DDP_EMU_KERNELS=FILE append the names of the
- * kernels that ran, one on a line, when the process ends.
+ * Environment:
+ *   DDP_EMU_SEED=n         order of threads and blocks
+ *   DDP_EMU_KERNELS=FILE   written when the process ends: the names of the kernels that ran, one on a line
+ *   DDP_EMU_FATAL=0|1      as above
  *
  * All functions may be called from any thread of the host; launches run one at a time. */
 #ifndef DDP_EMU_H
@@ -36,8 +37,7 @@ extern "C" {
 /* ---- device memory ----
  * What a kernel may touch is memory from emu_alloc, its shared memory, its stack and its arguments. Fresh
  * memory is all ones (NaN) and counts as unwritten. Each allocation has pages of its own between pages that
- * belong to none, so a stand-in may mprotect(2) it against the host (emu_alloc_pages) while no kernel runs.
- */
+ * belong to none, so that a stand-in may close it to the host while no kernel runs (emu_alloc_pages). */
 void *emu_alloc(size_t bytes); /* NULL: the 4 GiB of the emulated device are used up */
 void emu_free(void *p);        /* NULL is fine; touching it afterwards, by anyone, is a fault or SIGSEGV */
 size_t emu_alloc_pages(const void *p, void **first); /* bytes of the whole pages of p, an emu_alloc() */
@@ -54,8 +54,8 @@ void emu_copy_out(void *host, const void *device, size_t bytes);
 
 /* ---- launches ---- */
 struct emu_work; /* a kernel with its arguments */
-/* Set by the stand-in for streams: takes the launch over and frees it. cuda_stream: ddp_stream_cuda() of it.
- */
+/* Set by the stand-in for streams: takes the launch over and frees it. cuda_stream:
+ * ddp_stream_cuda() of it. */
 extern void (*emu_on_launch)(void *cuda_stream, struct emu_work *work);
 void emu_work_run(struct emu_work *work); /* now, in this thread; any number of times */
 void emu_work_free(struct emu_work *work);

@@ -13,8 +13,8 @@
 
 #include <vector>
 
-/* The CPU's headers are C: a function named like a struct, and an _Atomic word that only prototypes here use.
- */
+/* The CPU's headers are C: a function named like a struct, and an _Atomic word that
+ * only prototypes here use. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
 #define _Atomic

@@ -1,5 +1,5 @@
-/* Stand-in for src/device/cuda/matmul_cublaslt.c: d[i][j] = sum over l of op(a)[i][l] op(b)[l][j], each sum one
- * chain of fp32 multiply, add in ascending l; the innermost loop runs over j. */
+/* Stand-in for src/device/cuda/matmul_cublaslt.c: d[i][j] = sum over l of op(a)[i][l] op(b)[l][j], each sum
+ * one chain of fp32 multiply, add in ascending l; the innermost loop runs over j. */
 #include "vendor_standin.h"
 
 #include <cstdlib>

@@ -2,10 +2,14 @@
  *
  * Each rank listens on an abstract Unix socket named by the communicator's id, and connects to the ranks
  * below it. All sockets are polled; what has to be written waits in `out`, what came in `in`. A message is a
- * header and its payload: CALL    the tag of a call, in the order of calls between the two ranks, with the
- * payload if there is one RESULT  a summed part of an all-reduce, found by the number of its call ACK     the
- * receive that a send waits for has happened FAULT   a text: the sender's communicator has failed BYE     the
- * sender has finished and will close */
+ * header and its payload:
+ *
+ *   CALL     the tag of a call, in the order of calls between the two ranks, with the payload if there is one
+ *   RESULT   a summed part of an all-reduce, found by the number of its call
+ *   ACK      the receive that a send waits for has happened
+ *   FAULT    a text: the sender's communicator has failed
+ *   BYE      the sender has finished and will close
+ */
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -2,9 +2,11 @@
  * a socket. Every message says which call of its rank it belongs to, so that ranks that do not make the same
  * calls in the same order find out at once, where NCCL would hang or give wrong numbers.
  *
- * Environment: DDP_EMU_NCCL_TIMEOUT=s     without progress a communicator fails (60)
- *              DDP_EMU_NCCL_VERSION=n     what ncclGetVersion() says (22809)
- *              NCCL_HOSTID, NCCL_MULTI_RANK_GPU_ENABLE, NCCL_GRAPH_MIXING_SUPPORT as NCCL's own */
+ * Environment:
+ *   DDP_EMU_NCCL_TIMEOUT=s   without progress a communicator fails (60)
+ *   DDP_EMU_NCCL_VERSION=n   what ncclGetVersion() says (22809)
+ *   NCCL_HOSTID, NCCL_MULTI_RANK_GPU_ENABLE, NCCL_GRAPH_MIXING_SUPPORT as NCCL's own
+ */
 #ifndef DDP_EMU_NCCL_STANDIN_H
 #define DDP_EMU_NCCL_STANDIN_H
 

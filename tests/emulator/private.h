@@ -59,9 +59,8 @@ struct emu_cell {
 };
 enum { EMU_THREAD = 0x3ff, EMU_LANES = 0x2000, EMU_WARPS = 0x4000, EMU_BLOCKS = 0x8000 };
 
-/* A chunk of memory whose cells stand for less than 16 bytes each, because a kernel accessed it in smaller
- * pieces.
- */
+/* A chunk of memory whose cells stand for less than 16 bytes each, because a kernel accessed
+ * it in smaller pieces. */
 enum { EMU_CHUNK = 1024, EMU_GRANULE = 16 };
 struct emu_fine {
     int shift; /* granule: 1 << shift bytes, 8 at most */

@@ -127,8 +127,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t v, unsigned int flag
     }
     if (v->captured)
         return left(wait_captured(q, v));
-    if (!v->at.q) /* "if cudaEventRecord() has not been called on event, this call acts as if the record has
-                     already completed" */
+    /* "if cudaEventRecord() has not been called on event, this call acts as if the record has already
+     * completed" */
+    if (!v->at.q)
         return cudaSuccess;
     if (q->capturing) {
         capture_break(*q->capturing, cudaErrorStreamCaptureInvalidated);

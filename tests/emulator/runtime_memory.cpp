@@ -420,8 +420,8 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     return left(e != cudaSuccess ? e : synchronize(end));
 }
 
-/* Runtime API, "API synchronization behavior": cudaMemset is asynchronous to the host, but for pinned memory.
- */
+/* Runtime API, "API synchronization behavior": cudaMemset is asynchronous to the host,
+ * but for pinned memory. */
 cudaError_t cudaMemset(void *p, int value, size_t bytes)
 {
     guard hold(books);

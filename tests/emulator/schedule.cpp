@@ -316,8 +316,9 @@ cudaError_t schedule_some(int number)
     return entered();
 }
 
-/* ---- A device works without being asked. Ranks that wait for a collective wait for a rank whose host may
- * wait for something else; so collectives that nobody has asked for go on after a while. ---- */
+/* ---- a device works without being asked ----
+ * Ranks that wait for a collective wait for a rank whose host may wait for something else; so collectives
+ * that nobody has asked for go on after a while. */
 
 namespace
 {

@@ -208,8 +208,8 @@ static void test_matmul_standin_gives_the_product(void **)
         }
 }
 
-/* Halves and bfloats: every value comes back, and what lies between two of them goes to the even neighbour.
- */
+/* Halves and bfloats: every value comes back, and what lies between two of them goes
+ * to the even neighbour. */
 static void test_standin_types_round_to_nearest_even(void **)
 {
     static const struct {

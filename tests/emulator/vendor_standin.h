@@ -13,8 +13,8 @@
 namespace vendor
 {
 
-/* Run work on the stream, after what is on it already; captured work runs as often as its graph is launched.
- */
+/* Run work on the stream, after what is on it already; captured work runs as often as
+ * its graph is launched. */
 void enqueue(struct ddp_gpu_stream *s, const char *what, std::function<void()> work);
 
 /* A plan of the stand-in: the problem, and an odd workspace size, so that a caller who does not ask for it is

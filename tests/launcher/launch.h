@@ -46,8 +46,8 @@ static inline void launch_config(const char *dir)
     assert_int_equal(ddp_file_write(path, text, sizeof text - 1, &err), 0);
 }
 
-/* Start it in a folder of its own with "NAME=VALUE" additions to the environment; both lists end with NULL.
- */
+/* Start it in a folder of its own with "NAME=VALUE" additions to the environment;
+ * both lists end with NULL. */
 static inline void launch_start(struct launch *l, const char *const *env, const char *const *args)
 {
     *l = (struct launch){0};

@@ -3,7 +3,8 @@
 
 #define CE               "{type = \"softmax_cross_entropy\", name = \"loss\"}"
 #define CONV(name, rest) "{type = \"conv2d\", name = \"" name "\", out = 8, kernel = 3" rest "},\n"
-#define FC               "{type = \"flatten\", name = \"flat\"}, {type = \"linear\", name = \"fc\", out = 10},\n"
+#define FLAT             "{type = \"flatten\", name = \"flat\"}, "
+#define FC               FLAT "{type = \"linear\", name = \"fc\", out = 10},\n"
 
 struct refused {
     const char *layers;

@@ -114,8 +114,8 @@ static void test_init_normal_has_its_moments(void **state)
 #define TAIL                                                                                                 \
     "{type = \"flatten\"}, {type = \"linear\", name = \"fc\", out = 3}, {type = \"softmax_cross_entropy\"}"
 
-/* Another layer before it, another number of padded channels around it: the same tensor gets the same values.
- */
+/* Another layer before it, another number of padded channels around it: the same tensor
+ * gets the same values. */
 static void test_init_depends_on_name_and_seed_only(void **state)
 {
     (void)state;

@@ -1,3 +1,4 @@
+/* Laying a layer out with poison around all that it must not touch, running it, looking at the poison. */
 #include "op_kit.h"
 
 #include <math.h>

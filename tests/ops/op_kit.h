@@ -16,8 +16,8 @@
 #include "ops/ops.h"
 #include "ops/builtin.h"
 
-/* One layer and what goes into it. Plain arrays: x and before [n][c][h][w], dout and y in the shape of out.
- */
+/* One layer and what goes into it. Plain arrays: x and before [n][c][h][w], dout and
+ * y in the shape of out. */
 struct kit_args {
     const struct ddp_op *op;
     const void *conf;

@@ -1,5 +1,5 @@
-/* relu, gelu, silu, add, flatten: values, gradients against differences in double, orders, poisoned borders.
- */
+/* relu, gelu, silu, add, flatten: values, gradients against differences in double,
+ * orders, poisoned borders. */
 #include "op_kit.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* conv2d against plain loops in double: direct, strided, grouped, Winograd; fixed bits; what it refuses. */
 #include "conv_check.h"
 
 /* c, h, w, k, r, s, stride, pad, groups, n */
@@ -250,8 +251,8 @@ static const struct conv_case cases[] = {
     {.c = 60, .h = 6, .w = 6, .k = 24, .r = 3, .s = 3, .stride = 2, .pad = 1, .groups = 3, .n = 5},
     {.c = 48, .h = 5, .w = 6, .k = 96, .r = 1, .s = 1, .stride = 1, .pad = 0, .groups = 3, .n = 1},
     {.c = 20, .h = 5, .w = 6, .k = 40, .r = 3, .s = 3, .stride = 1, .pad = 2, .groups = 20, .n = 1},
-    /* Winograd: odd and even pictures, every padding, epilogues, threads over blocks of channels, denormals
-     */
+    /* Winograd: odd and even pictures, every padding, epilogues, threads over blocks
+     * of channels, denormals */
     {.c = 16,
      .h = 9,
      .w = 12,

@@ -1,3 +1,4 @@
+/* Which instruction set is taken, and flat sums that have the same bits on each. */
 #include "cmocka_all.h"
 
 #include <stdlib.h>

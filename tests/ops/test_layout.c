@@ -1,3 +1,4 @@
+/* Plain to blocked elements and back: weights and tensors in both orders. */
 #include "cmocka_all.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* linear against plain loops in double, from pictures and vectors, and what it refuses. */
 #include "conv_check.h"
 
 #define LINEAR .r = 1, .s = 1, .stride = 1, .groups = 1, .linear = true

@@ -110,8 +110,8 @@ static void test_loss_ties_go_to_the_lowest_class(void **state)
         }
 }
 
-/* Far apart logits: no overflow, the loss is the distance; the classes of the padding (zeros) take no part.
- */
+/* Far apart logits: no overflow, the loss is the distance; the classes of the padding
+ * (zeros) take no part. */
 static void test_softmax_holds_for_far_logits(void **state)
 {
     (void)state;

@@ -1,3 +1,4 @@
+/* The small model, its gradients, and steps of an optimizer over any cut of it. */
 #include "problem.h"
 
 #include <stdlib.h>

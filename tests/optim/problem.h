@@ -33,8 +33,8 @@ void problem_finish(struct problem *p);
 
 /* The sum of gradients of step `step`, zero in the padding. */
 void problem_gradient(struct problem *p, int64_t step);
-/* One step of `count` samples over p->sum, the trained blocks cut at cuts[0] < cuts[1] < ... (block numbers).
- */
+/* One step of `count` samples over p->sum, the trained blocks cut at cuts[0] < cuts[1]
+ * < ... (block numbers). */
 void problem_step(struct problem *p, int64_t step, int64_t count, const int *cuts, int ncuts);
 
 /* SHA-256 of parameters and state. */

@@ -14,8 +14,10 @@ struct golden {
     double want[3][3]; /* [step][element] */
 };
 
-/* PyTorch 2.15 in float64: p = [0.5, -1.25, 2], gradients [0.1, -0.2, 0.3], [0.4, 0.05, -0.6], [-0.15, 0.25,
- * 0.35], lr 0.1, betas (0.9, 0.99). */
+/* PyTorch 2.15 in float64, lr 0.1, betas (0.9, 0.99):
+ *   p          [0.5, -1.25, 2]
+ *   gradients  [0.1, -0.2, 0.3], [0.4, 0.05, -0.6], [-0.15, 0.25, 0.35]
+ */
 static const struct golden golden[] = {
     {"sgd", DDP_OPTIM_SGD, .want = {{0.49, -1.23, 1.97}, {0.45, -1.235, 2.03}, {0.465, -1.26, 1.995}}},
     {"sgd, weight decay", DDP_OPTIM_SGD, .weight_decay = 0.01,

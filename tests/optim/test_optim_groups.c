@@ -44,8 +44,8 @@ static void groups_make(struct groups *g, const struct group_spec *spec, int n)
     }
 }
 
-/* With lr 1, a gradient of zero and p = 1, a step leaves 1 - scale * decay; a gradient of one and no decay 1
- * - scale. */
+/* With lr 1 and p = 1 a step leaves 1 - scale * decay where the gradient is zero, and 1 - scale where it is
+ * one without decay. */
 static void effect(struct problem *p, const double scale[TENSORS], const double decay[TENSORS])
 {
     problem_start(p);

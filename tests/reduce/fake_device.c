@@ -1,3 +1,4 @@
+/* Noting calls of N devices, and running them in any order that events and exchanges allow. */
 #include "reduce/fake_device.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
-/* N devices in one thread, for tests of what src/gpu enqueues: calls are only noted, and run later, the work
- * of all streams of all devices interleaved at random as far as events and exchanges allow. So an order that
- * nobody asked for shows as a different result. Kernels are the emulator's. Collective calls of all devices
- * must match: kind, count, root and their order. */
+/* N devices in one thread, for tests of what the reduction enqueues: calls are only noted, and run later, the
+ * work of all streams of all devices interleaved at random as far as events and exchanges allow. So an order
+ * that nobody asked for shows as a different result. Kernels are the emulator's. Collective calls of all
+ * devices must match: kind, count, root and their order. */
 #ifndef TESTS_CUDA_EMU_FAKE_DEVICE_H
 #define TESTS_CUDA_EMU_FAKE_DEVICE_H
 

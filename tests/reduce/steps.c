@@ -1,3 +1,4 @@
+/* Steps of a reduction with gradients that are known, and the sums that they must give. */
 #include "reduce/steps.h"
 
 #include <math.h>

@@ -18,12 +18,12 @@ struct plan {
     /* what the sums must be, [steps][blocks * DDP_BLOCK]: made by steps_prepare */
     float *want;
     float *scale; /* sums of magnitudes, for fast */
-    int exact; /* 1: to the bit; 0: within rounding (fast on a backend that sums as it likes); -1: must differ
-                */
+    /* 1: to the bit; 0: within rounding (fast on a backend that sums as it likes); -1: must differ */
+    int exact;
 };
 
-/* ranks: whose order of sums is wanted when plan->fast and exact (the threads transport adds in rank order).
- */
+/* ranks: whose order of sums is wanted when plan->fast and exact (the threads
+ * transport adds in rank order). */
 void steps_prepare(struct plan *plan, int ranks);
 void steps_forget(struct plan *plan);
 

@@ -99,8 +99,8 @@ static void test_gpu_placement(void **state)
     ddp_machine_destroy(m);
 }
 
-/* Whatever is asked for: every rank has a GPU and a core, and no core has two ranks while another has none.
- */
+/* Whatever is asked for: every rank has a GPU and a core, and no core has two ranks
+ * while another has none. */
 static void test_gpu_placement_complete(void **state)
 {
     (void)state;

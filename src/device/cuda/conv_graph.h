@@ -32,9 +32,9 @@ int ddp_conv_graph_create(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass p
                           struct ddp_error *err);
 void ddp_conv_graph_destroy(struct ddp_conv_graph *g); /* NULL is fine */
 
-/* The next plan that may compute it, in the order of heuristics mode A, then of the fallback list. What
- * cannot be finalised here is passed over. Caller ends it with ddp_conv_choice_finish before the graph goes.
- */
+/* The next plan that may compute it, in the order of heuristics mode A, then of the fallback
+ * list. What cannot be finalised here is passed over. Caller ends it with ddp_conv_choice_finish
+ * before the graph goes. */
 int ddp_conv_graph_next(struct ddp_conv_graph *g, struct ddp_conv_choice *out, struct ddp_error *err);
 void ddp_conv_choice_finish(struct ddp_conv_choice *c); /* an empty one is fine */
 

@@ -230,8 +230,8 @@ static int choose_on_device(struct matmul_plan *p, const struct ddp_gpu *gpu, co
     return rc;
 }
 
-/* ---- lock text: "lt=130100;algo=" and the 64 bytes of the algorithm, which NVIDIA allows to store for the
- * same version ---- */
+/* ---- lock text ----
+ * "lt=130100;algo=" and the 64 bytes of the algorithm, which NVIDIA allows to store for the same version. */
 
 static char *lock_text(const cublasLtMatmulAlgo_t *algo)
 {

@@ -1,5 +1,5 @@
 /* One convolution or matrix product with the algorithm that computes it: what the files behind vendor
- * libraries (conv_cudnn.c, matmul_cublaslt.c, and their stand-ins in tests/cuda_emu) have in common. Their
+ * libraries (conv_cudnn.c, matmul_cublaslt.c, and their stand-ins in tests/emulator) have in common. Their
  * functions are members of struct ddp_gpu_api, which says what they do. */
 #ifndef DDP_CUDA_PLAN_H
 #define DDP_CUDA_PLAN_H

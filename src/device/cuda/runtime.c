@@ -228,8 +228,7 @@ static int gpu_alloc(struct ddp_gpu *gpu, size_t bytes, void **out, struct ddp_e
     if (e == cudaSuccess)
         e = cudaMemset(p, 0, size);
     if (e == cudaSuccess)
-        e = cudaDeviceSynchronize(); /* our streams do not wait for the default one, where the zeros are
-                                        written */
+        e = cudaDeviceSynchronize(); /* our streams do not wait for the default one, which writes the zeros */
     if (e != cudaSuccess) {
         (void)cudaGetLastError();
         (void)cudaFree(p);

@@ -1,7 +1,7 @@
-/* The part of the CUDA runtime's interface that the plug-in (src/device/cuda) uses, declared so that its sources
- * compile where no toolkit is and run on the stand-in (tests/emulator/runtime_*.cpp). Types and values are
- * those of toolkit 13.0; check_headers.cpp compares them with the vendor's headers where these are installed.
- * What each call means is written in the CUDA Runtime API reference. */
+/* The part of the CUDA runtime's interface that the plug-in (src/device/cuda) uses, declared so that its
+ * sources compile where no toolkit is and run on the stand-in (tests/emulator/runtime_*.cpp). Types and
+ * values are those of toolkit 13.0; check_headers.cpp compares them with the vendor's headers where these are
+ * installed. What each call means is written in the CUDA Runtime API reference. */
 #ifndef DDP_EMU_CUDA_RUNTIME_API_H
 #define DDP_EMU_CUDA_RUNTIME_API_H
 
@@ -9,8 +9,8 @@
 
 #define CUDART_VERSION 13000
 
-/* check_headers.cpp includes this in a namespace, where C linkage would clash with the vendor's declarations.
- */
+/* check_headers.cpp includes this in a namespace, where C linkage would clash with the
+ * vendor's declarations. */
 #if defined(__cplusplus) && !defined(DDP_EMU_COMPARE)
 extern "C" {
 #endif

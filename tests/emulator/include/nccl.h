@@ -1,6 +1,6 @@
-/* The part of NCCL's interface that the plug-in (src/device/cuda) uses, declared so that its sources compile where
- * NCCL is not and run on the stand-in (tests/emulator/nccl_*.cpp). Types and values are those of NCCL 2.28;
- * check_headers.cpp compares them with the vendor's header where that is installed. */
+/* The part of NCCL's interface that the plug-in (src/device/cuda) uses, declared so that its sources compile
+ * where NCCL is not and run on the stand-in (tests/emulator/nccl_*.cpp). Types and values are those of NCCL
+ * 2.28; check_headers.cpp compares them with the vendor's header where that is installed. */
 #ifndef DDP_EMU_NCCL_H
 #define DDP_EMU_NCCL_H
 

@@ -1,13 +1,13 @@
 /* The dialect that our kernels (the .cu files under src) are written in, as CUDA understands it.
- * tests/cuda_emu/device has a header of the same name that runs the same kernels on the CPU; a .cu file
+ * tests/emulator/dialect has a header of the same name that runs the same kernels on the CPU; a .cu file
  * includes "ddp_device.h" and knows of neither.
  *
  * Rules, so that both work (CONTRIBUTING.md has them with reasons):
  *   - one-dimensional blocks and grids: ddp_thread(), ddp_block(), ddp_threads(), ddp_blocks();
  *   - shared memory by DDP_SHARED only, barriers by DDP_SYNC() and DDP_SYNC_WARP(), which every thread of the
- * block (warp) reaches: no return before a barrier; shuffles by all 32 lanes;
+ *     block (warp) reaches: no return before a barrier; shuffles by all 32 lanes;
  *   - no atomics on floats, no inline PTX, no textures, no dynamic parallelism; loads and stores through
- * plain pointers;
+ *     plain pointers;
  *   - multiply-adds by explicit fmaf(): nothing is contracted (-fmad=false). */
 #ifndef DDP_DEVICE_H
 #define DDP_DEVICE_H
