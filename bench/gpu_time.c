@@ -54,8 +54,8 @@ int bench_place_make(struct bench *b, struct ddp_error *err)
     set_type(b, DDP_GPU_BF16);
     if (b->tensor_bytes < (size_t)b->o.size_mb << 20)
         b->tensor_bytes = (size_t)b->o.size_mb << 20;
-    p->flat = (int64_t)(b->tensor_bytes / sizeof(float)) / DDP_GPU_BLOCK * DDP_GPU_BLOCK;
-    const size_t blocks = (size_t)(p->flat / DDP_GPU_BLOCK), samples = (size_t)p->pictures * sizeof(int64_t),
+    p->flat = (int64_t)(b->tensor_bytes / sizeof(float)) / DDP_BLOCK * DDP_BLOCK;
+    const size_t blocks = (size_t)(p->flat / DDP_BLOCK), samples = (size_t)p->pictures * sizeof(int64_t),
                  channel = (size_t)p->c * sizeof(float);
     const size_t partial = (size_t)ddp_gpu_partials(p->elements / p->c, p->c) * sizeof(float);
     if ((code = b->api->stream_create(b->gpu, false, &p->s, err)) ||
@@ -122,7 +122,7 @@ int bench_place_fill(struct bench *b, enum ddp_gpu_type type, struct ddp_error *
                     .weight_decay = 5e-4,
                     .trust = 1,
                     .end = p->flat,
-                    .blocks = (int32_t)(p->flat / DDP_GPU_BLOCK)},
+                    .blocks = (int32_t)(p->flat / DDP_BLOCK)},
         .merges = {0, 1, 0, 2},
         .batch = p->batch,
         .pictures = p->pictures,

@@ -13,6 +13,7 @@
 #ifndef DDP_GPU_KERNELS_H
 #define DDP_GPU_KERNELS_H
 
+#include "base/range.h"
 #include "device/api.h"
 
 #ifdef __cplusplus
@@ -47,8 +48,6 @@ static inline int64_t ddp_gpu_partials(int64_t pixels, int c)
 {
     return 3 * (pixels + DDP_GPU_SUM_ROWS - 1) / DDP_GPU_SUM_ROWS * c + 3 * c;
 }
-
-enum { DDP_GPU_BLOCK = 4096 }; /* elements of the flat space that one thread block takes: DDP_BLOCK */
 
 /* The nodes of the canonical tree that cover all shards, in order: node i is added after `merges[i]`: push
  * node i, then merges[i] times pop the two on top and push their sum (lower + upper). Ends with one value. */

@@ -22,7 +22,7 @@ int ddp_flat_find(const struct ddp_flat *f, int64_t index)
 
 static int64_t whole_blocks(int64_t n)
 {
-    return (n + DDP_FLAT_BLOCK - 1) / DDP_FLAT_BLOCK * DDP_FLAT_BLOCK;
+    return (n + DDP_BLOCK - 1) / DDP_BLOCK * DDP_BLOCK;
 }
 
 static void add_tensor(struct ddp_model *m, int stage, int k)
@@ -64,5 +64,5 @@ void ddp_graph_flat(struct ddp_model *m)
         }
     }
     f->metrics = f->total;
-    f->total += DDP_FLAT_BLOCK;
+    f->total += DDP_BLOCK;
 }

@@ -4,9 +4,8 @@
 #ifndef DDP_MODEL_FLAT_H
 #define DDP_MODEL_FLAT_H
 
+#include "base/range.h"
 #include "ddp/op.h"
-
-enum { DDP_FLAT_BLOCK = 4096 };
 
 struct ddp_flat_tensor {
     char name[128];         /* "layer1.0.conv1.weight": PyTorch's */
@@ -25,7 +24,7 @@ struct ddp_flat {
     int ntrained;
     int64_t stats;   /* offset of the first running statistic (= end of trained) */
     int64_t metrics; /* offset of the metrics block */
-    int64_t total;   /* end, a multiple of DDP_FLAT_BLOCK */
+    int64_t total;   /* end, a multiple of DDP_BLOCK */
 };
 
 /* The tensor at a flat index, -1 for padding past its end or the metrics block. */

@@ -45,7 +45,7 @@ DDP_DEVICE void count_elements(const struct ddp_gpu_stats_args &a, const struct 
 DDP_KERNEL stats_block(const struct ddp_gpu_stats_args a)
 {
     DDP_SHARED(int64_t, room, DDP_FLAT_THREADS);
-    const int64_t block = a.lo + (int64_t)ddp_block() * DDP_GPU_BLOCK;
+    const int64_t block = a.lo + (int64_t)ddp_block() * DDP_BLOCK;
     const int which = find_stat(a, block);
     if (which < 0 || (a.scale && a.scale->skip))
         return;
@@ -55,7 +55,7 @@ DDP_KERNEL stats_block(const struct ddp_gpu_stats_args a)
     if (n == 0)
         return;
     const double new_weight = stat.momentum, old_weight = 1 - new_weight;
-    for (int64_t k = block + ddp_thread(); k < stat.hi && k < block + DDP_GPU_BLOCK; k += DDP_FLAT_THREADS) {
+    for (int64_t k = block + ddp_thread(); k < stat.hi && k < block + DDP_BLOCK; k += DDP_FLAT_THREADS) {
         const float sum = ddp_nodes_sum<float>(a.nodes, k - a.lo);
         a.params[k] = (float)(old_weight * a.params[k] + new_weight * (sum / (double)n));
     }
@@ -63,7 +63,7 @@ DDP_KERNEL stats_block(const struct ddp_gpu_stats_args a)
 
 extern "C" void ddp_cuda_stats(struct ddp_gpu_stream *s, const struct ddp_gpu_stats_args *a)
 {
-    DDP_LAUNCH(s, stats_block, (a->hi - a->lo) / DDP_GPU_BLOCK, DDP_FLAT_THREADS, *a);
+    DDP_LAUNCH(s, stats_block, (a->hi - a->lo) / DDP_BLOCK, DDP_FLAT_THREADS, *a);
 }
 
 /* What is updated in a step was decided before its backward: a loss that is not finite must not reach a

@@ -17,5 +17,5 @@ double ddp_optim_tensor_sum(const struct ddp_optim *o, const double *values, int
     const struct ddp_flat *flat = o->flat;
     int64_t end = i + 1 < flat->ntrained ? flat->tensor[i + 1].offset : flat->stats;
     return ddp_optim_tree(values + o->plan.values.slot[value], o->plan.values.stride,
-                          flat->tensor[i].offset / DDP_FLAT_BLOCK, end / DDP_FLAT_BLOCK);
+                          flat->tensor[i].offset / DDP_BLOCK, end / DDP_BLOCK);
 }

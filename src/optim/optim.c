@@ -29,10 +29,10 @@ int ddp_optim_stages(const struct ddp_config *cfg)
 
 int32_t *ddp_optim_block_tensors(const struct ddp_flat *flat)
 {
-    int64_t blocks = flat->stats / DDP_FLAT_BLOCK;
+    int64_t blocks = flat->stats / DDP_BLOCK;
     int32_t *of = ddp_calloc((size_t)blocks + 1, sizeof *of);
     for (int64_t b = 0, i = 0; b < blocks; b++) {
-        while (i + 1 < flat->ntrained && flat->tensor[i + 1].offset <= b * DDP_FLAT_BLOCK)
+        while (i + 1 < flat->ntrained && flat->tensor[i + 1].offset <= b * DDP_BLOCK)
             i++;
         of[b] = (int32_t)i;
     }
@@ -121,16 +121,15 @@ void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float
     const struct ddp_flat *flat = o->flat;
     const struct ddp_optim_pass *pass = &o->plan.pass[stage];
     const struct ddp_optim_cpu *cpu = o->plan.kind->cpu();
-    for (int64_t at = lo; at < hi; at += DDP_FLAT_BLOCK) {
-        int64_t block = at / DDP_FLAT_BLOCK;
+    for (int64_t at = lo; at < hi; at += DDP_BLOCK) {
+        int64_t block = at / DDP_BLOCK;
         const int i = o->tensor[block];
         const struct ddp_optim_setting *s = &o->setting[i];
         /* padding past the tensor stays zero; sizes are whole blocks of 16 channels already, or end in zeros
          * */
         int64_t left = (flat->tensor[i].offset + flat->tensor[i].size - at + 15) / 16 * 16;
-        struct ddp_optim_block b = {.n = left < DDP_FLAT_BLOCK ? left : DDP_FLAT_BLOCK,
-                                    .sum = sum + (at - lo),
-                                    .param = o->params + at};
+        struct ddp_optim_block b = {
+            .n = left < DDP_BLOCK ? left : DDP_BLOCK, .sum = sum + (at - lo), .param = o->params + at};
         for (int a = 0; a < DDP_OPTIM_ARRAYS; a++)
             b.state[a] = o->array[a] ? o->array[a] + at : NULL;
         const struct ddp_optim_now now = {.lr = o->lr * s->lr_scale,
@@ -154,7 +153,7 @@ static void clip(struct ddp_optim *o, const double *values)
 {
     const struct ddp_optim_layout *l = &o->plan.values;
     double sumsq =
-        ddp_optim_tree(values + l->slot[DDP_VALUE_GRADIENT], l->stride, 0, o->flat->stats / DDP_FLAT_BLOCK);
+        ddp_optim_tree(values + l->slot[DDP_VALUE_GRADIENT], l->stride, 0, o->flat->stats / DDP_BLOCK);
     o->norm = ddp_sqrt(sumsq) / (double)o->count;
     double factor = o->cfg->optim.clip_norm / (o->norm + 1e-6);
     if (factor < 1)

@@ -2,7 +2,7 @@
  * copy in the compute type. The headers *_args.h have the equations, the sources *_cpu.c are siblings: same
  * operations, same roundings; with fp32 the same bits.
  *
- * A thread block has one block of DDP_GPU_BLOCK elements, which lies in one tensor; a thread has 16 of them
+ * A thread block has one block of DDP_BLOCK elements, which lies in one tensor; a thread has 16 of them
  * (nodes.cuh). Nothing is written past setting.end: what is zero there stays zero.
  *
  * Traffic, bytes an element, with n nodes of gradients and w bytes in the weights of the compute type:
@@ -132,7 +132,7 @@ template <class Kind> DDP_KERNEL update_block(const struct ddp_gpu_update_args a
 
 extern "C" void ddp_cuda_update(struct ddp_gpu_stream *s, const struct ddp_gpu_update_args *a)
 {
-    const int64_t blocks = (a->hi - a->lo) / DDP_GPU_BLOCK;
+    const int64_t blocks = (a->hi - a->lo) / DDP_BLOCK;
     if (a->optim == DDP_GPU_ADAMW)
         DDP_LAUNCH(s, update_block<adamw>, blocks, DDP_FLAT_THREADS, *a);
     else if (a->optim == DDP_GPU_LAMB)

@@ -19,19 +19,19 @@ struct ddp_scalars {
 /* Flat index of the block's first element. */
 DDP_DEVICE int64_t ddp_update_at(const struct ddp_gpu_update_args &a)
 {
-    return a.lo + (int64_t)ddp_block() * DDP_GPU_BLOCK;
+    return a.lo + (int64_t)ddp_block() * DDP_BLOCK;
 }
 
 DDP_DEVICE const struct ddp_gpu_setting *ddp_update_setting(const struct ddp_gpu_update_args &a)
 {
-    return &a.setting[a.tensor[ddp_update_at(a) / DDP_GPU_BLOCK]];
+    return &a.setting[a.tensor[ddp_update_at(a) / DDP_BLOCK]];
 }
 
 /* Elements of the block that belong to its tensor. */
 DDP_DEVICE int ddp_update_elements(const struct ddp_gpu_update_args &a)
 {
     const int64_t left = ddp_update_setting(a)->end - ddp_update_at(a);
-    return left < DDP_GPU_BLOCK ? (int)left : DDP_GPU_BLOCK;
+    return left < DDP_BLOCK ? (int)left : DDP_BLOCK;
 }
 
 /* What every kind needs: how far to go, and clipping factor / count, with the loss scale (a power of two,

@@ -91,7 +91,7 @@ DDP_KERNEL sum_block(const struct ddp_gpu_update_args a)
         if (a.optim == DDP_GPU_LARS)
             v.param = add_squares(v.param, ddp_quad_load(a.params + block + i));
     }
-    write_values(a.values + block / DDP_GPU_BLOCK * VALUES, v, false);
+    write_values(a.values + block / DDP_BLOCK * VALUES, v, false);
 }
 
 /* LAMB's moments, and its update before the trust ratio in place of the sum:
@@ -135,12 +135,12 @@ DDP_KERNEL lamb_block(const struct ddp_gpu_update_args a)
         values.param = add_squares(values.param, p);
         values.update = add_squares(values.update, u);
     }
-    write_values(a.values + block / DDP_GPU_BLOCK * VALUES, values, a.nodes.n == 0);
+    write_values(a.values + block / DDP_BLOCK * VALUES, values, a.nodes.n == 0);
 }
 
 extern "C" void ddp_cuda_sum_nodes(struct ddp_gpu_stream *s, const struct ddp_gpu_update_args *a)
 {
-    const int64_t blocks = (a->hi - a->lo) / DDP_GPU_BLOCK;
+    const int64_t blocks = (a->hi - a->lo) / DDP_BLOCK;
     if (a->optim == DDP_GPU_LAMB && a->moments)
         DDP_LAUNCH(s, lamb_block, blocks, DDP_FLAT_THREADS, *a);
     else

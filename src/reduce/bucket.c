@@ -5,10 +5,10 @@ int64_t ddp_bucket_count(int64_t blocks, int64_t each)
     return (blocks + each - 1) / each;
 }
 
-struct ddp_span ddp_bucket_span(int64_t blocks, int64_t each, int64_t bucket)
+struct ddp_range ddp_bucket_span(int64_t blocks, int64_t each, int64_t bucket)
 {
     int64_t hi = blocks - bucket * each;
-    return (struct ddp_span){hi > each ? hi - each : 0, hi};
+    return (struct ddp_range){hi > each ? hi - each : 0, hi};
 }
 
 int64_t ddp_bucket_of(int64_t blocks, int64_t each, int64_t block)
@@ -16,9 +16,9 @@ int64_t ddp_bucket_of(int64_t blocks, int64_t each, int64_t block)
     return (blocks - 1 - block) / each;
 }
 
-struct ddp_span ddp_bucket_slice(int64_t blocks, int64_t each, int64_t bucket, int ranks, int rank)
+struct ddp_range ddp_bucket_slice(int64_t blocks, int64_t each, int64_t bucket, int ranks, int rank)
 {
-    struct ddp_span all = ddp_bucket_span(blocks, each, bucket);
+    struct ddp_range all = ddp_bucket_span(blocks, each, bucket);
     int64_t base = (all.hi - all.lo) / ranks, rest = (all.hi - all.lo) % ranks;
     /* Blocks left over in the buckets before went to the ranks before `turn`; go on from there. */
     int64_t turn = bucket * each % ranks;
@@ -28,5 +28,5 @@ struct ddp_span ddp_bucket_slice(int64_t blocks, int64_t each, int64_t bucket, i
         if (r < rank)
             lo += extra;
     }
-    return (struct ddp_span){lo, lo + base + extra};
+    return (struct ddp_range){lo, lo + base + extra};
 }

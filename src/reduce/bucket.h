@@ -7,17 +7,13 @@
 #ifndef DDP_REDUCE_BUCKET_H
 #define DDP_REDUCE_BUCKET_H
 
-#include <stdint.h>
-
-struct ddp_span {
-    int64_t lo, hi; /* [lo, hi) */
-};
+#include "base/range.h"
 
 int64_t ddp_bucket_count(int64_t blocks, int64_t each);
-struct ddp_span ddp_bucket_span(int64_t blocks, int64_t each, int64_t bucket);
+struct ddp_range ddp_bucket_span(int64_t blocks, int64_t each, int64_t bucket);
 /* The bucket that holds a block. */
 int64_t ddp_bucket_of(int64_t blocks, int64_t each, int64_t block);
 /* What rank owns of a bucket; may be empty. */
-struct ddp_span ddp_bucket_slice(int64_t blocks, int64_t each, int64_t bucket, int ranks, int rank);
+struct ddp_range ddp_bucket_slice(int64_t blocks, int64_t each, int64_t bucket, int ranks, int rank);
 
 #endif

@@ -42,8 +42,8 @@ static int64_t tasks_for(int64_t blocks)
 
 struct merging {
     struct ddp_reduce *r;
-    int shard;             /* of mine, from 0 */
-    struct ddp_span range; /* blocks */
+    int shard;              /* of mine, from 0 */
+    struct ddp_range range; /* blocks */
 };
 
 /* All merges that follow a shard, for a few blocks: what was just written is still in cache. One addition
@@ -63,7 +63,7 @@ static void merge_task(void *ctx, int task)
     }
 }
 
-static void merge(struct ddp_reduce *r, int shard, struct ddp_span range)
+static void merge(struct ddp_reduce *r, int shard, struct ddp_range range)
 {
     struct merging m = {r, shard, range};
     if (r->schedule.start[shard] < r->schedule.start[shard + 1])
@@ -102,7 +102,7 @@ struct applying {
     struct ddp_reduce *r;
     const struct ddp_reduce_apply *apply;
     int stage, tasks;
-    struct ddp_span range;
+    struct ddp_range range;
 };
 
 /* The top of the tree for some floats at `at` of the flat space, into buffer 0 of mine. With M shipped nodes:
@@ -148,7 +148,7 @@ static void apply_task(void *ctx, int task)
 
 static void apply_slice(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, int stage, int64_t b)
 {
-    struct ddp_span mine = r->bucket[b].mine;
+    struct ddp_range mine = r->bucket[b].mine;
     int64_t chunks = tasks_for(mine.hi - mine.lo);
     struct applying j = {r, apply, stage, (int)least(ddp_pool_threads(r->pool), chunks), mine};
     ddp_parallel(r->pool, j.tasks, apply_task, &j);
@@ -231,7 +231,7 @@ void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
 {
     if (!accept(r, shard, lo, hi) || lo == hi)
         return;
-    struct ddp_span range = {lo / DDP_BLOCK, hi / DDP_BLOCK};
+    struct ddp_range range = {lo / DDP_BLOCK, hi / DDP_BLOCK};
     merge(r, shard - r->schedule.first, range);
     if (shard + 1 < r->schedule.last)
         return;

@@ -7,7 +7,7 @@
  * any count. */
 DDP_KERNEL add_pairs(const struct ddp_gpu_range_args a)
 {
-    const int64_t block = (int64_t)ddp_block() * DDP_GPU_BLOCK;
+    const int64_t block = (int64_t)ddp_block() * DDP_BLOCK;
 #pragma unroll
     for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
         const int64_t i = block + ddp_flat_place(q);
@@ -22,7 +22,7 @@ DDP_KERNEL add_pairs(const struct ddp_gpu_range_args a)
 
 extern "C" void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a)
 {
-    DDP_LAUNCH(s, add_pairs, (a->count + DDP_GPU_BLOCK - 1) / DDP_GPU_BLOCK, DDP_FLAT_THREADS, *a);
+    DDP_LAUNCH(s, add_pairs, (a->count + DDP_BLOCK - 1) / DDP_BLOCK, DDP_FLAT_THREADS, *a);
 }
 
 /* out[i] = tree sum of node[.][i]; a thread has one element, as there are few: 4 (n + 1) bytes each. */
@@ -41,7 +41,7 @@ extern "C" void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gp
 /* Sums of the step, as floats: exact while a shard has up to 2^24 right answers. One block writes all. */
 DDP_KERNEL write_metrics(const struct ddp_gpu_metrics_args a)
 {
-    for (int i = ddp_thread(); i < DDP_GPU_BLOCK; i += DDP_FLAT_THREADS) {
+    for (int i = ddp_thread(); i < DDP_BLOCK; i += DDP_FLAT_THREADS) {
         float v = 0;
         if (i == 0)
             v = *a.loss;

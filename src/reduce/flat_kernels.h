@@ -22,7 +22,7 @@ struct ddp_gpu_sum_args {
     float *out;
 };
 
-/* metrics(): a leaf's metrics block [DDP_GPU_BLOCK]: loss, right answers, stop votes (first
+/* metrics(): a leaf's metrics block [DDP_BLOCK]: loss, right answers, stop votes (first
  * shard of the rank only), the rest zero. */
 struct ddp_gpu_metrics_args {
     const float *loss;

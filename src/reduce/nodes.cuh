@@ -1,5 +1,5 @@
 /* The canonical tree on the device, and what else kernels over the flat space share. A thread block of
- * DDP_FLAT_THREADS threads takes DDP_GPU_BLOCK elements, 16 a thread: in round q of DDP_FLAT_ROUNDS thread t
+ * DDP_FLAT_THREADS threads takes DDP_BLOCK elements, 16 a thread: in round q of DDP_FLAT_ROUNDS thread t
  * has the four at q * 4 * DDP_FLAT_THREADS + 4 * t, so that a warp reads 512 bytes in a row. */
 #ifndef DDP_COMPUTE_CUDA_NODES_CUH
 #define DDP_COMPUTE_CUDA_NODES_CUH
@@ -9,7 +9,7 @@
 enum {
     DDP_FLAT_THREADS = 256,
     DDP_FLAT_WARPS = DDP_FLAT_THREADS / DDP_WARP,
-    DDP_FLAT_ROUNDS = DDP_GPU_BLOCK / (4 * DDP_FLAT_THREADS),
+    DDP_FLAT_ROUNDS = DDP_BLOCK / (4 * DDP_FLAT_THREADS),
     DDP_NODES_DEPTH = 17, /* of the tree over 65536 shards */
 };
 

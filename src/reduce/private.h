@@ -23,8 +23,8 @@ struct ddp_reduce_arrivals {       /* of one bucket */
 };
 
 struct ddp_reduce_bucket {
-    struct ddp_span all, mine; /* blocks */
-    int64_t missing;           /* blocks that my last shard has not finished in this step */
+    struct ddp_range all, mine; /* blocks */
+    int64_t missing;            /* blocks that my last shard has not finished in this step */
     bool applied;
     void *request; /* fast: the all-reduce */
 };

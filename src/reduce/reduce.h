@@ -18,9 +18,8 @@
 #ifndef DDP_REDUCE_H
 #define DDP_REDUCE_H
 
+#include "base/range.h"
 #include "comm/comm.h"
-
-enum { DDP_BLOCK = 4096 }; /* elements */
 
 struct ddp_reduce_conf {
     int shards;        /* leaves of the tree: train.shards * train.accumulate */

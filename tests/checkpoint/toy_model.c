@@ -18,7 +18,7 @@ static void add(struct toy *t, int *n, int64_t *offset, const char *name, struct
     x->param.groups = 1;
     x->offset = *offset;
     x->size = ddp_layout_size(&x->param);
-    *offset += (x->size + DDP_FLAT_BLOCK - 1) / DDP_FLAT_BLOCK * DDP_FLAT_BLOCK;
+    *offset += (x->size + DDP_BLOCK - 1) / DDP_BLOCK * DDP_BLOCK;
 }
 
 void toy_fill(struct toy *t, uint32_t seed)
@@ -63,7 +63,7 @@ void toy_init(struct toy *t, int classes, int optim, uint32_t seed)
                                       .ntrained = TOY_TRAINED,
                                       .stats = stats,
                                       .metrics = at,
-                                      .total = at + DDP_FLAT_BLOCK};
+                                      .total = at + DDP_BLOCK};
     t->cfg.optim.type = optim;
     t->cfg.optim.lr = 0.1;
     t->cfg.optim.momentum = 0.9;

@@ -51,7 +51,7 @@ FAULTS = [
     ("one block too few: samples without a loss", "src/ops/loss/loss.cu",
      "softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS", "softmax_cross_entropy, a->batch / LOSS_WARPS", "test_cuda_loss"),
     ("one block too many", "src/optim/update.cu",
-     "blocks = (a->hi - a->lo) / DDP_GPU_BLOCK;", "blocks = (a->hi - a->lo) / DDP_GPU_BLOCK + 1;", "test_cuda_update"),
+     "blocks = (a->hi - a->lo) / DDP_BLOCK;", "blocks = (a->hi - a->lo) / DDP_BLOCK + 1;", "test_cuda_update"),
     ("off by one: the window behind the last", "src/ops/pool/pool.cu",
      "r.end = high < count ? high + 1 : count;", "r.end = high <= count ? high + 1 : count;", "test_cuda_pool"),
     ("group of pixels past the end of the picture", "src/ops/dropout/dropout.cu",

@@ -59,7 +59,7 @@ struct pass *pass_create(const struct ddp_model *m, int nshards, const int *n)
     p->m = m;
     p->nshards = nshards;
     p->params = flat_alloc(total);
-    p->reported = calloc(total / DDP_FLAT_BLOCK, MAX_SHARDS);
+    p->reported = calloc(total / DDP_BLOCK, MAX_SHARDS);
     ddp_model_init(m, 7, p->params);
     for (int i = 0; i < nshards; i++) {
         p->leaf[i] = flat_alloc(total);
@@ -109,9 +109,8 @@ struct shard_offset {
 void pass_ready(void *ctx, int i, int64_t lo, int64_t hi)
 {
     struct shard_offset *o = ctx;
-    assert_true(lo < hi && lo % DDP_FLAT_BLOCK == 0 && hi % DDP_FLAT_BLOCK == 0 &&
-                hi <= o->p->m->flat.metrics);
-    for (int64_t b = lo / DDP_FLAT_BLOCK; b < hi / DDP_FLAT_BLOCK; b++)
+    assert_true(lo < hi && lo % DDP_BLOCK == 0 && hi % DDP_BLOCK == 0 && hi <= o->p->m->flat.metrics);
+    for (int64_t b = lo / DDP_BLOCK; b < hi / DDP_BLOCK; b++)
         o->p->reported[b * MAX_SHARDS + o->first + i]++;
 }
 

@@ -332,7 +332,7 @@ static void test_cpu_pass_writes_and_reports_every_block_once(void **state)
         struct pass *p = pass_create(m, 3, (int[]){4, 0, 1});
         pass_run(p, 1, NULL); /* leaves start full of nan */
         for (int i = 0; i < 3; i++) {
-            for (int64_t b = 0; b < m->flat.metrics / DDP_FLAT_BLOCK; b++)
+            for (int64_t b = 0; b < m->flat.metrics / DDP_BLOCK; b++)
                 assert_int_equal(p->reported[b * MAX_SHARDS + i], 1);
             for (int64_t k = 0; k < m->flat.metrics; k++) {
                 assert_true(isfinite(p->leaf[i][k]));
@@ -439,7 +439,7 @@ static void test_cpu_pass_sync_equals_one_shard(void **state)
                          q->leaf[0][j]);
         }
     }
-    for (int64_t b = 0; b < many->flat.metrics / DDP_FLAT_BLOCK; b++)
+    for (int64_t b = 0; b < many->flat.metrics / DDP_BLOCK; b++)
         for (int i = 0; i < 3; i++)
             assert_int_equal(p->reported[b * MAX_SHARDS + i], 1);
     /* negative control: without synchronisation the shards differ from the whole */

@@ -9,7 +9,7 @@ import sys
 
 # What the plug-in is built from, and all that it knows of the library, so that it can be built and loaded by itself.
 PLUGIN_DIR = ("device", "cuda")
-PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z/]+_kernels\.h$|base/philox\.h$|ddp_device\.h$|[a-z/]+\.cuh$")
+PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z/]+_kernels\.h$|base/(philox|range)\.h$|ddp_device\.h$|[a-z/]+\.cuh$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
 

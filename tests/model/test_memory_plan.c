@@ -91,7 +91,7 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
             assert_int_equal(mem.saved[s] >= 0, saved_bytes(NULL, s) > 0);
         assert_int_equal(mem.scratch_bytes, 1152);
         assert_int_equal(mem.sync_floats, training ? 101 : 0); /* batch_norm is stage 1 */
-        assert_int_equal(mem.stats_bytes, training ? 2 * DDP_FLAT_BLOCK * sizeof(float) : 0);
+        assert_int_equal(mem.stats_bytes, training ? 2 * DDP_BLOCK * sizeof(float) : 0);
 
         /* one block: [area, stats] x 3, scratch, leaves and sum */
         char *base = NULL, *end = base + ddp_memory_bytes(&mem, 3);

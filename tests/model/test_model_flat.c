@@ -11,7 +11,7 @@ static void test_flat_is_trained_then_running_then_metrics(void **state)
         for (int k = 0; k < f->ntensors; k++) {
             const struct ddp_flat_tensor *t = &f->tensor[k];
             assert_int_equal(t->offset, at);
-            assert_int_equal(t->offset % DDP_FLAT_BLOCK, 0);
+            assert_int_equal(t->offset % DDP_BLOCK, 0);
             assert_int_equal(t->size, ddp_layout_size(&t->param));
             assert_int_equal(t->param.role == DDP_PARAM_TRAINED, k < f->ntrained);
             assert_int_equal(t->offset < f->stats, k < f->ntrained);
@@ -21,12 +21,12 @@ static void test_flat_is_trained_then_running_then_metrics(void **state)
             assert_int_equal(ddp_flat_find(f, t->offset), k);
             assert_int_equal(ddp_flat_find(f, t->offset + t->size - 1), k);
             plain += k < f->ntrained ? ddp_layout_plain_size(&t->param) : 0;
-            at = (t->offset + t->size + DDP_FLAT_BLOCK - 1) / DDP_FLAT_BLOCK * DDP_FLAT_BLOCK;
+            at = (t->offset + t->size + DDP_BLOCK - 1) / DDP_BLOCK * DDP_BLOCK;
             assert_int_equal(ddp_flat_find(f, t->offset + t->size),
-                             t->size % DDP_FLAT_BLOCK == 0 && k + 1 < f->ntensors ? k + 1 : -1);
+                             t->size % DDP_BLOCK == 0 && k + 1 < f->ntensors ? k + 1 : -1);
         }
         assert_int_equal(f->metrics, at);
-        assert_int_equal(f->total, at + DDP_FLAT_BLOCK);
+        assert_int_equal(f->total, at + DDP_BLOCK);
         assert_int_equal(plain, shipped[i].parameters);
         assert_int_equal(ddp_flat_find(f, -1), -1);
         assert_int_equal(ddp_flat_find(f, f->metrics), -1);
@@ -152,8 +152,8 @@ static void test_stats_may_be_applied_in_slices(void **state)
     for (int64_t k = 0; k < f->metrics - f->stats; k++)
         sum[k] = random_uniform((uint32_t)k, 1);
     ddp_model_apply_stats(m, 32, 8, f->stats, f->metrics, sum, a);
-    for (int64_t lo = f->stats; lo < f->metrics; lo += 2 * DDP_FLAT_BLOCK) {
-        int64_t hi = lo + 2 * DDP_FLAT_BLOCK < f->metrics ? lo + 2 * DDP_FLAT_BLOCK : f->metrics;
+    for (int64_t lo = f->stats; lo < f->metrics; lo += 2 * DDP_BLOCK) {
+        int64_t hi = lo + 2 * DDP_BLOCK < f->metrics ? lo + 2 * DDP_BLOCK : f->metrics;
         ddp_model_apply_stats(m, 32, 8, lo, hi, sum + (lo - f->stats), b);
     }
     assert_memory_equal(a, b, f->total * sizeof *a);

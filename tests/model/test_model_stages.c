@@ -237,8 +237,8 @@ static void rehearse_backward(struct rehearsal *r)
         read_inputs(r, st);
         if (r->mem.saved[s] >= 0)
             read_span(r, r->mem.saved[s]);
-        for (int64_t k = st->lo; k < st->hi; k += DDP_FLAT_BLOCK)
-            r->final[k / DDP_FLAT_BLOCK]++;
+        for (int64_t k = st->lo; k < st->hi; k += DDP_BLOCK)
+            r->final[k / DDP_BLOCK]++;
     }
 }
 
@@ -272,7 +272,7 @@ static void assert_plan_holds(const struct ddp_stages *p)
         r.holds = calloc((size_t)r.mem.nspans + 1, sizeof *r.holds);
         r.pending = calloc((size_t)p->nvalues + 1, sizeof *r.pending);
         r.begun = calloc((size_t)p->nvalues + 1, sizeof *r.begun);
-        r.final = calloc((size_t)(p->flat->total / DDP_FLAT_BLOCK), sizeof *r.final);
+        r.final = calloc((size_t)(p->flat->total / DDP_BLOCK), sizeof *r.final);
         for (int s = 0; s < p->nstages; s++)
             for (int k = 0; k < p->stage[s].nin; k++)
                 r.pending[p->stage[s].in[k]] += p->value[p->stage[s].in[k]].wants_grad;
@@ -283,8 +283,8 @@ static void assert_plan_holds(const struct ddp_stages *p)
             assert_true(!training || r.pending[v] == 0);
             assert_true(!p->value[v].kept[training] || r.holds[r.mem.value[v]]);
         }
-        for (int64_t b = 0; b < p->flat->total / DDP_FLAT_BLOCK; b++)
-            assert_int_equal(r.final[b], training && b * DDP_FLAT_BLOCK < p->flat->stats);
+        for (int64_t b = 0; b < p->flat->total / DDP_BLOCK; b++)
+            assert_int_equal(r.final[b], training && b * DDP_BLOCK < p->flat->stats);
         free(r.holds);
         free(r.pending);
         free(r.begun);
@@ -419,7 +419,7 @@ static void test_stages_name_what_they_call(void **state)
     assert_true(st->synced && p->synced && !p->stage[0].synced);
     assert_string_equal(p->flat->tensor[st->tensor[0]].name, "t.weight");
     assert_int_equal(st->lo, p->flat->tensor[st->tensor[0]].offset);
-    assert_int_equal(st->hi - st->lo, 2 * DDP_FLAT_BLOCK);
+    assert_int_equal(st->hi - st->lo, 2 * DDP_BLOCK);
     assert_int_equal(p->stage[p->nstages - 1].hi - p->stage[p->nstages - 1].lo, 0);
     ddp_model_destroy(m);
 }

@@ -17,7 +17,7 @@ static void add_tensor(struct problem *p, int i, const char *name, int64_t size,
                                   .no_decay = no_decay};
     t->offset = *offset;
     t->size = size;
-    *offset += (size + DDP_FLAT_BLOCK - 1) / DDP_FLAT_BLOCK * DDP_FLAT_BLOCK;
+    *offset += (size + DDP_BLOCK - 1) / DDP_BLOCK * DDP_BLOCK;
 }
 
 static float uniform(int64_t i, uint32_t stream)
@@ -40,7 +40,7 @@ void problem_init(struct problem *p)
                                 .tensor = p->tensor,
                                 .ntrained = TENSORS,
                                 .stats = TRAINED,
-                                .metrics = TRAINED + DDP_FLAT_BLOCK,
+                                .metrics = TRAINED + DDP_BLOCK,
                                 .total = TOTAL};
     p->cfg.optim.type = DDP_OPTIM_SGD;
     p->cfg.optim.lr = 0.1;
@@ -52,7 +52,7 @@ void problem_init(struct problem *p)
     assert_int_equal(ddp_comm_self_create(&p->comm, &err), 0);
     p->params = ddp_calloc(TOTAL, sizeof *p->params);
     p->sum = ddp_calloc(TOTAL, sizeof *p->sum);
-    p->values = ddp_calloc(4 * TOTAL / DDP_FLAT_BLOCK, sizeof *p->values);
+    p->values = ddp_calloc(4 * TOTAL / DDP_BLOCK, sizeof *p->values);
     for (int t = 0; t <= TENSORS; t++)
         for (int64_t i = 0; i < p->tensor[t].size; i++)
             p->params[p->tensor[t].offset + i] = uniform(p->tensor[t].offset + i, 1);
@@ -90,12 +90,12 @@ void problem_step(struct problem *p, int64_t step, int64_t count, const int *cut
     for (int stage = 0; stage < stages; stage++) {
         /* slices in falling order: the order must not matter either */
         for (int s = ncuts; s >= 0; s--) {
-            int64_t lo = s == 0 ? 0 : (int64_t)cuts[s - 1] * DDP_FLAT_BLOCK;
-            int64_t hi = s == ncuts ? TRAINED : (int64_t)cuts[s] * DDP_FLAT_BLOCK;
+            int64_t lo = s == 0 ? 0 : (int64_t)cuts[s - 1] * DDP_BLOCK;
+            int64_t hi = s == ncuts ? TRAINED : (int64_t)cuts[s] * DDP_BLOCK;
             ddp_optim_run(p->optim, stage, lo, hi, p->sum + lo, p->values);
         }
         if (stage + 1 < stages)
-            ddp_optim_between(p->optim, stage, p->values, TOTAL / DDP_FLAT_BLOCK);
+            ddp_optim_between(p->optim, stage, p->values, TOTAL / DDP_BLOCK);
     }
 }
 

@@ -14,7 +14,7 @@
 
 /* conv.weight [10000] in 3 blocks, conv.bias [48] (no decay) in 1, fc.weight [8192] in 2 whole ones, fc.bias
  * [16] (no decay), then a block of statistics and one of metrics. */
-enum { TENSORS = 4, BLOCKS = 7, TRAINED = BLOCKS * DDP_FLAT_BLOCK, TOTAL = TRAINED + 2 * DDP_FLAT_BLOCK };
+enum { TENSORS = 4, BLOCKS = 7, TRAINED = BLOCKS * DDP_BLOCK, TOTAL = TRAINED + 2 * DDP_BLOCK };
 
 struct problem {
     struct ddp_config cfg; /* the defaults of the config table, as far as optim goes */

@@ -245,7 +245,7 @@ static void test_optim_leaves_padding_and_statistics_alone(void **state)
             int64_t begin = p.tensor[t].offset, end = begin + p.tensor[t].size;
             for (int64_t i = begin; i < end; i++)
                 moved += p.params[i] != before[i];
-            for (int64_t i = end; i % DDP_FLAT_BLOCK; i++) {
+            for (int64_t i = end; i % DDP_BLOCK; i++) {
                 assert_true(p.params[i] == 0);
                 for (int k = 0; k < ddp_optim_arrays(p.optim); k++) {
                     const char *name;

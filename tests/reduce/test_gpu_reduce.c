@@ -84,7 +84,7 @@ static struct ddp_gpu_reduce_conf conf_of(const struct problem *p, const struct 
                                         .shards = shards,
                                         .fast = s->fast,
                                         .side_by_side = s->side_by_side,
-                                        .bucket = (int64_t)blocks * DDP_GPU_BLOCK,
+                                        .bucket = (int64_t)blocks * DDP_BLOCK,
                                         .type = s->type,
                                         .loss_scale = s->loss_scale,
                                         .loss_scale_interval = 1,
@@ -121,7 +121,7 @@ static void close_rank(struct fake_world *w, struct rank *k, int rank)
 static void backward(struct rank *k, int shard, const float *from)
 {
     float *to = ddp_gpu_reduce_leaf(k->r, shard);
-    int64_t cuts[] = {TOTAL, TRAINED, 6 * DDP_GPU_BLOCK, 5 * DDP_GPU_BLOCK, 2 * DDP_GPU_BLOCK, 0};
+    int64_t cuts[] = {TOTAL, TRAINED, 6 * DDP_BLOCK, 5 * DDP_BLOCK, 2 * DDP_BLOCK, 0};
     for (int i = 0; i + 1 < (int)(sizeof cuts / sizeof *cuts); i++) {
         int64_t lo = cuts[i + 1], hi = cuts[i];
         fake_api()->copy(k->compute, to + lo, from + lo, (size_t)(hi - lo) * sizeof *to);
@@ -271,7 +271,7 @@ static void test_reduce_has_the_cpus_bits(void **state)
             for (int i = 0; i < STATS_SIZE; i++)
                 p.params[TRAINED + i] =
                     (float)((1 - 0.1) * p.params[TRAINED + i] + 0.1 * (p.sum[TRAINED + i] / (COUNT * 4.0)));
-            memcpy(p.params + p.flat.metrics, p.sum + p.flat.metrics, DDP_GPU_BLOCK * sizeof *p.sum);
+            memcpy(p.params + p.flat.metrics, p.sum + p.flat.metrics, DDP_BLOCK * sizeof *p.sum);
         }
         assert_memory_equal(got.params, p.params, sizeof got.params);
         for (int i = 0; i < ddp_optim_arrays(p.optim); i++) {
@@ -312,7 +312,7 @@ static void test_reduce_halts_on_all_ranks(void **state)
     for (int i = 0; i < SETUPS; i++) {
         const struct setup *s = &setups[i];
         for (int at = 0; at + 1 < STEPS; at++) {
-            const int64_t metrics = TOTAL - DDP_GPU_BLOCK;
+            const int64_t metrics = TOTAL - DDP_BLOCK;
             poison = -1;
             steps = at;
             run(s, 5, 1, 3, 1, &want);
@@ -329,7 +329,7 @@ static void test_reduce_halts_on_all_ranks(void **state)
                 assert_int_equal(got.scale.skip, 1);
                 got.scale.halted = 0;
                 got.scale.skip = want.scale.skip;
-                memcpy(got.params + metrics, want.params + metrics, DDP_GPU_BLOCK * sizeof *got.params);
+                memcpy(got.params + metrics, want.params + metrics, DDP_BLOCK * sizeof *got.params);
                 same(s, &got, &want, "halted");
             }
         }
@@ -453,8 +453,7 @@ static void test_reduce_refuses_what_does_not_fit(void **state)
     static const struct {
         int shard;
         int64_t lo, hi;
-    } wrong[] = {
-        {0, 0, 100}, {1, 0, DDP_GPU_BLOCK}, {0, TOTAL, TOTAL + DDP_GPU_BLOCK}, {0, -DDP_GPU_BLOCK, 0}};
+    } wrong[] = {{0, 0, 100}, {1, 0, DDP_BLOCK}, {0, TOTAL, TOTAL + DDP_BLOCK}, {0, -DDP_BLOCK, 0}};
     for (size_t i = 0; i <= sizeof wrong / sizeof *wrong; i++) {
         struct rank k;
         open_rank(w, &k, &good, p.params);

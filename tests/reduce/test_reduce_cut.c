@@ -15,7 +15,7 @@ static void test_buckets_tile_from_the_end(void **state)
         for (int64_t each = 1; each <= 45; each++) {
             int64_t n = ddp_bucket_count(blocks, each), end = blocks;
             for (int64_t b = 0; b < n; b++) {
-                struct ddp_span s = ddp_bucket_span(blocks, each, b);
+                struct ddp_range s = ddp_bucket_span(blocks, each, b);
                 assert_int_equal(s.hi, end);
                 assert_true(s.lo < s.hi);
                 if (b + 1 < n)
@@ -39,10 +39,10 @@ static void test_slices_tile_each_bucket_evenly(void **state)
             for (int ranks = 1; ranks <= 9; ranks++) {
                 int64_t owned[9] = {0}, least = INT64_MAX, most = 0;
                 for (int64_t b = 0; b < ddp_bucket_count(blocks, each); b++) {
-                    struct ddp_span all = ddp_bucket_span(blocks, each, b);
+                    struct ddp_range all = ddp_bucket_span(blocks, each, b);
                     int64_t at = all.lo, n = all.hi - all.lo;
                     for (int r = 0; r < ranks; r++) {
-                        struct ddp_span s = ddp_bucket_slice(blocks, each, b, ranks, r);
+                        struct ddp_range s = ddp_bucket_slice(blocks, each, b, ranks, r);
                         assert_int_equal(s.lo, at);
                         assert_in_range(s.hi - s.lo, n / ranks, (n + ranks - 1) / ranks);
                         at = s.hi;

@@ -237,9 +237,9 @@ static void zero_padding(const struct ddp_cpu_pass *p, const struct ddp_stage *s
 {
     for (int k = 0; k < st->plan->nparams; k++) {
         const struct ddp_flat_tensor *t = &p->plan->flat->tensor[st->tensor[k]];
-        const int64_t past = (t->offset + t->size) % DDP_FLAT_BLOCK;
+        const int64_t past = (t->offset + t->size) % DDP_BLOCK;
         if (t->param.role == DDP_PARAM_TRAINED && past)
-            memset(leaf + t->offset + t->size, 0, (size_t)(DDP_FLAT_BLOCK - past) * sizeof(float));
+            memset(leaf + t->offset + t->size, 0, (size_t)(DDP_BLOCK - past) * sizeof(float));
     }
 }
 

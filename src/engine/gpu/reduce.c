@@ -40,8 +40,8 @@ static int upload_settings(struct ddp_gpu_reduce *r, struct ddp_error *err)
                                          .weight_decay = from[i].weight_decay,
                                          .trust = 1,
                                          .adapt = from[i].adapt,
-                                         .first_block = (int32_t)(t->offset / DDP_GPU_BLOCK),
-                                         .blocks = (int32_t)((end - t->offset) / DDP_GPU_BLOCK),
+                                         .first_block = (int32_t)(t->offset / DDP_BLOCK),
+                                         .blocks = (int32_t)((end - t->offset) / DDP_BLOCK),
                                          .end = t->offset + (t->size + 7) / 8 * 8};
     }
     if (status == 0)
@@ -109,7 +109,7 @@ static const float *node_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu
 {
     if (r->node[i].slot < 0)
         return ddp_gpu_reduce_buffer(r, r->node[i].buffer) + at;
-    int64_t lo = k->mine.lo * DDP_GPU_BLOCK, slice = k->mine.hi * DDP_GPU_BLOCK - lo;
+    int64_t lo = k->mine.lo * DDP_BLOCK, slice = k->mine.hi * DDP_BLOCK - lo;
     return (const float *)r->at[DDP_REGION_STAGING] + r->node[i].slot * slice + (at - lo);
 }
 
@@ -120,7 +120,7 @@ static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
     const float *const *device = r->at[DDP_REGION_NODE];
     for (int64_t b = 0; b < r->nbuckets; b++) {
         struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        int64_t lo = k->mine.lo * DDP_GPU_BLOCK, stats = r->conf.flat->stats;
+        int64_t lo = k->mine.lo * DDP_BLOCK, stats = r->conf.flat->stats;
         const float **to = host + (size_t)b * row;
         k->trained = device + (size_t)b * row;
         k->stats = k->trained + r->nodes;

@@ -6,7 +6,7 @@
 
 static int64_t bucket_blocks(const struct ddp_gpu_reduce_conf *c)
 {
-    return c->bucket > DDP_GPU_BLOCK ? c->bucket / DDP_GPU_BLOCK : 1;
+    return c->bucket > DDP_BLOCK ? c->bucket / DDP_BLOCK : 1;
 }
 
 static struct ddp_reduce_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
@@ -61,7 +61,7 @@ static void plan_buckets(struct ddp_gpu_reduce *r, int64_t *largest, int64_t *up
         k->owned = ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, r->conf.rank);
         k->mine = r->conf.fast ? k->all : k->owned;
         k->state = *updated;
-        int64_t n = (k->mine.hi - k->mine.lo) * DDP_GPU_BLOCK;
+        int64_t n = (k->mine.hi - k->mine.lo) * DDP_BLOCK;
         *updated += n;
         if (n > *largest)
             *largest = n;
@@ -103,8 +103,8 @@ void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_c
     int64_t largest, updated;
     r->conf = *conf;
     r->total = conf->flat->total;
-    r->blocks = r->total / DDP_GPU_BLOCK;
-    r->trained = conf->flat->stats / DDP_GPU_BLOCK;
+    r->blocks = r->total / DDP_BLOCK;
+    r->trained = conf->flat->stats / DDP_BLOCK;
     r->each = bucket_blocks(conf);
     r->nbuckets = ddp_bucket_count(r->blocks, r->each);
     r->factored = conf->cfg->optim.clip_norm > 0 || conf->loss_scale > 0;

@@ -35,11 +35,11 @@ enum ddp_gpu_region {
 };
 
 struct ddp_gpu_reduce_bucket {
-    struct ddp_span all;   /* blocks */
-    struct ddp_span owned; /* my slice */
-    struct ddp_span mine;  /* what I update: owned, or with `fast` all */
-    int64_t state;         /* element of the state arrays where mine begins */
-    int64_t missing;       /* blocks that my last shard has not finished in this step */
+    struct ddp_range all;   /* blocks */
+    struct ddp_range owned; /* my slice */
+    struct ddp_range mine;  /* what I update: owned, or with `fast` all */
+    int64_t state;          /* element of the state arrays where mine begins */
+    int64_t missing;        /* blocks that my last shard has not finished in this step */
     struct ddp_gpu_event *complete;
     const float *const *trained; /* on the device: [nodes] counted from the first trained element of mine */
     const float *const *stats;   /* [nodes] counted from the first element of mine behind the trained ones */

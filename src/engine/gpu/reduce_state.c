@@ -66,11 +66,11 @@ int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struc
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi)
 {
     for (int64_t b = 0; b < r->nbuckets; b++) {
-        struct ddp_span owned = r->bucket[b].owned;
+        struct ddp_range owned = r->bucket[b].owned;
         if (owned.lo == owned.hi || k-- > 0)
             continue;
-        *lo = owned.lo * DDP_GPU_BLOCK;
-        *hi = owned.hi * DDP_GPU_BLOCK;
+        *lo = owned.lo * DDP_BLOCK;
+        *hi = owned.hi * DDP_BLOCK;
         return true;
     }
     return false;
@@ -88,7 +88,7 @@ static int check_array(const struct ddp_gpu_reduce *r, int i, struct ddp_error *
 static float *state_element(const struct ddp_gpu_reduce *r, int i, const struct ddp_gpu_reduce_bucket *k,
                             int64_t at)
 {
-    return (float *)r->at[DDP_REGION_STATE0 + i] + k->state + (at - k->mine.lo * DDP_GPU_BLOCK);
+    return (float *)r->at[DDP_REGION_STATE0 + i] + k->state + (at - k->mine.lo * DDP_BLOCK);
 }
 
 int ddp_gpu_reduce_state_get(struct ddp_gpu_reduce *r, int i, float *host, struct ddp_error *err)
@@ -96,7 +96,7 @@ int ddp_gpu_reduce_state_get(struct ddp_gpu_reduce *r, int i, float *host, struc
     int status = check_array(r, i, err);
     for (int64_t b = 0; status == 0 && b < r->nbuckets; b++) {
         const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        const int64_t lo = k->owned.lo * DDP_GPU_BLOCK, hi = k->owned.hi * DDP_GPU_BLOCK;
+        const int64_t lo = k->owned.lo * DDP_BLOCK, hi = k->owned.hi * DDP_BLOCK;
         status = ddp_gpu_reduce_download(r, host + lo, state_element(r, i, k, lo),
                                          (size_t)(hi - lo) * sizeof *host, err);
     }
@@ -108,7 +108,7 @@ int ddp_gpu_reduce_state_set(struct ddp_gpu_reduce *r, int i, const float *host,
     int status = check_array(r, i, err);
     for (int64_t b = 0; status == 0 && b < r->nbuckets; b++) {
         const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        const int64_t lo = k->mine.lo * DDP_GPU_BLOCK, hi = k->mine.hi * DDP_GPU_BLOCK;
+        const int64_t lo = k->mine.lo * DDP_BLOCK, hi = k->mine.hi * DDP_BLOCK;
         status = ddp_gpu_reduce_upload(r, state_element(r, i, k, lo), host + lo,
                                        (size_t)(hi - lo) * sizeof *host, err);
     }

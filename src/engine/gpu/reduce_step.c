@@ -16,40 +16,27 @@ static float *params_at(const struct ddp_gpu_reduce *r, int64_t at)
     return (float *)r->at[DDP_REGION_PARAMS] + at;
 }
 
-/* A range of elements. */
-struct range {
-    int64_t lo, hi;
-};
-
-static struct range elements(struct ddp_span blocks)
-{
-    return (struct range){blocks.lo * DDP_GPU_BLOCK, blocks.hi * DDP_GPU_BLOCK};
-}
-
 /* Without the metrics, which travel before everything else. */
-static struct range moved(const struct ddp_gpu_reduce *r, struct range a)
+static struct ddp_range moved(const struct ddp_gpu_reduce *r, struct ddp_range a)
 {
-    int64_t metrics = r->conf.flat->metrics;
-    return (struct range){a.lo < metrics ? a.lo : metrics, a.hi < metrics ? a.hi : metrics};
+    return ddp_range_clip(a, (struct ddp_range){0, r->conf.flat->metrics});
 }
 
 /* Its trained part, and the statistics behind. */
-static struct range trained_part(const struct ddp_gpu_reduce *r, struct range a)
+static struct ddp_range trained_part(const struct ddp_gpu_reduce *r, struct ddp_range a)
 {
-    int64_t stats = r->conf.flat->stats;
-    return (struct range){a.lo < stats ? a.lo : stats, a.hi < stats ? a.hi : stats};
+    return ddp_range_clip(a, (struct ddp_range){0, r->conf.flat->stats});
 }
 
-static struct range rest_part(const struct ddp_gpu_reduce *r, struct range a)
+static struct ddp_range rest_part(const struct ddp_gpu_reduce *r, struct ddp_range a)
 {
-    int64_t stats = r->conf.flat->stats;
-    return moved(r, (struct range){a.lo > stats ? a.lo : stats, a.hi > stats ? a.hi : stats});
+    return ddp_range_clip(a, (struct ddp_range){r->conf.flat->stats, r->conf.flat->metrics});
 }
 
 /* Slice of a rank in a bucket. */
-static struct range slice(const struct ddp_gpu_reduce *r, int64_t b, int rank)
+static struct ddp_range slice(const struct ddp_gpu_reduce *r, int64_t b, int rank)
 {
-    return moved(r, elements(ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, rank)));
+    return moved(r, ddp_range_elements(ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, rank)));
 }
 
 static bool alone(const struct ddp_gpu_reduce *r)
@@ -91,8 +78,8 @@ static void exchange_metrics(struct ddp_gpu_reduce *r)
 static void exchange_nodes(struct ddp_gpu_reduce *r, int64_t b)
 {
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const int64_t row = (k->mine.hi - k->mine.lo) * DDP_GPU_BLOCK;
-    const struct range mine = moved(r, elements(k->mine));
+    const int64_t row = (k->mine.hi - k->mine.lo) * DDP_BLOCK;
+    const struct ddp_range mine = moved(r, ddp_range_elements(k->mine));
     if (alone(r))
         return;
     r->api->group_begin(r->comm);
@@ -102,7 +89,7 @@ static void exchange_nodes(struct ddp_gpu_reduce *r, int64_t b)
             r->api->recv(r->comm, r->side, (float *)r->at[DDP_REGION_STAGING] + node->slot * row,
                          (size_t)(mine.hi - mine.lo), node->rank);
         for (int rank = 0; node->slot < 0 && rank < r->conf.size; rank++) {
-            struct range theirs = slice(r, b, rank);
+            struct ddp_range theirs = slice(r, b, rank);
             if (rank != r->conf.rank && theirs.lo < theirs.hi)
                 r->api->send(r->comm, r->side, ddp_gpu_reduce_buffer(r, node->buffer) + theirs.lo,
                              (size_t)(theirs.hi - theirs.lo), rank);
@@ -119,16 +106,16 @@ static void exchange_values(struct ddp_gpu_reduce *r, int64_t b)
         return;
     r->api->group_begin(r->comm);
     for (int rank = 0; rank < r->conf.size; rank++) {
-        struct range a = trained_part(r, slice(r, b, rank));
+        struct ddp_range a = trained_part(r, slice(r, b, rank));
         if (a.lo < a.hi)
             r->api->bcast(r->comm, r->side,
-                          (float *)((double *)r->at[DDP_REGION_VALUES] + a.lo / DDP_GPU_BLOCK * 4),
-                          (size_t)((a.hi - a.lo) / DDP_GPU_BLOCK * 8), rank);
+                          (float *)((double *)r->at[DDP_REGION_VALUES] + a.lo / DDP_BLOCK * 4),
+                          (size_t)((a.hi - a.lo) / DDP_BLOCK * 8), rank);
     }
     r->api->group_end(r->comm);
 }
 
-static void convert(struct ddp_gpu_reduce *r, struct range a)
+static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
 {
     const struct ddp_gpu_cast_args cast = {.type = r->conf.type,
                                            .count = a.hi - a.lo,
@@ -146,17 +133,17 @@ static void publish(struct ddp_gpu_reduce *r, int64_t b)
         return;
     r->api->group_begin(r->comm);
     for (int rank = 0; rank < r->conf.size; rank++) {
-        struct range a = slice(r, b, rank);
+        struct ddp_range a = slice(r, b, rank);
         if (a.lo < a.hi)
             r->api->bcast(r->comm, r->side, params_at(r, a.lo), (size_t)(a.hi - a.lo), rank);
     }
     r->api->group_end(r->comm);
     if (r->conf.type == DDP_GPU_F32)
         return;
-    const struct range all = trained_part(r, elements(r->bucket[b].all));
-    const struct range mine = trained_part(r, elements(r->bucket[b].mine));
-    convert(r, (struct range){all.lo, mine.lo});
-    convert(r, (struct range){mine.hi, all.hi});
+    const struct ddp_range all = trained_part(r, ddp_range_elements(r->bucket[b].all));
+    const struct ddp_range mine = trained_part(r, ddp_range_elements(r->bucket[b].mine));
+    convert(r, (struct ddp_range){all.lo, mine.lo});
+    convert(r, (struct ddp_range){mine.hi, all.hi});
 }
 
 /* ---- kernels over what I update of a bucket ---- */
@@ -165,7 +152,7 @@ static void publish(struct ddp_gpu_reduce *r, int64_t b)
 static float *state_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i)
 {
     const uintptr_t state = (uintptr_t)r->at[DDP_REGION_STATE0 + i];
-    const int64_t shift = k->state - k->mine.lo * DDP_GPU_BLOCK;
+    const int64_t shift = k->state - k->mine.lo * DDP_BLOCK;
     return state ? (float *)(state + (uintptr_t)(shift * (int64_t)sizeof(float))) : NULL;
 }
 
@@ -173,7 +160,7 @@ static float *state_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_redu
 static bool update_args(const struct ddp_gpu_reduce *r, int64_t b, int nodes, struct ddp_gpu_update_args *out)
 {
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct range a = trained_part(r, elements(k->mine));
+    const struct ddp_range a = trained_part(r, ddp_range_elements(k->mine));
     *out = r->update;
     out->lo = a.lo;
     out->hi = a.hi;
@@ -188,7 +175,7 @@ static bool update_args(const struct ddp_gpu_reduce *r, int64_t b, int nodes, st
 static void sum(struct ddp_gpu_reduce *r, int64_t b)
 {
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct range rest = rest_part(r, elements(k->mine));
+    const struct ddp_range rest = rest_part(r, ddp_range_elements(k->mine));
     struct ddp_gpu_update_args args;
     if (update_args(r, b, r->nodes, &args)) {
         args.moments = !r->factored;
@@ -205,7 +192,7 @@ static void sum(struct ddp_gpu_reduce *r, int64_t b)
 static void update(struct ddp_gpu_reduce *r, int64_t b, bool summed)
 {
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct range rest = rest_part(r, elements(k->mine));
+    const struct ddp_range rest = rest_part(r, ddp_range_elements(k->mine));
     struct ddp_gpu_update_args args;
     if (update_args(r, b, summed ? 0 : r->nodes, &args))
         r->api->kernels->update->update(r->side, &args);
@@ -232,7 +219,7 @@ static void guard(struct ddp_gpu_reduce *r)
 /* A bucket in which my nodes are final. */
 static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b)
 {
-    const struct range all = moved(r, elements(r->bucket[b].all));
+    const struct ddp_range all = moved(r, ddp_range_elements(r->bucket[b].all));
     r->api->record(r->bucket[b].complete, r->compute);
     r->api->wait(r->side, r->bucket[b].complete);
     if (r->conf.fast && r->conf.size > 1 && all.lo < all.hi)
@@ -307,16 +294,16 @@ static bool accept(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64_t hi)
     if (r->fault.code != 0)
         return false;
     if (shard < r->schedule.first || shard >= r->schedule.last || lo < 0 || hi > r->total || lo > hi ||
-        lo % DDP_GPU_BLOCK != 0 || hi % DDP_GPU_BLOCK != 0) {
+        lo % DDP_BLOCK != 0 || hi % DDP_BLOCK != 0) {
         ddp_fail(
             &r->fault, DDP_E_USAGE,
             "device reduction: [%lld, %lld) of shard %d was reported; this rank has shards %d to %d, and "
             "ranges are whole blocks of %d in [0, %lld)",
-            (long long)lo, (long long)hi, shard, r->schedule.first, r->schedule.last - 1, DDP_GPU_BLOCK,
+            (long long)lo, (long long)hi, shard, r->schedule.first, r->schedule.last - 1, DDP_BLOCK,
             (long long)r->total);
         return false;
     }
-    for (int64_t block = lo / DDP_GPU_BLOCK; block < hi / DDP_GPU_BLOCK; block++) {
+    for (int64_t block = lo / DDP_BLOCK; block < hi / DDP_BLOCK; block++) {
         if (r->next_shard[block] != shard) {
             ddp_fail(
                 &r->fault, DDP_E_USAGE,
@@ -345,7 +332,7 @@ void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64
         return;
     if (hi == r->total)
         guard(r);
-    const int64_t from = lo / DDP_GPU_BLOCK, to = hi / DDP_GPU_BLOCK;
+    const int64_t from = lo / DDP_BLOCK, to = hi / DDP_BLOCK;
     for (int64_t b = ddp_bucket_of(r->blocks, r->each, to - 1); b <= ddp_bucket_of(r->blocks, r->each, from);
          b++) {
         struct ddp_gpu_reduce_bucket *k = &r->bucket[b];

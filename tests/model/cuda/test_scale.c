@@ -31,18 +31,18 @@ static float uniform(int64_t i, uint32_t stream)
 struct run {
     struct ddp_gpu_update_args a;
     struct ddp_gpu_between_args b;
-    float host[DDP_GPU_BLOCK];
+    float host[DDP_BLOCK];
 };
 
 static void run_start(struct run *r, float scale, double clip_norm)
 {
     static const int32_t zero = 0;
     struct ddp_gpu_step step = {.count = 4, .lr = 1};
-    struct ddp_gpu_setting setting = {.lr_scale = 1, .trust = 1, .blocks = 1, .end = DDP_GPU_BLOCK};
+    struct ddp_gpu_setting setting = {.lr_scale = 1, .trust = 1, .blocks = 1, .end = DDP_BLOCK};
     struct ddp_gpu_scale s = {.scale = scale, .inverse = 1 / scale};
     double values[4] = {0}, factor[2] = {1, -1};
     memset(r->host, 0, sizeof r->host);
-    r->a = (struct ddp_gpu_update_args){.hi = DDP_GPU_BLOCK,
+    r->a = (struct ddp_gpu_update_args){.hi = DDP_BLOCK,
                                         .step = device_of(&step, sizeof step),
                                         .scale = device_of(&s, sizeof s),
                                         .optim = DDP_GPU_SGD,
@@ -74,7 +74,7 @@ static struct ddp_gpu_scale run_step(struct run *r, float value, float *param)
 {
     struct ddp_gpu_scale s;
     emu_copy_out(&s, r->a.scale, sizeof s);
-    for (int i = 0; i < DDP_GPU_BLOCK; i++)
+    for (int i = 0; i < DDP_BLOCK; i++)
         r->host[i] = value * s.scale;
     emu_copy_in(r->a.sum, r->host, sizeof r->host);
     ddp_cuda_sum_nodes(NULL, &r->a);
@@ -82,7 +82,7 @@ static struct ddp_gpu_scale run_step(struct run *r, float value, float *param)
     ddp_cuda_update(NULL, &r->a);
     emu_copy_out(&s, r->a.scale, sizeof s);
     emu_copy_out(r->host, r->a.params, sizeof r->host);
-    for (int i = 1; i < DDP_GPU_BLOCK; i++)
+    for (int i = 1; i < DDP_BLOCK; i++)
         assert_true(r->host[i] == r->host[0]);
     *param = r->host[0];
     return s;
@@ -153,7 +153,7 @@ static void test_scale_leaves_clipping_alone(void **state)
 
 /* ---- statistics ---- */
 
-enum { MEAN = 5000, VAR = 48, STATS = 3 * DDP_GPU_BLOCK };
+enum { MEAN = 5000, VAR = 48, STATS = 3 * DDP_BLOCK };
 
 static void test_stats_have_the_cpus_bits(void **state)
 {
@@ -164,13 +164,13 @@ static void test_stats_have_the_cpus_bits(void **state)
                                          .size = MEAN,
                                          .stat_pixels = 49},
                                         {.param = {.role = DDP_PARAM_RUNNING_VAR, .momentum = 0.01},
-                                         .offset = 2 * DDP_GPU_BLOCK,
+                                         .offset = 2 * DDP_BLOCK,
                                          .size = VAR,
                                          .stat_pixels = 1}};
     struct ddp_model model = {.flat = {.ntensors = 2, .tensor = tensor, .metrics = STATS}};
     struct ddp_gpu_stat stat[2] = {
         {.lo = 0, .hi = MEAN, .pixels = 49, .momentum = 0.1},
-        {.lo = 2 * DDP_GPU_BLOCK, .hi = 2 * DDP_GPU_BLOCK + VAR, .pixels = 1, .momentum = 0.01, .var = 1}};
+        {.lo = 2 * DDP_BLOCK, .hi = 2 * DDP_BLOCK + VAR, .pixels = 1, .momentum = 0.01, .var = 1}};
     static const struct {
         int64_t count;
         int shards;

@@ -62,8 +62,8 @@ static void write_settings(struct device *d, const struct problem *p)
                                         .weight_decay = p->optim->setting[i].weight_decay,
                                         .trust = p->optim->setting[i].trust,
                                         .adapt = p->optim->setting[i].adapt,
-                                        .first_block = (int32_t)(t->offset / DDP_GPU_BLOCK),
-                                        .blocks = (int32_t)((end - t->offset) / DDP_GPU_BLOCK),
+                                        .first_block = (int32_t)(t->offset / DDP_BLOCK),
+                                        .blocks = (int32_t)((end - t->offset) / DDP_BLOCK),
                                         .end = t->offset + (t->size + 7) / 8 * 8};
     }
     emu_copy_in(d->between.setting, s, sizeof s);
@@ -176,7 +176,7 @@ static void both_step(struct device *d, struct problem *p, int64_t step)
     struct ddp_gpu_update_args first = *a, second = *a;
     if (stages == 1)
         first.factor = second.factor = NULL;
-    first.hi = second.lo = 3 * DDP_GPU_BLOCK;
+    first.hi = second.lo = 3 * DDP_BLOCK;
     second.sum += second.lo;
 
     for (int stage = 0; stage < stages; stage++) {
@@ -200,7 +200,7 @@ static void both_step(struct device *d, struct problem *p, int64_t step)
         if (moments)
             b.clip_norm = 0, b.factor = NULL;
         ddp_cuda_between(NULL, &b);
-        ddp_optim_between(o, stage, p->values, TOTAL / DDP_GPU_BLOCK);
+        ddp_optim_between(o, stage, p->values, TOTAL / DDP_BLOCK);
         if (b.factor) {
             double factor[2];
             emu_copy_out(factor, b.factor, sizeof factor);
@@ -413,7 +413,7 @@ static void test_between_adds_blocks_by_the_canonical_tree(void **state)
 static void test_sum_nodes_is_the_canonical_tree(void **state)
 {
     (void)state;
-    enum { MOST = 16, SIZE = 3 * DDP_GPU_BLOCK };
+    enum { MOST = 16, SIZE = 3 * DDP_BLOCK };
     static float leaf[MOST * SIZE], work[MOST * SIZE], want[SIZE], got[SIZE];
     for (int64_t i = 0; i < MOST * SIZE; i++)
         leaf[i] = ddp_uniform(ddp_philox4((uint32_t)i, 0, 0, 1, 7).v[0]) * (i % 7 ? 1 : 1000);

@@ -102,7 +102,7 @@ static void test_add_range_keeps_the_order(void **state)
 static void test_metrics_fill_their_block(void **state)
 {
     (void)state;
-    float loss = 3.25f, out[DDP_GPU_BLOCK];
+    float loss = 3.25f, out[DDP_BLOCK];
     int32_t correct = 17;
     struct ddp_gpu_step step = {.stop_vote = 1};
     float *dl = device_of(&loss, 4), *leaf = emu_alloc(sizeof out);
@@ -113,7 +113,7 @@ static void test_metrics_fill_their_block(void **state)
                                    .loss = dl, .correct = dc, .step = vote ? ds : NULL, .leaf = leaf});
         emu_copy_out(out, leaf, sizeof out);
         assert_true(out[0] == 3.25f && out[1] == 17 && out[2] == (float)vote);
-        for (int i = 3; i < DDP_GPU_BLOCK; i++)
+        for (int i = 3; i < DDP_BLOCK; i++)
             assert_true(out[i] == 0);
     }
     emu_free(dl), emu_free(dc), emu_free(ds), emu_free(leaf);
