@@ -2,17 +2,17 @@
  * the owner of the element applies it -> all ranks see the result. Knows no optimizer: it gets a callback.
  *
  * The flat index space [0, total) is that of the model (src/model/flat.h): parameters in forward order, then
- * statistics. Everything is cut at blocks of DDP_BLOCK elements. Buckets are ranges of whole blocks, made
- * from the end backwards (the order in which backward finishes); each bucket is cut into `size` slices of
- * whole blocks, slice r owned by rank r.
+ * statistics. It is cut at blocks of DDP_BLOCK elements into buckets, and each bucket into slices, one a rank
+ * (layout.h). Which order of reports is right, and what follows from one, is in ledger.h, the sums are in tree.h
+ * and schedule.h: all pure. What is declared here moves the data, in memory that all ranks see (host.c).
  *
  * One step, on every rank:
  *
- *   ddp_reduce_begin(r)
- *   for each of my shards s:
- *       backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final and the
- *       parameters under it are not needed any more: ddp_reduce_ready(r, s, lo, hi)
- *   ddp_reduce_finish(r, apply)
+ *     ddp_reduce_begin(r)
+ *     for each of my shards s:
+ *         backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final and the parameters under
+ *         it are not needed any more: ddp_reduce_ready(r, s, lo, hi)
+ *     ddp_reduce_finish(r, apply)
  *
  * Accumulation over k batches: shards = k * S leaves of one tree. */
 #ifndef DDP_REDUCE_H
@@ -39,8 +39,7 @@ struct ddp_reduce_apply {
     int stages;
     /* sum: [hi - lo] gradient sums, writable, kept between stages. values: [blocks][block_values] of the
      * whole flat space; a stage reads and writes the entries of its own blocks only, and finds there what it
-     * left in an earlier stage of this step. Called for any number of blocks, from several threads at once.
-     */
+     * left in an earlier stage of this step. Called for any number of blocks, from several threads at once. */
     void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
     /* All blocks' values are complete: every rank computes the same from them. Once after each stage but the
      * last, on the calling thread. May be NULL. */
@@ -62,6 +61,7 @@ void ddp_reduce_bytes(const struct ddp_reduce_conf *conf, int ranks, size_t *sha
 int ddp_reduce_first_shard(const struct ddp_reduce *r);
 int ddp_reduce_last_shard(const struct ddp_reduce *r); /* one past */
 
+/* Not before the step before was finished; reports and finish() belong to a step. */
 void ddp_reduce_begin(struct ddp_reduce *r);
 /* Where the backward of this shard writes its gradient: [total] floats, valid until the next leaf call
  * (side_by_side: until finish). Not zeroed: the caller writes every element of every range it reports ready,
@@ -86,7 +86,7 @@ double ddp_reduce_waited(struct ddp_reduce *r);
 
 /* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm) and for
  * evaluation: each rank passes the leaves of its own shards in order, [my shards][width]; out [width] is the
- * same on all ranks. width <= the max_width given to create_small. Collective. */
+ * same on all ranks. width <= the max_width given to create. There may be more ranks than shards. Collective. */
 struct ddp_small;
 int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct ddp_small **out,
                      struct ddp_error *err);

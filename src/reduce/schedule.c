@@ -1,9 +1,12 @@
+/* Buffers, merges and additions, worked out from the tree before step 0. */
 #include "reduce/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-int ddp_schedule_buffers(const struct ddp_reduce_conf *conf, int ranks, int rank)
+#include "base/base.h"
+
+int ddp_schedule_buffers(const struct ddp_schedule_conf *conf, int ranks, int rank)
 {
     int first = ddp_tree_first_shard(conf->shards, ranks, rank);
     int last = ddp_tree_first_shard(conf->shards, ranks, rank + 1);
@@ -14,7 +17,7 @@ int ddp_schedule_buffers(const struct ddp_reduce_conf *conf, int ranks, int rank
     return ddp_tree_buffers(conf->shards, first, last);
 }
 
-void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_reduce_conf *conf, int ranks, int rank)
+void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_schedule_conf *conf, int ranks, int rank)
 {
     memset(s, 0, sizeof *s);
     s->first = ddp_tree_first_shard(conf->shards, ranks, rank);
@@ -64,10 +67,29 @@ void ddp_schedule_finish(struct ddp_schedule *s)
     memset(s, 0, sizeof *s);
 }
 
+int ddp_schedule_shipments(const struct ddp_schedule_conf *conf, int ranks, struct ddp_shipment **out)
+{
+    struct ddp_shipment *all = NULL;
+    int n = 0, room = 0;
+    for (int rank = 0; rank < ranks; rank++) {
+        struct ddp_schedule s;
+        ddp_schedule_init(&s, conf, ranks, rank);
+        if (n + s.nodes > room) {
+            room = 2 * (n + s.nodes);
+            all = ddp_realloc(all, (size_t)room * sizeof *all);
+        }
+        for (int i = 0; i < s.nodes; i++)
+            all[n++] = (struct ddp_shipment){rank, s.node_buffer[i], s.node[i]};
+        ddp_schedule_finish(&s);
+    }
+    *out = all;
+    return n;
+}
+
 struct emitter {
     struct ddp_combine *out;
     const struct ddp_tree_node *nodes;
-    int next; /* node that comes next from the left */
+    int next; /* the input that comes next from the left */
 };
 
 /* Emits what makes [lo, hi); `level` temporaries are in use. Returns the operand that names the result. */
@@ -85,12 +107,13 @@ static int emit(struct emitter *e, int lo, int hi, int level)
     return -1 - level;
 }
 
-void ddp_combine_init(struct ddp_combine *c, int shards, const struct ddp_tree_node *nodes, int n)
+void ddp_combine_init(struct ddp_combine *c, struct ddp_tree_node top, const struct ddp_tree_node *nodes,
+                      int n)
 {
     memset(c, 0, sizeof *c);
     c->add = ddp_calloc((size_t)n, sizeof *c->add);
     struct emitter e = {c, nodes, 0};
-    emit(&e, 0, shards, 0);
+    emit(&e, top.lo, top.hi, 0);
 }
 
 void ddp_combine_finish(struct ddp_combine *c)

@@ -1,10 +1,26 @@
-/* What is fixed before step 0: in which buffer each shard's leaf is written, what is merged after it, and how
- * the owner of an element adds what the ranks ship. Pure functions of the configuration. */
+/* What is fixed before step 0: in which buffer each shard's leaf is written, what is merged after it, which tree
+ * nodes are left and where, and how they are added. Pure. The stack of rank 0 of 1, 8 shards:
+ *
+ *     shard          0     1     2     3       4      5       6       7
+ *     leaf in        0     1     1     2       1      2       2       3
+ *     merges         -     0+1   -     1+2     -      1+2     -       2+3
+ *                                      0+1                            1+2
+ *                                                                     0+1
+ *     buffer 0       0     0..1  0..1  0..3    0..3   0..3    0..3    0..7
+ *     buffer 1                   2             4      4..5    4..5
+ *     buffer 2                                                6
+ */
 #ifndef DDP_REDUCE_SCHEDULE_H
 #define DDP_REDUCE_SCHEDULE_H
 
-#include "reduce/reduce.h"
 #include "reduce/tree.h"
+
+struct ddp_schedule_conf {
+    int shards;
+    bool fast; /* left to right instead of the tree: one sum a rank */
+    bool
+        side_by_side; /* the leaves of all shards at once: a buffer for each instead of a stack, the same sums */
+};
 
 struct ddp_merge {
     int into, from; /* buffers: into = into + from; `into` holds the lower shards */
@@ -15,35 +31,47 @@ struct ddp_schedule {
     int first, last; /* shards */
     int buffers;
     int *leaf;  /* [last - first] buffer of each shard's leaf */
-    int *start; /* [last - first + 1] merges after shard s are merge[start[s - first] .. start[s - first + 1])
-                 */
+    int *start; /* [last - first + 1] after shard s come merge[start[s - first]] up to, not including,
+                   merge[start[s - first + 1]] */
     struct ddp_merge *merge;
-    int nodes; /* what is shipped, in order of shards; always begins in buffer 0 */
+    int nodes; /* tree nodes that are left, in order of shards; the first in buffer 0 */
     struct ddp_tree_node node[DDP_TREE_MAX_NODES];
     int node_buffer[DDP_TREE_MAX_NODES];
 };
 
-/* canonical: a stack on absolute shard indices. side_by_side: the same merges, a buffer per shard. fast: left
- * to right. */
-void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_reduce_conf *conf, int ranks, int rank);
+void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_schedule_conf *conf, int ranks, int rank);
 void ddp_schedule_finish(struct ddp_schedule *s);
 /* Buffers that init would find, without making the schedule. */
-int ddp_schedule_buffers(const struct ddp_reduce_conf *conf, int ranks, int rank);
+int ddp_schedule_buffers(const struct ddp_schedule_conf *conf, int ranks, int rank);
 
-/* dst = x + y, where x and y are shipped nodes (0 ..) or temporaries (-1 - t); dst is temporary `dst`. */
+/* A tree node that a rank is left with. */
+struct ddp_shipment {
+    int rank, buffer; /* of that rank */
+    struct ddp_tree_node node;
+};
+
+/* Those of all ranks in order of shards: together they cover [0, shards). Returns how many; *out is freed by the
+ * caller. */
+int ddp_schedule_shipments(const struct ddp_schedule_conf *conf, int ranks, struct ddp_shipment **out);
+
+/* dst = x + y, where x and y are inputs (0 ..) or temporaries (-1 - t); dst is temporary `dst`. */
 struct ddp_add {
     int x, y, dst;
 };
 
-/* The owner's program over all shipped nodes: the top of tree(0, shards). */
+/* A program that adds inputs up to one tree node. ((0 + 1) + 2) of tree(0, 3), from three leaves:
+ *
+ *     temp 0 = in 0 + in 1
+ *     temp 0 = temp 0 + in 2   the sum */
 struct ddp_combine {
-    int nadds; /* nodes - 1; the last one's result is the sum */
+    int nadds; /* inputs - 1; the last one's result is the sum */
     struct ddp_add *add;
     int temps; /* temporaries in use */
 };
 
-/* nodes: [n], in order, together covering [0, shards). */
-void ddp_combine_init(struct ddp_combine *c, int shards, const struct ddp_tree_node *nodes, int n);
+/* nodes: [n] tree nodes below `top`, in order, together covering it: of the ranks of one machine, or of all. */
+void ddp_combine_init(struct ddp_combine *c, struct ddp_tree_node top, const struct ddp_tree_node *nodes,
+                      int n);
 void ddp_combine_finish(struct ddp_combine *c);
 
 #endif

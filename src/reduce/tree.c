@@ -1,3 +1,4 @@
+/* The canonical tree: index arithmetic, and sums of small vectors. */
 #include "reduce/tree.h"
 
 #include <stddef.h>
@@ -52,14 +53,19 @@ int ddp_tree_cover(int shards, int first, int last, struct ddp_tree_node nodes[D
     return cover(first, last, 0, shards, nodes);
 }
 
-/* The stack after [first, shard) holds exactly the nodes that cover it, so the leaf goes on top of them and
- * what is above the cover of [first, shard + 1) is merged. */
+/* The stack over [first, lo) holds exactly the nodes that cover it, so what is pushed lies on top of them, and what
+ * is above the cover of [first, hi) is merged. */
+int ddp_tree_merges_after(int shards, int first, int lo, int hi)
+{
+    struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];
+    return ddp_tree_cover(shards, first, lo, nodes) + 1 - ddp_tree_cover(shards, first, hi, nodes);
+}
+
 int ddp_tree_merges(int shards, int first, int shard, int *buffer)
 {
     struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];
-    int before = ddp_tree_cover(shards, first, shard, nodes);
-    *buffer = before;
-    return before + 1 - ddp_tree_cover(shards, first, shard + 1, nodes);
+    *buffer = ddp_tree_cover(shards, first, shard, nodes);
+    return ddp_tree_merges_after(shards, first, shard, shard + 1);
 }
 
 int ddp_tree_buffers(int shards, int first, int last)

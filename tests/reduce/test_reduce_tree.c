@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "reduce/schedule.h"
 
 enum { MOST = 96, WIDTH = 3 };
@@ -163,7 +164,7 @@ static void test_merges_by_hand(void **state)
 }
 
 /* Run every rank's schedule and the owner's program on numbers. */
-static struct item simulate(const struct ddp_reduce_conf *conf, int ranks, bool *bounds)
+static struct item simulate(const struct ddp_schedule_conf *conf, int ranks, bool *bounds)
 {
     struct item shipped[2 * MOST], temp[32], out;
     struct ddp_tree_node node[2 * MOST];
@@ -197,7 +198,7 @@ static struct item simulate(const struct ddp_reduce_conf *conf, int ranks, bool 
         return shipped[0];
     }
     struct ddp_combine c;
-    ddp_combine_init(&c, conf->shards, node, n);
+    ddp_combine_init(&c, (struct ddp_tree_node){0, conf->shards}, node, n);
     *bounds = *bounds && c.nadds == n - 1 && c.temps <= 32;
     out = shipped[0];
     for (int i = 0; i < c.nadds; i++) {
@@ -218,7 +219,7 @@ static void test_schedules_give_the_tree(void **state)
         struct item want = tree(0, shards);
         for (int ranks = 1; ranks <= shards; ranks++) {
             bool bounds = true;
-            struct ddp_reduce_conf conf = {.shards = shards};
+            struct ddp_schedule_conf conf = {.shards = shards};
             assert_true(same(simulate(&conf, ranks, &bounds), want));
             conf.side_by_side = true;
             assert_true(same(simulate(&conf, ranks, &bounds), want));
@@ -236,7 +237,7 @@ static void test_fast_schedule_is_left_to_right(void **state)
     for (int shards = 1; shards <= MOST; shards++) {
         for (int ranks = 1; ranks <= shards; ranks++) {
             bool bounds = true;
-            struct ddp_reduce_conf conf = {.shards = shards, .fast = true};
+            struct ddp_schedule_conf conf = {.shards = shards, .fast = true};
             struct item want = leaf(0), part;
             for (int r = 0; r < ranks; r++) {
                 int first = ddp_tree_first_shard(shards, ranks, r),
@@ -265,11 +266,11 @@ static void test_buffers_saved(void **state)
     } cases[] = {{1, 1, 0, 1, 1, 1}, {8, 1, 0, 4, 8, 2},   {8, 8, 3, 1, 1, 1},  {8, 2, 1, 3, 4, 2},
                  {8, 3, 1, 2, 3, 2}, {64, 1, 0, 7, 64, 2}, {50, 2, 1, 8, 25, 2}};
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
-        struct ddp_reduce_conf conf = {.shards = cases[i].shards};
+        struct ddp_schedule_conf conf = {.shards = cases[i].shards};
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].stack);
         conf.side_by_side = true;
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].side);
-        conf = (struct ddp_reduce_conf){.shards = cases[i].shards, .fast = true};
+        conf = (struct ddp_schedule_conf){.shards = cases[i].shards, .fast = true};
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].fast);
     }
 }

@@ -73,14 +73,6 @@ static int upload_stats(struct ddp_gpu_reduce *r, struct ddp_error *err)
     return status;
 }
 
-/* After a node that covers [lo, hi) is pushed: the stack holds the cover of [0, lo) and it, and is to hold
- * that of [0, hi). */
-static int32_t merges_after(int shards, int lo, int hi)
-{
-    struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];
-    return ddp_tree_cover(shards, 0, lo, nodes) + 1 - ddp_tree_cover(shards, 0, hi, nodes);
-}
-
 static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
     int32_t *merges = ddp_calloc((size_t)r->nodes + (size_t)r->conf.shards, sizeof *merges);
@@ -90,12 +82,12 @@ static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
         int shards = r->conf.shards, first = ddp_tree_first_shard(shards, r->conf.size, rank);
         int k = ddp_tree_cover(shards, first, ddp_tree_first_shard(shards, r->conf.size, rank + 1), nodes);
         for (int i = 0; i < k; i++)
-            merges[n++] = merges_after(shards, nodes[i].lo, nodes[i].hi);
+            merges[n++] = ddp_tree_merges_after(shards, 0, nodes[i].lo, nodes[i].hi);
     }
     int status =
         ddp_gpu_reduce_upload(r, r->at[DDP_REGION_MERGES], merges, (size_t)r->nodes * sizeof *merges, err);
     for (int s = 0; s < r->conf.shards; s++)
-        merges[s] = merges_after(r->conf.shards, s, s + 1);
+        merges[s] = ddp_tree_merges_after(r->conf.shards, 0, s, s + 1);
     if (status == 0 && r->conf.small_width > 0)
         status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_SMALL_MERGES], merges,
                                        (size_t)r->conf.shards * sizeof *merges, err);

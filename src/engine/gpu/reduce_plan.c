@@ -9,13 +9,9 @@ static int64_t bucket_blocks(const struct ddp_gpu_reduce_conf *c)
     return c->bucket > DDP_BLOCK ? c->bucket / DDP_BLOCK : 1;
 }
 
-static struct ddp_reduce_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
+static struct ddp_schedule_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
 {
-    return (struct ddp_reduce_conf){.shards = c->shards,
-                                    .fast = c->fast,
-                                    .side_by_side = c->side_by_side,
-                                    .total = c->flat->total,
-                                    .bucket = c->bucket};
+    return (struct ddp_schedule_conf){c->shards, c->fast, c->side_by_side};
 }
 
 enum ddp_gpu_optim ddp_gpu_optim_of(const struct ddp_config *cfg)
@@ -35,19 +31,16 @@ enum ddp_gpu_optim ddp_gpu_optim_of(const struct ddp_config *cfg)
 /* All nodes of all ranks in order; with `fast` the one sum. */
 static void plan_nodes(struct ddp_gpu_reduce *r)
 {
-    const struct ddp_reduce_conf conf = schedule_conf(&r->conf);
-    const int size = r->conf.fast ? 1 : r->conf.size;
-    r->node = ddp_calloc((size_t)size * DDP_TREE_MAX_NODES, sizeof *r->node);
-    for (int rank = 0; rank < size; rank++) {
-        struct ddp_schedule s;
-        ddp_schedule_init(&s, &conf, size, rank);
-        for (int i = 0; i < s.nodes; i++) {
-            bool mine = r->conf.fast || rank == r->conf.rank;
-            r->node[r->nodes++] = (struct ddp_gpu_reduce_node){
-                .rank = rank, .buffer = s.node_buffer[i], .slot = mine ? -1 : r->others++};
-        }
-        ddp_schedule_finish(&s);
+    const struct ddp_schedule_conf conf = schedule_conf(&r->conf);
+    struct ddp_shipment *all = NULL;
+    r->nodes = ddp_schedule_shipments(&conf, r->conf.fast ? 1 : r->conf.size, &all);
+    r->node = ddp_calloc((size_t)r->nodes, sizeof *r->node);
+    for (int i = 0; i < r->nodes; i++) {
+        const bool mine = r->conf.fast || all[i].rank == r->conf.rank;
+        r->node[i] = (struct ddp_gpu_reduce_node){
+            .rank = all[i].rank, .buffer = all[i].buffer, .slot = mine ? -1 : r->others++};
     }
+    free(all);
 }
 
 /* The buckets, my largest slice and what I update in all, in elements. */
@@ -98,7 +91,7 @@ static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest, int64_t upda
 
 void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_conf *conf)
 {
-    const struct ddp_reduce_conf schedule = schedule_conf(conf);
+    const struct ddp_schedule_conf schedule = schedule_conf(conf);
     const enum ddp_gpu_optim optim = ddp_gpu_optim_of(conf->cfg);
     int64_t largest, updated;
     r->conf = *conf;

@@ -1,8 +1,9 @@
-/* The state of a reduction: made by reduce.c, worked on by exchange.c. */
-#ifndef DDP_REDUCE_PRIVATE_H
-#define DDP_REDUCE_PRIVATE_H
+/* The state of a reduction on the host: made by host_plan.c, worked on by host.c. */
+#ifndef DDP_REDUCE_HOST_PRIVATE_H
+#define DDP_REDUCE_HOST_PRIVATE_H
 
-#include "reduce/bucket.h"
+#include "reduce/layout.h"
+#include "reduce/ledger.h"
 #include "reduce/reduce.h"
 #include "reduce/schedule.h"
 
@@ -13,8 +14,8 @@ enum { DDP_REDUCE_PIECE = 1024 };
 struct ddp_reduce_control {
     struct ddp_barrier barrier;
     struct {
-        _Alignas(64) ddp_word
-            step; /* of the last vote to stop; steps take turns, so that late readers are not confused */
+        /* of the last vote to stop; steps take turns, so that late readers are not confused */
+        _Alignas(64) ddp_word step;
     } vote[2];
 };
 struct ddp_reduce_arrivals {       /* of one bucket */
@@ -24,34 +25,33 @@ struct ddp_reduce_arrivals {       /* of one bucket */
 
 struct ddp_reduce_bucket {
     struct ddp_range all, mine; /* blocks */
-    int64_t missing;            /* blocks that my last shard has not finished in this step */
-    bool applied;
-    void *request; /* fast: the all-reduce */
+    bool complete, applied;     /* in this step: my part is final, the sum of my slice was applied */
+    void *request;              /* fast: the all-reduce */
 };
 
 struct ddp_reduce {
     struct ddp_reduce_conf conf;
     struct ddp_comm *comm;
     struct ddp_pool *pool;
+    struct ddp_reduce_layout layout;
     struct ddp_schedule schedule;
-    struct ddp_combine combine;
-    int64_t blocks, each, nbuckets; /* each: blocks in a bucket */
+    struct ddp_combine combine; /* of what all ranks ship */
+    struct ddp_ledger ledger;
 
     void *shared;
     size_t shared_bytes;
     struct ddp_reduce_control *control;
-    struct ddp_reduce_arrivals *arrivals; /* [nbuckets] */
+    struct ddp_reduce_arrivals *arrivals; /* [buckets] */
     double *values[2];                    /* [blocks][block_values] */
     float *own;                           /* my buffers, [buffers][total] */
     const float **node;                   /* [shipped nodes] start of the buffer that holds each */
 
-    struct ddp_reduce_bucket *bucket;
-    int *next_shard; /* [blocks] which of my shards reports this block next */
-    float *temp;     /* [threads][temps][DDP_REDUCE_PIECE] */
+    struct ddp_reduce_bucket *bucket; /* [buckets] */
+    float *temp;                      /* [threads][temps][DDP_REDUCE_PIECE] */
     uint32_t step, round;
     int64_t begun; /* fast: buckets begun */
     double waited;
-    struct ddp_error fault; /* of a call that returns nothing: finish reports it */
+    struct ddp_error fault; /* of an all-reduce that could not begin: finish reports it */
 };
 
 #endif

@@ -1,13 +1,14 @@
-/* One step of the reduction. Who writes what, and what orders it:
+/* One step of the reduction on the host, in memory that all ranks see. Who writes what, and what orders it:
  *
- *   leaf buffers   their rank, until it counts the bucket in `arrived`; then slice r of the bucket is read by
- * its owner only, who leaves the sum in buffer 0 of its own, where nobody else looks for this slice block
- * values   the owner of the block, in two copies: stages write them in turn, so that one may write while
- * slower ranks still read those of the stage before parameters     (behind apply) the owner all of these are
- * published by the barrier that ends each stage; the last one ends the step
+ *     leaf buffers   their rank, until it counts the bucket in `arrived`; then the slice of a rank is read by that
+ *                    rank only, its owner, who leaves the sum in buffer 0 of its own, where nobody else looks for it
+ *     block values   the owner of the block, in two copies: stages write them in turn, so that one may write while
+ *                    slower ranks still read those of the stage before
+ *     parameters     (behind apply) the owner
  *
- * Counters only ever grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen. */
-#include "reduce/private.h"
+ * All of these are published by the barrier that ends each stage; the last one ends the step. Counters only ever
+ * grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen. */
+#include "reduce/host_private.h"
 
 #include <string.h>
 
@@ -37,37 +38,35 @@ static int64_t tasks_for(int64_t blocks)
     return (blocks + TASK_BLOCKS - 1) / TASK_BLOCKS;
 }
 
-/* ------------------------------------------------------------------------------------ a leaf is ready -----
- */
+/* ---- a leaf is ready ---- */
 
 struct merging {
     struct ddp_reduce *r;
-    int shard;              /* of mine, from 0 */
-    struct ddp_range range; /* blocks */
+    const struct ddp_ledger_entry *entry;
 };
 
-/* All merges that follow a shard, for a few blocks: what was just written is still in cache. One addition
+/* All merges that follow a report, for a few blocks: what was just written is still in cache. One addition
  * each, left operand first: 3 * 4 bytes per FLOP. */
 static void merge_task(void *ctx, int task)
 {
     const struct merging *m = ctx;
-    const struct ddp_schedule *s = &m->r->schedule;
+    const struct ddp_ledger_entry *e = m->entry;
     const int64_t total = m->r->conf.total;
-    int64_t lo = m->range.lo + (int64_t)task * TASK_BLOCKS, hi = least(lo + TASK_BLOCKS, m->range.hi);
+    int64_t lo = e->blocks.lo + (int64_t)task * TASK_BLOCKS, hi = least(lo + TASK_BLOCKS, e->blocks.hi);
     for (int64_t block = lo; block < hi; block++) {
-        for (int i = s->start[m->shard]; i < s->start[m->shard + 1]; i++) {
-            float *into = m->r->own + s->merge[i].into * total + block * DDP_BLOCK;
-            const float *from = m->r->own + s->merge[i].from * total + block * DDP_BLOCK;
+        for (int i = 0; i < e->merges; i++) {
+            float *into = m->r->own + e->merge[i].into * total + block * DDP_BLOCK;
+            const float *from = m->r->own + e->merge[i].from * total + block * DDP_BLOCK;
             add(into, from, into, DDP_BLOCK);
         }
     }
 }
 
-static void merge(struct ddp_reduce *r, int shard, struct ddp_range range)
+static void merge(struct ddp_reduce *r, const struct ddp_ledger_entry *e)
 {
-    struct merging m = {r, shard, range};
-    if (r->schedule.start[shard] < r->schedule.start[shard + 1])
-        ddp_parallel(r->pool, (int)tasks_for(range.hi - range.lo), merge_task, &m);
+    struct merging m = {r, e};
+    if (e->merges > 0)
+        ddp_parallel(r->pool, (int)tasks_for(ddp_range_size(e->blocks)), merge_task, &m);
 }
 
 /* Tell the others that my nodes are final in this bucket. */
@@ -86,7 +85,7 @@ static void announce(struct ddp_reduce *r, int64_t b)
 /* fast: hand finished buckets to the transport, in the same order on all ranks. */
 static void begin_allreduces(struct ddp_reduce *r)
 {
-    while (r->begun < r->nbuckets && r->bucket[r->begun].missing == 0 && r->fault.code == 0) {
+    while (r->begun < r->layout.buckets && r->bucket[r->begun].complete && r->fault.code == 0) {
         struct ddp_reduce_bucket *b = &r->bucket[r->begun];
         if (ddp_comm_allreduce_begin(r->comm, r->own + b->all.lo * DDP_BLOCK,
                                      (size_t)(b->all.hi - b->all.lo) * DDP_BLOCK, DDP_MEM_HOST, NULL,
@@ -95,8 +94,7 @@ static void begin_allreduces(struct ddp_reduce *r)
     }
 }
 
-/* ------------------------------------------------------------------------------------ the owner's part -----
- */
+/* ---- the owner's part ---- */
 
 struct applying {
     struct ddp_reduce *r;
@@ -158,95 +156,52 @@ static void apply_slice(struct ddp_reduce *r, const struct ddp_reduce_apply *app
  * do. */
 static int64_t apply_complete(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
 {
-    int64_t first = r->nbuckets;
-    for (int64_t b = 0; b < r->nbuckets; b++) {
+    int64_t first = r->layout.buckets;
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
         if (r->bucket[b].applied)
             continue;
         if (atomic_load_explicit(&r->arrivals[b].done, memory_order_acquire) == r->step) {
             apply_slice(r, apply, 0, b);
             r->bucket[b].applied = true;
-        } else if (first == r->nbuckets) {
+        } else if (first == r->layout.buckets) {
             first = b;
         }
     }
     return first;
 }
 
-/* -------------------------------------------------------------------------------------------- the step -----
- */
+/* ---- the step ---- */
 
 void ddp_reduce_begin(struct ddp_reduce *r)
 {
+    ddp_ledger_open(&r->ledger);
     r->step++;
     r->begun = 0;
-    for (int64_t b = 0; b < r->nbuckets; b++) {
-        r->bucket[b].missing = r->bucket[b].all.hi - r->bucket[b].all.lo;
-        r->bucket[b].applied = false;
-    }
-    for (int64_t block = 0; block < r->blocks; block++)
-        r->next_shard[block] = r->schedule.first;
+    for (int64_t b = 0; b < r->layout.buckets; b++)
+        r->bucket[b].complete = r->bucket[b].applied = false;
 }
 
 float *ddp_reduce_leaf(struct ddp_reduce *r, int shard)
 {
-    if (shard < r->schedule.first || shard >= r->schedule.last)
-        return NULL;
-    return r->own + r->schedule.leaf[shard - r->schedule.first] * r->conf.total;
-}
-
-/* Whether [lo, hi) of a shard may be reported now; notes it. */
-static bool accept(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi)
-{
-    if (r->fault.code != 0)
-        return false;
-    if (shard < r->schedule.first || shard >= r->schedule.last) {
-        ddp_fail(&r->fault, DDP_E_USAGE,
-                 "reduce: shard %d was reported by rank %d, which has shards %d to %d", shard, r->comm->rank,
-                 r->schedule.first, r->schedule.last - 1);
-        return false;
-    }
-    if (lo < 0 || hi > r->conf.total || lo > hi || lo % DDP_BLOCK != 0 || hi % DDP_BLOCK != 0) {
-        ddp_fail(
-            &r->fault, DDP_E_USAGE,
-            "reduce: shard %d: [%lld, %lld) was reported, but ranges are whole blocks of %d in [0, %lld)",
-            shard, (long long)lo, (long long)hi, DDP_BLOCK, (long long)r->conf.total);
-        return false;
-    }
-    for (int64_t block = lo / DDP_BLOCK; block < hi / DDP_BLOCK; block++) {
-        if (r->next_shard[block] != shard) {
-            ddp_fail(&r->fault, DDP_E_USAGE,
-                     "reduce: block %lld of shard %d was reported when shard %d was due: each block once per "
-                     "shard, "
-                     "shard after shard",
-                     (long long)block, shard, r->next_shard[block]);
-            return false;
-        }
-        r->next_shard[block]++;
-    }
-    return true;
+    int buffer = ddp_ledger_leaf(&r->ledger, shard);
+    return buffer < 0 ? NULL : r->own + buffer * r->conf.total;
 }
 
 void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
                       const struct ddp_reduce_apply *apply)
 {
-    if (!accept(r, shard, lo, hi) || lo == hi)
+    struct ddp_ledger_entry e;
+    if (!ddp_ledger_report(&r->ledger, shard, lo, hi, &e))
         return;
-    struct ddp_range range = {lo / DDP_BLOCK, hi / DDP_BLOCK};
-    merge(r, shard - r->schedule.first, range);
-    if (shard + 1 < r->schedule.last)
-        return;
-
-    int64_t from = ddp_bucket_of(r->blocks, r->each, range.hi - 1),
-            to = ddp_bucket_of(r->blocks, r->each, range.lo);
-    for (int64_t b = from; b <= to; b++) {
-        struct ddp_reduce_bucket *k = &r->bucket[b];
-        k->missing -= least(range.hi, k->all.hi) - (range.lo > k->all.lo ? range.lo : k->all.lo);
-        if (k->missing == 0 && !r->conf.fast)
+    merge(r, &e);
+    for (int64_t b = e.complete.lo; b < e.complete.hi; b++) {
+        r->bucket[b].complete = true;
+        if (!r->conf.fast)
             announce(r, b);
     }
-    if (r->conf.fast)
+    if (e.last && r->conf.fast)
         begin_allreduces(r);
-    else if (apply != NULL && apply->stages == 1)
+    else if (e.last && apply != NULL && apply->stages == 1)
         apply_complete(r, apply);
 }
 
@@ -258,20 +213,14 @@ void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_a
     ddp_reduce_ready(r, shard, 0, r->conf.total, apply);
 }
 
-static int check_finish(const struct ddp_reduce *r, const struct ddp_reduce_apply *apply,
-                        struct ddp_error *err)
+static int check_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
 {
     if (r->fault.code != 0)
         return ddp_fail(err, r->fault.code, "%s", r->fault.text);
     if (apply == NULL || apply->run == NULL || apply->stages < 1)
         return ddp_fail(err, DDP_E_USAGE,
                         "reduce: finish needs an apply with a run function and at least 1 stage");
-    for (int64_t block = 0; block < r->blocks; block++)
-        if (r->next_shard[block] != r->schedule.last)
-            return ddp_fail(err, DDP_E_USAGE,
-                            "reduce: finish before block %lld of shard %d was reported ready",
-                            (long long)block, r->next_shard[block]);
-    return 0;
+    return ddp_ledger_close(&r->ledger, err);
 }
 
 static int gone(const struct ddp_reduce *r, struct ddp_error *err)
@@ -283,7 +232,7 @@ static int gone(const struct ddp_reduce *r, struct ddp_error *err)
 static int finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
 {
     int64_t b;
-    while ((b = apply_complete(r, apply)) < r->nbuckets) {
+    while ((b = apply_complete(r, apply)) < r->layout.buckets) {
         double from = ddp_now();
         bool reached = ddp_wait_reached(&r->arrivals[b].done, r->step, r->comm->spin, r->comm->stop_word);
         r->waited += ddp_now() - from;
@@ -295,7 +244,7 @@ static int finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply 
 
 static int finish_fast(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
 {
-    for (int64_t b = 0; b < r->nbuckets; b++) {
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
         double from = ddp_now();
         int code = ddp_comm_allreduce_end(r->comm, r->bucket[b].request, err);
         r->waited += ddp_now() - from;
@@ -333,8 +282,8 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
         return gone(r, err);
     for (int stage = 1; stage < apply->stages; stage++) {
         if (apply->between != NULL)
-            apply->between(apply->ctx, stage - 1, r->values[(stage - 1) % 2], r->blocks);
-        for (int64_t b = 0; b < r->nbuckets; b++)
+            apply->between(apply->ctx, stage - 1, r->values[(stage - 1) % 2], r->layout.blocks);
+        for (int64_t b = 0; b < r->layout.buckets; b++)
             apply_slice(r, apply, stage, b);
         if (!meet(r))
             return gone(r, err);
