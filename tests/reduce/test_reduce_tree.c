@@ -163,6 +163,33 @@ static void test_merges_by_hand(void **state)
     }
 }
 
+/* What all ranks ship, pushed on a stack one after the other, as kernels do it. */
+static struct item on_a_stack(int shards, const struct ddp_tree_node *node, const struct item *shipped, int n)
+{
+    struct item stack[2 * MOST];
+    int depth = 0;
+    for (int i = 0; i < n; i++) {
+        stack[depth++] = shipped[i];
+        for (int m = ddp_tree_merges_after(shards, 0, node[i].lo, node[i].hi); m > 0; m--, depth--)
+            stack[depth - 2] = plus(stack[depth - 2], stack[depth - 1]);
+    }
+    assert_int_equal(depth, 1);
+    return stack[0];
+}
+
+static void check_shipments(const struct ddp_schedule_conf *conf, int ranks, const struct ddp_tree_node *node,
+                            int n)
+{
+    struct ddp_shipment *all = NULL;
+    assert_int_equal(ddp_schedule_shipments(conf, ranks, &all), n);
+    for (int i = 0; i < n; i++) {
+        assert_true(all[i].node.lo == node[i].lo && all[i].node.hi == node[i].hi);
+        assert_true(all[i].buffer == 0 || all[i].rank == all[i - 1].rank);
+    }
+    assert_int_equal(all[n - 1].rank, ranks - 1);
+    free(all);
+}
+
 /* Run every rank's schedule and the owner's program on numbers. */
 static struct item simulate(const struct ddp_schedule_conf *conf, int ranks, bool *bounds)
 {
@@ -192,6 +219,7 @@ static struct item simulate(const struct ddp_schedule_conf *conf, int ranks, boo
         }
         ddp_schedule_finish(&s);
     }
+    check_shipments(conf, ranks, node, n);
     if (conf->fast) { /* the transport's part: in order of ranks */
         for (int i = 1; i < n; i++)
             shipped[0] = plus(shipped[0], shipped[i]);
@@ -209,6 +237,7 @@ static struct item simulate(const struct ddp_schedule_conf *conf, int ranks, boo
         out = temp[a->dst] = plus(x, y);
     }
     ddp_combine_finish(&c);
+    assert_true(same(out, on_a_stack(conf->shards, node, shipped, n)));
     return out;
 }
 
