@@ -30,7 +30,10 @@ struct ddp_step_info {
     double loss;   /* mean over the global batch */
     double accuracy;
     double lr;
-    double images_per_s;
+    union {
+        double samples_per_s; /* in the training steps so far */
+        double images_per_s;  /* its old name, which goes with the next release */
+    };
 };
 
 /* Called on rank 0 after each step; return true to end training cleanly after this step. */
@@ -47,7 +50,11 @@ struct ddp_result {
     int64_t steps, epochs;
     double eval_accuracy, eval_loss;
     int64_t eval_count;
-    double images_per_s, wall_s, time_to_first_step_s;
+    union {
+        double samples_per_s; /* in training steps: no evaluation, no checkpoints */
+        double images_per_s;  /* its old name, which goes with the next release */
+    };
+    double wall_s, time_to_first_step_s;
     int ranks;
     int rank; /* of the caller */
 };

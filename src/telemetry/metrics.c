@@ -53,7 +53,8 @@ int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, st
     add(&t, "lr", s->lr);
     if (s->grad_norm >= 0)
         add(&t, "grad_norm", s->grad_norm);
-    add(&t, "images_per_s", s->images_per_s);
+    add(&t, "samples_per_s", s->samples_per_s);
+    add(&t, "images_per_s", s->samples_per_s); /* the old name: docs/run.md */
     add(&t, "step_s", s->step_s);
     add(&t, "data_wait", s->data_wait);
     add(&t, "comm_wait", s->comm_wait);

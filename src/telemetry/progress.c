@@ -25,16 +25,16 @@ void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, in
 {
     char rate[40], eta[32] = "-";
     double left =
-        s->images_per_s > 0 ? (double)(total_steps - s->step) * (double)s->count / s->images_per_s : -1;
+        s->samples_per_s > 0 ? (double)(total_steps - s->step) * (double)s->count / s->samples_per_s : -1;
     if (left >= 3600)
         snprintf(eta, sizeof eta, "%d:%02d:%02d", (int)(left / 3600), (int)left / 60 % 60, (int)left % 60);
     else if (left >= 0)
         snprintf(eta, sizeof eta, "%d:%02d", (int)left / 60, (int)left % 60);
     snprintf(buf, (size_t)size,
-             "step %lld/%lld  epoch %lld/%lld  loss %.4f  acc %.2f %%  %s images/s  data %.0f %%  comm %.0f "
+             "step %lld/%lld  epoch %lld/%lld  loss %.4f  acc %.2f %%  %s samples/s  data %.0f %%  comm %.0f "
              "%%  ETA %s",
              (long long)s->step, (long long)total_steps, (long long)s->epoch + 1, (long long)epochs, s->loss,
-             100 * s->accuracy, grouped(s->images_per_s, rate, sizeof rate), 100 * s->data_wait,
+             100 * s->accuracy, grouped(s->samples_per_s, rate, sizeof rate), 100 * s->data_wait,
              100 * s->comm_wait, eta);
 }
 

@@ -146,7 +146,8 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
     json_t *t = json_object();
     json_object_set_new(t, "steps", json_integer(info->steps));
     json_object_set_new(t, "epochs", json_integer(info->epochs));
-    json_object_set_new(t, "images_per_s", number(info->images_per_s));
+    json_object_set_new(t, "samples_per_s", number(info->samples_per_s));
+    json_object_set_new(t, "images_per_s", number(info->samples_per_s)); /* the old name: docs/run.md */
     json_object_set_new(t, "wall_s", number(info->wall_s));
     json_object_set_new(t, "time_to_first_step_s", number(info->time_to_first_step_s));
     json_object_set_new(t, "peak_rss_mb", number(info->peak_rss_mb));

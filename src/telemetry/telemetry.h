@@ -48,7 +48,7 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     double eval_accuracy, eval_loss;
     int64_t eval_count;
     int64_t steps, epochs, parameters;
-    double images_per_s, wall_s, time_to_first_step_s;
+    double samples_per_s, wall_s, time_to_first_step_s;
     double peak_rss_mb; /* of this rank */
 };
 
@@ -60,7 +60,7 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
 
 struct ddp_step_metrics {
     int64_t step, epoch, count;
-    double loss, accuracy, lr, grad_norm, images_per_s, step_s, data_wait,
+    double loss, accuracy, lr, grad_norm, samples_per_s, step_s, data_wait,
         comm_wait; /* waits: share of step_s */
     double time;   /* seconds since start */
 };
@@ -95,7 +95,7 @@ void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 
 /* ---- progress -------------------------------------------------------------------------------- */
 
-/* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 images/s  data 0 %  comm 3 %  ETA 0:12" */
+/* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:12" */
 void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, char *buf,
                        int size);
 /* Whether it is time for another line: twice a second on a terminal, else with growing gaps (1, 2, 5, 10, ...

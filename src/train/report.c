@@ -89,7 +89,7 @@ static int write_run(const struct ddp_run_log *log, const char *status, const ch
         info.eval_count = result->eval_count;
         info.steps = result->steps;
         info.epochs = result->epochs;
-        info.images_per_s = result->images_per_s;
+        info.samples_per_s = result->samples_per_s;
         info.wall_s = result->wall_s;
         info.time_to_first_step_s = result->time_to_first_step_s;
         info.peak_rss_mb = peak_rss_mb();
@@ -236,7 +236,7 @@ static struct ddp_step_metrics step_metrics(const struct ddp_run_log *log)
         .accuracy = (double)r->correct / (double)r->count,
         .lr = ddp_trainer_lr(t),
         .grad_norm = r->norm,
-        .images_per_s = (double)log->window.samples / log->window.s,
+        .samples_per_s = (double)log->window.samples / log->window.s,
         .step_s = log->window.s / (double)log->window.steps,
         .data_wait = log->window.data / log->window.s,
         .comm_wait = t->waited / log->window.s,

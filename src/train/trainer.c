@@ -109,7 +109,7 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
             .loss = r->loss_sum / (double)r->count,
             .accuracy = (double)r->correct / (double)r->count,
             .lr = ddp_trainer_lr(t),
-            .images_per_s = ddp_run_log_rate(t->log),
+            .samples_per_s = ddp_run_log_rate(t->log),
         };
         wants = t->opt.hooks.on_step(t->opt.hooks.user, &info);
     }
@@ -174,7 +174,7 @@ static void fill_result(const struct ddp_trainer *t, struct ddp_result *r)
     r->eval_accuracy = t->eval.accuracy;
     r->eval_loss = t->eval.loss;
     r->eval_count = t->eval.count;
-    r->images_per_s = t->log ? ddp_run_log_rate(t->log) : 0;
+    r->samples_per_s = t->log ? ddp_run_log_rate(t->log) : 0;
     r->wall_s = ddp_now() - t->began;
     r->time_to_first_step_s = t->first_step_s;
     r->ranks = t->comm->size;

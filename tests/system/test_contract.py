@@ -16,7 +16,7 @@ class Contract(harness.Case):
         loud = self.run_program(LAUNCH, "-n", 2, ROOT / "configs/cnn.cfg", *SMALL, f"run.dir={self.dir}/runs")
         self.assertEqual([l.split(":")[0] for l in loud.out.splitlines()[-2:]], ["run", "weights"])
         self.assertEqual(loud.weights, r.weights)
-        self.assertIn("images/s", loud.err + loud.out)
+        self.assertIn("samples/s", loud.err + loud.out)
 
     def test_run_json_has_the_promised_keys(self):
         r = self.launch(*SMALL, "train.shards=4", ranks=3)
@@ -24,8 +24,9 @@ class Contract(harness.Case):
         self.assertEqual(j["weights_hash"], r.weights)
         self.assertEqual(set(j["eval"]), {"accuracy", "loss", "count"})
         self.assertEqual(j["eval"]["count"], 100)
-        for key in ("steps", "epochs", "images_per_s", "wall_s", "time_to_first_step_s"):
+        for key in ("steps", "epochs", "samples_per_s", "wall_s", "time_to_first_step_s"):
             self.assertGreater(j["train"][key], 0, key)
+        self.assertEqual(j["train"]["images_per_s"], j["train"]["samples_per_s"])  # the old name
         self.assertEqual(j["train"]["steps"], 13)  # 400 samples in batches of 32, the last one short
         self.assertEqual((j["ranks"], j["shards"], j["threads"] >= 1), (3, 4, True))
         self.assertEqual(len(j["hosts"]), 1)

@@ -23,7 +23,7 @@ class Speed(harness.Case):
     def test_two_ranks_take_at_most_0_6_of_the_time_of_one(self):
         ratios = []
         for _ in range(5):
-            one, two = (self.train(n, "train.max_steps=60")["images_per_s"] for n in (1, 2))
+            one, two = (self.train(n, "train.max_steps=60")["samples_per_s"] for n in (1, 2))
             ratios.append(one / two)
         self.assertLess(statistics.median(ratios), 0.6 * SLOW)
 

@@ -270,17 +270,17 @@ static void test_progress_line_reads_well(void **s)
                                  .count = 128,
                                  .loss = 0.12345,
                                  .accuracy = 0.9612,
-                                 .images_per_s = 5120,
+                                 .samples_per_s = 5120,
                                  .data_wait = 0.004,
                                  .comm_wait = 0.031};
     ddp_progress_line(&m, 938, 2, line, sizeof line);
     assert_string_equal(
         line,
-        "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 images/s  data 0 %  comm 3 %  ETA 0:20");
-    m.images_per_s = 20;
+        "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:20");
+    m.samples_per_s = 20;
     ddp_progress_line(&m, 938, 2, line, sizeof line);
     assert_non_null(strstr(line, "ETA 1:27:15"));
-    m.images_per_s = 0;
+    m.samples_per_s = 0;
     ddp_progress_line(&m, 938, 2, line, sizeof line);
     assert_non_null(strstr(line, "ETA -"));
 }
