@@ -9,8 +9,7 @@
  *      verdict)       news: JOINED .. GONE, STARTER_ENDED, SWEPT, OUTPUT_ENDED          +------ ranks
  *
  * The head waits for the descriptors of ddp_agent_watch, no longer than its *until, calls ddp_agent_woken,
- * and takes news from ddp_agent_next as long as there are any.
- */
+ * and takes news from ddp_agent_next as long as there are any. */
 #ifndef DDP_LAUNCHER_AGENT_H
 #define DDP_LAUNCHER_AGENT_H
 

@@ -1,7 +1,6 @@
 /* For authors of ops: the tensors that an op works on, and the table to fill in (examples/op).
  *
- * All sizes are in elements unless they say bytes. All float tensors are fp32.
- */
+ * All sizes are in elements unless they say bytes. All float tensors are fp32. */
 #ifndef DDP_OP_H
 #define DDP_OP_H
 
@@ -18,10 +17,13 @@ extern "C" {
 #endif
 
 /* A view of an activation in blocked form: channels in blocks of 16 that lie together, [.., 16] innermost
- * whatever the vector width. Two orders are in use, told apart only by strides: pictures  [n][c/16][h + 2
- * halo][w + 2 halo][16]   the halo is zero for the whole life of the tensor features  [c/16][h][w][n][16]
- * what a linear layer reads: samples beside each other Channels c..ceil16(c)-1 are padding and stay zero.
- * Only samples 0..n-1 hold data; n may be less than was planned. */
+ * whatever the vector width. Two orders are in use, told apart only by strides:
+ *
+ *   pictures   [n][c/16][h + 2 halo][w + 2 halo][16]   the halo is zero for the whole life of the tensor
+ *   features   [c/16][h][w][n][16]                     what a linear layer reads: samples beside each other
+ *
+ * Channels c..ceil16(c)-1 are padding and stay zero. Only samples 0..n-1 hold data; n may be less than was
+ * planned. */
 struct ddp_tensor {
     int n, c, h, w;
     int halo;
@@ -45,18 +47,18 @@ static inline float *ddp_at(const struct ddp_tensor *t, int n, int b, int y, int
 /* How a parameter lies in the flat buffer; files always hold the plain (PyTorch) layout. */
 enum ddp_layout {
     DDP_LAYOUT_VECTOR, /* [C]          -> C, then zeros up to a multiple of 16 */
-    DDP_LAYOUT_CONV,   /* [K, C/g, R, S] -> [K/16][C'/16][R][S][16c][16k]; a linear layer's [out, in] over
-                          features of   shape {C, H, W} is the convolution [out, C, H, W] with a kernel of the
-                          whole picture */
-    DDP_LAYOUT_KRSC,   /* the same weights on a GPU: [K8][R][S][C8/g], K and C padded to multiples of 8 with
-                          zeros. Ops do not ask for it: a model built for a GPU has it in place of CONV */
+    /* [K, C/g, R, S] -> [K/16][C'/16][R][S][16c][16k]. A linear layer's [out, in] over features of shape
+     * {C, H, W} is the convolution [out, C, H, W] with a kernel of the whole picture. */
+    DDP_LAYOUT_CONV,
+    /* The same weights on a GPU: [K8][R][S][C8/g], K and C padded to multiples of 8 with zeros. Ops do not
+     * ask for it: a model built for a GPU has it in place of CONV. */
+    DDP_LAYOUT_KRSC,
 };
 
 enum ddp_init {
     DDP_INIT_ZERO,
     DDP_INIT_ONE,
-    DDP_INIT_KAIMING_UNIFORM, /* U(-b, b), b = gain * sqrt(3 / fan_in); PyTorch's default has gain = 1/sqrt(3)
-                               */
+    DDP_INIT_KAIMING_UNIFORM, /* U(-b, b), b = gain * sqrt(3 / fan_in); gain 1/sqrt(3) is PyTorch's default */
     DDP_INIT_KAIMING_NORMAL,  /* N(0, gain^2 / fan) */
     DDP_INIT_XAVIER_UNIFORM,  /* U(-b, b), b = gain * sqrt(6 / (fan_in + fan_out)) */
     DDP_INIT_XAVIER_NORMAL,   /* N(0, gain^2 * 2 / (fan_in + fan_out)) */
@@ -64,10 +66,10 @@ enum ddp_init {
 };
 
 enum ddp_param_role {
-    DDP_PARAM_TRAINED,      /* has a gradient, the optimizer updates it */
-    DDP_PARAM_RUNNING_MEAN, /* updated from the shards' statistics: leaf = count * mean, count-weighted mean
-                               over the tree */
-    DDP_PARAM_RUNNING_VAR,  /* the same with unbiased variances */
+    DDP_PARAM_TRAINED, /* has a gradient, the optimizer updates it */
+    /* Updated from the shards' statistics: leaf = count * mean, count-weighted mean over the tree. */
+    DDP_PARAM_RUNNING_MEAN,
+    DDP_PARAM_RUNNING_VAR, /* the same with unbiased variances */
 };
 
 struct ddp_param {
@@ -102,9 +104,8 @@ struct ddp_layer_plan {
     bool features;        /* in and out are in features order (linear layers, losses) */
     size_t saved_bytes;   /* kept from forward to backward, per shard */
     size_t scratch_bytes; /* needed inside one call, per rank */
-    int sync_floats; /* > 0: op->forward_stats/backward_stats produce this many floats, summed over all shards
-                      */
-    double flops;    /* forward, per sample; a multiply-add is 2 */
+    int sync_floats;      /* > 0: what op->forward_stats/backward_stats write, summed over all shards */
+    double flops;         /* forward, per sample; a multiply-add is 2 */
 };
 
 /* Everything one call sees. Ownership: all memory is the graph's. */
@@ -122,8 +123,9 @@ struct ddp_op_call {
     const struct ddp_tensor *din[DDP_OP_MAX_IN];
     bool accumulate[DDP_OP_MAX_IN];  /* backward: add to din instead of writing it */
     float *param[DDP_OP_MAX_PARAMS]; /* in flat layout; read only */
-    float *grad[DDP_OP_MAX_PARAMS];  /* backward: written, not added to; forward: leaves of running statistics
-                                       (count * value, zero for an empty shard) */
+    /* backward: written, not added to; forward: leaves of running statistics (count * value, zero for an
+     * empty shard). */
+    float *grad[DDP_OP_MAX_PARAMS];
     void *saved, *scratch;
     float *sync;           /* sync_floats: the leaf to fill in *_stats, the sum over all shards after it */
     int64_t sync_count;    /* samples in the global batch */
@@ -148,13 +150,13 @@ struct ddp_op {
     int nin;        /* 1 or 2 */
     unsigned fuses; /* DDP_FUSE_ bits that it can take over */
     bool is_loss;
-    /* Shapes, parameters, memory, from the conf and the shapes that come in; batch is the shard's. Required.
-     */
+    /* Shapes, parameters, memory, from the conf and the shapes that come in; batch is
+     * the shard's. Required. */
     int (*plan)(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *plan,
                 struct ddp_error *err);
-    void (*forward)(const struct ddp_op_call *call);  /* required */
-    void (*backward)(const struct ddp_op_call *call); /* required, except for losses: their forward writes
-                                                         din when training */
+    void (*forward)(const struct ddp_op_call *call); /* required */
+    /* required, except for losses: their forward writes din when training. */
+    void (*backward)(const struct ddp_op_call *call);
     void (*forward_stats)(const struct ddp_op_call *call);  /* required where sync_floats > 0 */
     void (*backward_stats)(const struct ddp_op_call *call); /* likewise */
 };

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Elements of the flat space (src/model/flat.h) that stay together: tensors are padded to it, reports, buckets,
- * slices and norms are cut at it, and one thread block of a GPU takes one. */
+/* Elements of the flat space (src/model/flat.h) that stay together: tensors are padded to it, reports,
+ * buckets, slices and norms are cut at it, and one thread block of a GPU takes one. */
 enum { DDP_BLOCK = 4096 };
 
 /* [lo, hi), of elements, blocks, buckets or shards, as its user says; empty where lo = hi. */

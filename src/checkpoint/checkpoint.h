@@ -53,8 +53,8 @@ int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_save
                      struct ddp_error *err);
 /* A small file of this name and text goes into every checkpoint from now on; both are copied. */
 void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text);
-/* The file behind fd (not owned; open until destroy) is on disk before each checkpoint from now on: the records of the steps
- * that lead up to it. At most DDP_SAVER_FIRST; -1 is ignored. */
+/* The file behind fd (not owned; open until destroy) is on disk before each checkpoint from now on: the
+ * records of the steps that lead up to it. At most DDP_SAVER_FIRST; -1 is ignored. */
 enum { DDP_SAVER_FIRST = 4 };
 void ddp_saver_sync_first(struct ddp_saver *s, int fd);
 /* Save the snapshot as DIR/step-N (and mark it best: never removed until a better one comes). Waits for the

@@ -1,8 +1,8 @@
 /* N ranks as threads of one process, for tests: what they share is plain memory.
  *
- * Data go through a staging area that belongs to the group, never straight from one rank's buffer to
- * another's: after an abort a rank may leave a collective, and its buffer with it, while another still reads.
- */
+ * Data go through a staging area that belongs to the group, never straight from one rank's
+ * buffer to another's: after an abort a rank may leave a collective, and its buffer with it,
+ * while another still reads. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* What /proc and the control groups say of memory that is left. */
 #include "comm/memory.h"
 
 #include <errno.h>

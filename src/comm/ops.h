@@ -34,8 +34,8 @@ struct ddp_comm_ops {
     int (*allreduce_begin)(void *self, float *buf, size_t count, enum ddp_mem mem, void *stream,
                            void **request, struct ddp_error *err);
     int (*allreduce_end)(void *self, void *request, struct ddp_error *err);
-    /* Local: end all ranks of the job now, because this one cannot go on. May return (threads) or not (mpi).
-     */
+    /* Local: end all ranks of the job now, because this one cannot go on. May return
+     * (threads) or not (mpi). */
     void (*abort)(void *self, int status); /* required */
     void (*destroy)(void *self);           /* required */
 };

@@ -1,3 +1,4 @@
+/* A memfd with its maker, and the same memory opened by the others through /proc. */
 #include "comm/segment.h"
 
 #include <errno.h>

@@ -24,9 +24,9 @@ int ddp_comm_launched(struct ddp_error *err);
  * of one name apart. The error names the hosts and their ranks. */
 int ddp_comm_one_host(int size, const char (*hosts)[DDP_HOST_BYTES], struct ddp_error *err);
 
-/* How long rank `me` should poll before it sleeps, from the CPUs that each rank may use (bits, words of 64
- * per rank): 0 when one of its CPUs is wanted by more than one rank's worth of work, DDP_COMM_SPIN otherwise.
- */
+/* How long rank `me` should poll before it sleeps, from the CPUs that each rank may use (bits, words
+ * of 64 per rank): 0 when one of its CPUs is wanted by more than one rank's worth of work,
+ * DDP_COMM_SPIN otherwise. */
 int ddp_comm_spin(int size, int me, int words, const uint64_t *cpus);
 
 #endif

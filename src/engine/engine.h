@@ -34,8 +34,8 @@ struct ddp_engine_conf { /* all borrowed until destroy */
     struct ddp_rank_plan ranks;           /* which shards are mine */
     int64_t total_steps, steps_per_epoch; /* what schedules scale to */
     const char *resumed_from;             /* the checkpoint to go on from, on rank 0; "": none */
-    bool relock;                  /* what that checkpoint holds of an engine's choices, and does not fit
-                                             here, is replaced, not an error */
+    /* What that checkpoint holds of an engine's choices, and does not fit here, is replaced, not an error. */
+    bool relock;
     bool (*stop_requested)(void); /* this rank's vote to end after the step at hand; asked once a step */
 };
 
@@ -43,8 +43,9 @@ struct ddp_engine_conf { /* all borrowed until destroy */
 
 struct ddp_engine_result {
     int64_t step, epoch, index, count; /* of the batch: step from 0, samples of all ranks */
-    double loss_sum; /* over the global batch, the same on all ranks; not finite: nothing may follow it but
-                        find_bad and destroy */
+    /* Over the global batch, the same on all ranks; not finite: nothing may follow it but find_bad and
+     * destroy. */
+    double loss_sum;
     int64_t correct;
     bool stop;     /* some rank asked to stop */
     double norm;   /* of the gradient when clipping, else -1 */

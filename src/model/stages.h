@@ -60,9 +60,10 @@ struct ddp_stage {
     int layer, last;    /* name, output as indices in the model */
     /* what it works on */
     int nin;
-    int in[DDP_OP_MAX_IN]; /* values; with a fused add the other input comes last. Both inputs of an op may be
-                              one value, those of a fused add never are */
-    int out;               /* value; -1: a loss */
+    /* values; with a fused add the other input comes last. Both inputs of an op may be one value, those of a
+     * fused add never are. */
+    int in[DDP_OP_MAX_IN];
+    int out; /* value; -1: a loss */
     enum ddp_grad din[DDP_OP_MAX_IN];
     bool synced;                   /* statistics in the middle, over all shards of all ranks */
     int tensor[DDP_OP_MAX_PARAMS]; /* in the flat layout */

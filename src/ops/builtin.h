@@ -11,8 +11,8 @@ extern const struct ddp_op ddp_op_conv2d, ddp_op_linear, ddp_op_batch_norm, ddp_
 /* Whether flatten keeps the shape {C, H, W} of what comes in: its output is then the same blocked vectors,
  * and features order makes them a vector of features (file layout: a kernel of the whole picture). Such a
  * flatten copies between strides and may be left out by letting the op before it write features order. Else
- * (C no multiple of 16 and more than one pixel) the output is {C*H*W, 1, 1}, blocked anew by plain index (c*H
- * + y)*W + x. */
+ * (C no multiple of 16 and more than one pixel) the output is {C*H*W, 1, 1}, blocked anew by plain index
+ * (c*H + y)*W + x. */
 static inline bool ddp_flatten_keeps(struct ddp_shape s)
 {
     return s.c % DDP_CBLOCK == 0 || (s.h == 1 && s.w == 1);

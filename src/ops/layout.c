@@ -1,5 +1,5 @@
-/* Where a tensor's or a parameter's elements lie: the only place that turns plain indices into blocked ones.
- */
+/* Where a tensor's or a parameter's elements lie: the only place that turns plain
+ * indices into blocked ones. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* The face of src/compute: ops and the CPU kernels under them.
+/* The face of src/ops: ops and the CPU kernels under them.
  *
  * An op is a table (struct ddp_op, ddp/op.h) in a file of its own: contract, shape rules, and calls of
  * kernels. The kernels are compiled once per instruction set from one source (cpu.h) and give the same bits
@@ -21,8 +21,8 @@ int ddp_cpu_select(const char *isa, struct ddp_error *err); /* NULL: DDP_ISA, el
 
 /* ---- layouts --------------------------------------------------------------------------------- */
 
-/* Elements that a parameter takes in the flat buffer (padding of channel blocks included, of DDP_BLOCK not).
- */
+/* Elements that a parameter takes in the flat buffer (padding of channel blocks
+ * included, of DDP_BLOCK not). */
 int64_t ddp_layout_size(const struct ddp_param *p);
 /* Elements in the plain layout: the product of dims. */
 int64_t ddp_layout_plain_size(const struct ddp_param *p);

@@ -6,8 +6,8 @@
 #include "ops/cpu/plane.h"
 
 struct ddp_walk {
-    bool features; /* task = (block, row), rows = pixels, run = samples; else task = (sample, block), rows x
-                      run = picture */
+    /* task = (block, row), rows = pixels, run = samples; else task = (sample, block), rows x run = picture */
+    bool features;
     int tasks, rows, run;
 };
 

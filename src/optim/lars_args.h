@@ -2,9 +2,9 @@
  *
  *   trust = coefficient * |p| / (|g| + decay * |p| + eps)
  *
- * and by 1 where a norm is zero and for tensors without decay (norms, biases). As in SGD the learning rate
- * stands outside the momentum buffer; the paper's has it inside, which differs only while the rate changes.
- * */
+ * and by 1 where a norm is zero and for tensors without decay (norms, biases). As in SGD the
+ * learning rate stands outside the momentum buffer; the paper's has it inside, which differs only
+ * while the rate changes. */
 #ifndef DDP_OPTIM_LARS_ARGS_H
 #define DDP_OPTIM_LARS_ARGS_H
 

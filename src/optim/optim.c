@@ -56,8 +56,8 @@ int ddp_optim_create(const struct ddp_config *cfg, const struct ddp_flat *flat, 
     o->norm = -1;
     o->setting = ddp_calloc((size_t)flat->ntrained + 1, sizeof *o->setting);
     o->tensor = ddp_optim_block_tensors(flat);
-    /* every rank reads the same config, so all fail here or none: nobody waits in the collective calls below
-     * */
+    /* every rank reads the same config, so all fail here or none: nobody waits in the
+     * collective calls below */
     int status = ddp_optim_settings(cfg, flat, o->setting, err);
     for (int i = 0; status == 0 && i < o->plan.narrays; i++) {
         void *array;
@@ -125,8 +125,8 @@ void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float
         int64_t block = at / DDP_BLOCK;
         const int i = o->tensor[block];
         const struct ddp_optim_setting *s = &o->setting[i];
-        /* padding past the tensor stays zero; sizes are whole blocks of 16 channels already, or end in zeros
-         * */
+        /* padding past the tensor stays zero; sizes are whole blocks of 16 channels
+         * already, or end in zeros */
         int64_t left = (flat->tensor[i].offset + flat->tensor[i].size - at + 15) / 16 * 16;
         struct ddp_optim_block b = {
             .n = left < DDP_BLOCK ? left : DDP_BLOCK, .sum = sum + (at - lo), .param = o->params + at};

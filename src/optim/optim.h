@@ -20,8 +20,8 @@ int ddp_optim_create(const struct ddp_config *cfg, const struct ddp_flat *flat, 
                      float *params, int64_t total_steps, int64_t steps_per_epoch, struct ddp_optim **out,
                      struct ddp_error *err);
 void ddp_optim_destroy(struct ddp_optim *o);
-/* Shared bytes of state and how many values per block the norms need (struct ddp_reduce_conf.block_values).
- */
+/* Shared bytes of state and how many values per block the norms need (struct
+ * ddp_reduce_conf.block_values). */
 size_t ddp_optim_bytes(const struct ddp_config *cfg, const struct ddp_flat *flat);
 int ddp_optim_block_values(const struct ddp_config *cfg);
 int ddp_optim_stages(const struct ddp_config *cfg);

@@ -18,8 +18,8 @@ struct ddp_gpu_setting {
 };
 
 struct ddp_gpu_update_args {
-    int64_t lo, hi; /* flat range of whole blocks; everything below is indexed by flat index unless it says
-                       otherwise */
+    /* Flat range of whole blocks; everything below is indexed by flat index unless it says otherwise. */
+    int64_t lo, hi;
     struct ddp_gpu_nodes nodes; /* element lo is at node[i][0] */
     const struct ddp_gpu_step *step;
     struct ddp_gpu_scale *scale; /* skip, inverse; NULL: none */
@@ -37,8 +37,9 @@ struct ddp_gpu_update_args {
     /* stages */
     float
         *sum; /* sum_nodes(): where the sum goes, element lo at sum[0]; update() with nodes.n = 0 reads it */
-    double *values; /* [blocks][4]: sum of squares of the gradient's sum, of the parameters, of the update
-                       (LAMB), elements not finite */
+    /* [blocks][4]: sum of squares of the gradient's sum, of the parameters, of the update (LAMB), elements
+     * not finite. */
+    double *values;
 };
 
 /* Between the stages, on every rank from the same values; one thread block. */
@@ -50,11 +51,13 @@ struct ddp_gpu_between_args {
     double clip_norm, trust, eps; /* clip_norm 0: off */
     struct ddp_gpu_setting *setting;
     int ntensors;
-    struct ddp_gpu_scale *scale; /* fp16: a sum that is not finite halves the scale and skips; growth after
-                                    `interval` good steps; halted: left alone. NULL: no loss scaling */
+    /* fp16: a sum that is not finite halves the scale and skips; growth after `interval` good steps; halted:
+     * left alone. NULL: no loss scaling. */
+    struct ddp_gpu_scale *scale;
     int interval;
-    double *factor; /* out: [0] clipping factor, [1] norm of the mean gradient (loss scale taken out), -1 when
-                       not clipping. NULL: not written, the factor is 1 (LAMB's second call, for the trust) */
+    /* out: [0] clipping factor, [1] norm of the mean gradient (loss scale taken out), -1 when not clipping.
+     * NULL: not written, the factor is 1 (LAMB's second call, for the trust). */
+    double *factor;
 };
 
 struct ddp_update_device_kernels {

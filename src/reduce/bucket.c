@@ -1,3 +1,4 @@
+/* Cutting the flat space: buckets from the end, slices by rank, the odd blocks going round. */
 #include "reduce/bucket.h"
 
 int64_t ddp_bucket_count(int64_t blocks, int64_t each)

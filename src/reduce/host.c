@@ -1,13 +1,14 @@
 /* One step of the reduction on the host, in memory that all ranks see. Who writes what, and what orders it:
  *
- *     leaf buffers   their rank, until it counts the bucket in `arrived`; then the slice of a rank is read by that
- *                    rank only, its owner, who leaves the sum in buffer 0 of its own, where nobody else looks for it
- *     block values   the owner of the block, in two copies: stages write them in turn, so that one may write while
- *                    slower ranks still read those of the stage before
+ *     leaf buffers   their rank, until it counts the bucket in `arrived`; then the slice of a rank is read by
+ *                    that rank only, its owner, who leaves the sum in buffer 0 of its own, where nobody else
+ *                    looks for it
+ *     block values   the owner of the block, in two copies: stages write them in turn, so that one may write
+ *                    while slower ranks still read those of the stage before
  *     parameters     (behind apply) the owner
  *
- * All of these are published by the barrier that ends each stage; the last one ends the step. Counters only ever
- * grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen. */
+ * All of these are published by the barrier that ends each stage; the last one ends the step. Counters only
+ * ever grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen. */
 #include "reduce/host_private.h"
 
 #include <string.h>

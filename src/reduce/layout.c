@@ -97,7 +97,7 @@ int ddp_reduce_layout_port(const struct ddp_reduce_layout *l, int lane, int node
     return l->first[node] + lane;
 }
 
-/* ---------------------------------------------------------------------------------------- blocks --------- */
+/* ---- blocks ---- */
 
 struct ddp_range ddp_reduce_layout_bucket(const struct ddp_reduce_layout *l, int64_t bucket)
 {
@@ -158,7 +158,7 @@ struct ddp_range ddp_reduce_layout_share(const struct ddp_reduce_layout *l, int6
                               all.lo + ddp_range_size(all) * (p.member + 1) / members};
 }
 
-/* ---------------------------------------------------------------------------------------- shards --------- */
+/* ---- shards ---- */
 
 struct ddp_range ddp_reduce_layout_shards(const struct ddp_reduce_layout *l, int rank)
 {

@@ -1,9 +1,9 @@
-/* Who owns what: bucket -> lane -> node -> slice. Pure: the same on every rank, from a few numbers; an executor
- * moves what it says.
+/* Who owns what: bucket -> lane -> node -> slice. Pure: the same on every rank, from a few numbers; an
+ * executor moves what it says.
  *
- * Ranks are numbered node after node, and shards are handed to ranks in order, so that the shards of a node are
- * a range, as those of a rank are. A `node` is the ranks that share memory, a `lane` the ranks with the same
- * local rank on every node. The smallest node says how many lanes there are; on a larger one
+ * Ranks are numbered node after node, and shards are handed to ranks in order, so that the shards of a node
+ * are a range, as those of a rank are. A `node` is the ranks that share memory, a `lane` the ranks with the
+ * same local rank on every node. The smallest node says how many lanes there are; on a larger one
  *
  *     lane = local rank modulo lanes,   member = local rank / lanes
  *
@@ -16,10 +16,10 @@
  *     3      1      0       0      0
  *     4      1      1       1      0
  *
- * The flat space is cut at blocks of DDP_BLOCK elements. Bucket 0 is its end (backward finishes there first),
- * the last one is what is left at the front. A bucket is cut into one slice a rank, in the order lane, node,
- * member; blocks that do not divide evenly go round, so that over all buckets no rank owns two blocks more than
- * another:
+ * The flat space is cut at blocks of DDP_BLOCK elements. Bucket 0 is its end (backward finishes there
+ * first), the last one is what is left at the front. A bucket is cut into one slice a rank, in the order
+ * lane, node, member; blocks that do not divide evenly go round, so that over all buckets no rank owns two
+ * blocks more than another:
  *
  *     lane    | 0                    | 1             |
  *     part    | node 0       | node 1| node 0| node 1|
@@ -33,11 +33,13 @@
  *     3   each rank     adds all nodes' tree nodes over its slice in tree order, and applies the sum
  *     4   port to port  lane l of node m sends part (l, m) of the result to lane l of every node
  *
- * so that all lanes are busy, the flat space crosses the network of a node once in and once out for each of its
- * tree nodes (one, where its shards are a whole subtree) and once with the results, each time less what it owns
- * itself, and a port sends (nodes - 1) * (tree nodes + 1) messages a bucket, however many ranks there are.
+ * so that all lanes are busy, the flat space crosses the network of a node once in and once out for each
+ * of its tree nodes (one, where its shards are a whole subtree) and once with the results, each time
+ * less what it owns itself, and a port sends (nodes - 1) * (tree nodes + 1) messages a bucket, however
+ * many ranks there are.
  *
- * On one node a rank is a lane, slices lie in the order of ranks, a share is the slice, and 1 and 3 are one sum. */
+ * On one node a rank is a lane, slices lie in the order of ranks, a share is the slice, and 1
+ * and 3 are one sum. */
 #ifndef DDP_REDUCE_LAYOUT_H
 #define DDP_REDUCE_LAYOUT_H
 

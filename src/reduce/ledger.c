@@ -51,7 +51,7 @@ int ddp_ledger_leaf(const struct ddp_ledger *l, int shard)
     return shard < s->first || shard >= s->last ? -1 : s->leaf[shard - s->first];
 }
 
-/* ---------------------------------------------------------------------------------------- rules ---------- */
+/* ---- rules ---- */
 
 static bool check_what(struct ddp_ledger *l, int shard, int64_t lo, int64_t hi)
 {
@@ -114,10 +114,10 @@ static bool check_early(struct ddp_ledger *l, int shard, struct ddp_range blocks
     return l->early == 0;
 }
 
-/* ---------------------------------------------------------------------------------------- reports -------- */
+/* ---- reports ---- */
 
-/* Blocks of the last shard: the buckets that they complete. Of those that they touch, all between the first and
- * the last lie in this report wholly. */
+/* Blocks of the last shard: the buckets that they complete. Of those that they touch, all between the first
+ * and the last lie in this report wholly. */
 static struct ddp_range complete(struct ddp_ledger *l, struct ddp_range blocks)
 {
     const struct ddp_reduce_layout *layout = l->conf.layout;

@@ -1,10 +1,10 @@
-/* The rules of a step, once for every executor: which shard has reported what, which rule was broken, and what
- * follows from a report. Pure; a step allocates nothing.
+/* The rules of a step, once for every executor: which shard has reported what, which rule was broken, and
+ * what follows from a report. Pure; a step allocates nothing.
  *
  *   open()      begins a step; the step before was closed
- *   report()    [lo, hi) of a shard's leaf is final: whole blocks, of a shard of this rank, each block once per
- *               shard, blocks in any order, but for each block shard after shard; of the last shard the blocks
- *               in `early` before what completes a bucket
+ *   report()    [lo, hi) of a shard's leaf is final: whole blocks, of a shard of this rank, each block once
+ *               per shard, blocks in any order, but for each block shard after shard; of the last shard the
+ *               blocks in `early` before what completes a bucket
  *   close()     ends it, when everything was reported
  *
  * What follows from a report, for 4 shards on one rank (buffers of a stack, src/reduce/schedule.h):
@@ -13,10 +13,10 @@
  *     0       0                -                    0
  *     1       1                0 += 1               0..1
  *     2       1                -                    0..1, 2
- *     3       2                1 += 2, 0 += 1       0..3    and where it was the last block: a bucket is complete
+ *     3       2                1 += 2, 0 += 1       0..3    (was it the last block: a bucket is complete)
  *
- * The first rule that is broken is kept: nothing is accepted any more, and close() says which it was. Only what
- * is missing in close() may still be reported. */
+ * The first rule that is broken is kept: nothing is accepted any more, and close() says which it was. Only
+ * what is missing in close() may still be reported. */
 #ifndef DDP_REDUCE_LEDGER_H
 #define DDP_REDUCE_LEDGER_H
 

@@ -1,5 +1,5 @@
-/* One rank's part in a job: who it is, and which shards are its own. Computed once, when the config is known, and
- * handed down to all that need a piece of it: loaders, engines, reductions, evaluation. Pure data. */
+/* One rank's part in a job: who it is, and which shards are its own. Computed once, when the config is known,
+ * and handed down to all that need a piece of it: loaders, engines, reductions, evaluation. Pure data. */
 #ifndef DDP_REDUCE_PLAN_H
 #define DDP_REDUCE_PLAN_H
 
@@ -10,12 +10,13 @@ struct ddp_rank_plan {
 
     /* leaves of a step: shards = train.shards x train.accumulate, mine are [first, last), at least one */
     int shards, first, last;
-    /* of a batch of the evaluation: eval_shards = train.shards, mine are [eval_first, eval_last), may be none */
+    /* of a batch of the evaluation: eval_shards = train.shards, mine are [eval_first,
+     * eval_last), may be none */
     int eval_shards, eval_first, eval_last;
 };
 
-/* The part of comm's rank. Local; the same code on all ranks, DDP_E_CONFIG: more ranks than shards. *out is set on
- * success only. */
+/* The part of comm's rank. Local; the same code on all ranks, DDP_E_CONFIG: more ranks than shards. *out is
+ * set on success only. */
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err);
 

@@ -1,17 +1,18 @@
 /* The face of src/reduce: gradients of S shards on N ranks -> one sum per element in the canonical order ->
  * the owner of the element applies it -> all ranks see the result. Knows no optimizer: it gets a callback.
  *
- * The flat index space [0, total) is that of the model (src/model/flat.h): parameters in forward order, then
- * statistics. It is cut at blocks of DDP_BLOCK elements into buckets, and each bucket into slices, one a rank
- * (layout.h). Which order of reports is right, and what follows from one, is in ledger.h, the sums are in tree.h
- * and schedule.h: all pure. What is declared here moves the data, in memory that all ranks see (host.c).
+ * The flat index space [0, total) is that of the model (src/model/flat.h): parameters in forward order,
+ * then statistics. It is cut at blocks of DDP_BLOCK elements into buckets, and each bucket into slices,
+ * one a rank (layout.h). Which order of reports is right, and what follows from one, is in ledger.h,
+ * the sums are in tree.h and schedule.h: all pure. What is declared here moves the data, in memory that
+ * all ranks see (host.c).
  *
  * One step, on every rank:
  *
  *     ddp_reduce_begin(r)
  *     for each of my shards s:
- *         backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final and the parameters under
- *         it are not needed any more: ddp_reduce_ready(r, s, lo, hi)
+ *         backward writes into ddp_reduce_leaf(r, s); as soon as [lo, hi) of it is final and the parameters
+ *         under it are not needed any more: ddp_reduce_ready(r, s, lo, hi)
  *     ddp_reduce_finish(r, apply)
  *
  * Accumulation over k batches: shards = k * S leaves of one tree. */
@@ -22,13 +23,14 @@
 #include "comm/comm.h"
 
 struct ddp_reduce_conf {
-    int shards;        /* leaves of the tree: train.shards * train.accumulate */
-    bool fast;         /* reduce.mode = "fast": the backend's own all-reduce of the ranks' sums */
-    bool side_by_side; /* the leaves of all my shards are in use at once (synchronised layers): a buffer per
-                          shard instead of a stack; the same sums to the bit */
-    int64_t total;     /* elements, a multiple of DDP_BLOCK */
-    int64_t bucket;    /* target bucket size in elements, cut to whole blocks, at least one */
-    int block_values;  /* doubles per block that apply stages may leave for each other, 0..4 */
+    int shards; /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;  /* reduce.mode = "fast": the backend's own all-reduce of the ranks' sums */
+    /* The leaves of all my shards are in use at once (synchronised layers): a buffer per shard instead of a
+     * stack; the same sums to the bit. */
+    bool side_by_side;
+    int64_t total;    /* elements, a multiple of DDP_BLOCK */
+    int64_t bucket;   /* target bucket size in elements, cut to whole blocks, at least one */
+    int block_values; /* doubles per block that apply stages may leave for each other, 0..4 */
 };
 
 /* What the owner does with a summed slice. Runs on the rank's thread(s); ranges are whole blocks. */
@@ -38,8 +40,9 @@ struct ddp_reduce_apply {
      * between(0) on every rank, then all pass stage 1, ... (norms before updates) */
     int stages;
     /* sum: [hi - lo] gradient sums, writable, kept between stages. values: [blocks][block_values] of the
-     * whole flat space; a stage reads and writes the entries of its own blocks only, and finds there what it
-     * left in an earlier stage of this step. Called for any number of blocks, from several threads at once. */
+     * whole flat space; a stage reads and writes the entries of its own blocks only, and finds there
+     * what it left in an earlier stage of this step. Called for any number of blocks, from several
+     * threads at once. */
     void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
     /* All blocks' values are complete: every rank computes the same from them. Once after each stage but the
      * last, on the calling thread. May be NULL. */
@@ -84,9 +87,10 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
 /* Seconds spent waiting for other ranks since the last call. */
 double ddp_reduce_waited(struct ddp_reduce *r);
 
-/* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm) and for
- * evaluation: each rank passes the leaves of its own shards in order, [my shards][width]; out [width] is the
- * same on all ranks. width <= the max_width given to create. There may be more ranks than shards. Collective. */
+/* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm) and
+ * for evaluation: each rank passes the leaves of its own shards in order, [my shards][width]; out
+ * [width] is the same on all ranks. width <= the max_width given to create. There may be more ranks than
+ * shards. Collective. */
 struct ddp_small;
 int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct ddp_small **out,
                      struct ddp_error *err);

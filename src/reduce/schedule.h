@@ -1,5 +1,5 @@
-/* What is fixed before step 0: in which buffer each shard's leaf is written, what is merged after it, which tree
- * nodes are left and where, and how they are added. Pure. The stack of rank 0 of 1, 8 shards:
+/* What is fixed before step 0: in which buffer each shard's leaf is written, what is merged after it, which
+ * tree nodes are left and where, and how they are added. Pure. The stack of rank 0 of 1, 8 shards:
  *
  *     shard          0     1     2     3       4      5       6       7
  *     leaf in        0     1     1     2       1      2       2       3
@@ -17,9 +17,8 @@
 
 struct ddp_schedule_conf {
     int shards;
-    bool fast; /* left to right instead of the tree: one sum a rank */
-    bool
-        side_by_side; /* the leaves of all shards at once: a buffer for each instead of a stack, the same sums */
+    bool fast;         /* left to right instead of the tree: one sum a rank */
+    bool side_by_side; /* the leaves of all shards at once: a buffer for each, no stack; the same sums */
 };
 
 struct ddp_merge {
@@ -30,9 +29,10 @@ struct ddp_merge {
 struct ddp_schedule {
     int first, last; /* shards */
     int buffers;
-    int *leaf;  /* [last - first] buffer of each shard's leaf */
-    int *start; /* [last - first + 1] after shard s come merge[start[s - first]] up to, not including,
-                   merge[start[s - first + 1]] */
+    int *leaf; /* [last - first] buffer of each shard's leaf */
+    /* [last - first + 1] after shard s come merge[start[s - first]] up to, not including, merge[start[s -
+     * first + 1]]. */
+    int *start;
     struct ddp_merge *merge;
     int nodes; /* tree nodes that are left, in order of shards; the first in buffer 0 */
     struct ddp_tree_node node[DDP_TREE_MAX_NODES];
@@ -50,8 +50,8 @@ struct ddp_shipment {
     struct ddp_tree_node node;
 };
 
-/* Those of all ranks in order of shards: together they cover [0, shards). Returns how many; *out is freed by the
- * caller. */
+/* Those of all ranks in order of shards: together they cover [0, shards). Returns how many; *out is
+ * freed by the caller. */
 int ddp_schedule_shipments(const struct ddp_schedule_conf *conf, int ranks, struct ddp_shipment **out);
 
 /* dst = x + y, where x and y are inputs (0 ..) or temporaries (-1 - t); dst is temporary `dst`. */
@@ -69,7 +69,8 @@ struct ddp_combine {
     int temps; /* temporaries in use */
 };
 
-/* nodes: [n] tree nodes below `top`, in order, together covering it: of the ranks of one machine, or of all. */
+/* nodes: [n] tree nodes below `top`, in order, together covering it: of the ranks of one
+ * machine, or of all. */
 void ddp_combine_init(struct ddp_combine *c, struct ddp_tree_node top, const struct ddp_tree_node *nodes,
                       int n);
 void ddp_combine_finish(struct ddp_combine *c);

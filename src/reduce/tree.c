@@ -53,8 +53,8 @@ int ddp_tree_cover(int shards, int first, int last, struct ddp_tree_node nodes[D
     return cover(first, last, 0, shards, nodes);
 }
 
-/* The stack over [first, lo) holds exactly the nodes that cover it, so what is pushed lies on top of them, and what
- * is above the cover of [first, hi) is merged. */
+/* The stack over [first, lo) holds exactly the nodes that cover it, so what is pushed lies on top of them,
+ * and what is above the cover of [first, hi) is merged. */
 int ddp_tree_merges_after(int shards, int first, int lo, int hi)
 {
     struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];

@@ -3,8 +3,8 @@
  *     tree(lo, hi) = leaf                             where hi - lo = 1
  *                  = tree(lo, mid) + tree(mid, hi)    mid - lo the largest power of two below hi - lo
  *
- * tree(0, 7), and what 3 ranks are left with: a rank streams its shards through a stack of buffers, merging only
- * nodes of the tree, and the stack ends as the cover of its range.
+ * tree(0, 7), and what 3 ranks are left with: a rank streams its shards through a stack of buffers, merging
+ * only nodes of the tree, and the stack ends as the cover of its range.
  *
  *                   .---------+--------.
  *              .----+----.         .---+---.
@@ -30,8 +30,8 @@ bool ddp_tree_is_node(int shards, int lo, int hi);
 /* First shard of rank r of n: r * shards / n. */
 int ddp_tree_first_shard(int shards, int ranks, int rank);
 
-/* A stack that covers [first, lo) gets node [lo, hi) on top: how many merges follow, each adding the top into the
- * one below, until it is the cover of [first, hi). */
+/* A stack that covers [first, lo) gets node [lo, hi) on top: how many merges follow, each adding the top into
+ * the one below, until it is the cover of [first, hi). */
 int ddp_tree_merges_after(int shards, int first, int lo, int hi);
 /* The same for leaf `shard`; *buffer is its place in the stack, from 0. */
 int ddp_tree_merges(int shards, int first, int shard, int *buffer);

@@ -23,8 +23,9 @@ struct ddp_train_options {
     const char *map;                     /* placement as text for run.json; NULL none */
     double started;                      /* ddp_now() when the job began (the launcher's start) */
     struct ddp_hooks hooks;
-    bool *agreed; /* out, may be NULL: on failure, whether all ranks return the same error (and can leave in
-                     order), or this one is alone with it (and must abort the others) */
+    /* Out, may be NULL: on failure, whether all ranks return the same error (and can leave in order), or this
+     * one is alone with it (and must abort the others). */
+    bool *agreed;
 };
 
 /* Collective. DDP_E_STOPPED: stopped by request after saving; *result is filled in. */

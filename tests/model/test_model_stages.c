@@ -10,7 +10,8 @@
 #define BN(name, rest) "{type = \"batch_norm\", name = \"" name "\"" rest "},"
 #define ADD(a, b)      "{type = \"add\", name = \"add\", input = [\"" a "\", \"" b "\"]},"
 #define RELU           "{type = \"relu\"},"
-#define END            "{type = \"flatten\", name = \"flat\"}, {type = \"linear\", name = \"fc\", out = 10}," CE
+#define FLAT           "{type = \"flatten\", name = \"flat\"}, "
+#define END            FLAT "{type = \"linear\", name = \"fc\", out = 10}," CE
 #define POOL           "{type = \"global_avg_pool\"},"
 
 static void test_fuse_follows_the_readers(void **state)

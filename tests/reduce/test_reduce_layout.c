@@ -1,5 +1,5 @@
-/* Who owns what: for all small shapes, on one node and on several, equal and unequal. What every rank, lane and
- * node is given; then the walk over two levels, done with tree nodes in place of numbers. */
+/* Who owns what: for all small shapes, on one node and on several, equal and unequal. What every rank, lane
+ * and node is given; then the walk over two levels, done with tree nodes in place of numbers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,8 +135,8 @@ static void test_layout_buckets_tile_from_the_end(void **state)
     }
 }
 
-/* Slices of one node, written down a second time: rank after rank, and blocks that are left over go on from the
- * rank after the last that got one. Checkpoints' hashes of every run so far stand on it. */
+/* Slices of one node, written down a second time: rank after rank, and blocks that are left over go on from
+ * the rank after the last that got one. Checkpoints' hashes of every run so far stand on it. */
 static void test_layout_of_one_node_goes_round(void **state)
 {
     (void)state;
@@ -173,7 +173,8 @@ static void follows(int64_t *at, struct ddp_range b)
     *at = b.hi;
 }
 
-/* Every block once: lanes tile a bucket, parts a lane, slices a part, and on each node shares tile the lane. */
+/* Every block once: lanes tile a bucket, parts a lane, slices a part, and on each node
+ * shares tile the lane. */
 static void check_bucket(const struct ddp_reduce_layout *l, int64_t b, int64_t *owned)
 {
     struct ddp_range bucket = ddp_reduce_layout_bucket(l, b);
@@ -235,8 +236,8 @@ static void test_layout_owns_every_block_once(void **state)
                 all_shapes(n, check_cut, &(struct cut){blocks, each});
 }
 
-/* ---- the sums of two levels. A number is the tree node that it is the sum of; adding what the tree does not add
- * gives rubbish ---- */
+/* ---- the sums of two levels ----
+ * A number is the tree node that it is the sum of; adding what the tree does not add gives rubbish. */
 
 struct world {
     int shards;

@@ -1,5 +1,5 @@
-/* The ledger against the rules as one would write them down: from every state that a step can be in, every report
- * that one could make, right or wrong; and every order in which blocks can be reported. */
+/* The ledger against the rules as one would write them down: from every state that a step can be in, every
+ * report that one could make, right or wrong; and every order in which blocks can be reported. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -59,8 +59,8 @@ static bool all_done(const struct rank *r, const struct state *s, struct ddp_ran
     return true;
 }
 
-/* What a report must be: a phrase of the message where it breaks a rule, "" where nothing follows, NULL where it
- * is taken; *after is the state then. */
+/* What a report must be: a phrase of the message where it breaks a rule, "" where nothing follows, NULL where
+ * it is taken; *after is the state then. */
 static const char *judge(const struct rank *r, const struct state *s, int shard, int64_t lo, int64_t hi,
                          struct state *after)
 {

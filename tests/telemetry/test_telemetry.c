@@ -1,3 +1,4 @@
+/* Run directories, records, run.json, the trail and the progress line. */
 #include "cmocka_all.h"
 
 #include <jansson.h>

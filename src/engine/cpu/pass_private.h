@@ -19,8 +19,9 @@ struct ddp_cpu_pass {
     struct ddp_cpu_pass_conf conf;
     const struct ddp_stages *plan;
     struct ddp_memory mem;
-    bool *dirty; /* [mem.nspans] shares bytes with something of another form: its border, which kernels never
-                    write, must be zeroed before each use */
+    /* [mem.nspans] shares bytes with something of another form: its border, which kernels never write, must
+     * be zeroed before each use. */
+    bool *dirty;
     char *pages;
     size_t bytes;
     void *scratch;

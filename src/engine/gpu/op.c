@@ -33,8 +33,8 @@ const struct ddp_gpu_op *ddp_gpu_op_find(const char *name)
 
 /* ---- keys ---- */
 
-/* The op of src/compute and its form for the device agree on names and types of keys; a test builds every op.
- */
+/* The op of src/compute and its form for the device agree on names and types of keys; a
+ * test builds every op. */
 static const void *conf_at(const struct ddp_layer *l, const char *key, enum ddp_key_type type)
 {
     const struct ddp_key *k = ddp_key_find(l->op->keys, key);

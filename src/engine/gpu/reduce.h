@@ -73,8 +73,8 @@ int ddp_gpu_reduce_first_shard(const struct ddp_gpu_reduce *r);
 int ddp_gpu_reduce_last_shard(const struct ddp_gpu_reduce *r); /* one past */
 
 /* Device memory, fixed for life. */
-float *ddp_gpu_reduce_params(struct ddp_gpu_reduce *r); /* [flat total]; of the metrics block the first
-                                                           DDP_GPU_METRICS, sums of the step after finish */
+/* [flat total]; of the metrics block the first DDP_GPU_METRICS, sums of the step after finish. */
+float *ddp_gpu_reduce_params(struct ddp_gpu_reduce *r);
 void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r); /* [flat total] in the compute type */
 const struct ddp_gpu_scale *ddp_gpu_reduce_scale(struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
 /* [2]: clipping factor, and norm of the mean gradient or -1. NULL: never computed. */

@@ -45,9 +45,12 @@ static inline int ddp_conv_real(int c, int b)
 void ddp_conv_clear_padding(const struct ddp_conv_geom *g, float *w);
 
 /* Tile of outputs: forward, data gradient, linear layers.
- *     out[y][p][k] = epilogue(start + sum over blocks, taps r, taps s, channels c of a[y][p][block, r, s, c]
- * * b[block, r, s, c][k]) one chain of fused multiply-adds in exactly this order, starting from 0 or from
- * what out holds. All strides in floats. */
+ *
+ *     out[y][p][k] = epilogue(start + sum over blocks, taps r, taps s, channels c of
+ *                                     a[y][p][block, r, s, c] * b[block, r, s, c][k])
+ *
+ * one chain of fused multiply-adds in exactly this order, starting from 0 or from what out holds. All strides
+ * in floats. */
 struct ddp_conv_tile {
     const float *a;
     int64_t a_y, a_p, a_c, a_r,
@@ -66,9 +69,12 @@ struct ddp_conv_tile {
 };
 
 /* Tile of weight gradients for one channel block and one or two output blocks:
- *     w[k block][r][s][c][k] (+)= sum over images, rows y, columns x of in[.][y * stride + r - pad][x *
- * stride + s - pad][c] * d[.][y][x][k] one chain in this order from 0, then stored or added. clip: outside of
- * the picture is not read but skipped. */
+ *
+ *     w[k block][r][s][c][k] (+)= sum over images, rows y, columns x of
+ *                                     in[.][y * stride + r - pad][x * stride + s - pad][c] * d[.][y][x][k]
+ *
+ * one chain in this order from 0, then stored or added. clip: outside of the picture is not read but
+ * skipped. */
 struct ddp_conv_wtile {
     const float *x;        /* first image, pixel (0, 0), channel 0 of the block */
     int64_t x_n, x_y, x_x; /* from one image, row, pixel to the next */

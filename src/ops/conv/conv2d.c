@@ -1,7 +1,12 @@
-/* conv2d: out[n, k, y, x] = bias[k] + sum over c, r, s of in[n, c, y * stride + r - padding, x * stride + s -
- * padding] * weight[k, c, r, s]
+/* conv2d, as torch.nn.Conv2d defines it.
  *
- * in [N, C, H, W], weight [K, C/groups, R, S], out [N, K, (H + 2 padding - R)/stride + 1, likewise].
+ *   out[n, k, y, x] = bias[k] + sum over c, r, s of
+ *                         in[n, c, y * stride + r - padding, x * stride + s - padding] * weight[k, c, r, s]
+ *
+ *   in      [N, C, H, W]
+ *   weight  [K, C/groups, R, S]
+ *   out     [N, K, (H + 2 padding - R)/stride + 1, likewise]
+ *
  * 3x3 kernels with stride 1 between whole blocks of channels go to conv_wino.c. The rest is direct
  * convolution: forward and data gradient are one sweep of tiles (conv.h); the data gradient with a stride is
  * one sweep for each remainder (y, x) modulo stride, over the taps that hit it.
@@ -54,8 +59,8 @@ static enum conv_algo conv_algo(int out_h, int out_w)
     return out_h * out_w <= 16 ? CONV_SAMPLES : CONV_ROWS;
 }
 
-/* Images in one chain of the weight gradient: enough pixels that starting and ending the chain costs little.
- */
+/* Images in one chain of the weight gradient: enough pixels that starting and ending
+ * the chain costs little. */
 static int wgrad_chunk(int out_h, int out_w)
 {
     return out_h * out_w >= 128 ? 1 : 128 / (out_h * out_w);

@@ -1,11 +1,12 @@
 /* Micro-kernel of forward and data gradient: P pixels by NB * 16 outputs, accumulators in registers.
  *
- *     acc[p][k] = fma(a[p][c], b[c][k], acc[p][k])     for channel blocks, taps r, taps s, channels c in this
- * order
+ *     acc[p][k] = fma(a[p][c], b[c][k], acc[p][k])
+ *
+ * for channel blocks, taps r, taps s, channels c, in this order.
  *
  * How many pixels and output blocks a tile has depends on the registers of the instruction set; the chain of
- * each output does not. Per step c: NB * 16 weights are loaded, each pixel's value is broadcast and used NB *
- * 16 times. FLOPs: 2 * pixels * nc * nr * ns * 16 * 16 * nk. Bytes: weights stream from the second-level
+ * each output does not. Per step c: NB * 16 weights are loaded, each pixel's value is broadcast and used
+ * NB * 16 times. FLOPs: 2 * pixels * nc * nr * ns * 16 * 16 * nk. Bytes: weights stream from the second-level
  * cache once a tile (9 bytes a cycle at 14 pixels), pixels stay in the first. Pixels are a runtime stride
  * apart, so that rows, strided rows, samples and features are one kernel; five base pointers keep every
  * address in one base + index form. */

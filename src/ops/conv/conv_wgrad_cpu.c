@@ -1,12 +1,13 @@
 /* Micro-kernel of the weight gradient: RC channels of NR x NS taps by NB * 16 outputs; the sum runs over
  * pixels.
  *
- *     acc[r][s][c][k] = fma(x[y * stride + r][x * stride + s][c], d[y][x][k], acc[r][s][c][k])     for
- * images, y, x in this order
+ *     acc[r][s][c][k] = fma(x[y * stride + r][x * stride + s][c], d[y][x][k], acc[r][s][c][k])
  *
- * Which taps and channels share a tile depends on registers; the chain of each weight does not. Per pixel: NB
- * * 16 gradients are loaded, each of NR * NS * RC inputs is broadcast and used NB * 16 times. FLOPs: 2 *
- * images * rows * cols * r * s * c * 16 * nk. */
+ * for images, y, x, in this order.
+ *
+ * Which taps and channels share a tile depends on registers; the chain of each weight does not.
+ * Per pixel: NB * 16 gradients are loaded, each of NR * NS * RC inputs is broadcast and used NB * 16 times.
+ * FLOPs: 2 * images * rows * cols * r * s * c * 16 * nk. */
 #include "ops/conv/conv.h"
 #include "ops/cpu/vec.h"
 

@@ -13,9 +13,10 @@
 
 enum {
     POINTS = 16,
-    ROOM = 42, /* tiles in a block, and in a chain of the weight gradient: there it decides the bits. Whole
-                  tiles of all micro-kernels; the points of 64 + 64 channels take 350 KiB */
-    GAP = 16,  /* floats between points: without it, a power of two apart, all fall into one set of a cache */
+    /* Tiles in a block, and in a chain of the weight gradient: there it decides the bits. Whole tiles of all
+     * micro-kernels; the points of 64 + 64 channels take 350 KiB. */
+    ROOM = 42,
+    GAP = 16, /* floats between points: without it, a power of two apart, all fall into one set of a cache */
     LANES = 16, /* threads at most */
 };
 

@@ -17,8 +17,8 @@ enum { HALF = VL / 2, PARTS = 16 / HALF };
 typedef float hf __attribute__((vector_size(HALF * 4), aligned(4)));
 typedef double vd __attribute__((vector_size(HALF * 8)));
 
-/* The square of a float is exact in double, so a fused and an unfused multiply-add give the same bits here.
- */
+/* The square of a float is exact in double, so a fused and an unfused multiply-add
+ * give the same bits here. */
 static void sumsq16(const float *a, int64_t n, double lane[16])
 {
     vd s[PARTS];

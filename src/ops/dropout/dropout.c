@@ -3,11 +3,15 @@
  * An element is kept when its random word >= floor(p * 2^32). The word is a function of seed, epoch, layer,
  * the sample's index in the data set and the element's place in the plain layout, and of nothing else: not of
  * strides, vector width, threads, shard or position in the batch. With philox4(c0, c1, c2, c3; key = seed)
- * (base/philox.h), c = channel, q = y*W + x: pictures (H*W > 1)   word q % 4 of {q / 4, c, low 32 bits of
- * sample, s} vectors  (H*W = 1)   word c % 4 of {c / 4, 0xffffffff, low 32 bits of sample, s} s =
- * DDP_STREAM_DROPOUT ^ layer ^ epoch * 0x9E3779B1 ^ (high 32 bits of sample) * 0xC2B2AE3D where layer is the
- * hash of the layer's name. Channels stay far below 2^32 - 1, so the two forms never meet; a flattened
- * picture (flatten.c) that kept its shape counts as a picture.
+ * (base/philox.h), c = channel, q = y*W + x:
+ *
+ *   pictures (H*W > 1)   word q % 4 of {q / 4, c, low 32 bits of sample, s}
+ *   vectors  (H*W = 1)   word c % 4 of {c / 4, 0xffffffff, low 32 bits of sample, s}
+ *
+ *   s = DDP_STREAM_DROPOUT ^ layer ^ epoch * 0x9E3779B1 ^ (high 32 bits of sample) * 0xC2B2AE3D
+ *
+ * where layer is the hash of the layer's name. Channels stay far below 2^32 - 1, so the two forms never meet;
+ * a flattened picture (flatten.c) that kept its shape counts as a picture.
  *
  * The kept bits, 16 channels to a word of 16, are saved for backward. out may be in's memory, din dout's. */
 #include "ops/ops.h"

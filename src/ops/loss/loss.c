@@ -1,3 +1,4 @@
+/* Losses of a batch: each sample on its own, then one fixed sum over all. */
 #include "ops/loss/loss.h"
 
 #include "ops/ops.h"

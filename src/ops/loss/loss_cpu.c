@@ -49,8 +49,11 @@ INLINE void store_gradient(const struct ddp_loss_sample *s, int b, int v, vf g)
     ST(q, s->accumulate ? LD(q) + g : g);
 }
 
-/* -sum_c q_c log p_c, p = softmax(x), q_c = smoothing / classes + (1 - smoothing) [c = label]; gradient p -
- * q. With d = x - max x and L = log sum e^d: loss = L - (1 - smoothing) d_label - smoothing mean(d). */
+/* -sum_c q_c log p_c, p = softmax(x), q_c = smoothing / classes + (1 - smoothing) [c = label];
+ * gradient p - q.
+ *
+ * With d = x - max x and L = log sum e^d:
+ *   loss = L - (1 - smoothing) d_label - smoothing mean(d) */
 static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smoothing, int *best)
 {
     int blocks = ddp_blocks(s->classes);

@@ -1,5 +1,8 @@
-/* Mean squared error to the one-hot label: loss = sum over samples of mean over classes of (x_c - [c =
- * label])^2, gradient of that sum 2 (x_c - [c = label]) / classes. Otherwise as softmax_cross_entropy.c. */
+/* Mean squared error to the one-hot label, otherwise as softmax_cross_entropy.c.
+ *
+ *   loss = sum over samples of mean over classes of (x_c - [c = label])^2
+ *   dx_c = 2 (x_c - [c = label]) / classes
+ */
 #include "ops/ops.h"
 
 #include "ops/loss/loss.h"

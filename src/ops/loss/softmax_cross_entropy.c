@@ -1,9 +1,15 @@
 /* Softmax cross-entropy with label smoothing (Szegedy et al., 2016, as PyTorch has it), summed over the
- * samples: loss = -sum_c q_c ln p_c,  p = softmax(x),  q_c = smoothing / classes + (1 - smoothing) [c =
- * label] dx = p - q: the gradient of the sum; the division by the global count comes after all shards are
- * added. Vectors of classes, features order or pictures of one pixel. forward writes loss, the number of
- * right answers (largest x, lowest class of equals) and, when training, din[0]; out is not written. Work: one
- * exp a class forward, one more for dx. */
+ * samples:
+ *
+ *   p    = softmax(x)
+ *   q_c  = smoothing / classes + (1 - smoothing) [c = label]
+ *   loss = -sum_c q_c ln p_c
+ *   dx   = p - q
+ *
+ * dx is the gradient of the sum; the division by the global count comes after all shards are added. Vectors
+ * of classes, features order or pictures of one pixel. forward writes loss, the number of right answers
+ * (largest x, lowest class of equals) and, when training, din[0]; out is not written. Work: one exp a class
+ * forward, one more for dx. */
 #include "ops/ops.h"
 
 #include "ops/loss/loss.h"

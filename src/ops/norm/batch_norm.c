@@ -1,8 +1,13 @@
 /* Batch normalisation (Ioffe, Szegedy, 2015), per shard or over the global batch.
  *
- *   xhat = (x - mean) / sqrt(var + eps),  out = max(0, weight * xhat + bias + in[1])   (in[1] and max only
- * when fused) dz   = dout where out > 0,  dbias = sum dz,  dweight = sum dz xhat,  din[1] = dz din[0] =
- * weight / sqrt(var + eps) * (dz - mean(dz) - xhat * mean(dz xhat))
+ *   xhat    = (x - mean) / sqrt(var + eps)
+ *   out     = max(0, weight * xhat + bias + in[1])        (in[1] and max only when fused)
+ *
+ *   dz      = dout where out > 0
+ *   dbias   = sum dz
+ *   dweight = sum dz xhat
+ *   din[1]  = dz
+ *   din[0]  = weight / sqrt(var + eps) * (dz - mean(dz) - xhat * mean(dz xhat))
  *
  * [N, C, H, W], statistics over N, H, W of one channel; var is the biased one. Training uses the shard's own
  * samples; evaluation the running statistics. params: weight, bias (only when affine), running_mean,
@@ -15,8 +20,8 @@
  * Leaves of the running statistics (grad[] of a training forward): count * mean and count * unbiased var,
  * count = n H W. A shard of fewer than 2 elements per channel adds no variance, an empty one nothing.
  *
- * sync = true: one round of sums each way. forward_stats writes sum(x - s) and sum((x - s)^2) of its shard, s
- * = the running mean, which all ranks share (made from the shard's own centred sums, so only the last
+ * sync = true: one round of sums each way. forward_stats writes sum(x - s) and sum((x - s)^2) of its shard,
+ * s = the running mean, which all ranks share (made from the shard's own centred sums, so only the last
  * subtraction can lose digits, and only while the running mean is far from the batch's). backward_stats
  * writes sum dz and sum dz xhat. Gradients of weight and bias stay the shard's own. The running leaves are
  * count * global mean and count * global unbiased var with the shard's own count (var: 0 where that is below
@@ -83,8 +88,8 @@ enum {
     SCRATCH = COEFS
 };
 
-/* One call, its memory cut up. part: [n][block] pairs of double[16]; sums: the same combined, [2][ceil16(C)].
- */
+/* One call, its memory cut up. part: [n][block] pairs of double[16]; sums: the same
+ * combined, [2][ceil16(C)]. */
 struct work {
     const struct ddp_op_call *call;
     const struct conf *conf;
@@ -344,8 +349,8 @@ static void join_grad_sums_task(void *ctx, int block)
     }
 }
 
-/* The shard's own sums of dz and dz * xhat into own[OWN_DZ], own[OWN_DZX] of saved; zeros when it is empty.
- */
+/* The shard's own sums of dz and dz * xhat into own[OWN_DZ], own[OWN_DZX] of saved;
+ * zeros when it is empty. */
 static void shard_grad_sums(struct work *k)
 {
     float *own = k->coef + OWN_DZ * k->c16;

@@ -3,9 +3,13 @@
  *
  * Statistics in one pass over x: each chunk of 512 pixels sums x - s and (x - s)^2 about a pilot s of its
  * own, the mean of four pixels spread over the chunk, so that a large mean costs no digits; order of the sums
- * in columns.cuh. The second kernel moves the chunks to the pilot of the first one and adds them in doubles:
- * with o = s - s0, sum(x - s0) = D + m o and sum((x - s0)^2) = Q + 2 o D
- * + m o^2. Backward sums dz and dz xhat in the same way.
+ * in columns.cuh. The second kernel moves the chunks to the pilot of the first one and adds them in doubles;
+ * with o = s - s0, for a chunk of m pixels whose sums are D and Q:
+ *
+ *   sum(x - s0)     = D + m o
+ *   sum((x - s0)^2) = Q + 2 o D + m o^2
+ *
+ * Backward sums dz and dz xhat in the same way.
  *
  * Bytes an element, b = bytes of the type: stats b, forward 2b (3b with a residual), grad_stats 2b, with relu
  * 4b (y is read, dz written over dout), dother b or 2b more; grad 3b, accumulating 4b. FLOPs: 3, 3, 5, 5. The

@@ -1,10 +1,14 @@
-/* Pooling: max_pool, avg_pool, global_avg_pool. [N, C, H, W] to [N, C, OH, OW], OH = (H + 2 padding - kernel)
- * / stride + 1 rounded down, as PyTorch has it; any strides, square windows.
+/* Pooling: [N, C, H, W] to [N, C, OH, OW], as PyTorch has it; any strides, square windows.
  *
- * max: the largest inside the picture (padding never wins); of equals the first in row order gets the
- * gradient; NaN wins. avg: sum / kernel^2, or / the pixels inside the picture with count_include_pad = false.
- * global: mean of the picture. One task per sample and channel block owns its whole plane, so overlapping
- * windows add up in one order. max_pool keeps one byte per output element for backward. */
+ *   OH = (H + 2 padding - kernel) / stride + 1 rounded down, OW likewise
+ *
+ *   max_pool          the largest inside the picture (padding never wins); of equals the first in row order
+ *                     gets the gradient; NaN wins
+ *   avg_pool          sum / kernel^2, or / the pixels inside the picture with count_include_pad = false
+ *   global_avg_pool   mean of the picture
+ *
+ * One task per sample and channel block owns its whole plane, so overlapping windows add up in one order.
+ * max_pool keeps one byte per output element for backward. */
 #include "ops/ops.h"
 
 #include "ops/pool/pool_cpu.h"
