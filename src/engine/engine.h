@@ -78,6 +78,7 @@ struct ddp_engine_memory { /* bytes of the host */
 struct ddp_engine_ops {
     size_t size; /* of the implementation's struct, which begins with struct ddp_engine */
     int depth;   /* steps that may be enqueued and not collected: 1, or more where results come late */
+    enum ddp_model_form model; /* how the model is to be built */
     enum ddp_loader_form form; /* how batches are to be delivered; init may ask for less in training */
 
     /* What it will take of the host besides the state, before anything is made. Local. */
@@ -134,7 +135,7 @@ struct ddp_engine {
 /* ---- calls ---- */
 
 /* The engine that the config asks for and this machine has; rank 0's host decides for all that were not
- * placed. cfg's `device` becomes what was decided, which the model is built for. Collective, as are its
+ * placed. cfg's `device` becomes what was decided. Collective, as are its
  * errors: DDP_E_RESOURCE, DDP_E_CONFIG with the reason. */
 int ddp_engine_choose(struct ddp_config *cfg, struct ddp_comm *comm, const struct ddp_engine_ops **out,
                       struct ddp_error *err);

@@ -46,7 +46,7 @@ struct ddp_model {
 /* Tests switch single decisions off: results must not depend on them. */
 enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4, DDP_BUILD_GPU = 8 };
 
-/* ddp_model_create with such flags; DDP_BUILD_GPU also follows from cfg->device. */
+/* ddp_model_create with such flags; DDP_BUILD_GPU is DDP_MODEL_FOR_DEVICE. */
 int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
                     unsigned flags, struct ddp_model **out, struct ddp_error *err);
 

@@ -44,7 +44,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
     m->input = input;
     m->classes = classes;
     m->batch = shard_batch;
-    m->gpu = flags & DDP_BUILD_GPU || cfg->device == DDP_DEVICE_CUDA;
+    m->gpu = flags & DDP_BUILD_GPU;
     if ((rc = ddp_graph_read(m, cfg, err)) != 0 || (rc = ddp_graph_connect(m, err)) != 0 ||
         (rc = ddp_graph_shapes(m, err)) != 0) {
         ddp_model_destroy(m);
@@ -59,9 +59,10 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
 }
 
 int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
-                     struct ddp_model **out, struct ddp_error *err)
+                     enum ddp_model_form form, struct ddp_model **out, struct ddp_error *err)
 {
-    return ddp_model_build(cfg, input, classes, shard_batch, 0, out, err);
+    const unsigned flags = form == DDP_MODEL_FOR_DEVICE ? DDP_BUILD_GPU : 0;
+    return ddp_model_build(cfg, input, classes, shard_batch, flags, out, err);
 }
 
 void ddp_model_destroy(struct ddp_model *m)

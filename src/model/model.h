@@ -10,13 +10,17 @@
 
 struct ddp_model;
 
+enum ddp_model_form {                     /* how what runs a model wants it */
+                      DDP_MODEL_FOR_HOST, /* weights of convolutions in DDP_LAYOUT_CONV; memory planned here */
+                      DDP_MODEL_FOR_DEVICE, /* they lie in DDP_LAYOUT_KRSC; the device's pass plans its memory */
+};
+
 /* Build from cfg->model.layers: a list of groups {type = "conv2d", name = "conv1", input = "..." or ["a",
  * "b"], keys of the op...}. Without input a layer follows the one before it; the first reads the data. Errors
  * name the layer, what came in and what was wanted, with file and line. shard_batch: ceil(batch / shards).
- * cfg must outlive the model. cfg->device, decided by then, says for which device: on DDP_DEVICE_CUDA weights
- * lie in DDP_LAYOUT_KRSC. */
+ * cfg must outlive the model. */
 int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
-                     struct ddp_model **out, struct ddp_error *err);
+                     enum ddp_model_form form, struct ddp_model **out, struct ddp_error *err);
 void ddp_model_destroy(struct ddp_model *m); /* NULL is fine */
 
 const struct ddp_flat *ddp_model_flat(const struct ddp_model *m);

@@ -40,7 +40,8 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_dataset_info *info = &t->test_set->info;
-    int status = ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch, &t->model, err);
+    int status = ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch,
+                                  t->engine_ops->model, &t->model, err);
     if (status == 0 && t->lead && !t->opt.eval_only) {
         char *table = ddp_model_summary(t->model);
         ddp_log(DDP_LOG_INFO, "%s", table);

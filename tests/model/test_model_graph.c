@@ -97,7 +97,8 @@ static void test_graph_refuses_with_reason(void **state)
         const struct refused *r = &refused[i];
         struct ddp_error err = {0};
         struct ddp_model *m = NULL;
-        int rc = ddp_model_create(config_layers(r->layers), r->input, r->classes, 4, &m, &err);
+        int rc =
+            ddp_model_create(config_layers(r->layers), r->input, r->classes, 4, DDP_MODEL_FOR_HOST, &m, &err);
         if (rc != r->code || m)
             fail_msg("case %zu: code %d, wanted %d: %s", i, rc, r->code, err.text);
         assert_int_equal(err.code, rc);
@@ -113,7 +114,7 @@ static void test_graph_shows_all_errors(void **state)
     struct ddp_error err = {0};
     struct ddp_model *m = NULL;
     assert_int_equal(ddp_model_create(config_layers("{type = \"rellu\"}, {type = \"linear\", ot = 10}," CE),
-                                      (struct ddp_shape){1, 4, 4}, 0, 4, &m, &err),
+                                      (struct ddp_shape){1, 4, 4}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
                      DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "did you mean 'relu'"));
     assert_non_null(strstr(err.text, "ot"));
@@ -125,17 +126,22 @@ static void test_graph_refuses_wrong_sizes(void **state)
     struct ddp_error err = {0};
     struct ddp_model *m = NULL;
     struct ddp_config *cfg = config_layers(FC CE);
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 0, &m, &err), DDP_E_USAGE);
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 0, 28}, 0, 4, &m, &err), DDP_E_SHAPE);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 0, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_USAGE);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 0, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_SHAPE);
     double input[3] = {3, 32, 32};
     cfg->model.input = (struct ddp_floats){3, input};
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, &m, &err), DDP_E_SHAPE);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_SHAPE);
     assert_non_null(strstr(err.text, "3x32x32"));
     cfg->model.input.n = 2;
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, &m, &err), DDP_E_CONFIG);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_CONFIG);
     cfg->model.layers = NULL;
     cfg->model.input.n = 0;
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, &m, &err), DDP_E_CONFIG);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "no layers"));
     assert_null(m);
 }
@@ -247,7 +253,8 @@ static void test_graph_refuses_a_loss_with_a_parameter_to_train(void **state)
     struct ddp_model *m = NULL;
     assert_int_equal(ddp_op_register(&op, &err), 0);
     struct ddp_config *cfg = config_layers(FC "{type = \"trained_loss\"}");
-    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, &m, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_USAGE);
     assert_non_null(strstr(err.text, "which a loss cannot have"));
 }
 

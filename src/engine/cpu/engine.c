@@ -100,6 +100,7 @@ static void finish(struct ddp_engine *base, bool abort)
 const struct ddp_engine_ops ddp_engine_cpu = {
     .size = sizeof(struct ddp_cpu_engine),
     .depth = 1,
+    .model = DDP_MODEL_FOR_HOST,
     .form = DDP_LOADER_FLOATS,
     .memory = memory,
     .init = init,

@@ -248,6 +248,7 @@ static void finish(struct ddp_engine *base, bool abort)
 const struct ddp_engine_ops ddp_engine_gpu = {
     .size = sizeof(struct ddp_gpu_engine),
     .depth = DDP_GPU_PENDING,
+    .model = DDP_MODEL_FOR_DEVICE,
     .form = DDP_LOADER_BYTES,
     .memory = memory,
     .init = init,
