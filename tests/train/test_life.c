@@ -287,6 +287,21 @@ static void test_life_resumed_is_the_life_not_interrupted(void **s)
     assert_string_equal(over.result.weights_hash, straight.result.weights_hash);
 }
 
+static void test_life_resumed_makes_up_for_an_evaluation(void **s)
+{
+    (void)s;
+    static const struct job whole = {.more = {"train.epochs=2"}};
+    static const struct fake_script none = {0}, stop = {.stop_after = 4};
+    const struct outcome first = run(&whole, &stop);
+    assert_int_equal(first.status, DDP_E_STOPPED);
+    assert_string_equal(fake_engine_calls(0), "memory init upload e0 c0 e1 c1 e2 c2 e3 c3 download finish");
+    struct job rest = whole;
+    rest.resume = first.result.run_dir;
+    assert_int_equal(run(&rest, &none).status, 0);
+    assert_string_equal(fake_engine_calls(0),
+                        "memory init upload v0 V download e4 c4 e5 c5 e6 c6 e7 c7 v0 V download finish");
+}
+
 static void test_life_of_an_evaluation_leaves_no_run(void **s)
 {
     (void)s;
@@ -302,6 +317,24 @@ static void test_life_of_an_evaluation_leaves_no_run(void **s)
     assert_string_equal(out.result.weights_hash, trained.result.weights_hash);
     assert_string_equal(fake_engine_calls(0), "memory init upload v0 V finish");
     assert_false(left_behind(path));
+}
+
+static void test_life_records_steps_and_the_epochs_means(void **s)
+{
+    (void)s;
+    static const struct job job = {.deep = true, .more = {"log.every_steps=2"}};
+    static const struct fake_script script = {.eval_loss = {3}};
+    const struct outcome out = run(&job, &script);
+    static const char *const lines[] = {"\"step\":2,", "\"step\":4,", "\"train_loss\":2.0", "\"loss\":3.0"};
+    char path[1200], *text;
+    size_t bytes;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", out.result.run_dir);
+    assert_int_equal(ddp_file_read(path, 0, &text, &bytes, NULL), 0);
+    for (size_t i = 0; i < DDP_COUNT(lines); i++)
+        if (!strstr(text, lines[i]))
+            fail_msg("no %s in %s", lines[i], text);
+    assert_null(strstr(text, "\"step\":3,"));
+    free(text);
 }
 
 static void test_life_keeps_the_engines_file_and_identity(void **s)
@@ -434,7 +467,9 @@ int main(void)
         cmocka_unit_test(test_life_asks_the_engine_for_what_is_due),
         cmocka_unit_test(test_life_is_the_same_on_every_rank),
         cmocka_unit_test(test_life_resumed_is_the_life_not_interrupted),
+        cmocka_unit_test(test_life_resumed_makes_up_for_an_evaluation),
         cmocka_unit_test(test_life_of_an_evaluation_leaves_no_run),
+        cmocka_unit_test(test_life_records_steps_and_the_epochs_means),
         cmocka_unit_test(test_life_keeps_the_engines_file_and_identity),
         cmocka_unit_test(test_life_ends_with_the_error_of_any_call),
         cmocka_unit_test(test_life_ends_with_a_loss_that_is_not_finite),

@@ -14,7 +14,7 @@ struct rank {
     struct ddp_comm *comm;
     struct ddp_config *cfg;
     int threads, status;
-    bool stop_at_5;
+    struct ddp_hooks hooks;
     struct ddp_result result;
     struct ddp_error err;
 };
@@ -29,15 +29,14 @@ static void *run_rank(void *arg)
 {
     struct rank *r = arg;
     struct ddp_train_options opt = {
-        .cfg = r->cfg, .comm = r->comm, .threads = r->threads, .started = ddp_now()};
-    if (r->stop_at_5)
-        opt.hooks.on_step = stop_hook;
+        .cfg = r->cfg, .comm = r->comm, .threads = r->threads, .started = ddp_now(), .hooks = r->hooks};
     r->status = ddp_train_run(&opt, &r->result, &r->err);
     return NULL;
 }
 
 /* Train on n ranks; the result of rank 0. */
-static struct ddp_result train(int n, int threads, bool stop_at_5, const char *const *more, int nmore)
+static struct ddp_result train_hooked(int n, int threads, struct ddp_hooks hooks, const char *const *more,
+                                      int nmore)
 {
     enum { MAX = 8 };
     struct ddp_comm *comm[MAX];
@@ -62,7 +61,7 @@ static struct ddp_result train(int n, int threads, bool stop_at_5, const char *c
         .overrides = overrides, .noverrides = k, .configs_dir = DDP_TEST_CONFIGS};
     assert_int_equal(ddp_comm_threads_create(n, comm, &err), 0);
     for (int i = 0; i < n; i++) {
-        rank[i] = (struct rank){.comm = comm[i], .threads = threads, .stop_at_5 = stop_at_5};
+        rank[i] = (struct rank){.comm = comm[i], .threads = threads, .hooks = hooks};
         if (ddp_config_load(&opt, &rank[i].cfg, &err))
             fail_msg("%s", err.text);
         pthread_create(&thread[i], NULL, run_rank, &rank[i]);
@@ -78,10 +77,15 @@ static struct ddp_result train(int n, int threads, bool stop_at_5, const char *c
     return rank[0].result;
 }
 
+static struct ddp_result train(int n, int threads, const char *const *more, int nmore)
+{
+    return train_hooked(n, threads, (struct ddp_hooks){0}, more, nmore);
+}
+
 static void test_train_gives_the_same_weights_at_any_number_of_ranks(void **s)
 {
     (void)s;
-    struct ddp_result one = train(1, 1, false, NULL, 0);
+    struct ddp_result one = train(1, 1, NULL, 0);
     assert_int_equal(strlen(one.weights_hash), 64);
     assert_int_equal(one.steps, 9); /* 200 samples in batches of 24, the last one short */
     assert_int_equal(one.eval_count, 40);
@@ -89,7 +93,7 @@ static void test_train_gives_the_same_weights_at_any_number_of_ranks(void **s)
         int ranks, threads;
     } rows[] = {{1, 2}, {2, 1}, {3, 1}, {5, 2}, {8, 1}};
     for (size_t i = 0; i < DDP_COUNT(rows); i++) {
-        struct ddp_result r = train(rows[i].ranks, rows[i].threads, false, NULL, 0);
+        struct ddp_result r = train(rows[i].ranks, rows[i].threads, NULL, 0);
         assert_string_equal(r.weights_hash, one.weights_hash);
         assert_true(r.eval_loss == one.eval_loss);
         assert_true(r.eval_accuracy == one.eval_accuracy);
@@ -104,7 +108,7 @@ static void test_train_optimizers_with_norms_too(void **s)
                                             {"optim=lars", "optim.clip_norm=0.1", "train.accumulate=2"},
                                             {"optim=lamb", "optim.weight_decay=0.01", "train.early_stop=1"}};
     for (size_t i = 0; i < DDP_COUNT(optims); i++) {
-        struct ddp_result a = train(1, 1, false, optims[i], 3), b = train(3, 1, false, optims[i], 3);
+        struct ddp_result a = train(1, 1, optims[i], 3), b = train(3, 1, optims[i], 3);
         assert_string_equal(a.weights_hash, b.weights_hash);
     }
 }
@@ -112,9 +116,29 @@ static void test_train_optimizers_with_norms_too(void **s)
 static void test_train_hook_ends_the_run(void **s)
 {
     (void)s;
-    struct ddp_result r = train(2, 1, true, NULL, 0);
+    struct ddp_result r = train_hooked(2, 1, (struct ddp_hooks){stop_hook, NULL}, NULL, 0);
     assert_int_equal(r.steps, 5);
     assert_int_equal(r.eval_count, 40);
+}
+
+/* Counts what steps allocate: between the second and the eighth nothing else is due. */
+static bool count_hook(void *user, const struct ddp_step_info *info)
+{
+    long *count = user;
+    if (info->step == 2)
+        *count = ddp_alloc_count();
+    if (info->step == 8)
+        *count = ddp_alloc_count() - *count;
+    return false;
+}
+
+static void test_train_steps_allocate_nothing(void **s)
+{
+    (void)s;
+    static const char *const few[] = {"log.every_steps=1000", "data.workers=0"};
+    long count = -1;
+    train_hooked(2, 2, (struct ddp_hooks){count_hook, &count}, few, 2);
+    assert_int_equal(count, 0);
 }
 
 int main(void)
@@ -127,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_train_gives_the_same_weights_at_any_number_of_ranks),
         cmocka_unit_test(test_train_optimizers_with_norms_too),
         cmocka_unit_test(test_train_hook_ends_the_run),
+        cmocka_unit_test(test_train_steps_allocate_nothing),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ddp_dir_remove(dir, NULL);
