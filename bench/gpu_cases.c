@@ -8,7 +8,6 @@
 #include "ops/norm/norm_kernels.h"
 #include "ops/point/point_kernels.h"
 #include "ops/pool/pool_kernels.h"
-#include "optim/update_kernels.h"
 #include "reduce/flat_kernels.h"
 
 static const struct ddp_gpu_kernels *kernels(const struct bench_place *p)
@@ -305,36 +304,32 @@ static struct ddp_gpu_update_args update_args(const struct bench_place *p, int n
         .hi = p->flat,
         .nodes = {.n = nodes, .node = p->small->node, .merges = p->small->merges},
         .step = &p->small->step,
-        .momentum_buffer = true,
-        .momentum = 0.9,
-        .beta1 = 0.9,
-        .beta2 = 0.999,
-        .eps = 1e-8,
+        .hyper = {.momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8},
         .setting = &p->small->setting,
         .tensor = p->tensor_of,
         .params = p->tensor[1],
-        .state0 = p->tensor[2],
-        .state1 = p->tensor[3],
+        .state = {p->tensor[2], p->tensor[3]},
         .type = p->type,
         .weights = p->type == DDP_GPU_F32 ? NULL : p->tensor[4],
         .sum = p->tensor[4],
-        .values = p->values};
+        .values = p->values,
+        .layout = {4, {0, 1, 2, 3}},
+        .leaves = 1 << DDP_VALUE_GRADIENT};
 }
-static void sum_nodes(const struct bench_place *p)
+static void norms(const struct bench_place *p)
 {
     const struct ddp_gpu_update_args a = update_args(p, BENCH_NODES);
-    kernels(p)->update->sum_nodes(p->s, &a);
+    kernels(p)->update->norms(p->s, &a);
 }
 static void sgd(const struct bench_place *p)
 {
     const struct ddp_gpu_update_args a = update_args(p, 1);
-    kernels(p)->update->update(p->s, &a);
+    kernels(p)->update->kind[DDP_OPTIM_SGD]->stage[0](p->s, &a);
 }
 static void adamw(const struct bench_place *p)
 {
-    struct ddp_gpu_update_args a = update_args(p, 1);
-    a.optim = DDP_GPU_ADAMW;
-    kernels(p)->update->update(p->s, &a);
+    const struct ddp_gpu_update_args a = update_args(p, 1);
+    kernels(p)->update->kind[DDP_OPTIM_ADAMW]->stage[0](p->s, &a);
 }
 static void no_squares(const struct bench_place *p) /* of gradients, yet: none is negative */
 {
@@ -379,7 +374,7 @@ const struct bench_case bench_cases[] = {
     {"cast_from_float", NARROW, .flat = true, .wide = 1, .plain = 4, .enqueue = cast_from_float},
     {"cast_to_float", NARROW, .flat = true, .wide = 1, .plain = 4, .enqueue = cast_to_float},
     {"add_range", FLOAT, .flat = true, .plain = 12, .enqueue = add_range},
-    {"sum_nodes, 4 nodes", FLOAT, .flat = true, .plain = 4 * BENCH_NODES + 4, .enqueue = sum_nodes},
+    {"norms, 4 nodes", FLOAT, .flat = true, .plain = 4 * BENCH_NODES + 4, .enqueue = norms},
     {"update sgd momentum", BOTH, .flat = true, .plain = 20, .copy = 1, .enqueue = sgd},
     {"update adamw", BOTH, .flat = true, .plain = 28, .copy = 1, .prepare = no_squares, .enqueue = adamw},
 };

@@ -6,7 +6,7 @@
 
 enum {
     BENCH_TENSORS = 5,
-    BENCH_NODES = 4,    /* of sum_nodes() */
+    BENCH_NODES = 4,    /* of norms() */
     BENCH_SIDE = 32,    /* height and width of a picture */
     BENCH_CHANNELS = 6, /* vectors of [c] floats: see bench_place.channel */
 };

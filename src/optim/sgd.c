@@ -1,5 +1,6 @@
 /* SGD with momentum, dampening, Nesterov and coupled weight decay: sgd_args.h has the equations. */
-#include "optim/sgd.h"
+#include "optim/kind.h"
+#include "optim/sgd_args.h"
 
 DDP_CPU_TABLE(struct ddp_optim_cpu, ddp_sgd_cpu)
 

@@ -10,6 +10,12 @@
 
 #include "optim/update_args.h"
 
+/* Whether there is a b: the table of SGD and LARS says so. */
+static inline bool ddp_sgd_has_buffer(const struct ddp_optim_hyper *h)
+{
+    return h->momentum > 0;
+}
+
 struct ddp_sgd_args {
     float scale, decay, trust;
     float momentum, undamped; /* undamped: 1 - dampening */

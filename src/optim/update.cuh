@@ -1,20 +1,15 @@
-/* What the kernels of update.cu and update_norms.cu share: which tensor a block belongs to, and the scalars
- * of its update, computed in double by one thread of the block and rounded once, as in src/optim. */
-#ifndef DDP_COMPUTE_CUDA_UPDATE_CUH
-#define DDP_COMPUTE_CUDA_UPDATE_CUH
+/* The owner's part of a step: the tree sum of the shards' gradients -> optimizer state, parameters and their
+ * copy in the compute type. Headers named *_args.h have equations and scalars, sources named *_cpu.c are
+ * siblings: same operations, same roundings; with fp32 the same bits.
+ *
+ * A thread block has one block of DDP_BLOCK elements, which lies in one tensor; a thread has 16 of them
+ * (nodes.cuh). One of its threads computes the scalars in double. Nothing is written past setting.end: what
+ * is zero there stays zero. */
+#ifndef DDP_OPTIM_UPDATE_CUH
+#define DDP_OPTIM_UPDATE_CUH
 
 #include "optim/update_kernels.h"
 #include "reduce/nodes.cuh"
-
-/* Of this thread block; the names are those of the *_args.h. */
-struct ddp_scalars {
-    int n; /* elements to update: to the end of the tensor, a multiple of 4; 0 when the step is skipped */
-    bool first;
-    float scale, decay, eps;
-    float trust, momentum, undamped, lr;                /* SGD, LARS */
-    float blend1, beta2, blend2, inv_sqrt2, keep, step; /* Adam's moments, AdamW */
-    float inv1;                                         /* LAMB */
-};
 
 /* Flat index of the block's first element. */
 DDP_DEVICE int64_t ddp_update_at(const struct ddp_gpu_update_args &a)
@@ -34,33 +29,83 @@ DDP_DEVICE int ddp_update_elements(const struct ddp_gpu_update_args &a)
     return left < DDP_BLOCK ? (int)left : DDP_BLOCK;
 }
 
-/* What every kind needs: how far to go, and clipping factor / count, with the loss scale (a power of two,
- * hence exact) taken out. */
-DDP_DEVICE struct ddp_scalars ddp_update_common(const struct ddp_gpu_update_args &a)
+/* Elements to update: none when the step is skipped. */
+DDP_DEVICE int ddp_update_count(const struct ddp_gpu_update_args &a)
 {
-    const double inverse = a.scale ? (double)a.scale->inverse : 1;
-    struct ddp_scalars s = {};
-    s.n = a.scale && a.scale->skip ? 0 : ddp_update_elements(a);
-    s.first = a.step->first != 0;
-    s.scale = (float)((a.factor ? a.factor[0] : 1) / (double)a.step->count * inverse);
-    s.decay = (float)ddp_update_setting(a)->weight_decay;
-    s.eps = (float)a.eps;
-    return s;
+    return a.scale && a.scale->skip ? 0 : ddp_update_elements(a);
 }
 
-/* Adam's moments. */
-DDP_DEVICE void ddp_update_moments(const struct ddp_gpu_update_args &a, struct ddp_scalars *s)
+/* What the scalars are computed from. The loss scale is a power of two, so taking it out is exact. */
+DDP_DEVICE struct ddp_optim_now ddp_update_now(const struct ddp_gpu_update_args &a)
 {
-    s->blend1 = (float)(1 - a.beta1);
-    s->beta2 = (float)a.beta2;
-    s->blend2 = (float)(1 - a.beta2);
-    s->inv_sqrt2 = (float)(1 / sqrt(a.step->bias2));
+    const struct ddp_gpu_setting *t = ddp_update_setting(a);
+    struct ddp_optim_now now;
+    now.lr = a.step->lr * t->lr_scale;
+    now.mean =
+        (a.factor ? a.factor[0] : 1) / (double)a.step->count * (a.scale ? (double)a.scale->inverse : 1);
+    now.bias1 = a.step->bias1;
+    now.bias2 = a.step->bias2;
+    now.weight_decay = t->weight_decay;
+    now.trust = t->trust;
+    now.first = a.step->first != 0;
+    return now;
 }
 
 /* Four sums of gradients; i: element of the range. */
 DDP_DEVICE ddp_quad ddp_update_sum(const struct ddp_gpu_update_args &a, int64_t i)
 {
     return a.nodes.n == 0 ? ddp_quad_load(a.sum + i) : ddp_nodes_sum<ddp_quad>(a.nodes, i);
+}
+
+DDP_DEVICE void ddp_update_store(const struct ddp_gpu_update_args &a, int64_t at, ddp_quad p)
+{
+    ddp_quad_store(a.params + at, p);
+    if (!a.weights)
+        return;
+    if (a.type == DDP_GPU_BF16)
+        ddp_store4((ddp_bf16 *)a.weights + at, p.v);
+    else if (a.type == DDP_GPU_F16)
+        ddp_store4((ddp_f16 *)a.weights + at, p.v);
+    else
+        ddp_store4((float *)a.weights + at, p.v);
+}
+
+/* What the threads of a block share. */
+template <class Args> struct ddp_update_shared {
+    int n;
+    Args args;
+};
+
+/* A stage that ends in new parameters. Kind: `Args`; args(hyper, now); step(a, args, at, sum, p), which
+ * returns the four new parameters from the four old ones at flat index `at`, and reads and writes state
+ * there. */
+template <class Kind> DDP_KERNEL update_block(const struct ddp_gpu_update_args a)
+{
+    DDP_SHARED(struct ddp_update_shared<typename Kind::Args>, shared, 1);
+    if (ddp_thread() == 0) {
+        const struct ddp_optim_now now = ddp_update_now(a);
+        shared[0].n = ddp_update_count(a);
+        shared[0].args = Kind::args(&a.hyper, &now);
+    }
+    DDP_SYNC();
+    const int n = shared[0].n;
+    const typename Kind::Args args = shared[0].args;
+    const int64_t block = ddp_update_at(a);
+#pragma unroll
+    for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
+        const int i = ddp_flat_place(q);
+        if (i >= n)
+            break;
+        const int64_t at = block + i;
+        const ddp_quad sum = ddp_update_sum(a, at - a.lo), p = ddp_quad_load(a.params + at);
+        ddp_update_store(a, at, Kind::step(a, args, at, sum, p));
+    }
+}
+
+/* Thread blocks of a range. */
+static inline int64_t ddp_update_blocks(const struct ddp_gpu_update_args *a)
+{
+    return (a->hi - a->lo) / DDP_BLOCK;
 }
 
 #endif

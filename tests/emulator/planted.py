@@ -6,9 +6,12 @@ A row is (what it is, file, old text, new text, suite). The old text stands exac
   train       a short training with device=cuda on 3 ranks, which must give the bits of the unchanged 1-rank one: src/engine/gpu, src/device/cuda
 A header of kernels names in UNITS the .cu files to compile with it.
 """
+OPTIM = ["src/optim/%s.cu" % name for name in ("sgd", "adamw", "lars", "lamb", "norms")]
 UNITS = {
     "src/ops/cuda/columns.cuh": {"test_cuda_norm": ["src/ops/norm/norm.cu"], "test_cuda_point": ["src/ops/point/point.cu"], "test_cuda_pool": ["src/ops/pool/pool.cu"]},
-    "src/reduce/nodes.cuh": {"test_cuda_update": ["src/optim/update.cu"], "test_cuda_flat": ["src/reduce/flat.cu"]},
+    "src/reduce/nodes.cuh": {"test_cuda_update": OPTIM, "test_cuda_flat": ["src/reduce/flat.cu"]},
+    "src/optim/update.cuh": {"test_cuda_update": OPTIM},
+    "src/optim/norms.cuh": {"test_cuda_update": OPTIM},
 }
 
 FAULTS = [
@@ -19,9 +22,9 @@ FAULTS = [
      "= v[s];\n    DDP_SYNC();", "= v[s];", "test_cuda_point"),
     ("barrier missing behind the picture's draws", "src/data/augment.cu",
      "    DDP_SYNC();\n    const struct draws d", "    const struct draws d", "test_cuda_augment"),
-    ("barrier missing behind the block's scalars", "src/optim/update.cu",
-     "    DDP_SYNC();\n    const struct ddp_scalars s", "    const struct ddp_scalars s", "test_cuda_update"),
-    ("barrier missing between rounds of the blocks' tree", "src/optim/update_norms.cu",
+    ("barrier missing behind the block's scalars", "src/optim/update.cuh",
+     "    DDP_SYNC();\n    const int n", "    const int n", "test_cuda_update"),
+    ("barrier missing between rounds of the blocks' tree", "src/optim/norms.cuh",
      "room[t] += room[t + delta];\n        DDP_SYNC();", "room[t] += room[t + delta];", "test_cuda_update"),
     ("barrier missing behind the count of elements", "src/model/stats.cu",
      "    }\n    DDP_SYNC();\n}", "    }\n}", "test_cuda_scale"),
@@ -32,11 +35,11 @@ FAULTS = [
      "slot->best = nan ? 0 : best;\n    }\n    DDP_SYNC_WARP();", "slot->best = nan ? 0 : best;\n    }", "test_cuda_loss"),
     ("warp's barrier missing behind the sum of exponentials", "src/ops/loss/loss.cu",
      "slot->value[1] = exps;\n    DDP_SYNC_WARP();", "slot->value[1] = exps;", "test_cuda_loss"),
-    ("shuffle that half a warp skips", "src/optim/update_norms.cu",
+    ("shuffle that half a warp skips", "src/optim/norms.cuh",
      "const double upper = ddp_shuffle_down(v, delta);", "const double upper = lane < 16 ? ddp_shuffle_down(v, delta) : 0;",
      "test_cuda_update"),
     # ---- who writes where
-    ("every lane writes the warp's sum", "src/optim/update_norms.cu",
+    ("every lane writes the warp's sum", "src/optim/norms.cuh",
      "if (ddp_thread() % DDP_WARP == 0)\n        part[", "part[", "test_cuda_update"),
     ("racy accumulation: strides of the tree overlap", "src/ops/loss/loss.cu",
      "ddp_thread() * 2 * stride; i + stride < n", "ddp_thread() * stride; i + stride < n", "test_cuda_loss"),
@@ -45,13 +48,13 @@ FAULTS = [
     ("all chunks write the first partial sum", "src/ops/point/point.cu",
      "ddp_store8(a.partial + at.chunk * a.c + at.channel, sum[0]);", "ddp_store8(a.partial + at.channel, sum[0]);",
      "test_cuda_point"),
-    ("rank's own elements get the block's first moment", "src/optim/update.cu",
-     "ddp_quad_store(a.state1 + at, v);", "ddp_quad_store(a.state1 + at / 16 * 16, v);", "test_cuda_update"),
+    ("rank's own elements get the block's first moment", "src/optim/adamw.cu",
+     "ddp_quad_store(a.state[1] + at, v);", "ddp_quad_store(a.state[1] + at / 16 * 16, v);", "test_cuda_update"),
     # ---- bounds
     ("one block too few: samples without a loss", "src/ops/loss/loss.cu",
      "softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS", "softmax_cross_entropy, a->batch / LOSS_WARPS", "test_cuda_loss"),
-    ("one block too many", "src/optim/update.cu",
-     "blocks = (a->hi - a->lo) / DDP_BLOCK;", "blocks = (a->hi - a->lo) / DDP_BLOCK + 1;", "test_cuda_update"),
+    ("one block too many", "src/optim/update.cuh",
+     "return (a->hi - a->lo) / DDP_BLOCK;", "return (a->hi - a->lo) / DDP_BLOCK + 1;", "test_cuda_update"),
     ("off by one: the window behind the last", "src/ops/pool/pool.cu",
      "r.end = high < count ? high + 1 : count;", "r.end = high <= count ? high + 1 : count;", "test_cuda_pool"),
     ("group of pixels past the end of the picture", "src/ops/dropout/dropout.cu",
@@ -80,11 +83,11 @@ FAULTS = [
      "m > 0; m--)", "m > 1; m--)", "test_cuda_update"),
 
     # ---- host: order of work
-    ("buckets are exchanged before backward is through with them", "src/engine/gpu/reduce_step.c",
+    ("buckets are exchanged before backward is through with them", "src/reduce/device_step.c",
      "    r->api->wait(r->side, r->bucket[b].complete);\n", "", "test_gpu_reduce"),
-    ("the next step does not wait for the update", "src/engine/gpu/reduce_step.c",
+    ("the next step does not wait for the update", "src/reduce/device_step.c",
      "    r->api->wait(r->compute, r->done);\n", "", "test_gpu_reduce"),
-    ("the event is recorded on the wrong stream", "src/engine/gpu/reduce_step.c",
+    ("the event is recorded on the wrong stream", "src/reduce/device_step.c",
      "r->api->record(r->bucket[b].complete, r->compute);", "r->api->record(r->bucket[b].complete, r->side);", "test_gpu_reduce"),
     ("the pass does not wait for its batch", "src/engine/gpu/slot.c",
      "    e->api->wait(e->compute, s->up);\n", "", "train"),
@@ -97,7 +100,7 @@ FAULTS = [
      "e->api->copy(e->compute, behind, e->loss, losses);", "memcpy(behind, e->loss, losses);", "train"),
     ("fresh memory is not zeroed", "src/device/cuda/runtime.c",
      "e = cudaMemset(p, 0, size);", "e = cudaMemset(p, 0, 0);", "plugin"),
-    ("ranks disagree on the sequence of broadcasts", "src/engine/gpu/reduce_step.c",
+    ("ranks disagree on the sequence of broadcasts", "src/reduce/device_step.c",
      "r->api->bcast(r->comm, r->side, params_at(r, a.lo), (size_t)(a.hi - a.lo), rank);",
      "r->api->bcast(r->comm, r->side, params_at(r, a.lo), (size_t)(a.hi - a.lo), r->conf.rank ? rank : (rank + 1) % r->conf.size);",
      "train"),

@@ -284,11 +284,43 @@ static int comm_check(struct ddp_gpu_comm *c, struct ddp_error *err)
 KERNEL_OF(point, cast_from_float, ddp_gpu_cast_args, cast)
 KERNEL_OF(flat, add_range, ddp_gpu_range_args, range)
 KERNEL_OF(flat, sum_small, ddp_gpu_sum_args, sum)
-KERNEL_OF(update, sum_nodes, ddp_gpu_update_args, update)
-KERNEL_OF(update, update, ddp_gpu_update_args, update)
+KERNEL_OF(update, norms, ddp_gpu_update_args, update)
 KERNEL_OF(update, between, ddp_gpu_between_args, between)
 KERNEL_OF(stats, stats, ddp_gpu_stats_args, stats)
 KERNEL_OF(stats, guard, ddp_gpu_guard_args, guard)
+
+/* Of the optimizers: a stage's kernel goes by its place in the table, behind a function for each place. */
+#define PLACE_OF(name, place, member, type, field)                                                           \
+    static void run_##name##_##place(const void *args)                                                       \
+    {                                                                                                        \
+        ddp_cuda_##name.member(NULL, args);                                                                  \
+    }                                                                                                        \
+    static void name##_##place(struct ddp_gpu_stream *s, const struct type *a)                               \
+    {                                                                                                        \
+        struct op *op = push(s, KERNEL);                                                                     \
+        op->run = run_##name##_##place;                                                                      \
+        op->args.field = *a;                                                                                 \
+    }
+#define PLACES_OF(NAME, name)                                                                                \
+    PLACE_OF(name, 0, stage[0], ddp_gpu_update_args, update)                                                 \
+    PLACE_OF(name, 1, stage[1], ddp_gpu_update_args, update)                                                 \
+    PLACE_OF(name, trust, trust, ddp_gpu_between_args, between)
+DDP_OPTIMS(PLACES_OF)
+
+static struct ddp_gpu_optim optim[DDP_OPTIMS_COUNT];
+static struct ddp_update_device_kernels update_kernels = {.norms = norms, .between = between};
+
+/* What the real table lacks, this one lacks too. */
+static void fill_optims(void)
+{
+#define FILL(NAME, name)                                                                                     \
+    optim[DDP_OPTIM_##NAME] = (struct ddp_gpu_optim){                                                        \
+        .stage = {ddp_cuda_##name.stage[0] ? name##_0 : NULL, ddp_cuda_##name.stage[1] ? name##_1 : NULL},   \
+        .trust = ddp_cuda_##name.trust ? name##_trust : NULL};
+    DDP_OPTIMS(FILL)
+    for (int i = 0; i < DDP_OPTIMS_COUNT; i++)
+        update_kernels.kind[i] = &optim[i];
+}
 
 /* ---- running ---- */
 
@@ -469,8 +501,6 @@ static bool idle(struct ddp_gpu_stream *s)
 
 static const struct ddp_point_device_kernels point_kernels = {.cast_from_float = cast_from_float};
 static const struct ddp_flat_device_kernels flat_kernels = {.add_range = add_range, .sum_small = sum_small};
-static const struct ddp_update_device_kernels update_kernels = {
-    .sum_nodes = sum_nodes, .update = update, .between = between};
 static const struct ddp_stats_device_kernels stats_kernels = {.stats = stats, .guard = guard};
 static const struct ddp_gpu_kernels kernels = {
     .point = &point_kernels, .flat = &flat_kernels, .update = &update_kernels, .stats = &stats_kernels};
@@ -501,6 +531,7 @@ static const struct ddp_gpu_api api = {.version = DDP_GPU_API_VERSION,
 
 const struct ddp_gpu_api *fake_api(void)
 {
+    fill_optims();
     return &api;
 }
 

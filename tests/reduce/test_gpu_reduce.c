@@ -7,7 +7,7 @@
 
 #include "emu.h"
 #include "reduce/fake_device.h"
-#include "engine/gpu/reduce.h"
+#include "engine/gpu/update.h"
 #include "optim/problem.h"
 #include "reduce/tree.h"
 
@@ -29,6 +29,7 @@ struct outcome {
 
 struct rank {
     struct ddp_gpu_reduce *r;
+    struct ddp_gpu_updater updater;
     struct ddp_gpu_stream *compute;
     struct ddp_gpu_step *step;        /* [STEPS] on the device */
     float *source[STEPS][MAX_SHARDS]; /* gradients of my shards, on the device */
@@ -77,8 +78,7 @@ static void start(struct problem *p, const struct setup *s)
 static struct ddp_gpu_reduce_conf conf_of(const struct problem *p, const struct setup *s, int shards,
                                           int ranks, int rank, int blocks)
 {
-    return (struct ddp_gpu_reduce_conf){.cfg = &p->cfg,
-                                        .flat = &p->flat,
+    return (struct ddp_gpu_reduce_conf){.flat = &p->flat,
                                         .rank = rank,
                                         .size = ranks,
                                         .shards = shards,
@@ -87,20 +87,30 @@ static struct ddp_gpu_reduce_conf conf_of(const struct problem *p, const struct 
                                         .bucket = (int64_t)blocks * DDP_BLOCK,
                                         .type = s->type,
                                         .loss_scale = s->loss_scale,
-                                        .loss_scale_interval = 1,
+                                        .block_values =
+                                            ddp_optim_device_block_values(&p->cfg, s->loss_scale > 0),
                                         .small_width = 12};
 }
 
 static void open_rank(struct fake_world *w, struct rank *k, const struct ddp_gpu_reduce_conf *conf,
-                      const float *params)
+                      const struct problem *p, const float *params)
 {
+    const struct ddp_optim_device_conf optim = {.cfg = &p->cfg,
+                                                .flat = &p->flat,
+                                                .kept = ddp_gpu_reduce_kept(conf),
+                                                .type = conf->type,
+                                                .scaled = conf->loss_scale > 0,
+                                                .interval = 1};
     struct ddp_error err = {0};
     struct ddp_gpu *gpu = fake_gpu(w, conf->rank);
     assert_int_equal(fake_api()->stream_create(gpu, false, &k->compute, &err), 0);
     size_t before = fake_bytes(w, conf->rank);
     if (ddp_gpu_reduce_create(conf, fake_api(), gpu, fake_comm(w, conf->rank), k->compute, &k->r, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(fake_bytes(w, conf->rank) - before, ddp_gpu_reduce_bytes(conf));
+    if (ddp_gpu_updater_init(&k->updater, &optim, conf->shards, k->r, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(fake_bytes(w, conf->rank) - before,
+                     ddp_gpu_reduce_bytes(conf) + ddp_gpu_updater_bytes(&optim));
     assert_int_equal(ddp_gpu_reduce_params_set(k->r, params, &err), 0);
     k->step = take(gpu, STEPS * sizeof *k->step);
     for (int s = 0; s < STEPS * MAX_SHARDS; s++)
@@ -110,6 +120,7 @@ static void open_rank(struct fake_world *w, struct rank *k, const struct ddp_gpu
 static void close_rank(struct fake_world *w, struct rank *k, int rank)
 {
     struct ddp_gpu *gpu = fake_gpu(w, rank);
+    ddp_gpu_updater_finish(&k->updater);
     ddp_gpu_reduce_destroy(k->r);
     for (int s = 0; s < STEPS * MAX_SHARDS; s++)
         fake_api()->release(gpu, k->source[s / MAX_SHARDS][s % MAX_SHARDS]);
@@ -133,9 +144,10 @@ static void enqueue_step(struct rank *k, const struct problem *p, int step, int 
 {
     struct ddp_error err = {0};
     struct ddp_gpu_step s = {.step = step, .count = COUNT};
-    ddp_gpu_step_optim(&p->cfg, step, 100, 10, &s);
+    ddp_optim_device_step(&p->cfg, step, 100, 10, &s);
     emu_copy_in(&k->step[step], &s, sizeof s);
-    ddp_gpu_reduce_begin(k->r, &k->step[step]);
+    ddp_gpu_updater_begin(&k->updater, &k->step[step]);
+    ddp_gpu_reduce_begin(k->r, &k->updater.apply);
     int first = ddp_gpu_reduce_first_shard(k->r), last = ddp_gpu_reduce_last_shard(k->r);
     assert_true(last <= shards);
     for (int shard = first; shard < last; shard++) {
@@ -158,7 +170,9 @@ static void collect(struct rank *k, int ranks, const struct problem *p, const st
         if (r > 0)
             assert_memory_equal(other, out->params, sizeof other);
         for (int i = 0; i < ddp_optim_array_count(&p->cfg); i++)
-            assert_int_equal(ddp_gpu_reduce_state_get(k[r].r, i, out->state[i], &err), 0);
+            assert_int_equal(ddp_gpu_reduce_kept_get(k[r].r, ddp_optim_device_array(k[r].updater.optim, i),
+                                                     out->state[i], &err),
+                             0);
         assert_int_equal(ddp_gpu_reduce_scale_get(k[r].r, &out->scale, &err), 0);
         if (s->type != DDP_GPU_BF16)
             continue;
@@ -187,7 +201,7 @@ static void run(const struct setup *s, int shards, int ranks, int blocks, uint32
     }
     for (int r = 0; r < ranks; r++) {
         struct ddp_gpu_reduce_conf conf = conf_of(&p, s, shards, ranks, r, blocks);
-        open_rank(w, &k[r], &conf, p.params);
+        open_rank(w, &k[r], &conf, &p, p.params);
     }
     for (int step = 0; step < steps; step++) /* nothing runs before all is enqueued */
         for (int r = 0; r < ranks; r++)
@@ -369,7 +383,7 @@ static void test_reduce_small_is_the_canonical_tree(void **state)
         ddp_tree_sum_float(7, WIDTH, work, want);
         for (int r = 0; r < ranks; r++) {
             struct ddp_gpu_reduce_conf conf = conf_of(&p, s, 7, ranks, r, 2);
-            open_rank(w, &k[r], &conf, p.params);
+            open_rank(w, &k[r], &conf, &p, p.params);
             int first = ddp_gpu_reduce_first_shard(k[r].r), last = ddp_gpu_reduce_last_shard(k[r].r);
             out[r] = take(fake_gpu(w, r), sizeof want);
             emu_copy_in(k[r].source[0][0], leaves + first * WIDTH, (size_t)(last - first) * sizeof want);
@@ -406,13 +420,16 @@ static void test_reduce_state_goes_out_and_in(void **state)
         int64_t lo, hi, owned = 0;
         for (int r = 0; r < 3; r++) {
             struct ddp_gpu_reduce_conf conf = conf_of(&p, s, 5, 3, r, 4);
-            open_rank(w, &k[r], &conf, want.params);
+            open_rank(w, &k[r], &conf, &p, want.params);
             for (int j = 0; j < arrays; j++)
-                assert_int_equal(ddp_gpu_reduce_state_set(k[r].r, j, want.state[j], &err), 0);
+                assert_int_equal(ddp_gpu_reduce_kept_set(k[r].r,
+                                                         ddp_optim_device_array(k[r].updater.optim, j),
+                                                         want.state[j], &err),
+                                 0);
             assert_int_equal(ddp_gpu_reduce_scale_set(k[r].r, &want.scale, &err), 0);
             for (int j = 0; ddp_gpu_reduce_owned(k[r].r, j, &lo, &hi); j++)
                 owned += hi - lo;
-            assert_int_equal(ddp_gpu_reduce_state_set(k[r].r, arrays, want.state[0], &err), DDP_E_USAGE);
+            assert_null(ddp_optim_device_array(k[r].updater.optim, arrays));
         }
         assert_int_equal(owned, TOTAL);
         collect(k, 3, &p, s, &got);
@@ -443,9 +460,8 @@ static void test_reduce_refuses_what_does_not_fit(void **state)
     REFUSES(DDP_E_USAGE, rank = 2);
     REFUSES(DDP_E_USAGE, shards = 0);
     REFUSES(DDP_E_USAGE, bucket = 0);
-    bad = good;
-    bad.loss_scale = 2;
-    REFUSES(DDP_E_USAGE, loss_scale_interval = (bad.loss_scale = 2, 0));
+    REFUSES(DDP_E_USAGE, block_values = 1);
+    REFUSES(DDP_E_USAGE, block_values = 6);
     assert_int_equal(ddp_gpu_reduce_create(&good, fake_api(), fake_gpu(w, 0), NULL, NULL, &r, &err),
                      DDP_E_USAGE);
 #undef REFUSES
@@ -456,17 +472,17 @@ static void test_reduce_refuses_what_does_not_fit(void **state)
     } wrong[] = {{0, 0, 100}, {1, 0, DDP_BLOCK}, {0, TOTAL, TOTAL + DDP_BLOCK}, {0, -DDP_BLOCK, 0}};
     for (size_t i = 0; i <= sizeof wrong / sizeof *wrong; i++) {
         struct rank k;
-        open_rank(w, &k, &good, p.params);
+        open_rank(w, &k, &good, &p, p.params);
         assert_null(ddp_gpu_reduce_leaf(k.r, 1));
-        ddp_gpu_reduce_begin(k.r, k.step);
+        ddp_gpu_reduce_begin(k.r, &k.updater.apply);
         if (i < sizeof wrong / sizeof *wrong)
             ddp_gpu_reduce_ready(k.r, wrong[i].shard, wrong[i].lo, wrong[i].hi);
         assert_int_equal(ddp_gpu_reduce_finish(k.r, &err), DDP_E_USAGE);
         close_rank(w, &k, 0);
     }
     struct rank k;
-    open_rank(w, &k, &good, p.params);
-    ddp_gpu_reduce_begin(k.r, k.step);
+    open_rank(w, &k, &good, &p, p.params);
+    ddp_gpu_reduce_begin(k.r, &k.updater.apply);
     ddp_gpu_reduce_ready(k.r, 0, 0, TRAINED); /* the metrics come before a whole bucket */
     ddp_gpu_reduce_ready(k.r, 0, TRAINED, TOTAL);
     assert_int_equal(ddp_gpu_reduce_finish(k.r, &err), DDP_E_USAGE);

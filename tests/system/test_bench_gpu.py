@@ -19,7 +19,7 @@ BYTES = {
     "norm_grad_stats": (2, 2), "norm_grad_stats relu": (4, 4), "norm_grad": (3, 3),
     "max_pool 2x2": (1.375, 1.3125), "max_pool_grad 2x2": (1.375, 1.3125), "avg_pool 2x2": (1.25, 1.25), "avg_pool_grad 2x2": (1.25, 1.25),
     "dropout": (2, 2), "augment crop flip": (1.1875, 1.09375),
-    "cast_from_float": (1.5, None), "cast_to_float": (1.5, None), "add_range": (None, 3), "sum_nodes, 4 nodes": (None, 5),
+    "cast_from_float": (1.5, None), "cast_to_float": (1.5, None), "add_range": (None, 3), "norms, 4 nodes": (None, 5),
     "update sgd momentum": (5.5, 5), "update adamw": (7.5, 7), "copy": (None, 2), "copy at the end": (None, 2),
 }
 

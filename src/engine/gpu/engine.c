@@ -153,7 +153,10 @@ static int start_reduce(struct ddp_gpu_engine *e, struct ddp_error *err)
         return status;
     e->params = ddp_gpu_reduce_params(e->reduce);
     e->weights = ddp_gpu_reduce_weights(e->reduce);
-    return 0;
+    if (!e->train)
+        return 0;
+    const struct ddp_optim_device_conf optim = ddp_gpu_engine_optim_conf(e);
+    return ddp_gpu_updater_init(&e->updater, &optim, conf.shards, e->reduce, err);
 }
 
 /* ---- life ---- */
@@ -213,6 +216,7 @@ static void close_device(struct ddp_gpu_engine *e, bool abort)
         ddp_gpu_slot_destroy(e, &e->slot[i]);
         ddp_gpu_slot_destroy(e, &e->eval_slot[i]);
     }
+    ddp_gpu_updater_finish(&e->updater);
     ddp_gpu_reduce_destroy(e->reduce);
     if (e->comm && !abort)
         e->api->comm_close(e->comm, false);

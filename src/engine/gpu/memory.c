@@ -7,8 +7,7 @@
 struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engine *e)
 {
     const struct ddp_config *cfg = e->base.conf.cfg;
-    struct ddp_gpu_reduce_conf conf = {.cfg = cfg,
-                                       .flat = e->base.flat,
+    struct ddp_gpu_reduce_conf conf = {.flat = e->base.flat,
                                        .size = 1,
                                        .shards = 1,
                                        .bucket = (int64_t)(cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
@@ -21,9 +20,20 @@ struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engin
     conf.fast = cfg->reduce.mode == DDP_REDUCE_FAST;
     conf.side_by_side = ddp_model_needs_sync(e->base.conf.model);
     conf.loss_scale = e->type == DDP_GPU_F16 ? cfg->train.loss_scale : 0;
-    conf.loss_scale_interval = (int)cfg->train.loss_scale_interval;
+    conf.block_values = ddp_optim_device_block_values(cfg, conf.loss_scale > 0);
     conf.small_width = ddp_gpu_pass_sync_width(e->train);
     return conf;
+}
+
+struct ddp_optim_device_conf ddp_gpu_engine_optim_conf(const struct ddp_gpu_engine *e)
+{
+    const struct ddp_gpu_reduce_conf reduce = ddp_gpu_engine_reduce_conf(e);
+    return (struct ddp_optim_device_conf){.cfg = e->base.conf.cfg,
+                                          .flat = e->base.flat,
+                                          .kept = ddp_gpu_reduce_kept(&reduce),
+                                          .type = e->type,
+                                          .scaled = reduce.loss_scale > 0,
+                                          .interval = (int)e->base.conf.cfg->train.loss_scale_interval};
 }
 
 /* Drivers round allocations up, large ones to pages of 2 MiB; there are some forty, ten of them large. */
@@ -48,6 +58,8 @@ static struct need needs(const struct ddp_gpu_engine *e, int batch)
              result_bytes(e->base.eval_batches * e->base.eval_shards) +
              (size_t)((double)(DDP_GPU_PENDING * e->eval_layout.total) * part);
     if (e->train) {
+        const struct ddp_optim_device_conf optim = ddp_gpu_engine_optim_conf(e);
+        n.reduce += ddp_gpu_updater_bytes(&optim);
         n.passes += ddp_gpu_pass_bytes(e->train, batch);
         n.rest += (size_t)((double)(DDP_GPU_PENDING * e->layout.total) * part);
     }

@@ -17,7 +17,7 @@
 
 #include "device/lock.h"
 #include "engine/gpu/pass.h"
-#include "engine/gpu/reduce.h"
+#include "engine/gpu/update.h"
 #include "engine/private.h"
 
 enum { DDP_GPU_PENDING = 2 }; /* steps that may be enqueued and not collected */
@@ -72,8 +72,8 @@ struct ddp_gpu_engine {
     struct ddp_gpu_comm *comm; /* NULL: one rank */
     struct ddp_gpu_stream *compute, *copy;
     struct ddp_gpu_pass *train, *eval;
-    struct ddp_gpu_reduce
-        *reduce; /* owns parameters and optimizer state; evaluation only: alone, of one shard */
+    struct ddp_gpu_reduce *reduce;  /* owns the parameters; evaluation only: alone, of one shard */
+    struct ddp_gpu_updater updater; /* owns the optimizer's state; evaluation only: zeros */
 
     /* device memory */
     float *params;  /* [flat total] */
@@ -113,6 +113,7 @@ const struct ddp_gpu_step *ddp_gpu_slot_step(const struct ddp_gpu_slot *s); /* o
 
 /* memory.c. Which reduction there will be; the plan against the card, then all of it, in that order. */
 struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engine *e);
+struct ddp_optim_device_conf ddp_gpu_engine_optim_conf(const struct ddp_gpu_engine *e);
 int ddp_gpu_engine_allocate(struct ddp_gpu_engine *e, struct ddp_error *err);
 
 /* about.c: once everything is made. */

@@ -13,7 +13,8 @@ int ddp_gpu_engine_upload(struct ddp_engine *base, struct ddp_error *err)
     if (!e->train)
         return status;
     for (int i = 0; i < ddp_optim_arrays(base->optim) && status == 0; i++)
-        status = ddp_gpu_reduce_state_set(e->reduce, i, ddp_optim_array(base->optim, i, &name), err);
+        status = ddp_gpu_reduce_kept_set(e->reduce, ddp_optim_device_array(e->updater.optim, i),
+                                         ddp_optim_array(base->optim, i, &name), err);
     return status ? status : ddp_gpu_reduce_scale_set(e->reduce, &scale, err);
 }
 
@@ -25,7 +26,8 @@ int ddp_gpu_engine_download(struct ddp_engine *base, struct ddp_error *err)
     const char *name;
     int status = base->conf.comm->rank == 0 ? ddp_gpu_reduce_params_get(e->reduce, base->params, err) : 0;
     for (int i = 0; e->train && i < ddp_optim_arrays(base->optim) && status == 0; i++)
-        status = ddp_gpu_reduce_state_get(e->reduce, i, ddp_optim_array(base->optim, i, &name), err);
+        status = ddp_gpu_reduce_kept_get(e->reduce, ddp_optim_device_array(e->updater.optim, i),
+                                         ddp_optim_array(base->optim, i, &name), err);
     if (status == 0)
         status = ddp_gpu_reduce_scale_get(e->reduce, &scale, err);
     if (status)

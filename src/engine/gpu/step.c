@@ -47,8 +47,8 @@ static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
     const size_t losses = (size_t)e->base.my_shards * sizeof(float);
     char *behind = s->result_host + sizeof *o;
     e->api->copy(e->compute, o->metrics, e->params + e->base.flat->metrics, sizeof o->metrics);
-    if (ddp_gpu_reduce_factor(e->reduce))
-        e->api->copy(e->compute, o->factor, ddp_gpu_reduce_factor(e->reduce), sizeof o->factor);
+    if (ddp_optim_device_factor(e->updater.optim))
+        e->api->copy(e->compute, o->factor, ddp_optim_device_factor(e->updater.optim), sizeof o->factor);
     e->api->copy(e->compute, behind, e->loss, losses);
 }
 
@@ -56,7 +56,8 @@ static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, st
 {
     const int resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.my_shards : 1;
     struct group g = {e, ddp_gpu_slot_step(s), 0};
-    ddp_gpu_reduce_begin(e->reduce, g.step);
+    ddp_gpu_updater_begin(&e->updater, g.step);
+    ddp_gpu_reduce_begin(e->reduce, &e->updater.apply);
     for (; g.first < e->base.my_shards; g.first += resident)
         run_group(&g, s, resident);
     const int status = ddp_gpu_reduce_finish(e->reduce, err);
@@ -74,7 +75,7 @@ static struct ddp_gpu_step scalars(const struct ddp_gpu_engine *e, const struct 
                              .count = batch->count,
                              .stop_vote = stop_vote,
                              .first = step == 0};
-    ddp_gpu_step_optim(e->base.conf.cfg, step, e->base.conf.total_steps, e->base.conf.steps_per_epoch, &s);
+    ddp_optim_device_step(e->base.conf.cfg, step, e->base.conf.total_steps, e->base.conf.steps_per_epoch, &s);
     return s;
 }
 
@@ -134,7 +135,7 @@ int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *ou
     r.loss_sum = o->metrics[DDP_METRIC_LOSS];
     r.correct = (int64_t)o->metrics[DDP_METRIC_CORRECT];
     r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
-    r.norm = ddp_gpu_reduce_factor(e->reduce) ? o->factor[1] : -1;
+    r.norm = ddp_optim_device_factor(e->updater.optim) ? o->factor[1] : -1;
     r.bad_shard = -1;
     for (int i = e->base.my_shards - 1; i >= 0; i--)
         if (!isfinite(loss[i])) {

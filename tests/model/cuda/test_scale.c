@@ -31,6 +31,7 @@ static float uniform(int64_t i, uint32_t stream)
 struct run {
     struct ddp_gpu_update_args a;
     struct ddp_gpu_between_args b;
+    struct ddp_gpu_scale *scale; /* on the device */
     float host[DDP_BLOCK];
 };
 
@@ -42,30 +43,34 @@ static void run_start(struct run *r, float scale, double clip_norm)
     struct ddp_gpu_scale s = {.scale = scale, .inverse = 1 / scale};
     double values[4] = {0}, factor[2] = {1, -1};
     memset(r->host, 0, sizeof r->host);
+    r->scale = device_of(&s, sizeof s);
     r->a = (struct ddp_gpu_update_args){.hi = DDP_BLOCK,
                                         .step = device_of(&step, sizeof step),
-                                        .scale = device_of(&s, sizeof s),
-                                        .optim = DDP_GPU_SGD,
+                                        .scale = r->scale,
                                         .setting = device_of(&setting, sizeof setting),
                                         .tensor = device_of(&zero, sizeof zero),
                                         .factor = device_of(factor, sizeof factor),
                                         .params = device_of(r->host, sizeof r->host),
                                         .sum = device_of(r->host, sizeof r->host),
-                                        .values = device_of(values, sizeof values)};
+                                        .values = device_of(values, sizeof values),
+                                        .layout = {4, {0, 1, 2, 3}},
+                                        .leaves = 1 << DDP_VALUE_GRADIENT | 1 << DDP_VALUE_BAD};
     r->b = (struct ddp_gpu_between_args){.values = r->a.values,
+                                         .layout = r->a.layout,
                                          .blocks = 1,
                                          .step = r->a.step,
                                          .clip_norm = clip_norm,
                                          .setting = (struct ddp_gpu_setting *)(uintptr_t)r->a.setting,
                                          .ntensors = 1,
-                                         .scale = r->a.scale,
+                                         .decide = true,
+                                         .scale = r->scale,
                                          .interval = 3,
                                          .factor = (double *)(uintptr_t)r->a.factor};
 }
 
 static void run_finish(struct run *r)
 {
-    emu_free((void *)(uintptr_t)r->a.step), emu_free(r->a.scale), emu_free(r->b.setting);
+    emu_free((void *)(uintptr_t)r->a.step), emu_free(r->scale), emu_free(r->b.setting);
     emu_free((void *)(uintptr_t)r->a.tensor), emu_free(r->b.factor), emu_free(r->a.params);
     emu_free(r->a.sum), emu_free(r->a.values);
 }
@@ -77,9 +82,9 @@ static struct ddp_gpu_scale run_step(struct run *r, float value, float *param)
     for (int i = 0; i < DDP_BLOCK; i++)
         r->host[i] = value * s.scale;
     emu_copy_in(r->a.sum, r->host, sizeof r->host);
-    ddp_cuda_sum_nodes(NULL, &r->a);
+    ddp_cuda_norms(NULL, &r->a);
     ddp_cuda_between(NULL, &r->b);
-    ddp_cuda_update(NULL, &r->a);
+    ddp_cuda_sgd.stage[0](NULL, &r->a);
     emu_copy_out(&s, r->a.scale, sizeof s);
     emu_copy_out(r->host, r->a.params, sizeof r->host);
     for (int i = 1; i < DDP_BLOCK; i++)

@@ -38,20 +38,6 @@ static void *zeros(size_t bytes)
     return p;
 }
 
-static enum ddp_gpu_optim kind_of(const struct ddp_config *cfg)
-{
-    switch (cfg->optim.type) {
-    case DDP_OPTIM_ADAMW:
-        return DDP_GPU_ADAMW;
-    case DDP_OPTIM_LARS:
-        return DDP_GPU_LARS;
-    case DDP_OPTIM_LAMB:
-        return DDP_GPU_LAMB;
-    default:
-        return DDP_GPU_SGD;
-    }
-}
-
 static void write_settings(struct device *d, const struct problem *p)
 {
     struct ddp_gpu_setting s[TENSORS];
@@ -79,37 +65,32 @@ static void device_start(struct device *d, struct problem *p, enum ddp_gpu_type 
     d->merges = device_of(&one, sizeof one);
     d->step = zeros(sizeof *d->step);
     struct ddp_gpu_setting *setting = zeros(TENSORS * sizeof *setting);
-    double *values = zeros(BLOCKS * 4 * sizeof(double)), *factor = zeros(2 * sizeof(double));
+    const struct ddp_optim_plan *plan = &p->optim->plan;
+    double *values = zeros(BLOCKS * DDP_VALUES * sizeof(double));
+    double *factor = plan->pass[0].factor ? zeros(2 * sizeof(double)) : NULL;
     d->args = (struct ddp_gpu_update_args){
         .hi = TRAINED,
         .nodes = {1, d->node, d->merges},
+        .sum = d->sum,
         .step = d->step,
-        .optim = kind_of(&p->cfg),
-        .momentum_buffer = p->cfg.optim.momentum > 0,
-        .nesterov = p->cfg.optim.nesterov,
-        .momentum = p->cfg.optim.momentum,
-        .dampening = p->cfg.optim.dampening,
-        .beta1 = p->cfg.optim.beta1,
-        .beta2 = p->cfg.optim.beta2,
-        .eps = p->cfg.optim.eps,
+        .factor = factor,
+        .hyper = p->optim->hyper,
         .setting = setting,
         .tensor = device_of(p->optim->tensor, BLOCKS * sizeof(int32_t)),
-        .factor = factor,
         .params = device_of(p->params, bytes),
-        .state0 = zeros(bytes),
-        .state1 = zeros(bytes),
         .type = type,
         .weights = type == DDP_GPU_F32 ? NULL : zeros(TOTAL * 2),
-        .sum = d->sum,
         .values = values,
+        .layout = plan->values,
     };
+    for (int i = 0; i < plan->narrays; i++)
+        d->args.state[plan->array[i]] = zeros(bytes);
     d->between = (struct ddp_gpu_between_args){.values = values,
+                                               .layout = plan->values,
                                                .blocks = BLOCKS,
                                                .step = d->step,
-                                               .optim = d->args.optim,
+                                               .hyper = p->optim->hyper,
                                                .clip_norm = p->cfg.optim.clip_norm,
-                                               .trust = p->cfg.optim.trust,
-                                               .eps = p->cfg.optim.eps,
                                                .setting = setting,
                                                .ntensors = TENSORS,
                                                .factor = factor};
@@ -119,7 +100,9 @@ static void device_start(struct device *d, struct problem *p, enum ddp_gpu_type 
 static void device_finish(struct device *d)
 {
     struct ddp_gpu_update_args *a = &d->args;
-    emu_free(a->params), emu_free(a->state0), emu_free(a->state1), emu_free(a->weights), emu_free(a->values);
+    for (int i = 0; i < DDP_OPTIM_ARRAYS; i++)
+        emu_free(a->state[i]);
+    emu_free(a->params), emu_free(a->weights), emu_free(a->values);
     emu_free(d->between.setting), emu_free(d->between.factor), emu_free((void *)(uintptr_t)a->tensor);
     emu_free(d->sum), emu_free(d->step), emu_free(d->node), emu_free(d->merges);
 }
@@ -136,74 +119,66 @@ static void device_begin(struct device *d, const struct problem *p, int64_t step
     emu_copy_in(d->sum, sum, TOTAL * sizeof *sum);
 }
 
-struct values {
-    double gradient, param, update, bad;
-};
-
-/* The CPU's values of a stage in the device's places, after seeing that the device's own are near them. */
-static void take_values(struct device *d, const struct problem *p, bool clip)
+/* A stage of the optimizer's list over a range. */
+static void device_run(const struct problem *p, const struct ddp_optim_pass *pass,
+                       struct ddp_gpu_update_args a)
 {
-    struct values v[BLOCKS], own[BLOCKS];
-    const struct ddp_optim_layout *l = &p->optim->plan.values;
-    emu_copy_out(own, d->args.values, sizeof own);
-    for (int b = 0; b < BLOCKS; b++) {
-        const double *cpu = p->values + b * l->stride;
-        v[b] = own[b];
-        if (clip || d->args.optim == DDP_GPU_LARS)
-            v[b].gradient = cpu[l->slot[DDP_VALUE_GRADIENT]];
-        if (!clip)
-            v[b].param = cpu[l->slot[DDP_VALUE_PARAM]];
-        if (!clip && d->args.optim == DDP_GPU_LAMB)
-            v[b].update = cpu[l->slot[DDP_VALUE_UPDATE]];
-        assert_float_equal(own[b].gradient, v[b].gradient, 1e-5 * v[b].gradient);
-        assert_float_equal(own[b].param, v[b].param, 1e-5 * v[b].param);
-        assert_float_equal(own[b].update, v[b].update, 1e-5 * v[b].update);
-        assert_true(own[b].bad == 0);
-    }
-    emu_copy_in(d->args.values, v, sizeof v);
+    const struct ddp_gpu_optim *kind = ddp_cuda_update_kernels.kind[p->cfg.optim.type];
+    ddp_gpu_update *kernel = pass->stage >= 0 ? kind->stage[pass->stage] : NULL;
+    a.leaves = pass->leaves;
+    (kernel ? kernel : ddp_cuda_update_kernels.norms)(NULL, &a);
+}
+
+static void device_between(const struct problem *p, const struct ddp_optim_pass *pass,
+                           struct ddp_gpu_between_args b)
+{
+    const struct ddp_gpu_optim *kind = ddp_cuda_update_kernels.kind[p->cfg.optim.type];
+    b.decide = pass->factor;
+    (pass->trust ? kind->trust : ddp_cuda_update_kernels.between)(NULL, &b);
+}
+
+/* The CPU's values of a stage for the device's, after seeing that the device's own are near them. */
+static void take_values(struct device *d, const struct problem *p)
+{
+    double own[BLOCKS * DDP_VALUES];
+    const int n = BLOCKS * p->optim->plan.values.stride;
+    emu_copy_out(own, d->args.values, (size_t)n * sizeof *own);
+    for (int i = 0; i < n; i++)
+        assert_float_equal(own[i], p->values[i], 1e-5 * p->values[i]);
+    emu_copy_in(d->args.values, p->values, (size_t)n * sizeof *own);
 }
 
 /* One step of both, the device's cut in two. */
 static void both_step(struct device *d, struct problem *p, int64_t step)
 {
     struct ddp_optim *o = p->optim;
-    struct ddp_gpu_update_args *a = &d->args;
-    const int stages = ddp_optim_stages(&p->cfg);
-    const bool lamb = a->optim == DDP_GPU_LAMB;
+    const struct ddp_optim_plan *plan = &o->plan;
     ddp_optim_begin(o, step, COUNT);
     problem_gradient(p, step);
+    memset(p->values, 0, BLOCKS * DDP_VALUES * sizeof *p->values);
     device_begin(d, p, step, p->sum);
-    struct ddp_gpu_update_args first = *a, second = *a;
-    if (stages == 1)
-        first.factor = second.factor = NULL;
-    first.hi = second.lo = 3 * DDP_BLOCK;
-    second.sum += second.lo;
+    emu_copy_in(d->args.values, p->values, BLOCKS * DDP_VALUES * sizeof *p->values);
+    struct ddp_gpu_update_args part[2] = {d->args, d->args};
+    part[0].hi = part[1].lo = 3 * DDP_BLOCK;
+    part[1].sum += part[1].lo;
 
-    for (int stage = 0; stage < stages; stage++) {
-        ddp_optim_run(o, stage, 0, TRAINED, p->sum, p->values);
-        if (stage + 1 == stages)
-            break;
-        const bool clip = o->plan.pass[stage].stage < 0, moments = lamb && !clip;
-        const float *in[2] = {d->sum, d->sum + second.lo};
-        first.moments = second.moments = moments;
-        if (moments && stage == 0)
-            first.factor = second.factor = NULL; /* as the update that follows */
-        first.nodes.n = second.nodes.n = stage == 0;
+    for (int stage = 0; stage < plan->npasses; stage++) {
+        const struct ddp_optim_pass *pass = &plan->pass[stage];
         for (int i = 0; i < 2; i++) {
-            emu_copy_in(d->node, &in[i], sizeof in[i]);
-            ddp_cuda_sum_nodes(NULL, i == 0 ? &first : &second);
+            const float *in = part[i].sum;
+            emu_copy_in(d->node, &in, sizeof in);
+            part[i].nodes.n = stage == 0;
+            device_run(p, pass, part[i]);
         }
-        take_values(d, p, clip);
-        struct ddp_gpu_between_args b = d->between;
-        if (lamb && clip)
-            b.optim = DDP_GPU_SGD;
-        if (moments)
-            b.clip_norm = 0, b.factor = NULL;
-        ddp_cuda_between(NULL, &b);
+        ddp_optim_run(o, stage, 0, TRAINED, p->sum, p->values);
+        if (stage + 1 == plan->npasses)
+            break;
+        take_values(d, p);
+        device_between(p, pass, d->between);
         ddp_optim_between(o, stage, p->values, TOTAL / DDP_BLOCK);
-        if (b.factor) {
+        if (pass->factor) {
             double factor[2];
-            emu_copy_out(factor, b.factor, sizeof factor);
+            emu_copy_out(factor, d->between.factor, sizeof factor);
             assert_true(factor[0] == o->factor);
             assert_true(factor[1] == o->norm);
         }
@@ -212,13 +187,6 @@ static void both_step(struct device *d, struct problem *p, int64_t step)
     emu_copy_out(setting, d->between.setting, sizeof setting);
     for (int i = 0; i < TENSORS; i++)
         assert_true(setting[i].trust == o->setting[i].trust);
-
-    first.nodes.n = second.nodes.n = stages == 1;
-    for (int i = 0; i < 2; i++) {
-        const float *in = d->sum + (i ? second.lo : 0);
-        emu_copy_in(d->node, &in, sizeof in);
-        ddp_cuda_update(NULL, i == 0 ? &first : &second);
-    }
 }
 
 static void same_bits(const char *what, const float *device, const float *host)
@@ -284,7 +252,8 @@ static void test_update_has_the_cpus_bits(void **state)
             both_step(&d, &p, step);
             same_bits(specs[k].what, d.args.params, p.params);
             for (int i = 0; i < ddp_optim_arrays(p.optim); i++)
-                same_bits(specs[k].what, i == 0 ? d.args.state0 : d.args.state1, p.optim->array[i]);
+                same_bits(specs[k].what, d.args.state[p.optim->plan.array[i]],
+                          p.optim->array[p.optim->plan.array[i]]);
         }
         assert_int_equal(emu_faults(), 0);
         device_finish(&d);
@@ -303,22 +272,26 @@ static void test_update_leaves_the_padding(void **state)
         struct device d;
         start(&p, &d, &specs[k], DDP_GPU_BF16);
         struct ddp_gpu_update_args a = d.args;
+        const struct ddp_optim_plan *plan = &p.optim->plan;
+        double one[2] = {1, 0};
         ddp_optim_begin(p.optim, 0, COUNT);
         problem_gradient(&p, 0);
         for (int64_t i = 0; i < TRAINED; i++)
             if (ddp_flat_find(&p.flat, i) < 0)
                 p.sum[i] = NAN;
         device_begin(&d, &p, 0, p.sum);
-        a.factor = NULL;
-        a.moments = true;
-        if (ddp_optim_stages(&p.cfg) > 1) {
-            ddp_cuda_sum_nodes(NULL, &a);
-            a.nodes.n = 0;
+        if (a.factor)
+            emu_copy_in(d.between.factor, one, sizeof one);
+        for (int stage = 0; stage < plan->npasses; stage++) {
+            a.nodes.n = stage == 0;
+            device_run(&p, &plan->pass[stage], a);
         }
-        ddp_cuda_update(NULL, &a);
         emu_copy_out(weights, a.weights, sizeof weights);
-        const float *arrays[] = {a.params, a.state0, a.state1};
-        for (int j = 0; j < 3; j++) {
+        const float *arrays[1 + DDP_OPTIM_ARRAYS] = {a.params};
+        memcpy(arrays + 1, a.state, sizeof a.state);
+        for (int j = 0; j < 1 + DDP_OPTIM_ARRAYS; j++) {
+            if (!arrays[j])
+                continue;
             emu_copy_out(got, arrays[j], sizeof got);
             for (int64_t i = 0; i < TRAINED; i++) {
                 bool inside = ddp_flat_find(&p.flat, i) >= 0;
@@ -329,11 +302,10 @@ static void test_update_leaves_the_padding(void **state)
                     assert_int_equal(weights[i], (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
             }
         }
-        struct values v[BLOCKS];
+        double v[BLOCKS * DDP_VALUES];
         emu_copy_out(v, a.values, sizeof v);
-        for (int b = 0; b < BLOCKS; b++)
-            assert_true(v[b].bad == 0 && isfinite(v[b].gradient) && isfinite(v[b].param) &&
-                        isfinite(v[b].update));
+        for (int b = 0; b < BLOCKS * plan->values.stride; b++)
+            assert_true(isfinite(v[b]));
         assert_int_equal(emu_faults(), 0);
         device_finish(&d);
         problem_finish(&p);
@@ -345,7 +317,7 @@ static void test_update_does_not_depend_on_order(void **state)
 {
     (void)state;
     static float got[TOTAL], want[TOTAL];
-    struct values v[2][BLOCKS];
+    double v[2][BLOCKS * DDP_VALUES];
     const struct spec *lars = &specs[11];
     for (int seed = 1; seed <= 8; seed++) {
         struct problem p;
@@ -355,10 +327,10 @@ static void test_update_does_not_depend_on_order(void **state)
         ddp_optim_begin(p.optim, 0, COUNT);
         problem_gradient(&p, 0);
         device_begin(&d, &p, 0, p.sum);
-        ddp_cuda_sum_nodes(NULL, &d.args);
-        ddp_cuda_between(NULL, &d.between);
+        device_run(&p, &p.optim->plan.pass[0], d.args);
+        device_between(&p, &p.optim->plan.pass[0], d.between);
         d.args.nodes.n = 0;
-        ddp_cuda_update(NULL, &d.args);
+        device_run(&p, &p.optim->plan.pass[1], d.args);
         emu_copy_out(seed == 1 ? want : got, d.args.params, sizeof got);
         emu_copy_out(v[seed > 1], d.args.values, sizeof v[0]);
         if (seed > 1) {
@@ -386,14 +358,15 @@ static void test_between_adds_blocks_by_the_canonical_tree(void **state)
                                        {.adapt = 1, .first_block = (int32_t)(n / 2), .trust = 1}};
         s[1].blocks = (int32_t)n - s[1].first_block;
         struct ddp_gpu_between_args a = {.values = device_of(v, (size_t)n * 4 * sizeof *v),
+                                         .layout = {4, {0, 1, 2, 3}},
                                          .blocks = n,
                                          .step = device_of(&step, sizeof step),
-                                         .optim = DDP_GPU_LAMB,
+                                         .decide = true,
                                          .clip_norm = 1e-3,
                                          .setting = device_of(s, sizeof s),
                                          .ntensors = 2,
                                          .factor = zeros(sizeof factor)};
-        ddp_cuda_between(NULL, &a);
+        ddp_cuda_lamb.trust(NULL, &a);
         emu_copy_out(factor, a.factor, sizeof factor);
         emu_copy_out(s, a.setting, sizeof s);
         double norm = sqrt(ddp_optim_tree(v, 4, 0, n)) / 10;
@@ -410,7 +383,7 @@ static void test_between_adds_blocks_by_the_canonical_tree(void **state)
 }
 
 /* Leaves of S shards as the nodes of N ranks, elements over three blocks. */
-static void test_sum_nodes_is_the_canonical_tree(void **state)
+static void test_norms_sum_by_the_canonical_tree(void **state)
 {
     (void)state;
     enum { MOST = 16, SIZE = 3 * DDP_BLOCK };
@@ -422,7 +395,6 @@ static void test_sum_nodes_is_the_canonical_tree(void **state)
     int32_t tensor[3] = {0, 0, 0};
     struct ddp_gpu_update_args a = {.hi = SIZE,
                                     .step = device_of(&step, sizeof step),
-                                    .optim = DDP_GPU_SGD,
                                     .setting = device_of(&s, sizeof s),
                                     .tensor = device_of(tensor, sizeof tensor),
                                     .params = zeros(sizeof got),
@@ -450,12 +422,12 @@ static void test_sum_nodes_is_the_canonical_tree(void **state)
             }
             a.nodes =
                 (struct ddp_gpu_nodes){n, device_of(node, sizeof node), device_of(merges, sizeof merges)};
-            ddp_cuda_sum_nodes(NULL, &a);
+            ddp_cuda_norms(NULL, &a);
             emu_copy_out(got, a.sum, sizeof got);
             if (memcmp(got, want, sizeof got) != 0)
                 fail_msg("%d shards on %d ranks: another sum", shards, ranks);
             emu_copy_in(a.params, memset(got, 0, sizeof got), sizeof got);
-            ddp_cuda_update(NULL, &a);
+            ddp_cuda_sgd.stage[0](NULL, &a);
             emu_copy_out(got, a.params, sizeof got);
             for (int i = 0; i < SIZE; i++)
                 assert_true(got[i] == -want[i]);
@@ -477,7 +449,7 @@ int main(void)
         cmocka_unit_test(test_update_leaves_the_padding),
         cmocka_unit_test(test_update_does_not_depend_on_order),
         cmocka_unit_test(test_between_adds_blocks_by_the_canonical_tree),
-        cmocka_unit_test(test_sum_nodes_is_the_canonical_tree),
+        cmocka_unit_test(test_norms_sum_by_the_canonical_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 /* What a reduction on a device consists of, before anything is there: pure functions of its conf. */
 #include <stdlib.h>
 
-#include "engine/gpu/reduce_private.h"
-#include "optim/optim.h"
+#include "reduce/device_private.h"
 
 static int64_t bucket_blocks(const struct ddp_gpu_reduce_conf *c)
 {
@@ -12,20 +11,6 @@ static int64_t bucket_blocks(const struct ddp_gpu_reduce_conf *c)
 static struct ddp_schedule_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
 {
     return (struct ddp_schedule_conf){c->shards, c->fast, c->side_by_side};
-}
-
-enum ddp_gpu_optim ddp_gpu_optim_of(const struct ddp_config *cfg)
-{
-    switch (cfg->optim.type) {
-    case DDP_OPTIM_ADAMW:
-        return DDP_GPU_ADAMW;
-    case DDP_OPTIM_LARS:
-        return DDP_GPU_LARS;
-    case DDP_OPTIM_LAMB:
-        return DDP_GPU_LAMB;
-    default:
-        return DDP_GPU_SGD;
-    }
 }
 
 /* All nodes of all ranks in order; with `fast` the one sum. */
@@ -53,7 +38,7 @@ static void plan_buckets(struct ddp_gpu_reduce *r, int64_t *largest, int64_t *up
         k->all = ddp_bucket_span(r->blocks, r->each, b);
         k->owned = ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, r->conf.rank);
         k->mine = r->conf.fast ? k->all : k->owned;
-        k->state = *updated;
+        k->kept = *updated;
         int64_t n = (k->mine.hi - k->mine.lo) * DDP_BLOCK;
         *updated += n;
         if (n > *largest)
@@ -61,27 +46,20 @@ static void plan_buckets(struct ddp_gpu_reduce *r, int64_t *largest, int64_t *up
     }
 }
 
-static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest, int64_t updated)
+static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest)
 {
     const struct ddp_gpu_reduce_conf *c = &r->conf;
-    const struct ddp_flat *flat = c->flat;
     const size_t total = (size_t)r->total, trained = (size_t)r->trained, nodes = (size_t)r->nodes;
     const size_t shards = c->small_width > 0 ? (size_t)c->shards : 0;
     size_t *n = r->bytes;
     n[DDP_REGION_PARAMS] = total * sizeof(float);
     n[DDP_REGION_WEIGHTS] = c->type == DDP_GPU_F32 ? 0 : total * ddp_gpu_type_bytes(c->type);
-    for (int i = 0; i < ddp_optim_array_count(c->cfg); i++)
-        n[DDP_REGION_STATE0 + i] = (size_t)updated * sizeof(float);
     n[DDP_REGION_LEAVES] = (size_t)r->schedule.buffers * total * sizeof(float);
     n[DDP_REGION_STAGING] = (size_t)r->others * (size_t)largest * sizeof(float);
-    n[DDP_REGION_VALUES] = r->two_phases ? trained * 4 * sizeof(double) : 0;
-    n[DDP_REGION_SETTING] = (size_t)flat->ntrained * sizeof(struct ddp_gpu_setting);
-    n[DDP_REGION_TENSOR] = trained * sizeof(int32_t);
-    n[DDP_REGION_STAT] = (size_t)(flat->ntensors - flat->ntrained) * sizeof(struct ddp_gpu_stat);
+    n[DDP_REGION_VALUES] = trained * (size_t)c->block_values * sizeof(double);
     n[DDP_REGION_NODE] = (size_t)r->nbuckets * (2 * nodes + 1) * sizeof(float *);
     n[DDP_REGION_MERGES] = nodes * sizeof(int32_t);
     n[DDP_REGION_SCALE] = sizeof(struct ddp_gpu_scale);
-    n[DDP_REGION_FACTOR] = r->two_phases ? 2 * sizeof(double) : 0;
     n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)r->others) * DDP_GPU_METRICS * sizeof(float);
     n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
     n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(float);
@@ -92,20 +70,17 @@ static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest, int64_t upda
 void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_conf *conf)
 {
     const struct ddp_schedule_conf schedule = schedule_conf(conf);
-    const enum ddp_gpu_optim optim = ddp_gpu_optim_of(conf->cfg);
-    int64_t largest, updated;
+    int64_t largest;
     r->conf = *conf;
     r->total = conf->flat->total;
     r->blocks = r->total / DDP_BLOCK;
     r->trained = conf->flat->stats / DDP_BLOCK;
     r->each = bucket_blocks(conf);
     r->nbuckets = ddp_bucket_count(r->blocks, r->each);
-    r->factored = conf->cfg->optim.clip_norm > 0 || conf->loss_scale > 0;
-    r->two_phases = r->factored || optim == DDP_GPU_LARS || optim == DDP_GPU_LAMB;
     ddp_schedule_init(&r->schedule, &schedule, conf->size, conf->rank);
     plan_nodes(r);
-    plan_buckets(r, &largest, &updated);
-    plan_regions(r, largest, updated);
+    plan_buckets(r, &largest, &r->kept);
+    plan_regions(r, largest);
 }
 
 void ddp_gpu_reduce_unplan(struct ddp_gpu_reduce *r)
@@ -126,6 +101,14 @@ size_t ddp_gpu_reduce_bytes(const struct ddp_gpu_reduce_conf *conf)
     return bytes;
 }
 
+int64_t ddp_gpu_reduce_kept(const struct ddp_gpu_reduce_conf *conf)
+{
+    struct ddp_gpu_reduce r = {0};
+    ddp_gpu_reduce_plan(&r, conf);
+    ddp_gpu_reduce_unplan(&r);
+    return r.kept;
+}
+
 int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *c, const struct ddp_gpu_comm *comm,
                          struct ddp_error *err)
 {
@@ -141,8 +124,8 @@ int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *c, const struct ddp_g
         return ddp_fail(err, DDP_E_USAGE,
                         "device reduction: buckets of %lld elements; at least 1 is possible",
                         (long long)c->bucket);
-    if (c->loss_scale > 0 && c->loss_scale_interval < 1)
-        return ddp_fail(err, DDP_E_USAGE, "device reduction: the loss scale grows after %d steps; at least 1",
-                        c->loss_scale_interval);
+    if (c->block_values < 0 || c->block_values > 4 || c->block_values % 2 != 0)
+        return ddp_fail(err, DDP_E_USAGE, "device reduction: %d values per block; 0, 2 and 4 are possible",
+                        c->block_values);
     return 0;
 }

@@ -1,15 +1,15 @@
 /* One step of the reduction on a device. Everything here is enqueued:
  *
  *   compute stream   backward, merges        leaf buffers: the pass and merges write them
- *   side stream      exchange, sums, updates leaf buffers: my slices of buffer 0 become sums, the rest is
+ *   side stream      exchange, stages        leaf buffers: my slices of buffer 0 become sums, the rest is
  * read
  *
  * A bucket's event, recorded on the compute stream when the last of its blocks is final, is what the side
  * stream waits for; `done`, recorded on the side stream in finish(), is what the compute stream waits for. So
  * leaves are not overwritten by the next step before they were sent and summed, parameters not read before
  * they are new. The staging area is used by one bucket after the other, in the order of the side stream. */
-#include "engine/gpu/reduce_private.h"
 #include "ops/point/point_kernels.h"
+#include "reduce/device_private.h"
 
 static float *params_at(const struct ddp_gpu_reduce *r, int64_t at)
 {
@@ -102,15 +102,16 @@ static void exchange_nodes(struct ddp_gpu_reduce *r, int64_t b)
  * leave bits alone. */
 static void exchange_values(struct ddp_gpu_reduce *r, int64_t b)
 {
-    if (alone(r))
+    const int64_t n = r->conf.block_values;
+    if (alone(r) || n == 0)
         return;
     r->api->group_begin(r->comm);
     for (int rank = 0; rank < r->conf.size; rank++) {
         struct ddp_range a = trained_part(r, slice(r, b, rank));
         if (a.lo < a.hi)
             r->api->bcast(r->comm, r->side,
-                          (float *)((double *)r->at[DDP_REGION_VALUES] + a.lo / DDP_BLOCK * 4),
-                          (size_t)((a.hi - a.lo) / DDP_BLOCK * 8), rank);
+                          (float *)((double *)r->at[DDP_REGION_VALUES] + a.lo / DDP_BLOCK * n),
+                          (size_t)((a.hi - a.lo) / DDP_BLOCK * n * 2), rank);
     }
     r->api->group_end(r->comm);
 }
@@ -146,63 +147,44 @@ static void publish(struct ddp_gpu_reduce *r, int64_t b)
     convert(r, (struct ddp_range){mine.hi, all.hi});
 }
 
-/* ---- kernels over what I update of a bucket ---- */
+/* ---- stages over what I update of a bucket ---- */
 
-/* state[at - k->state ..]: kernels count from the flat index. */
-static float *state_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i)
+static struct ddp_gpu_slice slice_of(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k,
+                                     struct ddp_range a, int nodes, const float *const *node)
 {
-    const uintptr_t state = (uintptr_t)r->at[DDP_REGION_STATE0 + i];
-    const int64_t shift = k->state - k->mine.lo * DDP_BLOCK;
-    return state ? (float *)(state + (uintptr_t)(shift * (int64_t)sizeof(float))) : NULL;
+    return (struct ddp_gpu_slice){.lo = a.lo,
+                                  .hi = a.hi,
+                                  .nodes = {nodes, node, r->at[DDP_REGION_MERGES]},
+                                  .sum = ddp_gpu_reduce_buffer(r, 0) + a.lo,
+                                  .kept = k->kept + (a.lo - k->mine.lo * DDP_BLOCK)};
 }
 
-/* The trained part of mine; nodes: 0 reads the sum. False when there is none. */
-static bool update_args(const struct ddp_gpu_reduce *r, int64_t b, int nodes, struct ddp_gpu_update_args *out)
+/* Statistics wait for the last stage in the sum: the staging area does not last until finish. */
+static void keep_stats(struct ddp_gpu_reduce *r, const struct ddp_gpu_slice *s)
 {
-    const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct ddp_range a = trained_part(r, ddp_range_elements(k->mine));
-    *out = r->update;
-    out->lo = a.lo;
-    out->hi = a.hi;
-    out->nodes.n = nodes;
-    out->nodes.node = k->trained;
-    out->sum = ddp_gpu_reduce_buffer(r, 0) + a.lo;
-    out->state0 = state_at(r, k, 0);
-    out->state1 = state_at(r, k, 1);
-    return a.lo < a.hi;
-}
-
-static void sum(struct ddp_gpu_reduce *r, int64_t b)
-{
-    const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct ddp_range rest = rest_part(r, ddp_range_elements(k->mine));
-    struct ddp_gpu_update_args args;
-    if (update_args(r, b, r->nodes, &args)) {
-        args.moments = !r->factored;
-        r->api->kernels->update->sum_nodes(r->side, &args);
-    }
-    if (rest.lo < rest.hi && r->nodes > 1) /* the staging area will not last until finish */
+    if (s->nodes.n > 1)
         r->api->kernels->flat->sum_small(
-            r->side, &(struct ddp_gpu_sum_args){.count = rest.hi - rest.lo,
-                                                .nodes = {r->nodes, k->stats, r->stats.nodes.merges},
-                                                .out = ddp_gpu_reduce_buffer(r, 0) + rest.lo});
+            r->side, &(struct ddp_gpu_sum_args){.count = s->hi - s->lo, .nodes = s->nodes, .out = s->sum});
 }
 
-/* From the nodes, or from what sum() left. */
-static void update(struct ddp_gpu_reduce *r, int64_t b, bool summed)
+static void run_stage(struct ddp_gpu_reduce *r, int64_t b, int stage)
 {
+    const struct ddp_gpu_apply *apply = r->apply;
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const struct ddp_range rest = rest_part(r, ddp_range_elements(k->mine));
-    struct ddp_gpu_update_args args;
-    if (update_args(r, b, summed ? 0 : r->nodes, &args))
-        r->api->kernels->update->update(r->side, &args);
-    if (rest.lo < rest.hi) {
-        struct ddp_gpu_stats_args stats = r->stats;
-        stats.lo = rest.lo;
-        stats.hi = rest.hi;
-        stats.nodes.n = summed ? 1 : r->nodes;
-        stats.nodes.node = summed ? k->summed : k->stats;
-        r->api->kernels->stats->stats(r->side, &stats);
+    const struct ddp_range mine = ddp_range_elements(k->mine);
+    const struct ddp_range trained = trained_part(r, mine), rest = rest_part(r, mine);
+    const bool first = stage == 0, last = stage + 1 == apply->stages;
+    if (trained.lo < trained.hi) {
+        const struct ddp_gpu_slice s = slice_of(r, k, trained, first ? r->nodes : 0, k->trained);
+        apply->run(apply->ctx, stage, &s, r->at[DDP_REGION_VALUES], r->side);
+    }
+    if (rest.lo < rest.hi && (first || last)) {
+        const struct ddp_gpu_slice s =
+            slice_of(r, k, rest, first ? r->nodes : 1, first ? k->stats : k->summed);
+        if (last)
+            apply->stats(apply->ctx, &s, r->side);
+        else
+            keep_stats(r, &s);
     }
 }
 
@@ -225,55 +207,34 @@ static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b)
     if (r->conf.fast && r->conf.size > 1 && all.lo < all.hi)
         r->api->allreduce(r->comm, r->side, ddp_gpu_reduce_buffer(r, 0) + all.lo, (size_t)(all.hi - all.lo));
     exchange_nodes(r, b);
-    if (r->two_phases) {
-        sum(r, b);
-        exchange_values(r, b);
-    } else {
-        update(r, b, false);
+    run_stage(r, b, 0);
+    if (r->apply->stages == 1)
         publish(r, b);
-    }
+    else
+        exchange_values(r, b);
 }
 
-/* LAMB whose sums had to wait: the moments, and the trust ratios from them. */
-static void late_moments(struct ddp_gpu_reduce *r)
+/* All buckets have passed stage 0: the others, each over all buckets. */
+static void later_stages(struct ddp_gpu_reduce *r)
 {
-    struct ddp_gpu_between_args trust = r->between;
-    for (int64_t b = 0; b < r->nbuckets; b++) {
-        struct ddp_gpu_update_args args;
-        if (update_args(r, b, 0, &args)) {
-            args.moments = true;
-            r->api->kernels->update->sum_nodes(r->side, &args);
+    const struct ddp_gpu_apply *apply = r->apply;
+    for (int stage = 1; stage < apply->stages; stage++) {
+        apply->between(apply->ctx, stage - 1, r->at[DDP_REGION_VALUES], r->side);
+        for (int64_t b = 0; b < r->nbuckets; b++) {
+            run_stage(r, b, stage);
+            if (stage + 1 == apply->stages)
+                publish(r, b);
+            else
+                exchange_values(r, b);
         }
-        exchange_values(r, b);
-    }
-    trust.clip_norm = 0;
-    trust.scale = NULL;
-    trust.factor = NULL;
-    r->api->kernels->update->between(r->side, &trust);
-}
-
-static void second_phase(struct ddp_gpu_reduce *r)
-{
-    const bool late = r->factored && r->update.optim == DDP_GPU_LAMB;
-    struct ddp_gpu_between_args between = r->between;
-    if (late)
-        between.optim = DDP_GPU_SGD; /* no trust ratios yet */
-    r->api->kernels->update->between(r->side, &between);
-    if (late)
-        late_moments(r);
-    for (int64_t b = 0; b < r->nbuckets; b++) {
-        update(r, b, true);
-        publish(r, b);
     }
 }
 
 /* ---- the step ---- */
 
-void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_step *step)
+void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply)
 {
-    r->update.step = step;
-    r->stats.step = step;
-    r->between.step = step;
+    r->apply = apply;
     r->guarded = false;
     for (int64_t b = 0; b < r->nbuckets; b++)
         r->bucket[b].missing = r->bucket[b].all.hi - r->bucket[b].all.lo;
@@ -360,8 +321,7 @@ int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
             return ddp_fail(err, DDP_E_USAGE,
                             "device reduction: finish before block %lld of shard %d was reported ready",
                             (long long)block, r->next_shard[block]);
-    if (r->two_phases)
-        second_phase(r);
+    later_stages(r);
     r->api->record(r->done, r->side);
     r->api->wait(r->compute, r->done);
     return 0;

@@ -1,18 +1,18 @@
 /* Gradients of S shards on N GPUs -> one sum per element in the canonical order -> the owner of the element
- * updates it -> all ranks have the new parameters: what src/reduce and src/optim do on CPUs, on devices. The
- * cutting into buckets and slices, the tree and the settings are theirs; so is the result, to the bit in
- * fp32, whatever the number of ranks.
+ * applies it -> all ranks have the new parameters: what reduce.h does on CPUs, on devices. The cutting into
+ * buckets and slices and the tree are the same; so is the result, to the bit in fp32, whatever the number of
+ * ranks. Knows no optimizer: it gets a table of calls that enqueue.
  *
- * It owns the parameters, their copy in the compute type, the optimizer's state (only that of its own
- * slices: ZeRO stage 1; with `fast` all of it), the leaf buffers and a stream for communication.
+ * It owns the parameters, their copy in the compute type, the leaf buffers and a stream for communication.
  *
  * One step, all of it enqueued, nothing waits, the same calls in the same order on every rank; it may be
  * captured into a graph that `compute` begins and ends:
  *
- *   ddp_gpu_reduce_begin(r, step)
+ *   ddp_gpu_reduce_begin(r, apply)
  *   for each of my shards s (side_by_side: of all of them at once):
  *       backward writes into ddp_gpu_reduce_leaf(r, s) on the compute stream; behind what makes [lo, hi) of
- * it final and has read the parameters under it for the last time: ddp_gpu_reduce_ready(r, s, lo, hi)
+ *       it final and has read the parameters under it for the last time:
+ *       ddp_gpu_reduce_ready(r, s, lo, hi)
  *   ddp_gpu_reduce_finish(r)
  *
  * ready() merges on the compute stream what the tree allows. In the rank's last shard the communication
@@ -23,44 +23,69 @@
  *   they were before, on all ranks alike, though the host may have enqueued more
  * When a bucket is complete:
  *   my nodes' slices to their owners, theirs of my slice to me (grouped send and recv)
- *   one phase: update of my slice, new parameters from their owners (grouped broadcast), conversion
- *   two phases (clipping, LARS, LAMB, loss scaling): the sum of my slice and its values; the rest in finish()
+ *   stage 0 over my slice; if it is the only one, new parameters from their owners (grouped broadcast) and
+ *   conversion; else the values of all slices to all ranks (grouped broadcast), and the other stages in
+ *   finish(), with between() before each
  *   fast: all-reduce of the bucket, then as one rank does, on every rank alike
  * finish() makes the compute stream wait for all of it.
  *
  * Statistics lie behind the trained parameters (struct ddp_flat) and go the same way. They share bucket 0
  * with the last layers, so report [flat->stats, flat->metrics) of a shard early; and its metrics
  * [flat->metrics, flat->total) at once behind its forward, before anything else. */
-#ifndef DDP_GPU_REDUCE_H
-#define DDP_GPU_REDUCE_H
+#ifndef DDP_REDUCE_DEVICE_H
+#define DDP_REDUCE_DEVICE_H
 
-#include "config/config.h"
 #include "device/kernels.h"
+#include "device/transfer.h"
 #include "model/flat.h"
 
 /* Slot of the metrics block behind DDP_METRIC_CORRECT: how many ranks want to stop (kernel metrics()). */
 enum { DDP_GPU_METRIC_STOP = 2 };
 
 struct ddp_gpu_reduce_conf {
-    const struct ddp_config *cfg; /* optimizer; borrowed */
-    const struct ddp_flat *flat;  /* in the device's layouts; borrowed */
+    const struct ddp_flat *flat; /* in the device's layouts; borrowed */
     int rank, size;
-    int shards;              /* leaves of the tree: train.shards * train.accumulate */
-    bool fast;               /* reduce.mode = "fast" */
-    bool side_by_side;       /* a leaf buffer per shard of mine instead of a stack (synchronised layers) */
-    int64_t bucket;          /* target size in elements, cut to whole blocks, at least one */
-    enum ddp_gpu_type type;  /* of the weights; F32: the parameters themselves */
-    double loss_scale;       /* at the start, a power of two; 0: no loss scaling */
-    int loss_scale_interval; /* good steps until it doubles */
-    int small_width;         /* floats of the widest ddp_gpu_reduce_small(); 0: none */
+    int shards;             /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;              /* reduce.mode = "fast" */
+    bool side_by_side;      /* a leaf buffer per shard of mine instead of a stack (synchronised layers) */
+    int64_t bucket;         /* target size in elements, cut to whole blocks, at least one */
+    enum ddp_gpu_type type; /* of the weights; F32: the parameters themselves */
+    int block_values;       /* doubles per trained block that stages leave for each other: 0, 2 or 4 */
+    double loss_scale;      /* at the start, a power of two; 0: no loss scaling */
+    int small_width;        /* floats of the widest ddp_gpu_reduce_small(); 0: none */
+};
+
+/* A part of a bucket that this rank updates, in whole blocks. */
+struct ddp_gpu_slice {
+    int64_t lo, hi;             /* flat */
+    struct ddp_gpu_nodes nodes; /* its gradients: element lo is at node[i][0]; n = 0: the sum is in `sum` */
+    float *sum;                 /* element lo at sum[0]: kept from stage to stage */
+    int64_t kept; /* element lo in arrays that hold what this rank updates, bucket after bucket */
+};
+
+/* What the owner does with a slice: sibling of struct ddp_reduce_apply. All calls enqueue on `stream`, the
+ * same calls on every rank, and nothing waits. */
+struct ddp_gpu_apply {
+    void *ctx;
+    /* 1: run as soon as a bucket is complete, under the rest of backward. n: all slices pass stage 0, then
+     * between(0), then all pass stage 1, ... */
+    int stages;
+    /* A slice of trained parameters. Stage 0 finds nodes, and with n stages leaves what it wants to keep in
+     * sum; the last one leaves new parameters and their copy in the compute type. values: [trained blocks]
+     * [block_values] of the whole flat space; entries of its own blocks only. */
+    void (*run)(void *ctx, int stage, const struct ddp_gpu_slice *slice, double *values,
+                struct ddp_gpu_stream *stream);
+    /* Behind every stage but the last: all blocks' values are complete. NULL where stages is 1. */
+    void (*between)(void *ctx, int stage, const double *values, struct ddp_gpu_stream *stream);
+    /* A slice of what lies behind the trained parameters, with the last stage: nodes are never 0. */
+    void (*stats)(void *ctx, const struct ddp_gpu_slice *slice, struct ddp_gpu_stream *stream);
 };
 
 struct ddp_gpu_reduce;
 
 /* Everything that a step needs is made and uploaded here; blocks. api, gpu, comm (NULL for one rank) and
- * compute are borrowed. Parameters and state are zero until set. Errors: DDP_E_CONFIG more ranks than shards,
- * or optimizer settings that do not fit; DDP_E_USAGE a conf out of range; DDP_E_RESOURCE no memory;
- * DDP_E_DEVICE. */
+ * compute are borrowed. Parameters are zero until set. Errors: DDP_E_CONFIG more ranks than shards;
+ * DDP_E_USAGE a conf out of range; DDP_E_RESOURCE no memory; DDP_E_DEVICE. */
 int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct ddp_gpu_api *api,
                           struct ddp_gpu *gpu, struct ddp_gpu_comm *comm, struct ddp_gpu_stream *compute,
                           struct ddp_gpu_reduce **out, struct ddp_error *err);
@@ -68,6 +93,9 @@ int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct d
 void ddp_gpu_reduce_destroy(struct ddp_gpu_reduce *r);
 /* Device bytes that create() takes, before anything is there. */
 size_t ddp_gpu_reduce_bytes(const struct ddp_gpu_reduce_conf *conf);
+/* Elements that this rank updates, in all buckets: the size of arrays that struct ddp_gpu_slice.kept counts
+ * in. */
+int64_t ddp_gpu_reduce_kept(const struct ddp_gpu_reduce_conf *conf);
 
 int ddp_gpu_reduce_first_shard(const struct ddp_gpu_reduce *r);
 int ddp_gpu_reduce_last_shard(const struct ddp_gpu_reduce *r); /* one past */
@@ -76,18 +104,17 @@ int ddp_gpu_reduce_last_shard(const struct ddp_gpu_reduce *r); /* one past */
 /* [flat total]; of the metrics block the first DDP_GPU_METRICS, sums of the step after finish. */
 float *ddp_gpu_reduce_params(struct ddp_gpu_reduce *r);
 void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r); /* [flat total] in the compute type */
-const struct ddp_gpu_scale *ddp_gpu_reduce_scale(struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
-/* [2]: clipping factor, and norm of the mean gradient or -1. NULL: never computed. */
-const double *ddp_gpu_reduce_factor(struct ddp_gpu_reduce *r);
-
-/* Optimizer's part of struct ddp_gpu_step. */
-void ddp_gpu_step_optim(const struct ddp_config *cfg, int64_t step, int64_t total_steps,
-                        int64_t steps_per_epoch, struct ddp_gpu_step *out);
+const struct ddp_gpu_scale *ddp_gpu_reduce_scale(const struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
+/* What the guard decides: whether a step may update anything. Without loss scaling the scale in it stays 1.
+ * */
+struct ddp_gpu_scale *ddp_gpu_reduce_guard(struct ddp_gpu_reduce *r);
+/* For uploads and downloads of what belongs to the same device. */
+const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_reduce *r);
 
 /* ---- a step ---- */
 
-/* step: on the device, valid until the work of this step is done. */
-void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_step *step);
+/* apply: valid until finish(). */
+void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply);
 /* Where this shard's gradient goes: [flat total] on the device, until the next leaf call (side_by_side: until
  * finish). Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard);
@@ -107,11 +134,11 @@ void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *strea
 /* The whole flat array, the same on every rank. Setting converts the weights too. */
 int ddp_gpu_reduce_params_get(struct ddp_gpu_reduce *r, float *host, struct ddp_error *err);
 int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struct ddp_error *err);
-/* State arrays are those of ddp_optim_array_count(); host is over the flat space. get writes the slices that
- * this rank owns and nothing else, so that all ranks of a node fill one shared array; set reads those (with
- * `fast`: all). */
-int ddp_gpu_reduce_state_get(struct ddp_gpu_reduce *r, int i, float *host, struct ddp_error *err);
-int ddp_gpu_reduce_state_set(struct ddp_gpu_reduce *r, int i, const float *host, struct ddp_error *err);
+/* An array of what this rank updates (kept, ddp_gpu_reduce_kept() elements on the device); host is over the
+ * flat space. get writes the slices that this rank owns and nothing else, so that all ranks of a node fill
+ * one shared array; set reads those (with `fast`: all). */
+int ddp_gpu_reduce_kept_get(struct ddp_gpu_reduce *r, const float *kept, float *host, struct ddp_error *err);
+int ddp_gpu_reduce_kept_set(struct ddp_gpu_reduce *r, float *kept, const float *host, struct ddp_error *err);
 /* Slices of the flat space that this rank owns, [lo, hi): k counts from 0; false when there are no more. */
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi);
 /* The same on every rank; get also says whether the device has halted. Without loss scaling get gives

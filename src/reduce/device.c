@@ -1,14 +1,12 @@
 /* What a reduction on a device needs: allocated and uploaded before step 0. */
-#include "engine/gpu/reduce_private.h"
+#include "reduce/device_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "optim/optim.h"
-
 static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    int status = r->api->alloc_pinned(r->gpu, DDP_GPU_PINNED, &r->pinned, err);
+    int status = r->api->alloc_pinned(r->gpu, DDP_GPU_PINNED, &r->transfer.pinned, err);
     for (int i = 0; status == 0 && i < DDP_REGIONS; i++)
         if (r->bytes[i] > 0)
             status = r->api->alloc(r->gpu, r->bytes[i], &r->at[i], err);
@@ -20,56 +18,9 @@ static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
         status = r->api->event_create(r->gpu, &r->done, err);
     for (int64_t b = 0; status == 0 && b < r->nbuckets; b++)
         status = r->api->event_create(r->gpu, &r->bucket[b].complete, err);
+    r->transfer.stream = r->side;
     if (status)
         ddp_error_prefix(err, "reduction on the device");
-    return status;
-}
-
-static int upload_settings(struct ddp_gpu_reduce *r, struct ddp_error *err)
-{
-    const struct ddp_flat *flat = r->conf.flat;
-    const size_t n = (size_t)flat->ntrained;
-    struct ddp_optim_setting *from = ddp_calloc(n + 1, sizeof *from);
-    struct ddp_gpu_setting *to = ddp_calloc(n + 1, sizeof *to);
-    int32_t *tensor = ddp_optim_block_tensors(flat);
-    int status = ddp_optim_settings(r->conf.cfg, flat, from, err);
-    for (int i = 0; i < flat->ntrained; i++) {
-        const struct ddp_flat_tensor *t = &flat->tensor[i];
-        int64_t end = i + 1 < flat->ntrained ? flat->tensor[i + 1].offset : flat->stats;
-        to[i] = (struct ddp_gpu_setting){.lr_scale = from[i].lr_scale,
-                                         .weight_decay = from[i].weight_decay,
-                                         .trust = 1,
-                                         .adapt = from[i].adapt,
-                                         .first_block = (int32_t)(t->offset / DDP_BLOCK),
-                                         .blocks = (int32_t)((end - t->offset) / DDP_BLOCK),
-                                         .end = t->offset + (t->size + 7) / 8 * 8};
-    }
-    if (status == 0)
-        status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_SETTING], to, n * sizeof *to, err);
-    if (status == 0)
-        status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_TENSOR], tensor,
-                                       (size_t)r->trained * sizeof *tensor, err);
-    free(tensor);
-    free(to);
-    free(from);
-    return status;
-}
-
-static int upload_stats(struct ddp_gpu_reduce *r, struct ddp_error *err)
-{
-    const struct ddp_flat *flat = r->conf.flat;
-    const int n = flat->ntensors - flat->ntrained;
-    struct ddp_gpu_stat *stat = ddp_calloc((size_t)n + 1, sizeof *stat);
-    for (int i = 0; i < n; i++) {
-        const struct ddp_flat_tensor *t = &flat->tensor[flat->ntrained + i];
-        stat[i] = (struct ddp_gpu_stat){.lo = t->offset,
-                                        .hi = t->offset + t->size,
-                                        .pixels = t->stat_pixels,
-                                        .momentum = t->param.momentum,
-                                        .var = t->param.role == DDP_PARAM_RUNNING_VAR};
-    }
-    int status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_STAT], stat, (size_t)n * sizeof *stat, err);
-    free(stat);
     return status;
 }
 
@@ -84,13 +35,13 @@ static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
         for (int i = 0; i < k; i++)
             merges[n++] = ddp_tree_merges_after(shards, 0, nodes[i].lo, nodes[i].hi);
     }
-    int status =
-        ddp_gpu_reduce_upload(r, r->at[DDP_REGION_MERGES], merges, (size_t)r->nodes * sizeof *merges, err);
+    int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_MERGES], merges,
+                                (size_t)r->nodes * sizeof *merges, err);
     for (int s = 0; s < r->conf.shards; s++)
         merges[s] = ddp_tree_merges_after(r->conf.shards, 0, s, s + 1);
     if (status == 0 && r->conf.small_width > 0)
-        status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_SMALL_MERGES], merges,
-                                       (size_t)r->conf.shards * sizeof *merges, err);
+        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SMALL_MERGES], merges,
+                                (size_t)r->conf.shards * sizeof *merges, err);
     free(merges);
     return status;
 }
@@ -125,12 +76,12 @@ static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
         }
         to[2 * r->nodes] = ddp_gpu_reduce_buffer(r, 0) + (lo > stats ? lo : stats);
     }
-    int status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_NODE], host, n * sizeof *host, err);
+    int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_NODE], host, n * sizeof *host, err);
     for (int s = 0; s < r->conf.shards; s++)
         host[s] = (const float *)r->at[DDP_REGION_SMALL] + (int64_t)s * r->conf.small_width;
     if (status == 0 && r->conf.small_width > 0)
-        status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_SMALL_NODE], host,
-                                       (size_t)r->conf.shards * sizeof *host, err);
+        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SMALL_NODE], host,
+                                (size_t)r->conf.shards * sizeof *host, err);
     free(host);
     return status;
 }
@@ -143,56 +94,14 @@ static int upload_guard(struct ddp_gpu_reduce *r, struct ddp_error *err)
                                       : rows + (int64_t)r->node[i].slot * DDP_GPU_METRICS;
     if (r->conf.fast)
         host[0] = rows;
-    const int status =
-        ddp_gpu_reduce_upload(r, r->at[DDP_REGION_GUARD_NODE], host, (size_t)r->nodes * sizeof *host, err);
+    const int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_GUARD_NODE], host,
+                                      (size_t)r->nodes * sizeof *host, err);
     free(host);
     return status;
 }
 
-/* What the kernels' arguments have in common from bucket to bucket. */
-static void fill_args(struct ddp_gpu_reduce *r)
+static void fill_guard(struct ddp_gpu_reduce *r)
 {
-    const struct ddp_config *cfg = r->conf.cfg;
-    r->update = (struct ddp_gpu_update_args){
-        .nodes = {.merges = r->at[DDP_REGION_MERGES]},
-        .scale = r->at[DDP_REGION_SCALE],
-        .optim = ddp_gpu_optim_of(cfg),
-        .momentum_buffer = ddp_optim_array_count(cfg) > 0,
-        .nesterov = cfg->optim.nesterov,
-        .momentum = cfg->optim.momentum,
-        .dampening = cfg->optim.dampening,
-        .beta1 = cfg->optim.beta1,
-        .beta2 = cfg->optim.beta2,
-        .eps = cfg->optim.eps,
-        .setting = r->at[DDP_REGION_SETTING],
-        .tensor = r->at[DDP_REGION_TENSOR],
-        .factor = r->factored ? r->at[DDP_REGION_FACTOR] : NULL,
-        .params = r->at[DDP_REGION_PARAMS],
-        .type = r->conf.type,
-        .weights = r->at[DDP_REGION_WEIGHTS],
-        .values = r->at[DDP_REGION_VALUES],
-    };
-    r->stats = (struct ddp_gpu_stats_args){
-        .nodes = {.merges = r->at[DDP_REGION_MERGES]},
-        .scale = r->at[DDP_REGION_SCALE],
-        .shards = r->conf.shards,
-        .nstats = r->conf.flat->ntensors - r->conf.flat->ntrained,
-        .stat = r->at[DDP_REGION_STAT],
-        .params = r->at[DDP_REGION_PARAMS],
-    };
-    r->between = (struct ddp_gpu_between_args){
-        .values = r->at[DDP_REGION_VALUES],
-        .blocks = r->trained,
-        .optim = ddp_gpu_optim_of(cfg),
-        .clip_norm = cfg->optim.clip_norm,
-        .trust = cfg->optim.trust,
-        .eps = cfg->optim.eps,
-        .setting = r->at[DDP_REGION_SETTING],
-        .ntensors = r->conf.flat->ntrained,
-        .scale = r->conf.loss_scale > 0 ? r->at[DDP_REGION_SCALE] : NULL,
-        .interval = r->conf.loss_scale_interval,
-        .factor = r->at[DDP_REGION_FACTOR],
-    };
     r->guard = (struct ddp_gpu_guard_args){
         .nodes = {r->nodes, r->at[DDP_REGION_GUARD_NODE], r->at[DDP_REGION_MERGES]},
         .scale = r->at[DDP_REGION_SCALE],
@@ -212,14 +121,11 @@ int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct d
     r->gpu = gpu;
     r->comm = comm;
     r->compute = compute;
+    r->transfer = (struct ddp_gpu_transfer){.api = api, .gpu = gpu, .comm = comm};
     ddp_gpu_reduce_plan(r, conf);
     r->next_shard = ddp_calloc((size_t)r->blocks, sizeof *r->next_shard);
     const float start = conf->loss_scale > 0 ? (float)conf->loss_scale : 1;
     status = allocate(r, err);
-    if (status == 0)
-        status = upload_settings(r, err);
-    if (status == 0)
-        status = upload_stats(r, err);
     if (status == 0)
         status = upload_merges(r, err);
     if (status == 0)
@@ -227,14 +133,14 @@ int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct d
     if (status == 0)
         status = upload_guard(r, err);
     if (status == 0)
-        status = ddp_gpu_reduce_upload(r, r->at[DDP_REGION_SCALE],
-                                       &(struct ddp_gpu_scale){.scale = start, .inverse = 1 / start},
-                                       sizeof(struct ddp_gpu_scale), err);
+        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SCALE],
+                                &(struct ddp_gpu_scale){.scale = start, .inverse = 1 / start},
+                                sizeof(struct ddp_gpu_scale), err);
     if (status) {
         ddp_gpu_reduce_destroy(r);
         return status;
     }
-    fill_args(r);
+    fill_guard(r);
     *out = r;
     return 0;
 }
@@ -254,7 +160,7 @@ void ddp_gpu_reduce_destroy(struct ddp_gpu_reduce *r)
         r->api->stream_destroy(r->side);
     for (int i = DDP_REGIONS - 1; i >= 0; i--)
         r->api->release(r->gpu, r->at[i]);
-    r->api->release_pinned(r->gpu, r->pinned);
+    r->api->release_pinned(r->gpu, r->transfer.pinned);
     free(r->next_shard);
     ddp_gpu_reduce_unplan(r);
     free(r);
@@ -280,21 +186,17 @@ void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r)
     return r->conf.type == DDP_GPU_F32 ? r->at[DDP_REGION_PARAMS] : r->at[DDP_REGION_WEIGHTS];
 }
 
-const struct ddp_gpu_scale *ddp_gpu_reduce_scale(struct ddp_gpu_reduce *r)
+const struct ddp_gpu_scale *ddp_gpu_reduce_scale(const struct ddp_gpu_reduce *r)
 {
     return r->conf.loss_scale > 0 ? r->at[DDP_REGION_SCALE] : NULL;
 }
 
-const double *ddp_gpu_reduce_factor(struct ddp_gpu_reduce *r)
+struct ddp_gpu_scale *ddp_gpu_reduce_guard(struct ddp_gpu_reduce *r)
 {
-    return r->conf.cfg->optim.clip_norm > 0 ? r->at[DDP_REGION_FACTOR] : NULL;
+    return r->at[DDP_REGION_SCALE];
 }
 
-void ddp_gpu_step_optim(const struct ddp_config *cfg, int64_t step, int64_t total_steps,
-                        int64_t steps_per_epoch, struct ddp_gpu_step *out)
+const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_reduce *r)
 {
-    out->lr = ddp_schedule_lr(cfg, step, total_steps, steps_per_epoch);
-    out->bias1 = ddp_optim_bias(cfg->optim.beta1, step);
-    out->bias2 = ddp_optim_bias(cfg->optim.beta2, step);
-    out->first = step == 0;
+    return &r->transfer;
 }
