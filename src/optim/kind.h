@@ -38,7 +38,7 @@ struct ddp_optim_stage {
     unsigned leaves; /* bits 1 << DDP_VALUE_*: taken after it ran */
 };
 
-enum { DDP_READS_MOMENTUM = 1, DDP_READS_BETAS = 2, DDP_READS_EPS = 4 };
+enum { DDP_READS_NESTEROV = 1, DDP_READS_BETAS = 2, DDP_READS_EPS = 4 };
 
 struct ddp_optim_kind {
     const char *name;

@@ -76,7 +76,7 @@ int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err)
 {
     char at[512];
     const struct ddp_optim_kind *kind = ddp_optim_kind(cfg);
-    if (kind->reads & DDP_READS_MOMENTUM && cfg->optim.nesterov &&
+    if (kind->reads & DDP_READS_NESTEROV && cfg->optim.nesterov &&
         !(cfg->optim.momentum > 0 && cfg->optim.dampening == 0))
         return ddp_fail(
             err, DDP_E_CONFIG,

@@ -9,7 +9,7 @@ DDP_CPU_TABLE(struct ddp_optim_cpu, ddp_lars_cpu)
 
 const struct ddp_optim_kind ddp_optim_lars = {
     .name = "lars",
-    .reads = DDP_READS_MOMENTUM,
+    .reads = DDP_READS_NESTEROV,
     .array = {{"momentum", ddp_sgd_has_buffer}},
     .nstages = 2,
     .stage = {{.leaves = DDP_LARS_NORMS}, {.factor = true, .trust = true}},

@@ -378,7 +378,8 @@ static void test_config_shipped(void **state)
     (void)state;
     static const char *const data[] = {"digits",          "mnist",   "fashion_mnist", "emnist_digits",
                                        "emnist_balanced", "cifar10", "cifar100"};
-    static const char *const optim[] = {"sgd", "adamw", "lars", "lamb"};
+#define NAME(NUMBER, name) #name,
+    static const char *const optim[] = {DDP_OPTIMS(NAME)};
     for (size_t i = 0; i < DDP_COUNT(data); i++)
         for (size_t k = 0; k < DDP_COUNT(optim); k++) {
             char a[64], b[64];

@@ -6,7 +6,10 @@ A row is (what it is, file, old text, new text, suite). The old text stands exac
   train       a short training with device=cuda on 3 ranks, which must give the bits of the unchanged 1-rank one: src/engine/gpu, src/device/cuda
 A header of kernels names in UNITS the .cu files to compile with it.
 """
-OPTIM = ["src/optim/%s.cu" % name for name in ("sgd", "adamw", "lars", "lamb", "norms")]
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OPTIM = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "src/optim").glob("*.cu"))
 UNITS = {
     "src/ops/cuda/columns.cuh": {"test_cuda_norm": ["src/ops/norm/norm.cu"], "test_cuda_point": ["src/ops/point/point.cu"], "test_cuda_pool": ["src/ops/pool/pool.cu"]},
     "src/reduce/nodes.cuh": {"test_cuda_update": OPTIM, "test_cuda_flat": ["src/reduce/flat.cu"]},
