@@ -7,7 +7,8 @@
     X(SGD, sgd)                                                                                              \
     X(ADAMW, adamw)                                                                                          \
     X(LARS, lars)                                                                                            \
-    X(LAMB, lamb)
+    X(LAMB, lamb)                                                                                            \
+    X(ADAM, adam)
 
 #define DDP_OPTIM_NUMBER(NAME, name) DDP_OPTIM_##NAME,
 enum { DDP_OPTIMS(DDP_OPTIM_NUMBER) DDP_OPTIMS_COUNT };

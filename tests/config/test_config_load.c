@@ -166,7 +166,7 @@ static const struct {
     {"model = \"./none.cfg\";", {"main.cfg:1: model: the file ./none.cfg does not exist"}},
     {"optim = [1];", {"optim: wants the name of a file in configs/optim or a group { .. }, got a list of 1"}},
     {"optim = { base = 3; };", {"optim.base: wants the name of a file in configs/optim in quotes, got 3"}},
-    {"optim = { base = \"adamv\"; };", {"no optim config named 'adamv'; did you mean 'adamw'?"}},
+    {"optim = { base = \"adamww\"; };", {"no optim config named 'adamww'; did you mean 'adamw'?"}},
     /* keys that must agree */
     {"train: { batch = 4; };",
      {"main.cfg:1: train.batch: a batch of 4 images cannot be cut into train.shards = 8",

@@ -142,7 +142,7 @@ static const struct {
     {"model=tinny", {"command line: model: there is no model config named 'tinny'; did you mean 'tiny'?"}},
     {"model={layers = 5}", {"command line: model.layers: wants a list"}},
     {"model={layers = ", {"a value is missing"}},
-    {"optim.base=adamv", {"did you mean 'adamw'?"}},
+    {"optim.base=adamww", {"did you mean 'adamw'?"}},
     {"model.layers[7].out=3", {"there is no [7] here", "layer1.0.conv1, drop, fc"}},
     {"model.layers.fd.out=3", {"there is no fd here", "there is: layer1.0.conv1, drop, fc"}},
     {"model.layers.fc.bias=false", {"there is no bias here (+ in front adds it)", "type, name, out"}},

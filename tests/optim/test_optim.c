@@ -109,7 +109,8 @@ static const struct variant variants[] = {
     {DDP_OPTIM_ADAMW, 0, 0, 1, 0, 2},     {DDP_OPTIM_ADAMW, 0, 0.01, 2, 1, 2},
     {DDP_OPTIM_LARS, 0, 0, 2, 2, 0},      {DDP_OPTIM_LARS, 0.9, 0, 2, 2, 1},
     {DDP_OPTIM_LARS, 0.9, 0.01, 2, 2, 1}, {DDP_OPTIM_LAMB, 0, 0, 2, 2, 2},
-    {DDP_OPTIM_LAMB, 0, 0.01, 3, 3, 2},
+    {DDP_OPTIM_LAMB, 0, 0.01, 3, 3, 2},   {DDP_OPTIM_ADAM, 0, 0, 1, 0, 2},
+    {DDP_OPTIM_ADAM, 0, 0.01, 2, 1, 2},
 };
 
 static void run_variant(const struct variant *v, const int *cuts, int ncuts, char hex[65])

@@ -51,6 +51,11 @@ static void reference_step(const struct problem *p, struct reference *r, int ste
             continue;
         }
         double *u = r->g;
+        if (p->cfg.optim.type == DDP_OPTIM_ADAM) { /* coupled decay */
+            for (int64_t i = lo; i < hi; i++)
+                r->g[i] += wd * r->p[i];
+            wd = 0;
+        }
         for (int64_t i = lo; i < hi; i++) {
             r->m[i] = b1 * r->m[i] + (1 - b1) * r->g[i];
             r->v[i] = b2 * r->v[i] + (1 - b2) * r->g[i] * r->g[i];
@@ -88,6 +93,8 @@ static const struct norm_case cases[] = {
     {.name = "nesterov", .type = DDP_OPTIM_SGD, .momentum = 0.8, .weight_decay = 0.1, .nesterov = true},
     {.name = "adamw", .type = DDP_OPTIM_ADAMW, .weight_decay = 0.1},
     {.name = "adamw, clip", .type = DDP_OPTIM_ADAMW, .weight_decay = 0.1, .clip = 1e-3},
+    {.name = "adam", .type = DDP_OPTIM_ADAM, .weight_decay = 0.1},
+    {.name = "adam, clip", .type = DDP_OPTIM_ADAM, .weight_decay = 0.1, .clip = 0.5},
     {.name = "lars", .type = DDP_OPTIM_LARS, .momentum = 0.8, .weight_decay = 0.1},
     {.name = "lars, no momentum", .type = DDP_OPTIM_LARS, .weight_decay = 0.1, .clip = 0.25},
     {.name = "lars, nesterov, clip",

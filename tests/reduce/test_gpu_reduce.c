@@ -236,6 +236,7 @@ static const struct setup setups[] = {
     {"lamb", DDP_OPTIM_LAMB, 0, 0, 0, DDP_GPU_F32, false, false},
     {"lamb, clipped, scaled", DDP_OPTIM_LAMB, 0, 0.1, 512, DDP_GPU_F16, false, false},
     {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, false},
+    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, false},
     {"lamb, fast, clipped", DDP_OPTIM_LAMB, 0, 0.1, 0, DDP_GPU_F32, true, false},
 };
 enum { SETUPS = sizeof setups / sizeof *setups };
@@ -410,13 +411,13 @@ static void test_reduce_state_goes_out_and_in(void **state)
     blow = -1;
     for (int i = 0; i < SETUPS; i++) {
         const struct setup *s = &setups[i];
-        const int arrays = s->optim == DDP_OPTIM_ADAMW || s->optim == DDP_OPTIM_LAMB ? 2 : s->momentum > 0;
         struct ddp_error err = {0};
         struct problem p;
         struct rank k[3];
         struct fake_world *w = fake_world_create(3);
         run(s, 5, 2, 2, 1, &want);
         start(&p, s);
+        const int arrays = ddp_optim_array_count(&p.cfg);
         int64_t lo, hi, owned = 0;
         for (int r = 0; r < 3; r++) {
             struct ddp_gpu_reduce_conf conf = conf_of(&p, s, 5, 3, r, 4);

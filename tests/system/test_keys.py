@@ -86,7 +86,7 @@ ROWS = {
     "data.workers": Row("0", "3"),
     "data.verify": Row("false", base=["data.format=packed", "data.path={dir}/pictures.pack", "train.batch=8"]),
     "optim.name": Row("other"),
-    "optim.type": Row("adamw", "lars", "lamb"),
+    "optim.type": Row("adamw", "lars", "lamb", "adam"),
     "optim.lr": Row("0.05"),
     "optim.momentum": Row("0.8", "0"),
     "optim.dampening": Row("0.5"),

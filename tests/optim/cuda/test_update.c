@@ -215,6 +215,8 @@ static const struct spec specs[] = {
     {"sgd, hardly clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 1e6, false, false},
     {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0, false, false},
     {"adamw, clipped", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0.5, false, true},
+    {"adam", DDP_OPTIM_ADAM, 0, 0, 0.01, 0, false, true},
+    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0, 0.01, 0.5, false, false},
     {"lars", DDP_OPTIM_LARS, 0, 0, 0.01, 0, false, false},
     {"lars, nesterov", DDP_OPTIM_LARS, 0.9, 0, 0.01, 0, true, true},
     {"lars, clipped", DDP_OPTIM_LARS, 0.9, 0.2, 0.01, 0.5, false, true},

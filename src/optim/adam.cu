@@ -1,0 +1,38 @@
+/* Adam on a device: adam_args.h has the equations.
+ *
+ * Traffic, bytes an element, with n nodes of gradients and w bytes in the weights of the compute type:
+ *
+ *   4 n, params 8, moments 16, w      one node, bf16: 30 and 15 FLOPs */
+#include "optim/adam_args.h"
+#include "optim/moments.cuh"
+
+struct adam {
+    typedef struct ddp_adam_args Args;
+
+    DDP_DEVICE Args args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
+    {
+        return ddp_adam_args(h, t);
+    }
+
+    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, int64_t at, ddp_quad sum,
+                             ddp_quad p)
+    {
+        ddp_quad m = ddp_quad_load(a.state[0] + at), v = ddp_quad_load(a.state[1] + at);
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const float g = fmaf(s.decay, p.v[k], sum.v[k] * s.moments.scale);
+            const float denominator = ddp_moments_step(s.moments, g, &m.v[k], &v.v[k]);
+            p.v[k] = fmaf(-s.step, m.v[k] / denominator, p.v[k]);
+        }
+        ddp_quad_store(a.state[0] + at, m);
+        ddp_quad_store(a.state[1] + at, v);
+        return p;
+    }
+};
+
+static void step(struct ddp_gpu_stream *s, const struct ddp_gpu_update_args *a)
+{
+    DDP_LAUNCH(s, update_block<adam>, ddp_update_blocks(a), DDP_FLAT_THREADS, *a);
+}
+
+const struct ddp_gpu_optim ddp_cuda_adam = {{step}, NULL};
