@@ -104,8 +104,8 @@ struct ddp_config {
     struct {
         const char *name;
         int type;
-        double lr, momentum, dampening, weight_decay, beta1, beta2, eps, trust;
-        bool nesterov;
+        double lr, momentum, dampening, weight_decay, beta1, beta2, alpha, eps, trust;
+        bool nesterov, centered;
         double clip_norm; /* 0: off */
         int schedule;
         int64_t warmup_steps;

@@ -8,7 +8,8 @@
     X(ADAMW, adamw)                                                                                          \
     X(LARS, lars)                                                                                            \
     X(LAMB, lamb)                                                                                            \
-    X(ADAM, adam)
+    X(ADAM, adam)                                                                                            \
+    X(RMSPROP, rmsprop)
 
 #define DDP_OPTIM_NUMBER(NAME, name) DDP_OPTIM_##NAME,
 enum { DDP_OPTIMS(DDP_OPTIM_NUMBER) DDP_OPTIMS_COUNT };

@@ -20,9 +20,11 @@ struct ddp_optim_hyper ddp_optim_hyper(const struct ddp_config *cfg)
                                     .dampening = cfg->optim.dampening,
                                     .beta1 = cfg->optim.beta1,
                                     .beta2 = cfg->optim.beta2,
+                                    .alpha = cfg->optim.alpha,
                                     .eps = cfg->optim.eps,
                                     .trust = cfg->optim.trust,
-                                    .nesterov = cfg->optim.nesterov};
+                                    .nesterov = cfg->optim.nesterov,
+                                    .centered = cfg->optim.centered};
 }
 
 /* ---- the list of stages ---- */

@@ -17,13 +17,13 @@
 
 enum {
     DDP_OPTIM_STAGES = 2, /* most that an optimizer has of its own */
-    DDP_OPTIM_ARRAYS = 2, /* most state arrays */
+    DDP_OPTIM_ARRAYS = 3, /* most state arrays */
 };
 
 /* Keys of the config that shape an update (src/config/schema.c says what each is). */
 struct ddp_optim_hyper {
-    double momentum, dampening, beta1, beta2, eps, trust;
-    bool nesterov;
+    double momentum, dampening, beta1, beta2, alpha, eps, trust;
+    bool nesterov, centered;
 };
 
 /* One step of one tensor. g = sum * (float)mean is the mean gradient, rounded once. */

@@ -46,6 +46,7 @@ void problem_init(struct problem *p)
     p->cfg.optim.lr = 0.1;
     p->cfg.optim.beta1 = 0.9;
     p->cfg.optim.beta2 = 0.99;
+    p->cfg.optim.alpha = 0.99;
     p->cfg.optim.eps = 1e-6;
     p->cfg.optim.trust = 0.02;
     struct ddp_error err = {0};

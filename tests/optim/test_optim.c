@@ -51,6 +51,7 @@ static void set_kind(struct problem *p, int type, double momentum, double clip)
 {
     p->cfg.optim.type = type;
     p->cfg.optim.momentum = momentum;
+    p->cfg.optim.centered = momentum > 0;
     p->cfg.optim.weight_decay = 0.03;
     p->cfg.optim.clip_norm = clip;
 }
@@ -104,13 +105,14 @@ struct variant {
     int stages, values, arrays;
 };
 static const struct variant variants[] = {
-    {DDP_OPTIM_SGD, 0, 0, 1, 0, 0},       {DDP_OPTIM_SGD, 0, 0.01, 2, 1, 0},
-    {DDP_OPTIM_SGD, 0.9, 0, 1, 0, 1},     {DDP_OPTIM_SGD, 0.9, 0.01, 2, 1, 1},
-    {DDP_OPTIM_ADAMW, 0, 0, 1, 0, 2},     {DDP_OPTIM_ADAMW, 0, 0.01, 2, 1, 2},
-    {DDP_OPTIM_LARS, 0, 0, 2, 2, 0},      {DDP_OPTIM_LARS, 0.9, 0, 2, 2, 1},
-    {DDP_OPTIM_LARS, 0.9, 0.01, 2, 2, 1}, {DDP_OPTIM_LAMB, 0, 0, 2, 2, 2},
-    {DDP_OPTIM_LAMB, 0, 0.01, 3, 3, 2},   {DDP_OPTIM_ADAM, 0, 0, 1, 0, 2},
-    {DDP_OPTIM_ADAM, 0, 0.01, 2, 1, 2},
+    {DDP_OPTIM_SGD, 0, 0, 1, 0, 0},          {DDP_OPTIM_SGD, 0, 0.01, 2, 1, 0},
+    {DDP_OPTIM_SGD, 0.9, 0, 1, 0, 1},        {DDP_OPTIM_SGD, 0.9, 0.01, 2, 1, 1},
+    {DDP_OPTIM_ADAMW, 0, 0, 1, 0, 2},        {DDP_OPTIM_ADAMW, 0, 0.01, 2, 1, 2},
+    {DDP_OPTIM_LARS, 0, 0, 2, 2, 0},         {DDP_OPTIM_LARS, 0.9, 0, 2, 2, 1},
+    {DDP_OPTIM_LARS, 0.9, 0.01, 2, 2, 1},    {DDP_OPTIM_LAMB, 0, 0, 2, 2, 2},
+    {DDP_OPTIM_LAMB, 0, 0.01, 3, 3, 2},      {DDP_OPTIM_ADAM, 0, 0, 1, 0, 2},
+    {DDP_OPTIM_ADAM, 0, 0.01, 2, 1, 2},      {DDP_OPTIM_RMSPROP, 0, 0, 1, 0, 1},
+    {DDP_OPTIM_RMSPROP, 0.9, 0.01, 2, 1, 3},
 };
 
 static void run_variant(const struct variant *v, const int *cuts, int ncuts, char hex[65])
@@ -139,12 +141,18 @@ static void test_optim_plans_stages_values_and_bytes(void **state)
         assert_int_equal(ddp_optim_block_values(&p.cfg), variants[i].values);
         assert_int_equal(ddp_optim_arrays(p.optim), variants[i].arrays);
         assert_int_equal(ddp_optim_bytes(&p.cfg, &p.flat), (size_t)variants[i].arrays * TOTAL * 4);
-        static const char *const names[3][2] = {{0}, {"momentum"}, {"exp_avg", "exp_avg_sq"}};
+        static const char *const names[DDP_OPTIMS_COUNT][3] = {
+            [DDP_OPTIM_SGD] = {"momentum"},
+            [DDP_OPTIM_LARS] = {"momentum"},
+            [DDP_OPTIM_ADAM] = {"exp_avg", "exp_avg_sq"},
+            [DDP_OPTIM_ADAMW] = {"exp_avg", "exp_avg_sq"},
+            [DDP_OPTIM_LAMB] = {"exp_avg", "exp_avg_sq"},
+            [DDP_OPTIM_RMSPROP] = {"square_avg", "momentum_buffer", "grad_avg"}};
         for (int a = 0; a < variants[i].arrays; a++) {
             const char *name;
             float *array = ddp_optim_array(p.optim, a, &name);
             assert_non_null(array);
-            assert_string_equal(name, names[variants[i].arrays][a]);
+            assert_string_equal(name, names[variants[i].type][a]);
         }
         problem_finish(&p);
     }

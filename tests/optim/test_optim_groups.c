@@ -169,6 +169,7 @@ static const struct bad_case bad_cases[] = {
     {"adamw eps", .type = DDP_OPTIM_ADAMW, .eps = 0, .want = "optim.eps"},
     {"adamw eps below floats", .type = DDP_OPTIM_ADAMW, .eps = 1e-60, .want = "optim.eps"},
     {"adam eps", .type = DDP_OPTIM_ADAM, .eps = 0, .want = "optim.eps"},
+    {"rmsprop eps", .type = DDP_OPTIM_RMSPROP, .eps = 0, .want = "optim.eps"},
     {"lamb eps", .type = DDP_OPTIM_LAMB, .eps = 0, .want = "optim.eps"},
     {"lars without eps is fine", .type = DDP_OPTIM_LARS, .eps = 0},
     {"beta1 of one", .type = DDP_OPTIM_ADAMW, .beta1 = 1, .want = "optim.beta1"},

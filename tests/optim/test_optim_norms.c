@@ -7,7 +7,7 @@
 #include "problem.h"
 
 struct reference {
-    double *p, *m, *v, *g;
+    double *p, *m, *v, *g, *c;
     double norm;
 };
 
@@ -50,6 +50,17 @@ static void reference_step(const struct problem *p, struct reference *r, int ste
             }
             continue;
         }
+        if (p->cfg.optim.type == DDP_OPTIM_RMSPROP) {
+            const double alpha = p->cfg.optim.alpha;
+            for (int64_t i = lo; i < hi; i++) {
+                double d = r->g[i] + wd * r->p[i];
+                r->v[i] = alpha * r->v[i] + (1 - alpha) * d * d;
+                r->c[i] = p->cfg.optim.centered ? alpha * r->c[i] + (1 - alpha) * d : 0;
+                r->m[i] = mu * r->m[i] + d / (sqrt(r->v[i] - r->c[i] * r->c[i]) + eps);
+                r->p[i] -= lr * r->m[i];
+            }
+            continue;
+        }
         double *u = r->g;
         if (p->cfg.optim.type == DDP_OPTIM_ADAM) { /* coupled decay */
             for (int64_t i = lo; i < hi; i++)
@@ -73,7 +84,7 @@ struct norm_case {
     const char *name;
     int type;
     double momentum, dampening, weight_decay, clip;
-    bool nesterov;
+    bool nesterov, centered;
     double zero; /* tensor 2 starts as zeros: trust ratio 1 */
 };
 
@@ -95,6 +106,19 @@ static const struct norm_case cases[] = {
     {.name = "adamw, clip", .type = DDP_OPTIM_ADAMW, .weight_decay = 0.1, .clip = 1e-3},
     {.name = "adam", .type = DDP_OPTIM_ADAM, .weight_decay = 0.1},
     {.name = "adam, clip", .type = DDP_OPTIM_ADAM, .weight_decay = 0.1, .clip = 0.5},
+    {.name = "rmsprop", .type = DDP_OPTIM_RMSPROP, .weight_decay = 0.1},
+    {.name = "rmsprop, momentum, clip",
+     .type = DDP_OPTIM_RMSPROP,
+     .momentum = 0.8,
+     .weight_decay = 0.1,
+     .clip = 0.5},
+    {.name = "rmsprop, centered", .type = DDP_OPTIM_RMSPROP, .weight_decay = 0.1, .centered = true},
+    {.name = "rmsprop, all of it",
+     .type = DDP_OPTIM_RMSPROP,
+     .momentum = 0.8,
+     .weight_decay = 0.1,
+     .clip = 0.5,
+     .centered = true},
     {.name = "lars", .type = DDP_OPTIM_LARS, .momentum = 0.8, .weight_decay = 0.1},
     {.name = "lars, no momentum", .type = DDP_OPTIM_LARS, .weight_decay = 0.1, .clip = 0.25},
     {.name = "lars, nesterov, clip",
@@ -127,13 +151,17 @@ static void test_optim_matches_reference(void **state)
         p.cfg.optim.weight_decay = k->weight_decay;
         p.cfg.optim.clip_norm = k->clip;
         p.cfg.optim.nesterov = k->nesterov;
+        p.cfg.optim.centered = k->centered;
         p.cfg.optim.eps = 1e-2; /* large, so that its place shows */
         for (int64_t i = 0; k->zero > 0 && i < p.tensor[2].size; i++)
             p.params[p.tensor[2].offset + i] = 0;
         problem_start(&p);
-        double *memory = ddp_calloc(4 * TRAINED, sizeof *memory);
-        struct reference r = {
-            .p = memory, .m = memory + TRAINED, .v = memory + 2 * TRAINED, .g = memory + 3 * TRAINED};
+        double *memory = ddp_calloc(5 * TRAINED, sizeof *memory);
+        struct reference r = {.p = memory,
+                              .m = memory + TRAINED,
+                              .v = memory + 2 * TRAINED,
+                              .g = memory + 3 * TRAINED,
+                              .c = memory + 4 * TRAINED};
         for (int64_t i = 0; i < TRAINED; i++)
             r.p[i] = p.params[i];
         static const int cuts[] = {2, 4};

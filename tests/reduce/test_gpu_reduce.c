@@ -23,7 +23,7 @@ struct setup {
 
 /* What a run ends with. */
 struct outcome {
-    float params[TOTAL], state[2][TOTAL];
+    float params[TOTAL], state[3][TOTAL];
     struct ddp_gpu_scale scale;
 };
 
@@ -237,6 +237,7 @@ static const struct setup setups[] = {
     {"lamb, clipped, scaled", DDP_OPTIM_LAMB, 0, 0.1, 512, DDP_GPU_F16, false, false},
     {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, false},
     {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, false},
+    {"rmsprop", DDP_OPTIM_RMSPROP, 0.9, 0, 0, DDP_GPU_F32, false, false},
     {"lamb, fast, clipped", DDP_OPTIM_LAMB, 0, 0.1, 0, DDP_GPU_F32, true, false},
 };
 enum { SETUPS = sizeof setups / sizeof *setups };

@@ -38,7 +38,7 @@ class Row:
         self.values, self.base, self.ranks, self.any_of = values, list(base), ranks, any_of
 
 
-ADAMW, LARS, LAMB = (["optim=" + name, "optim.lr=0.01", "optim.warmup_steps=0"] for name in ("adamw", "lars", "lamb"))
+ADAMW, LARS, LAMB, RMSPROP = (["optim=" + name, "optim.lr=0.01", "optim.warmup_steps=0"] for name in ("adamw", "lars", "lamb", "rmsprop"))
 ONECYCLE = ["optim.schedule=onecycle"]
 STEP = ["optim.schedule=step", "optim.milestones=[1]"]
 
@@ -86,13 +86,15 @@ ROWS = {
     "data.workers": Row("0", "3"),
     "data.verify": Row("false", base=["data.format=packed", "data.path={dir}/pictures.pack", "train.batch=8"]),
     "optim.name": Row("other"),
-    "optim.type": Row("adamw", "lars", "lamb", "adam"),
+    "optim.type": Row("adamw", "lars", "lamb", "adam", "rmsprop"),
     "optim.lr": Row("0.05"),
     "optim.momentum": Row("0.8", "0"),
     "optim.dampening": Row("0.5"),
     "optim.weight_decay": Row("0.01"),
     "optim.beta1": Row("0.8", base=ADAMW),
     "optim.beta2": Row("0.9", base=LAMB),
+    "optim.alpha": Row("0.9", base=RMSPROP),
+    "optim.centered": Row("true", base=RMSPROP),
     "optim.eps": Row("0.01", base=ADAMW),
     "optim.trust": Row("0.1", base=LARS),
     "optim.nesterov": Row("true"),

@@ -202,26 +202,30 @@ struct spec {
     const char *what;
     int64_t type;
     double momentum, dampening, weight_decay, clip_norm;
-    bool nesterov, groups;
+    bool nesterov, groups, centered;
 };
 
 static const struct spec specs[] = {
-    {"sgd", DDP_OPTIM_SGD, 0, 0, 0, 0, false, false},
-    {"sgd, decay, groups", DDP_OPTIM_SGD, 0, 0, 0.01, 0, false, true},
-    {"sgd, momentum", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, false, false},
-    {"sgd, dampening", DDP_OPTIM_SGD, 0.9, 0.3, 0.01, 0, false, true},
-    {"sgd, nesterov", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, true, true},
-    {"sgd, clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0.5, true, true},
-    {"sgd, hardly clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 1e6, false, false},
-    {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0, false, false},
-    {"adamw, clipped", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0.5, false, true},
-    {"adam", DDP_OPTIM_ADAM, 0, 0, 0.01, 0, false, true},
-    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0, 0.01, 0.5, false, false},
-    {"lars", DDP_OPTIM_LARS, 0, 0, 0.01, 0, false, false},
-    {"lars, nesterov", DDP_OPTIM_LARS, 0.9, 0, 0.01, 0, true, true},
-    {"lars, clipped", DDP_OPTIM_LARS, 0.9, 0.2, 0.01, 0.5, false, true},
-    {"lamb", DDP_OPTIM_LAMB, 0, 0, 0.01, 0, false, true},
-    {"lamb, clipped", DDP_OPTIM_LAMB, 0, 0, 0.01, 0.5, false, false},
+    {"sgd", DDP_OPTIM_SGD, 0, 0, 0, 0, false, false, false},
+    {"sgd, decay, groups", DDP_OPTIM_SGD, 0, 0, 0.01, 0, false, true, false},
+    {"sgd, momentum", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, false, false, false},
+    {"sgd, dampening", DDP_OPTIM_SGD, 0.9, 0.3, 0.01, 0, false, true, false},
+    {"sgd, nesterov", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0, true, true, false},
+    {"sgd, clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 0.5, true, true, false},
+    {"sgd, hardly clipped", DDP_OPTIM_SGD, 0.9, 0, 0.01, 1e6, false, false, false},
+    {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0, false, false, false},
+    {"adamw, clipped", DDP_OPTIM_ADAMW, 0, 0, 0.01, 0.5, false, true, false},
+    {"adam", DDP_OPTIM_ADAM, 0, 0, 0.01, 0, false, true, false},
+    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0, 0.01, 0.5, false, false, false},
+    {"rmsprop", DDP_OPTIM_RMSPROP, 0, 0, 0.01, 0, false, true, false},
+    {"rmsprop, momentum, clipped", DDP_OPTIM_RMSPROP, 0.9, 0, 0.01, 0.5, false, false, false},
+    {"rmsprop, centered", DDP_OPTIM_RMSPROP, 0, 0, 0.01, 0, false, false, true},
+    {"rmsprop, all of it", DDP_OPTIM_RMSPROP, 0.9, 0, 0.01, 0.5, false, true, true},
+    {"lars", DDP_OPTIM_LARS, 0, 0, 0.01, 0, false, false, false},
+    {"lars, nesterov", DDP_OPTIM_LARS, 0.9, 0, 0.01, 0, true, true, false},
+    {"lars, clipped", DDP_OPTIM_LARS, 0.9, 0.2, 0.01, 0.5, false, true, false},
+    {"lamb", DDP_OPTIM_LAMB, 0, 0, 0.01, 0, false, true, false},
+    {"lamb, clipped", DDP_OPTIM_LAMB, 0, 0, 0.01, 0.5, false, false, false},
 };
 enum { SPECS = sizeof specs / sizeof *specs };
 
@@ -234,6 +238,7 @@ static void start(struct problem *p, struct device *d, const struct spec *s, enu
     p->cfg.optim.weight_decay = s->weight_decay;
     p->cfg.optim.clip_norm = s->clip_norm;
     p->cfg.optim.nesterov = s->nesterov;
+    p->cfg.optim.centered = s->centered;
     problem_start(p);
     if (s->groups) {
         p->optim->setting[1].lr_scale = 0.3;
