@@ -16,7 +16,7 @@ static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
         status = r->api->event_create(r->gpu, &r->losses, err);
     if (status == 0)
         status = r->api->event_create(r->gpu, &r->done, err);
-    for (int64_t b = 0; status == 0 && b < r->nbuckets; b++)
+    for (int64_t b = 0; status == 0 && b < r->layout.buckets; b++)
         status = r->api->event_create(r->gpu, &r->bucket[b].complete, err);
     r->transfer.stream = r->side;
     if (status)
@@ -27,14 +27,8 @@ static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
 static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
     int32_t *merges = ddp_calloc((size_t)r->nodes + (size_t)r->conf.shards, sizeof *merges);
-    int n = 0;
-    for (int rank = 0; !r->conf.fast && rank < r->conf.size; rank++) {
-        struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];
-        int shards = r->conf.shards, first = ddp_tree_first_shard(shards, r->conf.size, rank);
-        int k = ddp_tree_cover(shards, first, ddp_tree_first_shard(shards, r->conf.size, rank + 1), nodes);
-        for (int i = 0; i < k; i++)
-            merges[n++] = ddp_tree_merges_after(shards, 0, nodes[i].lo, nodes[i].hi);
-    }
+    for (int i = 0; i < r->nodes; i++)
+        merges[i] = r->node[i].merges;
     int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_MERGES], merges,
                                 (size_t)r->nodes * sizeof *merges, err);
     for (int s = 0; s < r->conf.shards; s++)
@@ -58,10 +52,10 @@ static const float *node_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu
 
 static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    const size_t row = 2 * (size_t)r->nodes + 1, n = (size_t)r->nbuckets * row;
+    const size_t row = 2 * (size_t)r->nodes + 1, n = (size_t)r->layout.buckets * row;
     const float **host = ddp_calloc(n + (size_t)r->conf.shards, sizeof *host);
     const float *const *device = r->at[DDP_REGION_NODE];
-    for (int64_t b = 0; b < r->nbuckets; b++) {
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
         struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
         int64_t lo = k->mine.lo * DDP_BLOCK, stats = r->conf.flat->stats;
         const float **to = host + (size_t)b * row;
@@ -123,7 +117,8 @@ int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct d
     r->compute = compute;
     r->transfer = (struct ddp_gpu_transfer){.api = api, .gpu = gpu, .comm = comm};
     ddp_gpu_reduce_plan(r, conf);
-    r->next_shard = ddp_calloc((size_t)r->blocks, sizeof *r->next_shard);
+    const struct ddp_range metrics = {conf->flat->metrics / DDP_BLOCK, conf->flat->total / DDP_BLOCK};
+    ddp_ledger_init(&r->ledger, &(struct ddp_ledger_conf){&r->layout, &r->schedule, conf->rank, metrics});
     const float start = conf->loss_scale > 0 ? (float)conf->loss_scale : 1;
     status = allocate(r, err);
     if (status == 0)
@@ -149,7 +144,7 @@ void ddp_gpu_reduce_destroy(struct ddp_gpu_reduce *r)
 {
     if (!r)
         return;
-    for (int64_t b = r->nbuckets - 1; b >= 0; b--)
+    for (int64_t b = r->layout.buckets - 1; b >= 0; b--)
         if (r->bucket[b].complete)
             r->api->event_destroy(r->bucket[b].complete);
     if (r->done)
@@ -161,7 +156,7 @@ void ddp_gpu_reduce_destroy(struct ddp_gpu_reduce *r)
     for (int i = DDP_REGIONS - 1; i >= 0; i--)
         r->api->release(r->gpu, r->at[i]);
     r->api->release_pinned(r->gpu, r->transfer.pinned);
-    free(r->next_shard);
+    ddp_ledger_finish(&r->ledger);
     ddp_gpu_reduce_unplan(r);
     free(r);
 }

@@ -113,13 +113,13 @@ const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_redu
 
 /* ---- a step ---- */
 
-/* apply: valid until finish(). */
+/* apply: valid until finish(). Not before the step before was finished. */
 void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply);
 /* Where this shard's gradient goes: [flat total] on the device, until the next leaf call (side_by_side: until
  * finish). Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard);
-/* Whole blocks; each block once per shard, for each block shard after shard; the metrics of the last shard
- * before what completes a bucket. What breaks these rules is reported by finish. */
+/* The rules of reports are in ledger.h; the metrics of the last shard come before what completes a bucket. What
+ * breaks them is reported by finish. */
 void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64_t hi);
 /* DDP_E_USAGE: something was not reported. Faults of the device are api->check()'s. */
 int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err);

@@ -5,9 +5,10 @@
 
 #include "base/base.h"
 #include "model/stats_kernels.h"
-#include "reduce/bucket.h"
 #include "reduce/device.h"
 #include "reduce/flat_kernels.h"
+#include "reduce/layout.h"
+#include "reduce/ledger.h"
 #include "reduce/schedule.h"
 
 /* Device memory, each an allocation of its own. B: blocks of the flat space. */
@@ -33,7 +34,6 @@ struct ddp_gpu_reduce_bucket {
     struct ddp_range owned; /* my slice */
     struct ddp_range mine;  /* what I update: owned, or with `fast` all */
     int64_t kept;           /* where mine begins in arrays of what I update */
-    int64_t missing;        /* blocks that my last shard has not finished in this step */
     struct ddp_gpu_event *complete;
     const float *const *trained; /* on the device: [nodes] counted from the first trained element of mine */
     const float *const *stats;   /* [nodes] counted from the first element of mine behind the trained ones */
@@ -44,6 +44,7 @@ struct ddp_gpu_reduce_bucket {
 struct ddp_gpu_reduce_node {
     int rank, buffer; /* of that rank */
     int slot;         /* in the staging area; mine: -1 */
+    int merges;       /* behind it, when nodes are pushed on a stack one after the other */
 };
 
 struct ddp_gpu_reduce {
@@ -54,10 +55,11 @@ struct ddp_gpu_reduce {
     struct ddp_gpu_stream *compute, *side; /* side: communication and updates */
     struct ddp_gpu_event *losses, *done;
 
+    struct ddp_reduce_layout layout;
     struct ddp_schedule schedule;
-    int64_t total, blocks, trained, each, nbuckets; /* trained, each: blocks */
-    int64_t kept;                                   /* elements that I update */
-    int nodes, others;                              /* others: nodes that are sent to me */
+    struct ddp_ledger ledger;
+    int64_t total, kept; /* elements of the flat space, and those that I update */
+    int nodes, others;   /* others: nodes that are sent to me */
     struct ddp_gpu_reduce_node *node;
     size_t bytes[DDP_REGIONS];
     void *at[DDP_REGIONS];
@@ -65,10 +67,7 @@ struct ddp_gpu_reduce {
     struct ddp_gpu_transfer transfer;
     const struct ddp_gpu_apply *apply; /* of this step */
 
-    struct ddp_gpu_reduce_bucket *bucket;
-    int *next_shard; /* [blocks] which of my shards reports this block next */
-    bool guarded;    /* in this step */
-    struct ddp_error fault;
+    struct ddp_gpu_reduce_bucket *bucket; /* [buckets] */
 };
 
 int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *conf, const struct ddp_gpu_comm *comm,

@@ -26,7 +26,7 @@ int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struc
 
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi)
 {
-    for (int64_t b = 0; b < r->nbuckets; b++) {
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
         struct ddp_range owned = r->bucket[b].owned;
         if (owned.lo == owned.hi || k-- > 0)
             continue;
@@ -46,7 +46,7 @@ static int64_t kept_at(const struct ddp_gpu_reduce_bucket *k, int64_t at)
 int ddp_gpu_reduce_kept_get(struct ddp_gpu_reduce *r, const float *kept, float *host, struct ddp_error *err)
 {
     int status = 0;
-    for (int64_t b = 0; status == 0 && b < r->nbuckets; b++) {
+    for (int64_t b = 0; status == 0 && b < r->layout.buckets; b++) {
         const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
         const struct ddp_range a = ddp_range_elements(k->owned);
         status = ddp_gpu_download(&r->transfer, host + a.lo, kept + kept_at(k, a.lo),
@@ -58,7 +58,7 @@ int ddp_gpu_reduce_kept_get(struct ddp_gpu_reduce *r, const float *kept, float *
 int ddp_gpu_reduce_kept_set(struct ddp_gpu_reduce *r, float *kept, const float *host, struct ddp_error *err)
 {
     int status = 0;
-    for (int64_t b = 0; status == 0 && b < r->nbuckets; b++) {
+    for (int64_t b = 0; status == 0 && b < r->layout.buckets; b++) {
         const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
         const struct ddp_range a = ddp_range_elements(k->mine);
         status = ddp_gpu_upload(&r->transfer, kept + kept_at(k, a.lo), host + a.lo,

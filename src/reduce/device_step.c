@@ -1,8 +1,7 @@
 /* One step of the reduction on a device. Everything here is enqueued:
  *
- *   compute stream   backward, merges        leaf buffers: the pass and merges write them
- *   side stream      exchange, stages        leaf buffers: my slices of buffer 0 become sums, the rest is
- * read
+ *     compute stream   backward, merges    leaf buffers: the pass and merges write them
+ *     side stream      exchange, stages    leaf buffers: my slices of buffer 0 become sums, the rest is read
  *
  * A bucket's event, recorded on the compute stream when the last of its blocks is final, is what the side
  * stream waits for; `done`, recorded on the side stream in finish(), is what the compute stream waits for. So
@@ -36,7 +35,7 @@ static struct ddp_range rest_part(const struct ddp_gpu_reduce *r, struct ddp_ran
 /* Slice of a rank in a bucket. */
 static struct ddp_range slice(const struct ddp_gpu_reduce *r, int64_t b, int rank)
 {
-    return moved(r, ddp_range_elements(ddp_bucket_slice(r->blocks, r->each, b, r->conf.size, rank)));
+    return moved(r, ddp_range_elements(ddp_reduce_layout_slice(&r->layout, b, rank)));
 }
 
 static bool alone(const struct ddp_gpu_reduce *r)
@@ -195,7 +194,6 @@ static void guard(struct ddp_gpu_reduce *r)
     r->api->wait(r->side, r->losses);
     exchange_metrics(r);
     r->api->kernels->stats->guard(r->side, &r->guard);
-    r->guarded = true;
 }
 
 /* A bucket in which my nodes are final. */
@@ -220,7 +218,7 @@ static void later_stages(struct ddp_gpu_reduce *r)
     const struct ddp_gpu_apply *apply = r->apply;
     for (int stage = 1; stage < apply->stages; stage++) {
         apply->between(apply->ctx, stage - 1, r->at[DDP_REGION_VALUES], r->side);
-        for (int64_t b = 0; b < r->nbuckets; b++) {
+        for (int64_t b = 0; b < r->layout.buckets; b++) {
             run_stage(r, b, stage);
             if (stage + 1 == apply->stages)
                 publish(r, b);
@@ -234,93 +232,43 @@ static void later_stages(struct ddp_gpu_reduce *r)
 
 void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply)
 {
+    ddp_ledger_open(&r->ledger);
     r->apply = apply;
-    r->guarded = false;
-    for (int64_t b = 0; b < r->nbuckets; b++)
-        r->bucket[b].missing = r->bucket[b].all.hi - r->bucket[b].all.lo;
-    for (int64_t block = 0; block < r->blocks; block++)
-        r->next_shard[block] = r->schedule.first;
 }
 
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard)
 {
-    if (shard < r->schedule.first || shard >= r->schedule.last)
-        return NULL;
-    return ddp_gpu_reduce_buffer(r, r->schedule.leaf[shard - r->schedule.first]);
+    const int buffer = ddp_ledger_leaf(&r->ledger, shard);
+    return buffer < 0 ? NULL : ddp_gpu_reduce_buffer(r, buffer);
 }
 
-/* Whether [lo, hi) of a shard may be reported now; notes it. */
-static bool accept(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64_t hi)
+static void merge(struct ddp_gpu_reduce *r, const struct ddp_ledger_entry *e)
 {
-    if (r->fault.code != 0)
-        return false;
-    if (shard < r->schedule.first || shard >= r->schedule.last || lo < 0 || hi > r->total || lo > hi ||
-        lo % DDP_BLOCK != 0 || hi % DDP_BLOCK != 0) {
-        ddp_fail(
-            &r->fault, DDP_E_USAGE,
-            "device reduction: [%lld, %lld) of shard %d was reported; this rank has shards %d to %d, and "
-            "ranges are whole blocks of %d in [0, %lld)",
-            (long long)lo, (long long)hi, shard, r->schedule.first, r->schedule.last - 1, DDP_BLOCK,
-            (long long)r->total);
-        return false;
-    }
-    for (int64_t block = lo / DDP_BLOCK; block < hi / DDP_BLOCK; block++) {
-        if (r->next_shard[block] != shard) {
-            ddp_fail(
-                &r->fault, DDP_E_USAGE,
-                "device reduction: block %lld of shard %d was reported when shard %d was due: each block "
-                "once per shard, shard after shard",
-                (long long)block, shard, r->next_shard[block]);
-            return false;
-        }
-        r->next_shard[block]++;
-    }
-    return true;
+    const struct ddp_range a = ddp_range_elements(e->blocks);
+    for (int i = 0; i < e->merges; i++)
+        r->api->kernels->flat->add_range(
+            r->compute, &(struct ddp_gpu_range_args){.count = ddp_range_size(a),
+                                                     .a = ddp_gpu_reduce_buffer(r, e->merge[i].into) + a.lo,
+                                                     .b = ddp_gpu_reduce_buffer(r, e->merge[i].from) + a.lo});
 }
 
 void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64_t hi)
 {
-    if (!accept(r, shard, lo, hi) || lo == hi)
+    struct ddp_ledger_entry e;
+    if (!ddp_ledger_report(&r->ledger, shard, lo, hi, &e))
         return;
-    const struct ddp_schedule *s = &r->schedule;
-    const int mine = shard - s->first;
-    for (int i = s->start[mine]; i < s->start[mine + 1]; i++)
-        r->api->kernels->flat->add_range(
-            r->compute, &(struct ddp_gpu_range_args){.count = hi - lo,
-                                                     .a = ddp_gpu_reduce_buffer(r, s->merge[i].into) + lo,
-                                                     .b = ddp_gpu_reduce_buffer(r, s->merge[i].from) + lo});
-    if (shard + 1 < s->last)
-        return;
-    if (hi == r->total)
+    merge(r, &e);
+    if (e.early)
         guard(r);
-    const int64_t from = lo / DDP_BLOCK, to = hi / DDP_BLOCK;
-    for (int64_t b = ddp_bucket_of(r->blocks, r->each, to - 1); b <= ddp_bucket_of(r->blocks, r->each, from);
-         b++) {
-        struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        k->missing -= (to < k->all.hi ? to : k->all.hi) - (from > k->all.lo ? from : k->all.lo);
-        if (k->missing > 0)
-            continue;
-        if (!r->guarded) {
-            ddp_fail(
-                &r->fault, DDP_E_USAGE,
-                "device reduction: [%lld, %lld) of shard %d was reported and completes a bucket, but the "
-                "shard's metrics [%lld, %lld) were not; they come first",
-                (long long)lo, (long long)hi, shard, (long long)r->conf.flat->metrics, (long long)r->total);
-            return;
-        }
+    for (int64_t b = e.complete.lo; b < e.complete.hi; b++)
         reduce_bucket(r, b);
-    }
 }
 
 int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    if (r->fault.code != 0)
-        return ddp_fail(err, r->fault.code, "%s", r->fault.text);
-    for (int64_t block = 0; block < r->blocks; block++)
-        if (r->next_shard[block] != r->schedule.last)
-            return ddp_fail(err, DDP_E_USAGE,
-                            "device reduction: finish before block %lld of shard %d was reported ready",
-                            (long long)block, r->next_shard[block]);
+    const int code = ddp_ledger_close(&r->ledger, err);
+    if (code != 0)
+        return code;
     later_stages(r);
     r->api->record(r->done, r->side);
     r->api->wait(r->compute, r->done);
@@ -339,9 +287,8 @@ void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *strea
     if (c->size > 1) {
         r->api->group_begin(r->comm);
         for (int rank = 0; rank < c->size; rank++) {
-            int first = ddp_tree_first_shard(c->shards, c->size, rank);
-            int last = ddp_tree_first_shard(c->shards, c->size, rank + 1);
-            for (int s = first; s < last; s++)
+            const struct ddp_range shards = ddp_reduce_layout_shards(&r->layout, rank);
+            for (int64_t s = shards.lo; s < shards.hi; s++)
                 r->api->bcast(r->comm, stream, all + s * row, (size_t)width, rank);
         }
         r->api->group_end(r->comm);

@@ -200,7 +200,7 @@ void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
         if (!r->conf.fast)
             announce(r, b);
     }
-    if (e.last && r->conf.fast)
+    if (r->conf.fast)
         begin_allreduces(r);
     else if (e.last && apply != NULL && apply->stages == 1)
         apply_complete(r, apply);

@@ -122,7 +122,7 @@ static int64_t begin_of(const struct ddp_reduce_layout *l, int64_t bucket, int s
     struct ddp_range all = ddp_reduce_layout_bucket(l, bucket);
     int64_t base = ddp_range_size(all) / l->size, rest = ddp_range_size(all) % l->size;
     int64_t turn = bucket * l->each % l->size, round = turn + rest > l->size ? turn + rest - l->size : 0;
-    int64_t straight = slot > turn ? least(slot - turn, rest - round) : 0;
+    int64_t straight = slot > turn ? least(slot - turn, rest) : 0;
     return all.lo + slot * base + least(slot, round) + straight;
 }
 
