@@ -54,8 +54,9 @@ struct ddp_gpu_between_args {
     double clip_norm;            /* 0: off */
     struct ddp_gpu_scale *scale; /* NULL: no loss scaling */
     int interval;
-    double *factor; /* [0] clipping factor, [1] norm of the mean gradient (loss scale taken out), -1 when not
-                       clipping; written by decide. NULL: 1 */
+    /* [0] clipping factor, [1] norm of the mean gradient (loss scale taken out), -1 when not clipping;
+     * written by decide. NULL: 1. */
+    double *factor;
 };
 
 typedef void ddp_gpu_update(struct ddp_gpu_stream *s, const struct ddp_gpu_update_args *a);

@@ -105,8 +105,7 @@ int ddp_gpu_reduce_last_shard(const struct ddp_gpu_reduce *r); /* one past */
 float *ddp_gpu_reduce_params(struct ddp_gpu_reduce *r);
 void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r); /* [flat total] in the compute type */
 const struct ddp_gpu_scale *ddp_gpu_reduce_scale(const struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
-/* What the guard decides: whether a step may update anything. Without loss scaling the scale in it stays 1.
- * */
+/* What the guard decides: whether a step may update anything. Without loss scaling its scale stays 1. */
 struct ddp_gpu_scale *ddp_gpu_reduce_guard(struct ddp_gpu_reduce *r);
 /* For uploads and downloads of what belongs to the same device. */
 const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_reduce *r);
@@ -118,8 +117,8 @@ void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *
 /* Where this shard's gradient goes: [flat total] on the device, until the next leaf call (side_by_side: until
  * finish). Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard);
-/* The rules of reports are in ledger.h; the metrics of the last shard come before what completes a bucket. What
- * breaks them is reported by finish. */
+/* The rules of reports are in ledger.h; the metrics of the last shard come before what completes a bucket.
+ * What breaks them is reported by finish. */
 void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64_t hi);
 /* DDP_E_USAGE: something was not reported. Faults of the device are api->check()'s. */
 int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err);

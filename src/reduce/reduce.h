@@ -70,9 +70,9 @@ void ddp_reduce_begin(struct ddp_reduce *r);
  * (side_by_side: until finish). Not zeroed: the caller writes every element of every range it reports ready,
  * or calls ddp_reduce_empty for a shard without samples. NULL for a shard that is not mine. */
 float *ddp_reduce_leaf(struct ddp_reduce *r, int shard);
-/* [lo, hi) of the leaf is final; when and in what order that may be said: ledger.h. What breaks the rules is
- * reported by finish. Merges at once, while the range is in cache; when apply->stages is 1 it also runs apply on what
- * I own of buckets that are complete on all ranks. */
+/* [lo, hi) of the leaf is final; when and in what order that may be said: ledger.h. What breaks the rules
+ * is reported by finish. Merges at once, while the range is in cache; when apply->stages is 1 it also runs
+ * apply on what I own of buckets that are complete on all ranks. */
 void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
                       const struct ddp_reduce_apply *apply);
 /* The whole leaf of a shard without samples: zeros, ready. Instead of leaf and ready. */
