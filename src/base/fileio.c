@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,39 +49,6 @@ int ddp_file_read(const char *path, size_t limit, char **data, size_t *bytes, st
     *data = buf;
     *bytes = len;
     return 0;
-}
-
-int ddp_file_map(const char *path, const void **data, size_t *bytes, struct ddp_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", path, strerror(errno));
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        int e = errno;
-        bool regular = S_ISREG(st.st_mode);
-        close(fd);
-        return ddp_fail(err, DDP_E_IO, "%s: %s", path, regular ? strerror(e) : "not a regular file");
-    }
-    void *p = NULL;
-    if (st.st_size > 0) {
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            int e = errno;
-            close(fd);
-            return ddp_fail(err, DDP_E_IO, "%s: cannot map: %s", path, strerror(e));
-        }
-    }
-    close(fd);
-    *data = p;
-    *bytes = (size_t)st.st_size;
-    return 0;
-}
-
-void ddp_file_unmap(const void *data, size_t bytes)
-{
-    if (data)
-        munmap((void *)(uintptr_t)data, bytes);
 }
 
 int ddp_file_append(int fd, const char *path, const void *data, size_t bytes, struct ddp_error *err)

@@ -13,7 +13,9 @@
  * (0: none). */
 int ddp_file_read(const char *path, size_t limit_bytes, char **data, size_t *bytes, struct ddp_error *err);
 
-/* Map a file read-only. Unmap with ddp_file_unmap. Empty files give *data = NULL, *bytes = 0. */
+/* Map a regular file read-only. Unmap with ddp_file_unmap. Empty files give *data = NULL, *bytes = 0.
+ * Where the file shrinks while it is mapped, reading past its end ends the process by SIGBUS, and a line
+ * on stderr names the file first. */
 int ddp_file_map(const char *path, const void **data, size_t *bytes, struct ddp_error *err);
 void ddp_file_unmap(const void *data, size_t bytes);
 

@@ -169,9 +169,12 @@ static int check_conf(const struct ddp_loader_conf *c, struct ddp_error *err)
 
 static int start_workers(struct ddp_loader *l, struct ddp_error *err)
 {
-    /* signals are the training thread's business */
+    /* signals are the training thread's business, but for those that a thread brings on itself */
+    static const int own[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
     sigset_t all, before;
     sigfillset(&all);
+    for (size_t i = 0; i < DDP_COUNT(own); i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int rc = 0;
     while (!rc && l->nworkers < l->conf.workers) {

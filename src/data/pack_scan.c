@@ -49,6 +49,13 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Not a pipe or device, which would be waited for. */
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static bool is_picture(const char *name)
 {
     static const char *const ends[] = {".jpg", ".jpeg", ".png"};
@@ -59,7 +66,8 @@ static bool is_picture(const char *name)
     return false;
 }
 
-/* Names in a folder, sorted by bytes (never by locale), hidden ones left out: folders, or pictures. */
+/* Names in a folder, sorted by bytes (never by locale), hidden ones left out: folders, or pictures.
+ * ignored: counts what is neither; may be NULL. */
 static int list_folder(const char *dir, bool folders, struct list *out, int64_t *ignored,
                        struct ddp_error *err)
 {
@@ -71,11 +79,11 @@ static int list_folder(const char *dir, bool folders, struct list *out, int64_t 
         if (e->d_name[0] == '.')
             continue;
         char *path = join(dir, e->d_name);
-        bool folder = is_folder(path);
+        const bool folder = is_folder(path), file = is_file(path);
         free(path);
-        if (folder == folders && (folders || is_picture(e->d_name)))
+        if (folders ? folder : file && is_picture(e->d_name))
             list_add(out, ddp_strdup(e->d_name));
-        else if (!folder)
+        else if (!folder && ignored)
             ++*ignored;
     }
     closedir(d);
@@ -101,12 +109,41 @@ static void add_item(struct ddp_pack_scan *scan, int split, const char *dir, con
     scan->item[split][n] = (struct ddp_pack_item){join(dir, name), label};
 }
 
+enum { MAX_DEPTH = 16 }; /* of folders in a class: links that lead back would never end */
+
+/* Pictures of a folder and of those in it, as paths below `class`. */
+static int list_class(const char *class, const char *below, int depth, struct list *out, int64_t *ignored,
+                      struct ddp_error *err)
+{
+    struct list files = {0}, folders = {0};
+    char *dir = *below ? join(class, below) : ddp_strdup(class);
+    int rc = depth > MAX_DEPTH
+                 ? ddp_fail(err, DDP_E_DATA, "%s: folders lie more than %d deep; does a link lead back?", dir,
+                            MAX_DEPTH)
+                 : list_folder(dir, false, &files, ignored, err);
+    if (!rc)
+        rc = list_folder(dir, true, &folders, NULL, err);
+    for (int64_t i = 0; i < files.n && !rc; i++)
+        list_add(out, *below ? join(below, files.v[i]) : ddp_strdup(files.v[i]));
+    for (int64_t i = 0; i < folders.n && !rc; i++) {
+        char *inner = *below ? join(below, folders.v[i]) : ddp_strdup(folders.v[i]);
+        rc = list_class(class, inner, depth + 1, out, ignored, err);
+        free(inner);
+    }
+    list_finish(&files);
+    list_finish(&folders);
+    free(dir);
+    return rc;
+}
+
 /* All pictures of one class folder. test_fraction > 0: that part of them goes to the test split. */
 static int scan_class(struct ddp_pack_scan *scan, const char *dir, int label, int split, double test_fraction,
                       uint64_t seed, struct ddp_error *err)
 {
     struct list files = {0};
-    int rc = list_folder(dir, false, &files, &scan->ignored, err);
+    int rc = list_class(dir, "", 0, &files, &scan->ignored, err);
+    if (files.n)
+        qsort(files.v, (size_t)files.n, sizeof *files.v, by_bytes);
     if (!rc && files.n == 0)
         rc = ddp_fail(err, DDP_E_DATA,
                       "class folder %s holds no picture (.jpg, .jpeg, .png); fill it or remove it", dir);
@@ -193,6 +230,18 @@ int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan
     if (rc)
         ddp_pack_scan_finish(scan);
     return rc;
+}
+
+void ddp_pack_scan_drop(struct ddp_pack_scan *scan, int split, const bool *out)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < scan->count[split]; i++) {
+        if (out[i])
+            free(scan->item[split][i].path);
+        else
+            scan->item[split][n++] = scan->item[split][i];
+    }
+    scan->count[split] = n;
 }
 
 void ddp_pack_scan_finish(struct ddp_pack_scan *scan)

@@ -19,6 +19,8 @@ struct ddp_pack_scan {
 };
 
 int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan, struct ddp_error *err);
+/* Take pictures out: those with out[i], [count[split]]. */
+void ddp_pack_scan_drop(struct ddp_pack_scan *scan, int split, const bool *out);
 void ddp_pack_scan_finish(struct ddp_pack_scan *scan);
 
 #endif

@@ -101,6 +101,21 @@ static int survey_split(struct ddp_dataset *ds, struct survey *s, struct sheet *
     return rc;
 }
 
+enum { NAME = 16 };
+
+/* In a column of NAME characters; what is no printable UTF-8 shows as '?'. A byte of the form 10xxxxxx
+ * goes on with a character. */
+static void print_name(const char *name)
+{
+    int n = 0;
+    for (const char *p = name; *p && (n < NAME || (*p & 0xc0) == 0x80); p++) {
+        const unsigned char b = (unsigned char)*p;
+        n += (b & 0xc0) != 0x80;
+        putchar(b < 0x20 || b == 0x7f ? '?' : b);
+    }
+    printf("%*s", n < NAME ? NAME - n : 0, "");
+}
+
 static void print_list(const char *what, const double *v, int n)
 {
     printf("%s [", what);
@@ -134,8 +149,8 @@ static void print_survey(const struct ddp_config *cfg, struct ddp_dataset *const
         char number[16], bar[BAR + 1] = "";
         snprintf(number, sizeof number, "%d", k);
         memset(bar, '#', (size_t)(s[0].classes[k] * BAR / most));
-        printf("%-16.16s %8lld  %-*s %8lld\n", info->class_names ? info->class_names[k] : number,
-               (long long)s[0].classes[k], BAR, bar, (long long)s[1].classes[k]);
+        print_name(info->class_names ? info->class_names[k] : number);
+        printf(" %8lld  %-*s %8lld\n", (long long)s[0].classes[k], BAR, bar, (long long)s[1].classes[k]);
     }
 }
 

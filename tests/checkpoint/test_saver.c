@@ -426,7 +426,8 @@ static void test_saver_can_be_killed_at_any_moment(void **state)
     uint32_t window = one > 0.02 ? 100000 : (uint32_t)(one * 5e6) + 1000;
     int64_t last = 1;
     uint32_t counter = 0;
-    for (int k = 0; k < KILLS || (last <= 5 && k < MOST); k++) { /* on a busy machine few get far enough to save */
+    for (int k = 0; k < KILLS || (last <= 5 && k < MOST);
+         k++) { /* on a busy machine few get far enough to save */
         pid_t pid = fork();
         assert_true(pid >= 0);
         if (pid == 0)

@@ -213,7 +213,7 @@ static void test_fuzz_pictures(void **state)
         size_t n;
         uint8_t *p = mutate((const uint8_t *)data, bytes, 70000 + round, &n);
         struct ddp_image image = {0};
-        if (ddp_image_decode("x.png", p, n, (int)(round % 2) * 3, &image, &err) == 0)
+        if (ddp_image_decode("x.png", p, n, (int)(round % 2) * 3, 0, &image, &err) == 0)
             assert_true(image.c == 1 || image.c == 3);
         ddp_image_finish(&image);
         free(p);

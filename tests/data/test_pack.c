@@ -1,7 +1,10 @@
 /* Folders of pictures -> packed file -> data set; and what must be refused on the way. */
 #include "data_testing.h"
 
+#include <glob.h>
 #include <jpeglib.h>
+#include <sys/stat.h>
+#include <zlib.h>
 
 #include "data/image.h"
 #include "data/pack.h"
@@ -191,7 +194,7 @@ static void test_pack_reads_jpeg_and_turns_colour_to_gray(void **state)
         struct ddp_dataset *ds;
         opt.channels = channels;
         assert_int_equal(ddp_pack_run(&opt, &r, &err), 0);
-        assert_int_equal(r.c, channels ? channels : 3); /* as the first */
+        assert_int_equal(r.c, channels ? channels : 3); /* any has colour */
         assert_int_equal(r.ignored, 1);
         assert_int_equal(open_packed(opt.out, DDP_SPLIT_TRAIN, true, &ds, &err), 0);
         uint8_t p[3 * 128];
@@ -281,6 +284,275 @@ static void test_pack_refuses_with_the_name_of_the_culprit(void **state)
         assert_false(ddp_path_exists(opt.out));
         remove_folder(folder);
     }
+}
+
+/* ---- pictures as cameras, scanners and damaged disks leave them ---- */
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+struct png_chunk {
+    const char *kind;
+    const void *data;
+    size_t bytes;
+};
+
+/* A PNG of these chunks between IHDR and IEND; flip: this bit of the last chunk's data is wrong behind its
+ * checksum, -1: none. */
+static void write_png_chunks(const char *path, uint32_t w, uint32_t h, int depth, int kind,
+                             const struct png_chunk *chunk, int n, int flip)
+{
+    FILE *f = fopen(path, "wb");
+    uint8_t head[13] = {0}, word[4];
+    fwrite("\x89PNG\r\n\x1a\n", 1, 8, f);
+    put32(head, w);
+    put32(head + 4, h);
+    head[8] = (uint8_t)depth;
+    head[9] = (uint8_t)kind;
+    for (int i = -1; i <= n; i++) {
+        const struct png_chunk c = i < 0    ? (struct png_chunk){"IHDR", head, 13}
+                                   : i == n ? (struct png_chunk){"IEND", "", 0}
+                                            : chunk[i];
+        uint8_t *copy = malloc(c.bytes + 4);
+        memcpy(copy, c.kind, 4);
+        memcpy(copy + 4, c.data, c.bytes);
+        const uint32_t crc = (uint32_t)crc32(0, copy, (uInt)(c.bytes + 4));
+        if (flip >= 0 && i == 0)
+            copy[4 + flip / 8] ^= (uint8_t)(1 << flip % 8);
+        put32(word, (uint32_t)c.bytes);
+        fwrite(word, 1, 4, f);
+        fwrite(copy, 1, c.bytes + 4, f);
+        put32(word, crc);
+        fwrite(word, 1, 4, f);
+        free(copy);
+    }
+    fclose(f);
+}
+
+static struct png_chunk packed_rows(const uint8_t *rows, size_t bytes)
+{
+    static uint8_t out[4096];
+    uLongf n = sizeof out;
+    assert_int_equal(compress(out, &n, rows, bytes), Z_OK);
+    return (struct png_chunk){"IDAT", out, n};
+}
+
+static void test_png_is_read_as_it_was_meant(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    struct ddp_error err = {0};
+    struct ddp_image image;
+    char path[600];
+    snprintf(path, sizeof path, "%s/a.png", folder);
+    /* 16 bits are sRGB too: the high byte, not light to be brightened */
+    static const uint8_t deep[] = {0, 0x40, 0x10, 0x80, 0x20};
+    write_png_chunks(path, 2, 1, 16, 0, (struct png_chunk[]){packed_rows(deep, sizeof deep)}, 1, -1);
+    assert_int_equal(ddp_image_read(path, 0, 0, &image, &err), 0);
+    assert_true(abs(image.p[0] - 0x40) <= 1 && abs(image.p[1] - 0x80) <= 1);
+    ddp_image_finish(&image);
+    /* transparent pixels lie on white: opaque 10, half 0, clear 0 */
+    static const uint8_t alpha[] = {0, 10, 255, 0, 0};
+    write_png_chunks(path, 2, 1, 8, 4, (struct png_chunk[]){packed_rows(alpha, sizeof alpha)}, 1, -1);
+    assert_int_equal(ddp_image_read(path, 0, 0, &image, &err), 0);
+    assert_true(image.p[0] == 10 && image.p[1] == 255);
+    ddp_image_finish(&image);
+    /* a flipped bit in a chunk that changes pixels is no warning */
+    static const struct {
+        const char *kind;
+        uint8_t data[4];
+        size_t bytes;
+    } damaged[] = {{"gAMA", {0, 0, 0xb1, 0x8f}, 4}, {"tRNS", {0, 7}, 2}};
+    static const uint8_t plain[] = {0, 1, 2};
+    for (size_t i = 0; i < DDP_COUNT(damaged); i++)
+        for (int flip = -1; flip < (int)damaged[i].bytes * 8; flip++) {
+            const struct png_chunk chunks[] = {{damaged[i].kind, damaged[i].data, damaged[i].bytes},
+                                               packed_rows(plain, sizeof plain)};
+            write_png_chunks(path, 2, 1, 8, 0, chunks, 2, flip);
+            assert_int_equal(ddp_image_read(path, 0, 0, &image, &err), flip < 0 ? 0 : DDP_E_DATA);
+            if (flip < 0)
+                ddp_image_finish(&image);
+            else
+                assert_contains(err.text, "a.png does not decode");
+        }
+    /* gigabytes are refused by the head, also from a small file */
+    write_png_chunks(path, 32768, 32768, 8, 2, (struct png_chunk[]){packed_rows(plain, sizeof plain)}, 1, -1);
+    assert_int_equal(ddp_image_read(path, 0, 0, &image, &err), DDP_E_DATA);
+    assert_contains(err.text,
+                    "a.png has 32768 x 32768 pixels; at most 100000000 in all are allowed (--max-pixels)");
+    remove_folder(folder);
+}
+
+/* Two bytes a pixel would not do: a picture [2][3] whose pixels differ, stored in each of the eight ways. */
+static void test_exif_orientation_is_undone(void **state)
+{
+    (void)state;
+    static const uint8_t upright[6] = {1, 2, 3, 4, 5, 6};
+    static const struct {
+        int h, w;
+        uint8_t p[6];
+    } stored[9] = {
+        [1] = {2, 3, {1, 2, 3, 4, 5, 6}}, [2] = {2, 3, {3, 2, 1, 6, 5, 4}}, [3] = {2, 3, {6, 5, 4, 3, 2, 1}},
+        [4] = {2, 3, {4, 5, 6, 1, 2, 3}}, [5] = {3, 2, {1, 4, 2, 5, 3, 6}}, [6] = {3, 2, {3, 6, 2, 5, 1, 4}},
+        [7] = {3, 2, {6, 3, 5, 2, 4, 1}}, [8] = {3, 2, {4, 1, 5, 2, 6, 3}},
+    };
+    for (int o = 1; o <= 8; o++) {
+        uint8_t *p = malloc(12);
+        memcpy(p, stored[o].p, 6);
+        memcpy(p + 6, stored[o].p, 6);
+        struct ddp_image image = {2, stored[o].h, stored[o].w, p};
+        ddp_image_upright(&image, o);
+        assert_true(image.h == 2 && image.w == 3);
+        assert_memory_equal(image.p, upright, 6);
+        assert_memory_equal(image.p + 6, upright, 6);
+        ddp_image_finish(&image);
+    }
+    for (int big = 0; big < 2; big++)
+        for (int o = 0; o <= 9; o++) {
+            uint8_t tiff[26] = {0}, *e = tiff + 10;
+            memcpy(tiff, big ? "MM\0*\0\0\0\x08\0\x01" : "II*\0\x08\0\0\0\x01\0", 10);
+            memcpy(e, big ? "\x01\x12\0\x03\0\0\0\x01" : "\x12\x01\x03\0\x01\0\0\0", 8);
+            e[big ? 9 : 8] = (uint8_t)o;
+            assert_int_equal(ddp_exif_orientation(tiff, sizeof tiff), o >= 1 && o <= 8 ? o : 1);
+            for (size_t cut = 0; cut < 22; cut++) /* what is cut off says nothing */
+                assert_int_equal(ddp_exif_orientation(tiff, cut), 1);
+        }
+}
+
+static void test_pack_turns_pictures_upright(void **state)
+{
+    (void)state;
+    char *folder = make_folder(), *data;
+    struct ddp_error err = {0};
+    struct ddp_image image;
+    size_t bytes;
+    const char *path = in_folder(folder, "a.jpg");
+    write_jpeg(path, 1, 16, 32, 100);
+    assert_int_equal(ddp_file_read(path, 0, &data, &bytes, &err), 0);
+    static const uint8_t exif[] = {0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0,    'M', 'M',
+                                   0,    '*',  0, 0,  0,   8,   0,   1,   1, 0x12, 0,   3,
+                                   0,    0,    0, 1,  0,   6,   0,   0,   0, 0,    0,   0};
+    uint8_t *with = malloc(bytes + sizeof exif);
+    memcpy(with, data, 2);
+    memcpy(with + 2, exif, sizeof exif);
+    memcpy(with + 2 + sizeof exif, data + 2, bytes - 2);
+    write_bytes(path, with, bytes + sizeof exif);
+    assert_int_equal(ddp_image_read(path, 0, 0, &image, &err), 0);
+    assert_true(image.h == 32 && image.w == 16);
+    assert_in_range(image.p[15], 97, 103); /* rows of growing brightness now run from right to left */
+    assert_in_range(image.p[0], 112, 118);
+    ddp_image_finish(&image);
+    free(with);
+    free(data);
+    remove_folder(folder);
+}
+
+static void count_bad(void *user, const char *why)
+{
+    assert_non_null(strstr(why, "/"));
+    ++*(int *)user;
+}
+
+static void test_pack_tells_of_all_bad_pictures(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"train/cat/0.png", "train/dog/z.jpg", "test/dog/z.png"};
+    for (int skip = 0; skip < 2; skip++) {
+        char *folder = make_pictures(1);
+        struct ddp_pack_options opt = options(folder);
+        struct ddp_pack_result r, clean;
+        struct ddp_error err = {0};
+        int told = 0;
+        assert_int_equal(ddp_pack_run(&opt, &clean, &err), 0);
+        assert_int_equal(remove(opt.out), 0);
+        for (size_t i = 0; i < DDP_COUNT(bad); i++)
+            write_bytes(in_folder(folder, bad[i]), i == 1 ? "GIF89a......" : "hello", i == 1 ? 12 : 5);
+        opt.bad = count_bad;
+        opt.user = &told;
+        opt.skip_bad = skip;
+        assert_int_equal(ddp_pack_run(&opt, &r, &err), skip ? 0 : DDP_E_DATA);
+        assert_int_equal(told, 3);
+        assert_int_equal(ddp_path_exists(opt.out), skip);
+        if (skip) {
+            assert_int_equal(r.bad, 3);
+            assert_string_equal(r.digest[0], clean.digest[0]);
+            assert_string_equal(r.digest[1], clean.digest[1]);
+        } else {
+            assert_contains(err.text, "3 of 8 pictures are bad");
+            assert_contains(err.text, "train/cat/0.png");
+        }
+        remove_folder(folder);
+    }
+}
+
+static void test_other_kinds_of_pictures_are_called_by_their_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *says;
+    } kinds[] = {{"GIF89a......", "is a GIF picture"},
+                 {"RIFF\x01\x01\x01\x01WEBP", "is a WebP picture"},
+                 {"BM..........", "is a BMP picture"},
+                 {"\x01\x01\x01\x18"
+                  "ftypheic",
+                  "is a HEIC or AVIF picture"}};
+    for (size_t i = 0; i < DDP_COUNT(kinds); i++) {
+        struct ddp_image image;
+        struct ddp_error err = {0};
+        assert_int_equal(ddp_image_decode("x.jpg", kinds[i].head, 12, 0, 0, &image, &err), DDP_E_DATA);
+        assert_contains(err.text, kinds[i].says);
+        assert_contains(err.text, "convert it to JPEG or PNG");
+    }
+}
+
+/* Folders in a class are the class's; a pipe is no picture; a gray first picture leaves the others their
+ * colour. */
+static void test_pack_takes_folders_as_they_come(void **state)
+{
+    (void)state;
+    char *folder = make_folder();
+    struct ddp_error err = {0};
+    make_dirs(folder, (const char *const[]){"a/deep/er", "b", NULL});
+    write_png(in_folder(folder, "a/0.png"), 1, 2, 2, 1);
+    write_png(in_folder(folder, "a/deep/1.png"), 3, 2, 2, 2);
+    write_png(in_folder(folder, "a/deep/er/2.png"), 1, 2, 2, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        write_png(in_folder(folder, i == 0 ? "b/0.png" : i == 1 ? "b/1.png" : "b/2.png"), 1, 2, 2, 4 + i);
+    assert_int_equal(mkfifo(in_folder(folder, "a/f.jpg"), 0600), 0);
+    struct ddp_pack_options opt = options(folder);
+    struct ddp_pack_result r;
+    opt.test_fraction = 0.34;
+    assert_int_equal(ddp_pack_run(&opt, &r, &err), 0);
+    assert_true(r.count[0] == 4 && r.count[1] == 2 && r.ignored == 1 && r.c == 3 && r.mixed);
+    opt.channels = 1;
+    assert_int_equal(ddp_pack_run(&opt, &r, &err), 0);
+    assert_true(r.c == 1 && !r.mixed);
+    assert_int_equal(symlink("..", in_folder(folder, "a/deep/back")), 0);
+    assert_int_equal(ddp_pack_run(&opt, &r, &err), DDP_E_DATA);
+    assert_contains(err.text, "does a link lead back?");
+    remove_folder(folder);
+}
+
+static void test_pack_stops_and_leaves_nothing(void **state)
+{
+    (void)state;
+    char *folder = make_pictures(1);
+    struct ddp_pack_options opt = options(folder);
+    struct ddp_pack_result r;
+    struct ddp_error err = {0};
+    const volatile sig_atomic_t stop = 1;
+    opt.stop = &stop;
+    for (int skip = 0; skip < 2; skip++) {
+        opt.skip_bad = skip;
+        assert_int_equal(ddp_pack_run(&opt, &r, &err), DDP_E_STOPPED);
+        assert_false(ddp_path_exists(opt.out));
+        glob_t left;
+        assert_int_equal(glob(in_folder(folder, "*.tmp-*"), 0, NULL, &left), GLOB_NOMATCH);
+    }
+    remove_folder(folder);
 }
 
 static void test_pack_leaves_nothing_when_the_disk_is_full(void **state)
@@ -495,6 +767,13 @@ int main(void)
         cmocka_unit_test(test_pack_writes_the_same_file_at_any_number_of_threads),
         cmocka_unit_test(test_pack_reads_jpeg_and_turns_colour_to_gray),
         cmocka_unit_test(test_pack_refuses_with_the_name_of_the_culprit),
+        cmocka_unit_test(test_png_is_read_as_it_was_meant),
+        cmocka_unit_test(test_exif_orientation_is_undone),
+        cmocka_unit_test(test_pack_turns_pictures_upright),
+        cmocka_unit_test(test_pack_tells_of_all_bad_pictures),
+        cmocka_unit_test(test_other_kinds_of_pictures_are_called_by_their_name),
+        cmocka_unit_test(test_pack_takes_folders_as_they_come),
+        cmocka_unit_test(test_pack_stops_and_leaves_nothing),
         cmocka_unit_test(test_pack_leaves_nothing_when_the_disk_is_full),
         cmocka_unit_test(test_held_out_part_is_drawn_from_each_class),
         cmocka_unit_test(test_resize_is_exact_where_it_can_be),

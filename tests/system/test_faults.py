@@ -14,6 +14,7 @@ import uuid
 
 import harness
 from harness import LAUNCH, TRAIN, tagged, wait_for
+from pictures import write_idx
 
 CONFIG = """
 model: { base = "linear"; };
@@ -126,6 +127,25 @@ class Faults(harness.Case):
         out, err = self.end(p, 2, 4)
         self.assertRegex(err, r"rank 1 on .*(signal 11|SIGSEGV|[Ss]egmentation)")
         self.check_nothing_left(p)
+
+    def test_a_data_file_cut_short_is_named(self):
+        names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+        for name, data in zip(names, [*write_idx(self.dir, 4096, 28), *write_idx(self.dir, 16, 28)]):
+            (self.dir / name).write_bytes(data)
+        config = self.dir / "cut.cfg"
+        config.write_text(f'''model = "linear";
+data: {{ format = "idx"; path = "{self.dir}"; mean = [0.3]; std = [0.3]; }};
+train: {{ batch = 32; epochs = 1000; }};
+''')
+        p = self.start(harness.LAUNCH, "-n", 2, config, f"run.dir={self.dir}/runs", "train.threads=1", "data.verify=false")
+        runs = self.dir / "runs"
+        wait_for(lambda: any((r / "metrics.jsonl").exists() and (r / "metrics.jsonl").stat().st_size for r in runs.glob("cut-*"))
+                 if runs.exists() else False, 30, "the first record")
+        os.truncate(self.dir / names[0], 8192)
+        _, err = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 4, err)
+        self.assertIn(f"data file {self.dir}/{names[0]}: cut short", err)
+        self.assertIn("signal 7", err)
 
     def test_kill_the_launcher(self):
         for _ in range(3):
