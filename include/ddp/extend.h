@@ -6,5 +6,6 @@
 #include "ddp/dataset.h"
 #include "ddp/key.h"
 #include "ddp/op.h"
+#include "ddp/op_device.h"
 
 #endif

@@ -141,6 +141,8 @@ struct ddp_op_call {
     int64_t *correct;
 };
 
+struct ddp_op_device; /* op_device.h */
+
 struct ddp_op {
     const char *name; /* "conv2d": `type = "conv2d"` in a layer */
     const char *doc;  /* one line */
@@ -159,6 +161,7 @@ struct ddp_op {
     void (*backward)(const struct ddp_op_call *call);
     void (*forward_stats)(const struct ddp_op_call *call);  /* required where sync_floats > 0 */
     void (*backward_stats)(const struct ddp_op_call *call); /* likewise */
+    const struct ddp_op_device *device; /* the half that runs on a GPU; NULL: device=cuda refuses the op */
 };
 
 /* Make an op known by its name; before a config is read. The table is not copied. */

@@ -24,22 +24,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ddp/error.h"
+#include "ddp/op_device.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-enum { DDP_GPU_API_VERSION = 1, DDP_GPU_CPAD = 8, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
-
-/* Element types of activations and weights. Sums, statistics, losses, gradients and
- * masters are always fp32. */
-enum ddp_gpu_type { DDP_GPU_F32, DDP_GPU_BF16, DDP_GPU_F16 };
-
-static inline size_t ddp_gpu_type_bytes(enum ddp_gpu_type t)
-{
-    return t == DDP_GPU_F32 ? 4 : 2;
-}
+enum { DDP_GPU_API_VERSION = 1, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
 
 /* Up to a multiple of DDP_GPU_ALIGN. */
 static inline size_t ddp_gpu_align(size_t bytes)
@@ -138,9 +129,12 @@ struct ddp_gpu_api {
     void (*event_destroy)(struct ddp_gpu_event *e);
     void (*record)(struct ddp_gpu_event *e, struct ddp_gpu_stream *s); /* the event is the work on s so far */
     void (*wait)(struct ddp_gpu_stream *s,
-                 struct ddp_gpu_event *e);    /* later work on s comes after the event */
-    bool (*reached)(struct ddp_gpu_event *e); /* true also after a failure: check() tells */
-    bool (*idle)(struct ddp_gpu_stream *s);   /* all its work is done; true after a failure */
+                 struct ddp_gpu_event *e);            /* later work on s comes after the event */
+    bool (*reached)(struct ddp_gpu_event *e);         /* true also after a failure: check() tells */
+    bool (*idle)(struct ddp_gpu_stream *s);           /* all its work is done; true after a failure */
+    void *(*stream_handle)(struct ddp_gpu_stream *s); /* its cudaStream_t */
+    /* Keep a failure of work that others enqueued on it, as "WHAT: WHY". */
+    void (*stream_fail)(struct ddp_gpu_stream *s, const char *what, const char *why);
     /* Between device memory, and to and from pinned memory; asynchronous. */
     void (*copy)(struct ddp_gpu_stream *s, void *to, const void *from, size_t bytes);
     void (*zero)(struct ddp_gpu_stream *s, void *p, size_t bytes);

@@ -1,6 +1,6 @@
 /* Shapes from the data on: every op says what it makes of what comes in. Also which order (pictures or
  * features) each layer's output has: from the first flatten or linear layer on it is features. */
-#include "ops/builtin.h"
+#include "ops/ops.h"
 #include "model/graph.h"
 
 #include <stdio.h>

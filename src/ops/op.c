@@ -3,26 +3,13 @@
 
 #include <string.h>
 
+#include "ddp/op_device.h"
 #include "ops/builtin.h"
 
 enum { MAX_REGISTERED = 64 };
 
-static const struct ddp_op *const builtin[] = {
-    &ddp_op_conv2d,
-    &ddp_op_linear,
-    &ddp_op_batch_norm,
-    &ddp_op_relu,
-    &ddp_op_gelu,
-    &ddp_op_silu,
-    &ddp_op_max_pool,
-    &ddp_op_avg_pool,
-    &ddp_op_global_avg_pool,
-    &ddp_op_dropout,
-    &ddp_op_flatten,
-    &ddp_op_add,
-    &ddp_op_softmax_cross_entropy,
-    &ddp_op_mse,
-};
+#define ENTRY(name) &ddp_op_##name,
+static const struct ddp_op *const builtin[] = {DDP_BUILTIN_OPS(ENTRY)};
 
 static const struct ddp_op *registered[MAX_REGISTERED];
 static int nregistered;
@@ -44,6 +31,20 @@ const struct ddp_op *ddp_op_find(const char *name)
     return NULL;
 }
 
+/* What the half for a device lacks; NULL: nothing, or there is no such half. */
+static const char *device_lacks(const struct ddp_op *op)
+{
+    const struct ddp_op_device *d = op->device;
+    return !d                             ? NULL
+           : !d->forward                  ? "device->forward"
+           : !op->is_loss && !d->backward ? "device->backward (only a loss needs none)"
+           : !d->forward_stats != !d->backward_stats
+               ? "one of device->forward_stats and device->backward_stats"
+           : !op->forward_stats != !d->forward_stats
+               ? "forward_stats and backward_stats in one of its halves (both have them, or none)"
+               : NULL;
+}
+
 int ddp_op_register(const struct ddp_op *op, struct ddp_error *err)
 {
     if (!op || !op->name || !op->name[0])
@@ -55,7 +56,7 @@ int ddp_op_register(const struct ddp_op *op, struct ddp_error *err)
                           : !op->is_loss && !op->backward ? "backward (only a loss needs none)"
                           : !op->forward_stats != !op->backward_stats
                               ? "one of forward_stats and backward_stats"
-                              : NULL;
+                              : device_lacks(op);
     if (missing)
         return ddp_fail(err, DDP_E_USAGE, "op '%s': its table lacks %s", op->name, missing);
     if (op->nin < 1 || op->nin > DDP_OP_MAX_IN)

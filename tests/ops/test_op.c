@@ -1,5 +1,6 @@
 /* The registry of ops, and the search for values that are not finite. */
 #include "op_kit.h"
+#include "ddp/op_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,6 +66,10 @@ static void run_none(const struct ddp_op_call *call)
 {
     (void)call;
 }
+static void device_none(const struct ddp_device_call *call)
+{
+    (void)call;
+}
 static const struct ddp_key no_keys[] = {{0}};
 
 static void test_op_register_checks_the_table(void **state)
@@ -77,16 +82,34 @@ static void test_op_register_checks_the_table(void **state)
                                 .plan = plan_none,
                                 .forward = run_none,
                                 .backward = run_none};
+    const struct ddp_op_device half[] = {
+        {.backward = device_none},
+        {.forward = device_none},
+        {.forward = device_none, .backward = device_none, .forward_stats = device_none},
+        {.forward = device_none,
+         .backward = device_none,
+         .forward_stats = device_none,
+         .backward_stats = device_none},
+    };
     struct ddp_error err = {0};
     struct {
         const char *word;
         struct ddp_op op;
     } table[] = {
-        {"without a name", good}, {"doc", good},
-        {"keys", good},           {"lacks plan", good},
-        {"lacks forward", good},  {"backward", good},
-        {"forward_stats", good},  {"0, allowed are 1 to 2", good},
-        {"3, allowed", good},     {"already", good},
+        {"without a name", good},
+        {"doc", good},
+        {"keys", good},
+        {"lacks plan", good},
+        {"lacks forward", good},
+        {"backward", good},
+        {"forward_stats", good},
+        {"0, allowed are 1 to 2", good},
+        {"3, allowed", good},
+        {"already", good},
+        {"device->forward", good},
+        {"device->backward", good},
+        {"device->forward_stats", good},
+        {"one of its halves", good},
     };
     table[0].op.name = NULL;
     table[1].op.doc = NULL;
@@ -98,6 +121,10 @@ static void test_op_register_checks_the_table(void **state)
     table[7].op.nin = 0;
     table[8].op.nin = 3;
     table[9].op.name = "relu";
+    table[10].op.device = &half[0];
+    table[11].op.device = &half[1];
+    table[12].op.device = &half[2];
+    table[13].op.device = &half[3];
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
         assert_int_equal(ddp_op_register(&table[i].op, &err), DDP_E_USAGE);
         if (!strstr(err.text, table[i].word))

@@ -197,8 +197,15 @@ static void graph_destroy(struct ddp_gpu_graph *g)
     free(g);
 }
 
+static void stream_fail(struct ddp_gpu_stream *s, const char *what, const char *why)
+{
+    ddp_stream_fail(s, DDP_E_DEVICE, "%s: %s", what, why);
+}
+
 void ddp_cuda_stream_fill(struct ddp_gpu_api *api)
 {
+    api->stream_handle = ddp_stream_cuda;
+    api->stream_fail = stream_fail;
     api->stream_create = stream_create;
     api->stream_destroy = stream_destroy;
     api->event_create = event_create;

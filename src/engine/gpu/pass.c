@@ -11,30 +11,42 @@
 
 /* ---- plans ---- */
 
-static void describe_stage(const struct ddp_model *m, const struct ddp_stage *from, struct ddp_gpu_stage *st)
+static int inputs(const struct ddp_stage *from) /* of the op itself */
 {
-    st->layer = &m->layer[from->layer];
-    st->op = ddp_gpu_op_find(from->op->name);
-    for (int k = 0; k < from->nin; k++)
-        st->in[k] = m->value[from->in[k]].shape;
-    if (from->out >= 0)
-        st->out = m->value[from->out].shape;
-    st->relu = from->fused & DDP_FUSE_RELU;
-    st->add = from->fused & DDP_FUSE_ADD;
+    return from->fused & DDP_FUSE_ADD ? from->nin - 1 : from->nin;
 }
 
-static int plan_stage(struct ddp_gpu_pass *p, int s, const struct ddp_gpu_planner *planner,
-                      struct ddp_error *err)
+static void describe_stage(const struct ddp_stages *plan, const struct ddp_stage *from,
+                           struct ddp_gpu_stage *st)
+{
+    st->op = from->op->device;
+    for (int k = 0; k < from->nin; k++)
+        st->in[k] = plan->value[from->in[k]].shape;
+    if (from->out >= 0)
+        st->out = plan->value[from->out].shape;
+}
+
+static int plan_stage(struct ddp_gpu_pass *p, int s, struct ddp_device_planner planner, struct ddp_error *err)
 {
     struct ddp_gpu_stage *st = &p->stage[s];
-    const char *where = p->plan->stage[s].where;
-    describe_stage(p->conf.model, &p->plan->stage[s], st);
+    const struct ddp_stage *from = &p->plan->stage[s];
+    describe_stage(p->plan, from, st);
     if (!st->op)
-        return ddp_fail(err, DDP_E_CONFIG, "%s has no form for a GPU; use device=cpu", where);
-    const int status = st->op->plan ? st->op->plan(planner, st, err) : 0;
+        return ddp_fail(err, DDP_E_CONFIG,
+                        "%s: the op has no half for a GPU (ddp/op_device.h); use device=cpu", from->where);
+    planner.conf = from->conf;
+    planner.plan = from->plan;
+    planner.fused = from->fused;
+    planner.nin = inputs(from);
+    memcpy(planner.in, st->in, sizeof planner.in);
+    planner.out = st->out;
+    int status = st->op->plan ? st->op->plan(&planner, &st->plan, err) : 0;
+    if (status == 0 && (st->plan.sync_floats > 0) != (p->conf.training && from->synced))
+        status = ddp_fail(err, DDP_E_INTERNAL, "its two halves do not agree on whether it is synchronised");
     if (status)
-        return ddp_error_prefix(err, "%s", where);
-    p->workspace_bytes = p->workspace_bytes > st->workspace_bytes ? p->workspace_bytes : st->workspace_bytes;
+        return ddp_error_prefix(err, "%s", from->where);
+    if (p->workspace_bytes < st->plan.workspace_bytes)
+        p->workspace_bytes = st->plan.workspace_bytes;
     return 0;
 }
 
@@ -43,14 +55,14 @@ int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pas
 {
     const struct ddp_stages *plan = ddp_model_stages(conf->model);
     struct ddp_gpu_pass *p = ddp_calloc(1, sizeof *p);
-    const struct ddp_gpu_planner planner = {.api = conf->api,
-                                            .gpu = conf->gpu,
-                                            .lock = conf->lock,
-                                            .tune = conf->tune,
-                                            .training = conf->training,
-                                            .type = conf->type,
-                                            .tf32 = conf->tf32,
-                                            .batch = plan->batch};
+    const struct ddp_device_planner planner = {.api = conf->api,
+                                               .gpu = conf->gpu,
+                                               .lock = conf->lock,
+                                               .tune = conf->tune,
+                                               .training = conf->training,
+                                               .type = conf->type,
+                                               .tf32 = conf->tf32,
+                                               .batch = plan->batch};
     p->conf = *conf;
     p->plan = plan;
     p->stage = ddp_calloc((size_t)plan->nstages + 1, sizeof *p->stage);
@@ -58,7 +70,7 @@ int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pas
     p->shard = ddp_calloc((size_t)conf->resident, sizeof *p->shard);
     int status = 0;
     for (int s = 0; s < plan->nstages && status == 0; s++)
-        status = plan_stage(p, s, &planner, err);
+        status = plan_stage(p, s, planner, err);
     if (status) {
         ddp_gpu_pass_destroy(p);
         return status;
@@ -74,9 +86,9 @@ void ddp_gpu_pass_destroy(struct ddp_gpu_pass *p)
         return;
     const struct ddp_gpu_api *api = p->conf.api;
     for (int s = 0; s < p->plan->nstages; s++)
-        for (int i = 0; i < DDP_GPU_PASSES; i++)
-            if (p->stage[s].plan[i])
-                api->plan_destroy(p->stage[s].plan[i]);
+        for (int i = 0; i < DDP_DEVICE_PASSES; i++)
+            if (p->stage[s].plan.vendor[i])
+                api->plan_destroy(p->stage[s].plan.vendor[i]);
     api->release(p->conf.gpu, p->memory);
     ddp_memory_finish(&p->mem);
     free(p->shard);
@@ -100,7 +112,8 @@ struct run {
 };
 
 /* The gradients of inputs that stage st writes, or adds to. */
-static void add_din(const struct ddp_gpu_pass *p, const struct ddp_stage *st, int i, struct ddp_gpu_call *c)
+static void add_din(const struct ddp_gpu_pass *p, const struct ddp_stage *st, int i,
+                    struct ddp_device_call *c)
 {
     for (int k = 0; k < st->nin; k++) {
         if (st->din[k] == DDP_GRAD_NONE)
@@ -111,31 +124,41 @@ static void add_din(const struct ddp_gpu_pass *p, const struct ddp_stage *st, in
 }
 
 /* All that a call of stage s on resident shard i sees in forward. */
-static struct ddp_gpu_call make_call(const struct ddp_gpu_pass *p, const struct run *run, int s, int i)
+static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const struct run *run, int s, int i)
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     const struct ddp_flat *flat = p->plan->flat;
+    const struct ddp_gpu_stage *stage = &p->stage[s];
     const struct ddp_gpu_shard *shard = &p->shard[i];
-    struct ddp_gpu_call c = {.k = p->conf.api->kernels,
-                             .api = p->conf.api,
-                             .stream = run->stream,
-                             .stage = &p->stage[s],
-                             .type = p->conf.type,
-                             .batch = p->plan->batch,
-                             .training = p->conf.training,
-                             .out = st->out < 0 ? NULL : span(p, i, p->mem.value[st->out]),
-                             .saved = span(p, i, p->mem.saved[s]),
-                             .workspace = p->workspace,
-                             .scratch = p->scratch,
-                             .step = p->step,
-                             .scale = p->scale,
-                             .n = shard->n,
-                             .sample = shard->sample,
-                             .label = shard->label,
-                             .seed = p->conf.seed,
-                             .layer = st->hash,
-                             .loss = p->loss + i,
-                             .correct = p->correct + i};
+    struct ddp_device_call c = {.api = p->conf.api,
+                                .kernels = p->conf.api->kernels,
+                                .stream = run->stream,
+                                .conf = st->conf,
+                                .plan = st->plan,
+                                .fused = st->fused,
+                                .nin = inputs(st),
+                                .out_shape = stage->out,
+                                .vendor = stage->plan.vendor,
+                                .type = p->conf.type,
+                                .batch = p->plan->batch,
+                                .training = p->conf.training,
+                                .out = st->out < 0 ? NULL : span(p, i, p->mem.value[st->out]),
+                                .saved = span(p, i, p->mem.saved[s]),
+                                .workspace = p->workspace,
+                                .scratch = p->scratch,
+                                .step = p->step,
+                                .count = &p->step->count,
+                                .epoch = &p->step->epoch,
+                                .factor = p->scale ? &p->scale->scale : NULL,
+                                .scale = p->scale,
+                                .n = shard->n,
+                                .sample = shard->sample,
+                                .label = shard->label,
+                                .seed = p->conf.seed,
+                                .layer = st->hash,
+                                .loss = p->loss + i,
+                                .correct = p->correct + i};
+    memcpy(c.in_shape, stage->in, sizeof c.in_shape);
     for (int k = 0; k < st->nin; k++)
         c.in[k] = span(p, i, p->mem.value[st->in[k]]);
     for (int k = 0; k < st->plan->nparams; k++) {
@@ -150,7 +173,7 @@ static struct ddp_gpu_call make_call(const struct ddp_gpu_pass *p, const struct 
     return c;
 }
 
-static void add_backward(const struct ddp_gpu_pass *p, int s, int i, float *leaf, struct ddp_gpu_call *c)
+static void add_backward(const struct ddp_gpu_pass *p, int s, int i, float *leaf, struct ddp_device_call *c)
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     c->dout = span(p, i, p->mem.grad[st->out]);
@@ -212,7 +235,7 @@ static void load_shard(const struct ddp_gpu_pass *p, const struct run *run, int 
 
 static void forward_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int i, float *sync)
 {
-    struct ddp_gpu_call c = make_call(p, run, s, i);
+    struct ddp_device_call c = make_call(p, run, s, i);
     c.sync = sync;
     p->stage[s].op->forward(&c);
 }
@@ -221,9 +244,9 @@ static void forward_stage(const struct ddp_gpu_pass *p, const struct run *run, i
  * forward. */
 static void sync_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int n, float *const *leaf)
 {
-    const int width = p->stage[s].sync_floats;
+    const int width = p->stage[s].plan.sync_floats;
     for (int i = 0; i < n; i++) {
-        struct ddp_gpu_call c = make_call(p, run, s, i);
+        struct ddp_device_call c = make_call(p, run, s, i);
         c.sync = p->sync_leaves + (size_t)i * (size_t)width;
         if (leaf)
             add_backward(p, s, i, leaf[i], &c);
@@ -260,7 +283,7 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
 static void backward_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int i, float *leaf,
                            float *sync)
 {
-    struct ddp_gpu_call c = make_call(p, run, s, i);
+    struct ddp_device_call c = make_call(p, run, s, i);
     add_backward(p, s, i, leaf, &c);
     c.sync = sync;
     p->stage[s].op->backward(&c);

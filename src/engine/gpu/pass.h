@@ -1,6 +1,6 @@
-/* Forward and backward of one rank's shards on the device: the graph of src/model run through the ops of
- * ops.h. Plans and memory are made before step 0; what is enqueued afterwards is the same sequence each time,
- * so it can be captured.
+/* Forward and backward of one rank's shards on the device: the graph of src/model run through the device
+ * halves of ops (ddp/op_device.h). Plans and memory are made before step 0; what is enqueued afterwards is
+ * the same sequence each time, so it can be captured.
  *
  * Every shard has the shape of ceil(batch / shards) samples; how many of them are real is read on the device,
  * so a short or empty shard runs the same work and brings zeros. */

@@ -28,21 +28,22 @@ static size_t value_bytes(const void *ctx, int value, bool grad)
 static size_t saved_bytes(const void *ctx, int stage)
 {
     const struct sizes *z = ctx;
-    return scaled(z, z->p->stage[stage].saved_bytes);
+    return scaled(z, z->p->stage[stage].plan.saved_bytes);
 }
 
 /* At the least what pictures on their way to a vector of features take. */
 static size_t scratch_bytes(const void *ctx, int stage)
 {
     const struct sizes *z = ctx;
-    const size_t call = scaled(z, z->p->stage[stage].scratch_bytes), load = shape_bytes(z, z->p->plan->input);
+    const size_t call = scaled(z, z->p->stage[stage].plan.scratch_bytes),
+                 load = shape_bytes(z, z->p->plan->input);
     return call > load ? call : load;
 }
 
 static int sync_floats(const void *ctx, int stage)
 {
     const struct sizes *z = ctx;
-    return z->p->stage[stage].sync_floats;
+    return z->p->stage[stage].plan.sync_floats;
 }
 
 void ddp_gpu_pass_plan_memory(const struct ddp_gpu_pass *p, int batch, struct ddp_memory *out)

@@ -3,9 +3,15 @@
 #ifndef DDP_GPU_PASS_PRIVATE_H
 #define DDP_GPU_PASS_PRIVATE_H
 
-#include "engine/gpu/ops.h"
 #include "engine/gpu/pass.h"
 #include "model/memory_plan.h"
+
+/* One stage as the device sees it. */
+struct ddp_gpu_stage {
+    const struct ddp_op_device *op;
+    struct ddp_shape in[DDP_OP_MAX_IN], out; /* out: {0} for a loss */
+    struct ddp_device_plan plan;
+};
 
 struct ddp_gpu_pass {
     struct ddp_gpu_pass_conf conf;

@@ -19,32 +19,27 @@
 
 #include "ops/ops.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/conv2d.h"
 #include "ops/conv/conv_wino.h"
 #include "ops/builtin.h"
 
-struct conf {
-    int64_t out, kernel, kernel_w, stride, padding, groups;
-    bool bias;
-    int init;
-};
-
 static const struct ddp_key keys[] = {
-    {"out", DDP_KEY_INT, offsetof(struct conf, out), NULL, 1, 65536, NULL, "channels",
+    {"out", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, out), NULL, 1, 65536, NULL, "channels",
      DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Output channels"},
-    {"kernel", DDP_KEY_INT, offsetof(struct conf, kernel), NULL, 1, 255, NULL, "pixels",
+    {"kernel", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, kernel), NULL, 1, 255, NULL, "pixels",
      DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Height of the kernel, and its width unless kernel_w is set"},
-    {"kernel_w", DDP_KEY_INT, offsetof(struct conf, kernel_w), "0", 0, 255, NULL, "pixels", DDP_KEY_RESULT,
-     "Width of the kernel; 0: the same as its height"},
-    {"stride", DDP_KEY_INT, offsetof(struct conf, stride), "1", 1, 255, NULL, "pixels", DDP_KEY_RESULT,
-     "Pixels from one output to the next, in both directions"},
-    {"padding", DDP_KEY_INT, offsetof(struct conf, padding), "0", 0, 255, NULL, "pixels", DDP_KEY_RESULT,
-     "Zeros around the picture, on each side"},
-    {"groups", DDP_KEY_INT, offsetof(struct conf, groups), "1", 1, 65536, NULL, NULL, DDP_KEY_RESULT,
-     "Groups of channels that do not see each other; equal to the channels: depthwise"},
-    {"bias", DDP_KEY_BOOL, offsetof(struct conf, bias), "true", 0, 0, NULL, NULL, DDP_KEY_RESULT,
+    {"kernel_w", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, kernel_w), "0", 0, 255, NULL, "pixels",
+     DDP_KEY_RESULT, "Width of the kernel; 0: the same as its height"},
+    {"stride", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, stride), "1", 1, 255, NULL, "pixels",
+     DDP_KEY_RESULT, "Pixels from one output to the next, in both directions"},
+    {"padding", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, padding), "0", 0, 255, NULL, "pixels",
+     DDP_KEY_RESULT, "Zeros around the picture, on each side"},
+    {"groups", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, groups), "1", 1, 65536, NULL, NULL,
+     DDP_KEY_RESULT, "Groups of channels that do not see each other; equal to the channels: depthwise"},
+    {"bias", DDP_KEY_BOOL, offsetof(struct ddp_conv2d_conf, bias), "true", 0, 0, NULL, NULL, DDP_KEY_RESULT,
      "Add a bias"},
-    {"init", DDP_KEY_CHOICE, offsetof(struct conf, init), "default", 0, 0, DDP_CONV_INIT_CHOICES, NULL,
-     DDP_KEY_RESULT, "Initial weights, as PyTorch defines them"},
+    {"init", DDP_KEY_CHOICE, offsetof(struct ddp_conv2d_conf, init), "default", 0, 0, DDP_CONV_INIT_CHOICES,
+     NULL, DDP_KEY_RESULT, "Initial weights, as PyTorch defines them"},
     {0},
 };
 
@@ -146,7 +141,7 @@ static int max_readers(const struct ddp_conv_geom *g)
 static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *p,
                 struct ddp_error *err)
 {
-    const struct conf *c = conf;
+    const struct ddp_conv2d_conf *c = conf;
     (void)nin, (void)batch;
     int r = (int)c->kernel, s = (int)(c->kernel_w ? c->kernel_w : c->kernel), pad = (int)c->padding,
         st = (int)c->stride;
@@ -352,14 +347,14 @@ static void sweep_run(struct sweep *s, struct ddp_pool *pool)
 
 static bool wino(const struct ddp_op_call *call)
 {
-    const struct conf *c = call->conf;
+    const struct ddp_conv2d_conf *c = call->conf;
     const struct ddp_conv_geom g = ddp_conv_geom(&call->plan->params[0]);
     return ddp_wino_fits(&g, (int)c->stride, (int)c->padding, call->plan->out.h, call->plan->out.w);
 }
 
 static void forward(const struct ddp_op_call *call)
 {
-    const struct conf *c = call->conf;
+    const struct ddp_conv2d_conf *c = call->conf;
     if (call->out->n > 0 && wino(call)) {
         ddp_wino_forward(call, (int)c->padding, c->bias ? call->param[1] : NULL);
         return;
@@ -391,7 +386,7 @@ static void flip_task(void *ctx, int cb)
 
 static void data_gradient(const struct ddp_op_call *call)
 {
-    const struct conf *c = call->conf;
+    const struct ddp_conv2d_conf *c = call->conf;
     struct sweep s = {.algo = conv_algo(call->dout->h, call->dout->w),
                       .g = ddp_conv_geom(&call->plan->params[0]),
                       .from = call->dout,
@@ -419,7 +414,7 @@ static void wgrad_task(void *ctx, int task)
 {
     const struct wgrad *w = ctx;
     const struct ddp_conv_geom *g = &w->g;
-    const struct conf *c = w->call->conf;
+    const struct ddp_conv2d_conf *c = w->call->conf;
     const struct ddp_tensor *in = w->call->in[0], *d = w->call->dout;
     int kb = task / g->wb * 2, b = task % g->wb, end = kb + 2 < g->kb ? kb + 2 : g->kb,
         chunk = wgrad_chunk(d->h, d->w);
@@ -459,7 +454,7 @@ static void wgrad_task(void *ctx, int task)
 
 static void backward(const struct ddp_op_call *call)
 {
-    const struct conf *c = call->conf;
+    const struct ddp_conv2d_conf *c = call->conf;
     const struct ddp_tensor *d = call->dout;
     struct wgrad w = {call, ddp_conv_geom(&call->plan->params[0])};
     ddp_conv_mask_bias(call, wgrad_chunk(d->h, d->w), c->bias ? call->grad[1] : NULL);
@@ -482,11 +477,12 @@ static void backward(const struct ddp_op_call *call)
 const struct ddp_op ddp_op_conv2d = {
     .name = "conv2d",
     .doc = "2-D convolution with stride, padding and groups",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_conv2d_conf),
     .keys = keys,
     .nin = 1,
     .fuses = DDP_FUSE_RELU,
     .plan = plan,
     .forward = forward,
     .backward = backward,
+    .device = &ddp_conv2d_device,
 };

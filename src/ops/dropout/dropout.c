@@ -16,19 +16,16 @@
  * The kept bits, 16 channels to a word of 16, are saved for backward. out may be in's memory, din dout's. */
 #include "ops/ops.h"
 
+#include "ops/dropout/dropout.h"
 #include "ops/dropout/dropout_cpu.h"
 #include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 
-struct conf {
-    double p;
-};
-
 static const struct ddp_key keys[] = {
     {.name = "p",
      .type = DDP_KEY_FLOAT,
-     .offset = offsetof(struct conf, p),
+     .offset = offsetof(struct ddp_dropout_conf, p),
      .dflt = "0.5",
      .min = 0,
      .max = 1,
@@ -48,7 +45,7 @@ struct job {
 static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, int batch,
                       struct ddp_layer_plan *plan, struct ddp_error *err)
 {
-    const struct conf *conf = conf_;
+    const struct ddp_dropout_conf *conf = conf_;
     (void)nin;
     if (!(conf->p >= 0 && conf->p < 1))
         return ddp_fail(err, DDP_E_CONFIG, "dropout: p is %g, allowed is 0 up to, but not including, 1",
@@ -63,7 +60,7 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
 
 static struct job job_of(const struct ddp_op_call *call, bool back)
 {
-    const struct conf *conf = call->conf;
+    const struct ddp_dropout_conf *conf = call->conf;
     struct job j = {.call = call, .back = back};
     j.d = (struct ddp_dropout){
         .in = back ? call->dout : call->in[0],
@@ -144,10 +141,11 @@ static void backward(const struct ddp_op_call *call)
 const struct ddp_op ddp_op_dropout = {
     .name = "dropout",
     .doc = "zero elements at random while training",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_dropout_conf),
     .keys = keys,
     .nin = 1,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,
+    .device = &ddp_dropout_device,
 };

@@ -11,6 +11,7 @@
 
 #include "ops/ops.h"
 #include "ops/conv/conv.h"
+#include "ops/linear/linear.h"
 #include "ops/builtin.h"
 
 struct conf {
@@ -239,4 +240,5 @@ const struct ddp_op ddp_op_linear = {
     .plan = plan,
     .forward = forward,
     .backward = backward,
+    .device = &ddp_linear_device,
 };

@@ -6,6 +6,7 @@
 #include "ops/ops.h"
 
 #include "ops/loss/loss.h"
+#include "ops/loss/loss_conf.h"
 #include "ops/builtin.h"
 
 static const struct ddp_key no_keys[] = {{0}};
@@ -36,4 +37,5 @@ const struct ddp_op ddp_op_mse = {
     .is_loss = true,
     .plan = plan_layer,
     .forward = forward,
+    .device = &ddp_mse_device,
 };

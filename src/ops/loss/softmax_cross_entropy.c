@@ -13,16 +13,13 @@
 #include "ops/ops.h"
 
 #include "ops/loss/loss.h"
+#include "ops/loss/loss_conf.h"
 #include "ops/builtin.h"
-
-struct conf {
-    double label_smoothing;
-};
 
 static const struct ddp_key keys[] = {
     {.name = "label_smoothing",
      .type = DDP_KEY_FLOAT,
-     .offset = offsetof(struct conf, label_smoothing),
+     .offset = offsetof(struct ddp_softmax_cross_entropy_conf, label_smoothing),
      .dflt = "0.0",
      .min = 0,
      .max = 1,
@@ -34,7 +31,7 @@ static const struct ddp_key keys[] = {
 static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, int batch,
                       struct ddp_layer_plan *plan, struct ddp_error *err)
 {
-    const struct conf *conf = conf_;
+    const struct ddp_softmax_cross_entropy_conf *conf = conf_;
     (void)nin;
     if (!(conf->label_smoothing >= 0 && conf->label_smoothing <= 1))
         return ddp_fail(err, DDP_E_CONFIG, "softmax_cross_entropy: label_smoothing is %g, allowed is 0 to 1",
@@ -44,7 +41,7 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
 
 static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s, int *best)
 {
-    const struct conf *conf = call->conf;
+    const struct ddp_softmax_cross_entropy_conf *conf = call->conf;
     return ddp_loss_kernels()->softmax_cross_entropy(s, (float)conf->label_smoothing, best);
 }
 
@@ -56,10 +53,11 @@ static void forward(const struct ddp_op_call *call)
 const struct ddp_op ddp_op_softmax_cross_entropy = {
     .name = "softmax_cross_entropy",
     .doc = "cross-entropy of the softmax with the label, summed over samples",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_softmax_cross_entropy_conf),
     .keys = keys,
     .nin = 1,
     .is_loss = true,
     .plan = plan_layer,
     .forward = forward,
+    .device = &ddp_softmax_cross_entropy_device,
 };

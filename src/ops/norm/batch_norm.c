@@ -31,19 +31,15 @@
 
 #include <string.h>
 
+#include "ops/norm/batch_norm.h"
 #include "ops/norm/norm_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 
-struct conf {
-    double eps, momentum;
-    bool affine, sync;
-};
-
 static const struct ddp_key keys[] = {
     {.name = "eps",
      .type = DDP_KEY_FLOAT,
-     .offset = offsetof(struct conf, eps),
+     .offset = offsetof(struct ddp_batch_norm_conf, eps),
      .dflt = "1e-5",
      .min = 1e-30,
      .max = 1,
@@ -51,7 +47,7 @@ static const struct ddp_key keys[] = {
      .doc = "added to the variance before its root is taken"},
     {.name = "momentum",
      .type = DDP_KEY_FLOAT,
-     .offset = offsetof(struct conf, momentum),
+     .offset = offsetof(struct ddp_batch_norm_conf, momentum),
      .dflt = "0.1",
      .min = 0,
      .max = 1,
@@ -59,13 +55,13 @@ static const struct ddp_key keys[] = {
      .doc = "weight of a step's statistics in the running ones"},
     {.name = "affine",
      .type = DDP_KEY_BOOL,
-     .offset = offsetof(struct conf, affine),
+     .offset = offsetof(struct ddp_batch_norm_conf, affine),
      .dflt = "true",
      .flags = DDP_KEY_RESULT,
      .doc = "learn a weight and a bias for each channel"},
     {.name = "sync",
      .type = DDP_KEY_BOOL,
-     .offset = offsetof(struct conf, sync),
+     .offset = offsetof(struct ddp_batch_norm_conf, sync),
      .dflt = "false",
      .flags = DDP_KEY_RESULT,
      .doc = "take statistics over the global batch instead of the shard"},
@@ -92,7 +88,7 @@ enum {
  * combined, [2][ceil16(C)]. */
 struct work {
     const struct ddp_op_call *call;
-    const struct conf *conf;
+    const struct ddp_batch_norm_conf *conf;
     int c, c16, blocks, h, w;
     int64_t count; /* elements per channel in this shard */
     double *part, *sums;
@@ -102,7 +98,7 @@ struct work {
 static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, int batch,
                       struct ddp_layer_plan *plan, struct ddp_error *err)
 {
-    const struct conf *conf = conf_;
+    const struct ddp_batch_norm_conf *conf = conf_;
     (void)nin;
     if (!(conf->eps > 0))
         return ddp_fail(err, DDP_E_CONFIG, "batch_norm: eps is %g, it must be above 0", conf->eps);
@@ -413,7 +409,7 @@ static void backward(const struct ddp_op_call *call)
 const struct ddp_op ddp_op_batch_norm = {
     .name = "batch_norm",
     .doc = "normalise each channel to mean 0 and variance 1, then scale and shift",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_batch_norm_conf),
     .keys = keys,
     .nin = 1,
     .fuses = DDP_FUSE_ADD | DDP_FUSE_RELU,
@@ -422,4 +418,5 @@ const struct ddp_op ddp_op_batch_norm = {
     .backward = backward,
     .forward_stats = forward_stats,
     .backward_stats = backward_stats,
+    .device = &ddp_batch_norm_device,
 };

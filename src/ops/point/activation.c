@@ -3,6 +3,7 @@
  * for gelu and silu (theirs look at in). */
 #include "ops/ops.h"
 
+#include "ops/point/point.h"
 #include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
@@ -76,6 +77,7 @@ static void run_backward(const struct ddp_op_call *call, enum ddp_act f)
         .plan = NAME##_plan,                                                                                 \
         .forward = NAME##_forward,                                                                           \
         .backward = NAME##_backward,                                                                         \
+        .device = &ddp_##NAME##_device,                                                                      \
     };
 
 ACTIVATION(relu, DDP_ACT_RELU, 1, "max(x, 0)")

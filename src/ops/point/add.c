@@ -2,6 +2,7 @@
  * the memory of an input. Backward: din[i] = dout, where out > 0 when fused. */
 #include "ops/ops.h"
 
+#include "ops/point/point.h"
 #include "ops/point/point_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
@@ -85,4 +86,5 @@ const struct ddp_op ddp_op_add = {
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,
+    .device = &ddp_add_device,
 };

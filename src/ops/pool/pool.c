@@ -11,32 +11,28 @@
  * max_pool keeps one byte per output element for backward. */
 #include "ops/ops.h"
 
+#include "ops/pool/pool.h"
 #include "ops/pool/pool_cpu.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
-
-struct conf {
-    int64_t kernel, stride, padding;
-    bool count_include_pad;
-};
 
 enum { MAX_KERNEL = 16 }; /* of max_pool: an index in the window is a byte */
 
 #define KEY_STRIDE                                                                                           \
     {                                                                                                        \
-        .name = "stride", .type = DDP_KEY_INT, .offset = offsetof(struct conf, stride), .dflt = "0",         \
-        .min = 0, .max = 4096, .unit = "pixels", .flags = DDP_KEY_RESULT,                                    \
+        .name = "stride", .type = DDP_KEY_INT, .offset = offsetof(struct ddp_pool_conf, stride),             \
+        .dflt = "0", .min = 0, .max = 4096, .unit = "pixels", .flags = DDP_KEY_RESULT,                       \
         .doc = "from one window to the next; 0: as the kernel"                                               \
     }
 #define KEY_PADDING                                                                                          \
     {                                                                                                        \
-        .name = "padding", .type = DDP_KEY_INT, .offset = offsetof(struct conf, padding), .dflt = "0",       \
-        .min = 0, .max = 2048, .unit = "pixels", .flags = DDP_KEY_RESULT,                                    \
+        .name = "padding", .type = DDP_KEY_INT, .offset = offsetof(struct ddp_pool_conf, padding),           \
+        .dflt = "0", .min = 0, .max = 2048, .unit = "pixels", .flags = DDP_KEY_RESULT,                       \
         .doc = "border around the picture, at most half of the kernel"                                       \
     }
 #define KEY_KERNEL(MAX)                                                                                      \
     {                                                                                                        \
-        .name = "kernel", .type = DDP_KEY_INT, .offset = offsetof(struct conf, kernel), .min = 1,            \
+        .name = "kernel", .type = DDP_KEY_INT, .offset = offsetof(struct ddp_pool_conf, kernel), .min = 1,   \
         .max = MAX, .unit = "pixels", .flags = DDP_KEY_RESULT | DDP_KEY_REQUIRED,                            \
         .doc = "side of the window"                                                                          \
     }
@@ -48,7 +44,7 @@ static const struct ddp_key avg_keys[] = {
     KEY_PADDING,
     {.name = "count_include_pad",
      .type = DDP_KEY_BOOL,
-     .offset = offsetof(struct conf, count_include_pad),
+     .offset = offsetof(struct ddp_pool_conf, count_include_pad),
      .dflt = "true",
      .flags = DDP_KEY_RESULT,
      .doc = "padding counts in the mean, as zeros"},
@@ -63,8 +59,8 @@ struct job {
     bool max;
 };
 
-static int plan_window(const char *op, const struct conf *conf, struct ddp_shape in, int64_t max_kernel,
-                       struct ddp_layer_plan *plan, struct ddp_error *err)
+static int plan_window(const char *op, const struct ddp_pool_conf *conf, struct ddp_shape in,
+                       int64_t max_kernel, struct ddp_layer_plan *plan, struct ddp_error *err)
 {
     int64_t k = conf->kernel, s = conf->stride ? conf->stride : k, p = conf->padding;
     if (k < 1 || k > max_kernel)
@@ -119,7 +115,7 @@ static int global_plan(const void *conf, const struct ddp_shape *in, int nin, in
 
 static struct job job_of(const struct ddp_op_call *call, bool max)
 {
-    const struct conf *conf = call->conf;
+    const struct ddp_pool_conf *conf = call->conf;
     const struct ddp_tensor *in = call->in[0];
     struct ddp_shape out = call->plan->out;
     return (struct job){
@@ -221,23 +217,25 @@ static void global_backward(const struct ddp_op_call *call)
 const struct ddp_op ddp_op_max_pool = {
     .name = "max_pool",
     .doc = "the largest value of each window",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_pool_conf),
     .keys = max_keys,
     .nin = 1,
     .plan = max_plan,
     .forward = max_forward,
     .backward = max_backward,
+    .device = &ddp_max_pool_device,
 };
 
 const struct ddp_op ddp_op_avg_pool = {
     .name = "avg_pool",
     .doc = "the mean of each window",
-    .conf_bytes = sizeof(struct conf),
+    .conf_bytes = sizeof(struct ddp_pool_conf),
     .keys = avg_keys,
     .nin = 1,
     .plan = avg_plan,
     .forward = avg_forward,
     .backward = avg_backward,
+    .device = &ddp_avg_pool_device,
 };
 
 const struct ddp_op ddp_op_global_avg_pool = {
@@ -248,4 +246,5 @@ const struct ddp_op ddp_op_global_avg_pool = {
     .plan = global_plan,
     .forward = global_forward,
     .backward = global_backward,
+    .device = &ddp_global_avg_pool_device,
 };

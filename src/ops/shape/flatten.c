@@ -1,14 +1,15 @@
 /* Pictures to features: out[(c*H + y)*W + x] = in[c][y][x].
  *
- * Where ddp_flatten_keeps(shape) (ops.h) the blocked vectors stay as they are and out has in's shape {C, H,
- * W}: the work is a copy between strides, from pictures order to the features order that a linear layer
- * reads. The graph may leave such a layer out by letting the op before it write features order (every op with
- * any_strides can). Else out is {C*H*W, 1, 1}: features are blocked anew, 16 by plain index, one float at a
- * time (LeNet sizes; 4 bytes read and written per feature). The plan says any_strides and leaves the order of
- * out to the graph. Padded channels of out and din are written as zero. */
+ * Where ddp_flatten_keeps(shape) (ops.h) the blocked vectors stay as they are and out has in's shape {C,
+ * H, W}: the work is a copy between strides, from pictures order to the features order that a linear layer
+ * reads. The graph may leave such a layer out by letting the op before it write features order (every op
+ * with any_strides can). Else out is {C*H*W, 1, 1}: features are blocked anew, 16 by plain index, one float
+ * at a time (LeNet sizes; 4 bytes read and written per feature). The plan says any_strides and leaves the
+ * order of out to the graph. Padded channels of out and din are written as zero. */
 #include "ops/ops.h"
 
 #include "ops/point/point_cpu.h"
+#include "ops/shape/flatten.h"
 #include "ops/builtin.h"
 #include "ops/walk.h"
 
@@ -100,4 +101,5 @@ const struct ddp_op ddp_op_flatten = {
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,
+    .device = &ddp_flatten_device,
 };

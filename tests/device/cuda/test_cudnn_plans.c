@@ -14,7 +14,7 @@
 #include "base/base.h"
 #include "device/cuda/conv_graph.h"
 #include "device/lock.h"
-#include "engine/gpu/ops.h"
+#include "ops/conv/conv2d.h"
 #include "model/graph.h"
 
 enum { MAX_PROBLEMS = 256, BATCH = 64 };
@@ -25,7 +25,8 @@ static bool verbose;
 
 static void add_problem(const struct ddp_layer *l, struct ddp_shape in, struct ddp_shape out)
 {
-    const int kernel = (int)ddp_gpu_conf_int(l, "kernel"), kernel_w = (int)ddp_gpu_conf_int(l, "kernel_w");
+    const struct ddp_conv2d_conf *conf = l->conf;
+    const int kernel = (int)conf->kernel, kernel_w = (int)conf->kernel_w;
     const struct ddp_gpu_conv c = {.n = BATCH,
                                    .h = in.h,
                                    .w = in.w,
@@ -33,9 +34,9 @@ static void add_problem(const struct ddp_layer *l, struct ddp_shape in, struct d
                                    .k = ddp_gpu_pad(out.c),
                                    .r = kernel,
                                    .s = kernel_w ? kernel_w : kernel,
-                                   .stride = (int)ddp_gpu_conf_int(l, "stride"),
-                                   .pad = (int)ddp_gpu_conf_int(l, "padding"),
-                                   .groups = (int)ddp_gpu_conf_int(l, "groups")};
+                                   .stride = (int)conf->stride,
+                                   .pad = (int)conf->padding,
+                                   .groups = (int)conf->groups};
     for (int i = 0; i < nproblems; i++)
         if (memcmp(&problems[i], &c, sizeof c) == 0)
             return;

@@ -1,12 +1,9 @@
 /* Dropout against the CPU's op: the same elements are dropped, and kept ones have the same bits in fp32.
  * Flatten against its definition. */
 #include "kernel_kit.h"
+#include "ops/dropout/dropout.h"
 #include "ops/dropout/dropout_kernels.h"
 #include "ops/shape/flatten_kernels.h"
-
-struct conf { /* as dropout.c reads it */
-    double p;
-};
 
 struct problem {
     struct ddp_shape in;
@@ -27,7 +24,7 @@ static int padded(int c)
 
 static void check(enum ddp_gpu_type t, const struct problem *p, bool accumulate)
 {
-    const struct conf conf = {p->p};
+    const struct ddp_dropout_conf conf = {p->p};
     const struct ddp_shape in = p->in;
     const int c = padded(in.c);
     const int64_t count = (int64_t)p->n * in.c * in.h * in.w;

@@ -1,10 +1,7 @@
 /* Losses against the CPU's ops: loss, right answers, gradient. */
 #include "kernel_kit.h"
+#include "ops/loss/loss_conf.h"
 #include "ops/loss/loss_kernels.h"
-
-struct conf { /* as softmax_cross_entropy.c reads it */
-    double smoothing;
-};
 
 struct result {
     float loss;
@@ -70,7 +67,7 @@ static Bytes run(bool softmax, enum ddp_gpu_type t, const struct problem *p, con
 static void check(bool softmax, enum ddp_gpu_type t, const struct problem *p, const Floats &x,
                   const std::vector<int32_t> &label)
 {
-    const struct conf conf = {p->smoothing};
+    const struct ddp_softmax_cross_entropy_conf conf = {p->smoothing};
     const struct ddp_shape s = {p->classes, 1, 1};
     struct kit_args a = {};
     a.op = softmax ? &ddp_op_softmax_cross_entropy : &ddp_op_mse;

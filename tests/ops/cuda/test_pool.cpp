@@ -1,15 +1,11 @@
 /* Pooling against the CPU's ops. */
 #include "kernel_kit.h"
+#include "ops/pool/pool.h"
 #include "ops/pool/pool_kernels.h"
-
-struct conf { /* as pool.c reads it */
-    int64_t kernel, stride, padding;
-    bool count_include_pad;
-};
 
 struct problem {
     struct ddp_shape in;
-    struct conf conf; /* kernel 0: the whole picture */
+    struct ddp_pool_conf conf; /* kernel 0: the whole picture */
     int batch, n;
 };
 

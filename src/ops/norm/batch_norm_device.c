@@ -1,17 +1,19 @@
 /* batch_norm on the device: equations in ops/norm/batch_norm.c, kernels in ops/norm/norm.cu. */
-#include "engine/gpu/ops.h"
+#include "ops/norm/batch_norm.h"
+
 #include "ops/norm/norm_kernels.h"
 
 /* saved: mean, inv_std [c] each. scratch: partial sums, then dweight and dbias where the layer has none of
  * its own. */
-static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
+static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out, struct ddp_error *err)
 {
+    const struct ddp_batch_norm_conf *conf = p->conf;
+    const int c = ddp_gpu_pad(p->in[0].c);
     (void)err;
-    const int c = ddp_gpu_pad(st->in[0].c);
-    const int64_t partials = ddp_gpu_partials((int64_t)p->batch * st->in[0].h * st->in[0].w, c);
-    st->saved_bytes = p->training ? (size_t)c * 2 * sizeof(float) : 0;
-    st->scratch_bytes = p->training ? (size_t)(partials + 2 * c) * sizeof(float) : 0;
-    st->sync_floats = p->training && ddp_gpu_conf_bool(st->layer, "sync") ? 2 * c : 0;
+    const int64_t partials = ddp_gpu_partials((int64_t)p->batch * p->in[0].h * p->in[0].w, c);
+    out->saved_bytes = p->training ? (size_t)c * 2 * sizeof(float) : 0;
+    out->scratch_bytes = p->training ? (size_t)(partials + 2 * c) * sizeof(float) : 0;
+    out->sync_floats = p->training && conf->sync ? 2 * c : 0;
     return 0;
 }
 
@@ -38,17 +40,17 @@ static float *pick(float *const *param, int i)
     return i < 0 ? NULL : param[i];
 }
 
-static struct ddp_gpu_norm_args forward_args(const struct ddp_gpu_call *c)
+static struct ddp_gpu_norm_args forward_args(const struct ddp_device_call *c)
 {
-    const struct ddp_gpu_stage *st = c->stage;
-    const struct places at = find(&st->layer->plan);
-    const int channels = ddp_gpu_pad(st->in[0].c);
+    const struct ddp_batch_norm_conf *conf = c->conf;
+    const struct places at = find(c->plan);
+    const int channels = ddp_gpu_pad(c->in_shape[0].c);
     return (struct ddp_gpu_norm_args){.type = c->type,
                                       .n = c->n,
                                       .batch = c->batch,
-                                      .hw = st->in[0].h * st->in[0].w,
+                                      .hw = c->in_shape[0].h * c->in_shape[0].w,
                                       .c = channels,
-                                      .eps = (float)ddp_gpu_conf_float(st->layer, "eps"),
+                                      .eps = (float)conf->eps,
                                       .x = c->in[0],
                                       .weight = pick(c->param, at.weight),
                                       .bias = pick(c->param, at.bias),
@@ -61,48 +63,47 @@ static struct ddp_gpu_norm_args forward_args(const struct ddp_gpu_call *c)
                                       .leaf_var = pick(c->grad, at.var),
                                       .sync = c->sync,
                                       .step = c->step,
-                                      .other = st->add ? c->in[st->layer->nin] : NULL,
-                                      .relu = st->relu,
+                                      .other = c->fused & DDP_FUSE_ADD ? c->in[c->nin] : NULL,
+                                      .relu = c->fused & DDP_FUSE_RELU,
                                       .y = c->out};
 }
 
-static void forward_stats(const struct ddp_gpu_call *c)
+static void forward_stats(const struct ddp_device_call *c)
 {
     const struct ddp_gpu_norm_args a = forward_args(c);
-    c->k->norm->norm_stats(c->stream, &a);
+    c->kernels->norm->norm_stats(c->stream, &a);
 }
 
-static void forward(const struct ddp_gpu_call *c)
+static void forward(const struct ddp_device_call *c)
 {
     struct ddp_gpu_norm_args a = forward_args(c);
     if (!c->training) {
         a.mean = a.inv_std = NULL;
-        c->k->norm->norm_eval(c->stream, &a);
+        c->kernels->norm->norm_eval(c->stream, &a);
         return;
     }
     if (c->sync)
-        c->k->norm->norm_sync_apply(c->stream, &a);
+        c->kernels->norm->norm_sync_apply(c->stream, &a);
     else
-        c->k->norm->norm_stats(c->stream, &a);
-    c->k->norm->norm_forward(c->stream, &a);
+        c->kernels->norm->norm_stats(c->stream, &a);
+    c->kernels->norm->norm_forward(c->stream, &a);
 }
 
-static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_gpu_call *c)
+static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_device_call *c)
 {
-    const struct ddp_gpu_stage *st = c->stage;
-    const struct places at = find(&st->layer->plan);
-    const int channels = ddp_gpu_pad(st->in[0].c), other = st->layer->nin;
-    const bool add = st->add && c->din[other];
-    float *own =
-        (float *)c->scratch + ddp_gpu_partials((int64_t)c->batch * st->in[0].h * st->in[0].w, channels);
+    const struct places at = find(c->plan);
+    const int channels = ddp_gpu_pad(c->in_shape[0].c), other = c->nin;
+    const bool add = c->fused & DDP_FUSE_ADD && c->din[other];
+    float *own = (float *)c->scratch +
+                 ddp_gpu_partials((int64_t)c->batch * c->in_shape[0].h * c->in_shape[0].w, channels);
     return (struct ddp_gpu_norm_grad_args){.type = c->type,
                                            .n = c->n,
                                            .batch = c->batch,
-                                           .hw = st->in[0].h * st->in[0].w,
+                                           .hw = c->in_shape[0].h * c->in_shape[0].w,
                                            .c = channels,
                                            .x = c->in[0],
                                            .y = c->out,
-                                           .relu = st->relu,
+                                           .relu = c->fused & DDP_FUSE_RELU,
                                            .weight = pick(c->param, at.weight),
                                            .mean = c->saved,
                                            .inv_std = (const float *)c->saved + channels,
@@ -119,28 +120,27 @@ static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_gpu_call *c)
 
 /* The leaf of a synchronised layer is dbias, dweight: what norm_grad reads for its own shard when there is no
  * sum. */
-static void backward_stats(const struct ddp_gpu_call *c)
+static void backward_stats(const struct ddp_device_call *c)
 {
     const struct ddp_gpu_norm_grad_args a = backward_args(c);
     const size_t bytes = (size_t)a.c * sizeof(float);
-    c->k->norm->norm_grad_stats(c->stream, &a);
+    c->kernels->norm->norm_grad_stats(c->stream, &a);
     c->api->copy(c->stream, c->sync, a.dbias, bytes);
     c->api->copy(c->stream, c->sync + a.c, a.dweight, bytes);
 }
 
-static void backward(const struct ddp_gpu_call *c)
+static void backward(const struct ddp_device_call *c)
 {
     struct ddp_gpu_norm_grad_args a = backward_args(c);
     if (!c->sync)
-        c->k->norm->norm_grad_stats(c->stream, &a);
+        c->kernels->norm->norm_grad_stats(c->stream, &a);
     a.sync = c->sync;
     if (a.din)
-        c->k->norm->norm_grad(c->stream, &a);
+        c->kernels->norm->norm_grad(c->stream, &a);
 }
 
-const struct ddp_gpu_op ddp_gpu_batch_norm = {.name = "batch_norm",
-                                              .plan = plan,
-                                              .forward = forward,
-                                              .backward = backward,
-                                              .forward_stats = forward_stats,
-                                              .backward_stats = backward_stats};
+const struct ddp_op_device ddp_batch_norm_device = {.plan = plan,
+                                                    .forward = forward,
+                                                    .backward = backward,
+                                                    .forward_stats = forward_stats,
+                                                    .backward_stats = backward_stats};

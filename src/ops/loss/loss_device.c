@@ -1,18 +1,19 @@
 /* Losses on the device: they write the shard's loss, its right answers and, when training, the gradient of
  * their input. */
-#include "engine/gpu/ops.h"
+#include "ops/loss/loss_conf.h"
+
 #include "ops/loss/loss_kernels.h"
 
-static int plan(const struct ddp_gpu_planner *p, struct ddp_gpu_stage *st, struct ddp_error *err)
+static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out, struct ddp_error *err)
 {
     (void)err;
-    st->scratch_bytes = (size_t)p->batch * 2 * sizeof(float);
+    out->scratch_bytes = (size_t)p->batch * 2 * sizeof(float);
     return 0;
 }
 
-static struct ddp_gpu_loss_args args(const struct ddp_gpu_call *c)
+static struct ddp_gpu_loss_args args(const struct ddp_device_call *c)
 {
-    const struct ddp_shape s = c->stage->in[0];
+    const struct ddp_shape s = c->in_shape[0];
     return (struct ddp_gpu_loss_args){.type = c->type,
                                       .n = c->n,
                                       .batch = c->batch,
@@ -27,19 +28,20 @@ static struct ddp_gpu_loss_args args(const struct ddp_gpu_call *c)
                                       .correct = c->correct};
 }
 
-static void cross_entropy_forward(const struct ddp_gpu_call *c)
+static void cross_entropy_forward(const struct ddp_device_call *c)
 {
+    const struct ddp_softmax_cross_entropy_conf *conf = c->conf;
     struct ddp_gpu_loss_args a = args(c);
-    a.smoothing = (float)ddp_gpu_conf_float(c->stage->layer, "label_smoothing");
-    c->k->loss->softmax_cross_entropy(c->stream, &a);
+    a.smoothing = (float)conf->label_smoothing;
+    c->kernels->loss->softmax_cross_entropy(c->stream, &a);
 }
 
-static void mse_forward(const struct ddp_gpu_call *c)
+static void mse_forward(const struct ddp_device_call *c)
 {
     const struct ddp_gpu_loss_args a = args(c);
-    c->k->loss->mse(c->stream, &a);
+    c->kernels->loss->mse(c->stream, &a);
 }
 
-const struct ddp_gpu_op ddp_gpu_softmax_cross_entropy = {
-    .name = "softmax_cross_entropy", .plan = plan, .forward = cross_entropy_forward};
-const struct ddp_gpu_op ddp_gpu_mse = {.name = "mse", .plan = plan, .forward = mse_forward};
+const struct ddp_op_device ddp_softmax_cross_entropy_device = {.plan = plan,
+                                                               .forward = cross_entropy_forward};
+const struct ddp_op_device ddp_mse_device = {.plan = plan, .forward = mse_forward};

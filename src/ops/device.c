@@ -1,0 +1,93 @@
+/* What the device halves of ops share: a user's way to the stream, vendors' algorithms through the plan
+ * lock, bias, residual and ReLU behind a convolution or a matrix product. */
+#include "ops/device.h"
+
+#include "base/base.h"
+#include "device/lock.h"
+#include "ops/point/point_kernels.h"
+
+void *ddp_device_stream(const struct ddp_device_call *call)
+{
+    return call->api->stream_handle(call->stream);
+}
+
+void ddp_device_failed(const struct ddp_device_call *call, const char *what, const char *why)
+{
+    call->api->stream_fail(call->stream, what, why);
+}
+
+/* ---- plans ---- */
+
+static int take_plan(const struct ddp_device_planner *p, struct ddp_device_plan *out, int pass,
+                     const char *signature, struct ddp_gpu_plan *plan, struct ddp_error *err)
+{
+    const size_t workspace = p->api->plan_workspace(plan);
+    out->vendor[pass] = plan;
+    if (out->workspace_bytes < workspace)
+        out->workspace_bytes = workspace;
+    return ddp_gpu_lock_add(p->lock, signature, p->api->plan_lock(plan), err);
+}
+
+int ddp_device_plan_conv(const struct ddp_device_planner *p, const struct ddp_gpu_conv *c,
+                         enum ddp_gpu_conv_pass pass, struct ddp_device_plan *out, struct ddp_error *err)
+{
+    char signature[DDP_GPU_SIGNATURE];
+    struct ddp_gpu_plan *plan;
+    ddp_gpu_conv_signature(c, pass, signature);
+    const int status =
+        p->api->conv_plan(p->gpu, c, pass, ddp_gpu_lock_find(p->lock, signature), p->tune, &plan, err);
+    return status ? status : take_plan(p, out, pass, signature, plan, err);
+}
+
+int ddp_device_plan_matmul(const struct ddp_device_planner *p, const struct ddp_gpu_matmul *m, int pass,
+                           struct ddp_device_plan *out, struct ddp_error *err)
+{
+    char signature[DDP_GPU_SIGNATURE];
+    struct ddp_gpu_plan *plan;
+    ddp_gpu_matmul_signature(m, signature);
+    const int status =
+        p->api->matmul_plan(p->gpu, m, ddp_gpu_lock_find(p->lock, signature), p->tune, &plan, err);
+    return status ? status : take_plan(p, out, pass, signature, plan, err);
+}
+
+/* ---- bias, residual, ReLU ---- */
+
+void ddp_device_epilogue(const struct ddp_device_call *c, int64_t pixels, int channels, const float *bias)
+{
+    const bool add = c->fused & DDP_FUSE_ADD, relu = c->fused & DDP_FUSE_RELU;
+    if (!bias && !add && !relu)
+        return;
+    const struct ddp_gpu_bias_args a = {.type = c->type,
+                                        .pixels = pixels,
+                                        .c = channels,
+                                        .bias = bias,
+                                        .other = add ? c->in[c->nin] : NULL,
+                                        .relu = relu,
+                                        .y = c->out};
+    c->kernels->point->bias_forward(c->stream, &a);
+}
+
+size_t ddp_device_epilogue_scratch(int64_t pixels, int channels)
+{
+    return (size_t)ddp_gpu_partials(pixels, channels) * sizeof(float);
+}
+
+void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, int channels, float *dbias,
+                              float *scratch)
+{
+    const int other = c->nin;
+    const bool add = c->fused & DDP_FUSE_ADD && c->din[other], relu = c->fused & DDP_FUSE_RELU;
+    if (!dbias && !add && !relu)
+        return;
+    const struct ddp_gpu_bias_grad_args a = {.type = c->type,
+                                             .pixels = pixels,
+                                             .c = channels,
+                                             .relu = relu,
+                                             .out = c->out,
+                                             .dout = c->dout,
+                                             .dother = add ? c->din[other] : NULL,
+                                             .accumulate = add && c->accumulate[other],
+                                             .dbias = dbias,
+                                             .partial = scratch};
+    c->kernels->point->bias_backward(c->stream, &a);
+}

@@ -1,0 +1,22 @@
+/* What the device halves of the built-in ops share: vendors' algorithms through the plan lock, and what
+ * stands behind a convolution or a matrix product. */
+#ifndef DDP_OPS_DEVICE_H
+#define DDP_OPS_DEVICE_H
+
+#include "ddp/op_device.h"
+#include "device/kernels.h"
+
+/* The signature's algorithm from the lock, or a new one that is added to it; into plan->vendor[pass]. */
+int ddp_device_plan_conv(const struct ddp_device_planner *p, const struct ddp_gpu_conv *c,
+                         enum ddp_gpu_conv_pass pass, struct ddp_device_plan *plan, struct ddp_error *err);
+int ddp_device_plan_matmul(const struct ddp_device_planner *p, const struct ddp_gpu_matmul *m, int pass,
+                           struct ddp_device_plan *plan, struct ddp_error *err);
+
+/* Behind a convolution or matrix product: bias, residual, ReLU, and their gradients. scratch:
+ * ddp_device_epilogue_scratch bytes. */
+void ddp_device_epilogue(const struct ddp_device_call *c, int64_t pixels, int channels, const float *bias);
+void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, int channels, float *dbias,
+                              float *scratch);
+size_t ddp_device_epilogue_scratch(int64_t pixels, int channels);
+
+#endif

@@ -1,0 +1,73 @@
+/* linear on the device: out [n][K] = in [n][F] weight [K][F]^T by cuBLASLt, our epilogue. F counts every
+ * pixel and padded channel of what comes in; the gradient of the weights is fp32 and goes straight into the
+ * leaf. */
+#include "ops/linear/linear.h"
+
+#include "base/base.h"
+#include "ops/device.h"
+#include "ops/point/point_kernels.h"
+
+enum { FORWARD, DGRAD, WGRAD };
+
+static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out, struct ddp_error *err)
+{
+    const int n = p->batch, features = (int)ddp_gpu_elements(p->in[0]), k = ddp_gpu_pad(p->out.c);
+    const struct ddp_gpu_matmul m[DDP_DEVICE_PASSES] = {
+        [FORWARD] = {.m = n,
+                     .n = k,
+                     .l = features,
+                     .tb = true,
+                     .type = p->type,
+                     .out_type = p->type,
+                     .tf32 = p->tf32},
+        [DGRAD] = {.m = n, .n = features, .l = k, .type = p->type, .out_type = p->type, .tf32 = p->tf32},
+        [WGRAD] = {.m = k,
+                   .n = features,
+                   .l = n,
+                   .ta = true,
+                   .type = p->type,
+                   .out_type = DDP_GPU_F32,
+                   .tf32 = p->tf32},
+    };
+    for (int pass = 0; pass < (p->training ? DDP_DEVICE_PASSES : 1); pass++) {
+        const int status = ddp_device_plan_matmul(p, &m[pass], pass, out, err);
+        if (status)
+            return status;
+    }
+    if (!p->training)
+        return 0;
+    const size_t added = (size_t)n * (size_t)features * ddp_gpu_type_bytes(p->type),
+                 bias = ddp_device_epilogue_scratch(n, k);
+    out->scratch_bytes = added > bias ? added : bias;
+    return 0;
+}
+
+static float *bias_of(const struct ddp_device_call *c, float *const *param)
+{
+    return c->plan->nparams > 1 ? param[1] : NULL;
+}
+
+static void forward(const struct ddp_device_call *c)
+{
+    c->api->matmul_run(c->stream, c->vendor[FORWARD], c->in[0], c->weight[0], c->out, c->workspace);
+    ddp_device_epilogue(c, c->batch, ddp_gpu_pad(c->out_shape.c), bias_of(c, c->param));
+}
+
+static void backward(const struct ddp_device_call *c)
+{
+    ddp_device_epilogue_grad(c, c->batch, ddp_gpu_pad(c->out_shape.c), bias_of(c, c->grad), c->scratch);
+    c->api->matmul_run(c->stream, c->vendor[WGRAD], c->dout, c->in[0], c->grad[0], c->workspace);
+    if (!c->din[0])
+        return;
+    void *to = c->accumulate[0] ? c->scratch : c->din[0];
+    c->api->matmul_run(c->stream, c->vendor[DGRAD], c->dout, c->weight[0], to, c->workspace);
+    const struct ddp_gpu_add_args add = {.type = c->type,
+                                         .count = c->batch * ddp_gpu_elements(c->in_shape[0]),
+                                         .a = c->din[0],
+                                         .b = to,
+                                         .out = c->din[0]};
+    if (c->accumulate[0])
+        c->kernels->point->add_forward(c->stream, &add);
+}
+
+const struct ddp_op_device ddp_linear_device = {.plan = plan, .forward = forward, .backward = backward};
