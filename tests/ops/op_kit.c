@@ -196,6 +196,10 @@ void kit_free(struct kit_result *r)
 void kit_run(const struct kit_args *a, const struct kit_variant *v, struct kit_result *r)
 {
     struct kit k;
+    if (kit_on_device()) {
+        kit_run_device(a, r);
+        return;
+    }
     kit_open(&k, a, v);
     kit_forward(&k);
     if (!a->evaluate && !a->op->is_loss)
@@ -203,7 +207,7 @@ void kit_run(const struct kit_args *a, const struct kit_variant *v, struct kit_r
     kit_close(&k, r);
 }
 
-static void expect_same(const struct kit_result *a, const struct kit_result *b)
+void kit_expect_same(const struct kit_result *a, const struct kit_result *b)
 {
     assert_memory_equal(a->y, b->y, (size_t)a->ny * 4);
     for (int i = 0; i < DDP_OP_MAX_IN; i++)
@@ -229,6 +233,10 @@ int kit_isas(const char *names[4])
 
 void kit_run_all(const struct kit_args *a, struct kit_result *r)
 {
+    if (kit_on_device()) {
+        kit_run_device(a, r);
+        return;
+    }
     const char *isa[4];
     int isas = kit_isas(isa);
     bool first = true;
@@ -241,7 +249,7 @@ void kit_run_all(const struct kit_args *a, struct kit_result *r)
                     continue;
                 kit_run(a, &v, first ? r : &other);
                 if (!first) {
-                    expect_same(r, &other);
+                    kit_expect_same(r, &other);
                     kit_free(&other);
                 }
                 first = false;

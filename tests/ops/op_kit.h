@@ -1,6 +1,10 @@
 /* What the tests of ops share: run an op's forward and backward on plain arrays, in any order of the tensors,
  * on any instruction set and number of threads, with everything an op must not touch poisoned and looked at
- * afterwards. */
+ * afterwards.
+ *
+ * One test is two: where DDP_CUDA_PLUGIN names a plug-in (the emulated one, or a GPU's), kit_run() and
+ * kit_run_all() run the op's device half instead, in fp32, and the same cases are held to the same numbers.
+ * What looks at orders of tensors, instruction sets or threads begins with kit_cpu_only(). */
 #ifndef DDP_TESTS_OP_KIT_H
 #define DDP_TESTS_OP_KIT_H
 
@@ -82,6 +86,14 @@ void kit_backward(struct kit *k);
 /* Check what must not have been touched and that padding is zero, take the results out, free. */
 void kit_close(struct kit *k, struct kit_result *r);
 void kit_free(struct kit_result *r);
+
+/* The device: whether it is what kit_run() runs on, a run on it, and main() of a program that may. */
+bool kit_on_device(void);
+void kit_cpu_only(void); /* skips the test on a device */
+void kit_run_device(const struct kit_args *a, struct kit_result *r);
+int kit_main(const struct CMUnitTest *tests, size_t n);
+#define KIT_MAIN(tests) kit_main(tests, sizeof(tests) / sizeof *(tests))
+void kit_expect_same(const struct kit_result *a, const struct kit_result *b); /* the bits */
 
 /* open, forward, backward (unless evaluating or a loss), close */
 void kit_run(const struct kit_args *a, const struct kit_variant *v, struct kit_result *r);

@@ -194,5 +194,5 @@ int main(void)
         cmocka_unit_test(test_dropout_in_place_and_empty),
         cmocka_unit_test(test_dropout_rejects_probabilities),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return KIT_MAIN(tests);
 }

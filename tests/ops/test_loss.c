@@ -74,18 +74,21 @@ static void test_loss_value_gradient_and_count(void **state)
                     kit_close_to("dx", r.dx[0], dx, nx, 2e-6, 1);
                     assert_int_equal(r.correct, right);
                     assert_memory_equal(r.y, x, (size_t)nx * 4);
-                    struct kit_result more, plain;
-                    a.before[0] = x;
-                    kit_run_all(&a, &more);
-                    for (int64_t i = 0; i < nx; i++)
-                        assert_true(more.dx[0][i] == x[i] + r.dx[0][i]);
-                    a.before[0] = NULL;
+                    struct kit_result plain;
+                    if (!kit_on_device()) { /* there a loss writes and never adds */
+                        struct kit_result more;
+                        a.before[0] = x;
+                        kit_run_all(&a, &more);
+                        for (int64_t i = 0; i < nx; i++)
+                            assert_true(more.dx[0][i] == x[i] + r.dx[0][i]);
+                        a.before[0] = NULL;
+                        kit_free(&more);
+                    }
                     a.evaluate = true; /* the same sums without a gradient */
                     kit_run_all(&a, &plain);
                     assert_memory_equal(&plain.loss, &r.loss, 4);
                     assert_int_equal(plain.correct, right);
                     kit_free(&r);
-                    kit_free(&more);
                     kit_free(&plain);
                     free(x);
                     free(wide);
@@ -163,6 +166,7 @@ static void test_loss_shows_values_that_are_not_finite(void **state)
 static void test_loss_of_an_empty_batch_is_zero(void **state)
 {
     (void)state;
+    kit_cpu_only();
     static const struct ddp_op *const ops[] = {&ddp_op_softmax_cross_entropy, &ddp_op_mse};
     const struct conf conf = {0};
     const float none = 0;
@@ -205,5 +209,5 @@ int main(void)
         cmocka_unit_test(test_loss_of_an_empty_batch_is_zero),
         cmocka_unit_test(test_loss_rejects_pictures_and_smoothing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return KIT_MAIN(tests);
 }

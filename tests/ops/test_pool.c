@@ -237,5 +237,5 @@ int main(void)
         cmocka_unit_test(test_pool_takes_an_empty_batch),
         cmocka_unit_test(test_pool_rejects_windows_that_do_not_fit),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return KIT_MAIN(tests);
 }
