@@ -10,9 +10,10 @@
 
 struct ddp_model;
 
-enum ddp_model_form {                     /* how what runs a model wants it */
-                      DDP_MODEL_FOR_HOST, /* weights of convolutions in DDP_LAYOUT_CONV; memory planned here */
-                      DDP_MODEL_FOR_DEVICE, /* they lie in DDP_LAYOUT_KRSC; the device's pass plans its memory */
+/* How what runs a model wants it. */
+enum ddp_model_form {
+    DDP_MODEL_FOR_HOST,   /* weights of convolutions in DDP_LAYOUT_CONV; memory planned here */
+    DDP_MODEL_FOR_DEVICE, /* they lie in DDP_LAYOUT_KRSC; the device's pass plans its memory */
 };
 
 /* Build from cfg->model.layers: a list of groups {type = "conv2d", name = "conv1", input = "..." or ["a",
