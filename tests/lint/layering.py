@@ -68,8 +68,17 @@ def sources(folder):
     return sorted(p for p in folder.rglob("*") if p.suffix in SOURCE)
 
 
+def tour_violations(root, modules):
+    """ARCHITECTURE.md has the modules as a table: the same ones, in the same order."""
+    tour = root / "ARCHITECTURE.md"
+    rooms = re.findall(r"^\| `src/(\w+)` \|", tour.read_text(), re.M) if tour.exists() else list(modules)
+    if rooms != list(modules):
+        yield f"ARCHITECTURE.md: its table of rooms has {' '.join(rooms)}; src/modules.txt has {' '.join(modules)}"
+
+
 def violations(root):
     modules = read_modules(root)
+    yield from tour_violations(root, modules)
     for path in sources(root / "src"):
         yield from file_violations(root, path, modules)
     for top in ON_TOP:
@@ -100,6 +109,7 @@ def self_test():
             "src/reduce/s.c": '#include "ops/hidden.h"\n#include "reduce/r.h"\n#include "launcher/l.h"\n',
             "src/ops/norm/k.cu": '#include "ddp_device.h"\n#include "ops/norm/norm_kernels.h"\n#include "model/m.h"\n',
             "include/ddp/p.h": '#include "base/a.h"\n',
+            "ARCHITECTURE.md": "| `src/base` | x |\n| `src/reduce` | y |\n| `src/ops` | z |\n",
             "launcher/l.c": '#include "launcher/l.h"\n#include "ops/hidden.h"\n#include "ops/ops.h"\n',
         }.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +117,7 @@ def self_test():
         found = list(violations(root))
         wanted = ("base must not include reduce", "base/deep/b.h is private", '"nowhere/x.h" is of no module',
                   "s.c: ops/hidden.h is private to ops", '"launcher/l.h" is of no module', "must not include model/m.h",
-                  "p.h: a public header", "l.c: ops/hidden.h is private")
+                  "p.h: a public header", "l.c: ops/hidden.h is private", "its table of rooms")
         assert len(found) == len(wanted) and all(any(w in f for f in found) for w in wanted), found
 
 
