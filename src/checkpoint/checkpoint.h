@@ -5,7 +5,8 @@
  *   step-00000500/
  *     model.safetensors       parameters and running statistics, plain layouts and PyTorch's names
  *     optimizer.safetensors   state arrays, "TENSOR.momentum"
- *     state.json              integers and exact floats (hex), config hash, SHA-256 of the two files
+ *     model_ema.safetensors   the model with the averages of optim.ema in place of its parameters
+ *     state.json              integers and exact floats (hex), config hash, SHA-256 of the files
  *     ...                     what the engine adds (ddp_saver_attach)
  *
  * Written as step-00000500.tmp-PID, synced, renamed.
@@ -77,7 +78,12 @@ int ddp_checkpoint_load(const char *path, const struct ddp_model *m, float *para
  * BF16 are converted. batches_tracked: of the file, 0 without; may be NULL. */
 int ddp_weights_load(const char *path, const struct ddp_model *m, float *params, bool strict,
                      int64_t *batches_tracked, struct ddp_error *err);
-/* Write model.safetensors alone. */
+/* The file that such a path stands for: itself, or model.safetensors (average: model_ema.safetensors) of a
+ * checkpoint or of a run's newest one. */
+int ddp_weights_find(const char *path, bool average, char *file, int size, struct ddp_error *err);
+/* Write model.safetensors alone; and model_ema.safetensors, where the optimizer keeps an average. */
 int ddp_snapshot_write_model(const struct ddp_snapshot *s, const char *path, struct ddp_error *err);
+bool ddp_snapshot_has_average(const struct ddp_snapshot *s);
+int ddp_snapshot_write_average(const struct ddp_snapshot *s, const char *path, struct ddp_error *err);
 
 #endif

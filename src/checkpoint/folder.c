@@ -120,6 +120,8 @@ int ddp_folder_verify(const char *folder, struct ddp_state_file *out, struct ddp
         status = check_file(folder, DDP_MODEL_FILE, s.model_sha256, err);
     if (status == 0)
         status = check_file(folder, DDP_OPTIM_FILE, s.optim_sha256, err);
+    if (status == 0 && *s.average_sha256)
+        status = check_file(folder, DDP_AVERAGE_FILE, s.average_sha256, err);
     if (status == 0)
         *out = s;
     return status;

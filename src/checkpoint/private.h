@@ -5,9 +5,10 @@
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 
-#define DDP_MODEL_FILE "model.safetensors"
-#define DDP_OPTIM_FILE "optimizer.safetensors"
-#define DDP_STATE_FILE "state.json"
+#define DDP_MODEL_FILE   "model.safetensors"
+#define DDP_OPTIM_FILE   "optimizer.safetensors"
+#define DDP_AVERAGE_FILE "model_ema.safetensors"
+#define DDP_STATE_FILE   "state.json"
 
 /* ---- dtype.c --------------------------------------------------------------------------------- */
 
@@ -54,9 +55,9 @@ struct ddp_st_tensor *ddp_plain_list(const struct ddp_plain *p);
 /* ---- snapshot.c ------------------------------------------------------------------------------ */
 
 const struct ddp_train_state *ddp_snapshot_state(const struct ddp_snapshot *s);
-/* Both files into `folder`, with their hashes. */
+/* Its files into `folder`, with their hashes; average_hex "": there is no average. */
 int ddp_snapshot_write(const struct ddp_snapshot *s, const char *folder, char model_hex[65],
-                       char optim_hex[65], struct ddp_error *err);
+                       char optim_hex[65], char average_hex[65], struct ddp_error *err);
 
 /* ---- state.c --------------------------------------------------------------------------------- */
 
@@ -65,6 +66,7 @@ struct ddp_state_file {
     bool best;
     char weights_hash[65];
     char model_sha256[65], optim_sha256[65]; /* of the two files */
+    char average_sha256[65];                 /* of model_ema.safetensors; "": there is none */
 };
 
 /* malloc'd text of state.json. */

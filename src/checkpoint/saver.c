@@ -180,7 +180,8 @@ static int write_folder(const struct ddp_saver *s, const char *folder, struct dd
     struct ddp_state_file file = {.state = *ddp_snapshot_state(s->snap), .best = s->best};
     int status = ddp_dir_make(folder, err);
     if (status == 0)
-        status = ddp_snapshot_write(s->snap, folder, file.model_sha256, file.optim_sha256, err);
+        status = ddp_snapshot_write(s->snap, folder, file.model_sha256, file.optim_sha256,
+                                    file.average_sha256, err);
     if (status)
         return status;
     char *attached = s->attached_name ? ddp_folder_path(folder, s->attached_name) : NULL;

@@ -99,13 +99,46 @@ void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65])
     free(list);
 }
 
-static int write_plain(const struct ddp_plain *p, const char *path, char hex[65], struct ddp_error *err)
+static int write_list(struct ddp_st_tensor *list, int n, const char *path, char hex[65],
+                      struct ddp_error *err)
 {
     static const char *const metadata[] = {"format", "pt", NULL}; /* some readers insist on it */
-    struct ddp_st_tensor *list = ddp_plain_list(p);
-    int status = ddp_st_write_hashed(path, list, p->n, metadata, hex, err);
+    int status = ddp_st_write_hashed(path, list, n, metadata, hex, err);
     free(list);
     return status;
+}
+
+static int write_plain(const struct ddp_plain *p, const char *path, char hex[65], struct ddp_error *err)
+{
+    return write_list(ddp_plain_list(p), p->n, path, hex, err);
+}
+
+bool ddp_snapshot_has_average(const struct ddp_snapshot *s)
+{
+    return s->optim && ddp_optim_average(s->optim);
+}
+
+/* The model's tensors; where there is an average of one, that, which was taken with the optimizer's state. */
+static struct ddp_st_tensor *average_list(const struct ddp_snapshot *s)
+{
+    struct ddp_st_tensor *list = ddp_plain_list(&s->model);
+    const float *average = ddp_optim_average(s->optim);
+    for (int k = 0; k < s->opt.n; k++) {
+        const char *name;
+        const struct ddp_plain_tensor *t = &s->opt.t[k];
+        if (ddp_optim_array(s->optim, t->array, &name) != average)
+            continue;
+        for (int i = 0; i < s->model.n; i++)
+            if (s->model.t[i].flat == t->flat)
+                list[i].data = t->st.data;
+    }
+    return list;
+}
+
+int ddp_snapshot_write_average(const struct ddp_snapshot *s, const char *path, struct ddp_error *err)
+{
+    char hex[65];
+    return write_list(average_list(s), s->model.n, path, hex, err);
 }
 
 int ddp_snapshot_write_model(const struct ddp_snapshot *s, const char *path, struct ddp_error *err)
@@ -115,12 +148,17 @@ int ddp_snapshot_write_model(const struct ddp_snapshot *s, const char *path, str
 }
 
 int ddp_snapshot_write(const struct ddp_snapshot *s, const char *folder, char model_hex[65],
-                       char optim_hex[65], struct ddp_error *err)
+                       char optim_hex[65], char average_hex[65], struct ddp_error *err)
 {
     char *model = ddp_folder_path(folder, DDP_MODEL_FILE), *optim = ddp_folder_path(folder, DDP_OPTIM_FILE);
+    char *average = ddp_folder_path(folder, DDP_AVERAGE_FILE);
     int status = write_plain(&s->model, model, model_hex, err);
     if (status == 0)
         status = write_plain(&s->opt, optim, optim_hex, err);
+    average_hex[0] = '\0';
+    if (status == 0 && ddp_snapshot_has_average(s))
+        status = write_list(average_list(s), s->model.n, average, average_hex, err);
+    free(average);
     free(model);
     free(optim);
     return status;

@@ -8,7 +8,7 @@
 #include "checkpoint/private.h"
 
 enum { FORMAT = 2 };
-enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH };
+enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH, HASH_OR_NONE }; /* the last: not there when empty */
 
 #define STATE(field) offsetof(struct ddp_state_file, state.field)
 static const struct {
@@ -36,6 +36,7 @@ static const struct {
     {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash)},
     {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256)},
     {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256)},
+    {"ema_sha256", HASH_OR_NONE, offsetof(struct ddp_state_file, average_sha256)},
 };
 
 /* "0x1.8000000000000p+3": as %a of C99, from the bits, so that no locale has a say. */
@@ -60,10 +61,12 @@ char *ddp_state_text(const struct ddp_state_file *s)
     ddp_text_add(&t, "{\n  \"format\": %d,\n", FORMAT);
     for (size_t i = 0; i < DDP_COUNT(fields); i++) {
         const char *at = (const char *)s + fields[i].offset;
+        if (fields[i].kind == HASH_OR_NONE && !*at)
+            continue;
         ddp_text_add(&t, "  \"%s\": ", fields[i].name);
         if (fields[i].kind == EXACT)
             add_exact(&t, *(const double *)(const void *)at);
-        else if (fields[i].kind == HASH)
+        else if (fields[i].kind == HASH || fields[i].kind == HASH_OR_NONE)
             ddp_text_add(&t, "\"%s\"", at);
         else if (fields[i].kind == FLAG)
             ddp_text_add(&t, "%s", *(const bool *)at ? "true" : "false");
@@ -102,6 +105,10 @@ static bool read_field(const json_t *v, enum kind kind, char *out)
     switch (kind) {
     case EXACT:
         return s && ddp_parse_double(s, (double *)(void *)out);
+    case HASH_OR_NONE:
+        if (!v)
+            return true;
+        /* fall through */
     case HASH:
         if (!s || strlen(s) > 64)
             return false;

@@ -1,24 +1,24 @@
 /* Weights by name from anybody's safetensors file. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "checkpoint/private.h"
 
-/* The file that `path` stands for: itself, or model.safetensors of a checkpoint or of a run's newest one.
- * malloc'd. */
-static int resolve(const char *path, char **out, struct ddp_error *err)
+int ddp_weights_find(const char *path, bool average, char *file, int size, struct ddp_error *err)
 {
     struct stat st;
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        *out = ddp_strdup(path); /* a missing file is reported when it is opened */
-        return 0;
-    }
-    char found[4096];
-    int status = ddp_checkpoint_find(path, found, sizeof found, err);
-    if (status == 0)
-        *out = ddp_folder_path(found, DDP_MODEL_FILE);
-    return status;
+    char found[4096] = "";
+    const bool folder =
+        stat(path, &st) == 0 && S_ISDIR(st.st_mode); /* a missing file is reported when opened */
+    const int status = folder ? ddp_checkpoint_find(path, found, sizeof found, err) : 0;
+    if (status)
+        return status;
+    const int n =
+        folder ? snprintf(file, (size_t)size, "%s/%s", found, average ? DDP_AVERAGE_FILE : DDP_MODEL_FILE)
+               : snprintf(file, (size_t)size, "%s", path);
+    return n < size ? 0 : ddp_fail(err, DDP_E_USAGE, "%s: this path is longer than %d bytes", path, size - 1);
 }
 
 static bool is_float(const char *dtype)
@@ -106,16 +106,13 @@ static void take(const struct ddp_st_file *f, const struct ddp_flat *flat, const
 int ddp_weights_load(const char *path, const struct ddp_model *m, float *params, bool strict,
                      int64_t *batches_tracked, struct ddp_error *err)
 {
-    char *file;
-    int status = resolve(path, &file, err);
+    char file[4200];
+    struct ddp_st_file *f;
+    int status = ddp_weights_find(path, false, file, sizeof file, err);
+    if (status == 0)
+        status = ddp_st_open(file, &f, err);
     if (status)
         return status;
-    struct ddp_st_file *f;
-    status = ddp_st_open(file, &f, err);
-    if (status) {
-        free(file);
-        return status;
-    }
     const struct ddp_flat *flat = ddp_model_flat(m);
     struct ddp_plain p = ddp_plain_model(flat);
     bool *fits = ddp_calloc((size_t)p.n + 1, sizeof *fits);
@@ -139,6 +136,5 @@ int ddp_weights_load(const char *path, const struct ddp_model *m, float *params,
     free(fits);
     ddp_plain_finish(&p);
     ddp_st_close(f);
-    free(file);
     return status;
 }

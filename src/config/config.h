@@ -107,6 +107,7 @@ struct ddp_config {
         double lr, momentum, dampening, weight_decay, beta1, beta2, alpha, eps, trust;
         bool nesterov, centered;
         double clip_norm; /* 0: off */
+        double ema;       /* decay of the weights' moving average; 0: off */
         int schedule;
         int64_t warmup_steps;
         double warmup_start;          /* factor of lr at step 0 */

@@ -126,6 +126,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "rmsprop divides by the gradient's deviation from its mean, not by its size"},
     {FIELD(optim.clip_norm), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 1e9, .flags = RESULT,
      .doc = "Scale gradients down to this global norm; 0 is off"},
+    {FIELD(optim.ema), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 0.99999999, .flags = STOP,
+     .doc = "Decay of an exponential moving average of the weights, which evaluations use; 0 is off"},
     {FIELD(optim.schedule), .type = DDP_KEY_CHOICE, .dflt = "constant", .choices = "constant|step|cosine|onecycle|poly", .flags = RESULT,
      .doc = "How the learning rate goes over the run"},
     {FIELD(optim.warmup_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps", .flags = RESULT,

@@ -13,7 +13,7 @@ enum region {
     TENSOR,  /* int32 [trained blocks] */
     FACTOR,  /* double [2]; clipping or loss scaling */
     STATE,   /* float [kept], an array of each that the config has */
-    REGIONS = STATE + DDP_OPTIM_ARRAYS
+    REGIONS = STATE + DDP_OPTIM_ALL_ARRAYS
 };
 
 struct ddp_optim_device {
@@ -120,6 +120,7 @@ static void fill_args(struct ddp_optim_device *o, struct ddp_gpu_reduce *reduce)
         .params = ddp_gpu_reduce_params(reduce),
         .type = o->conf.type,
         .weights = o->conf.type == DDP_GPU_F32 ? NULL : ddp_gpu_reduce_weights(reduce),
+        .blend = o->plan.blend,
         .layout = o->plan.values,
     };
     o->between = (struct ddp_gpu_between_args){
@@ -204,6 +205,7 @@ void ddp_optim_device_run(struct ddp_optim_device *o, int stage, const struct dd
     args.sum = slice->sum;
     for (int i = 0; i < DDP_OPTIM_ARRAYS; i++)
         args.state[i] = moved(o->at[STATE + i], slice);
+    args.average = stage + 1 == o->plan.npasses ? moved(o->at[STATE + DDP_OPTIM_AVERAGE], slice) : NULL;
     args.values = values;
     args.leaves = pass->leaves;
     (kernel ? kernel : o->kernels->norms)(stream, &args);
@@ -223,6 +225,11 @@ void ddp_optim_device_between(struct ddp_optim_device *o, int stage, const doubl
 const double *ddp_optim_device_factor(const struct ddp_optim_device *o)
 {
     return o->conf.cfg->optim.clip_norm > 0 ? o->at[FACTOR] : NULL;
+}
+
+const float *ddp_optim_device_average(const struct ddp_optim_device *o)
+{
+    return o->at[STATE + DDP_OPTIM_AVERAGE];
 }
 
 float *ddp_optim_device_array(const struct ddp_optim_device *o, int i)

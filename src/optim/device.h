@@ -41,6 +41,8 @@ void ddp_optim_device_between(struct ddp_optim_device *o, int stage, const doubl
 
 /* On the device, [2]: clipping factor, and norm of the mean gradient. NULL: no clipping. */
 const double *ddp_optim_device_factor(const struct ddp_optim_device *o);
+/* The average that optim.ema asks for: on the device, [kept]. NULL: off. */
+const float *ddp_optim_device_average(const struct ddp_optim_device *o);
 /* State array i, as ddp_optim_array() counts them: on the device, [kept]. NULL: there is none. */
 float *ddp_optim_device_array(const struct ddp_optim_device *o, int i);
 

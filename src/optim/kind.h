@@ -68,18 +68,26 @@ struct ddp_optim_pass {
     bool trust;      /* behind it the trust ratios are computed */
 };
 
+/* What follows the last stage where optim.ema asks for it is no optimizer's either: the moving average of the
+ * new parameters, kept as one more state array. */
+enum { DDP_OPTIM_AVERAGE = DDP_OPTIM_ARRAYS, DDP_OPTIM_ALL_ARRAYS };
+
 struct ddp_optim_plan {
     const struct ddp_optim_kind *kind;
     int npasses;
     struct ddp_optim_pass pass[DDP_OPTIM_STAGES + 1];
     struct ddp_optim_layout values;
     int narrays;
-    int array[DDP_OPTIM_ARRAYS]; /* which of the kind's arrays there are */
+    int array[DDP_OPTIM_ALL_ARRAYS]; /* which of the kind's arrays there are, then maybe DDP_OPTIM_AVERAGE */
+    bool average;
+    float blend; /* of the average: 1 - decay */
 };
 
 /* scaled: a loss scale is adapted, so steps with gradients that are not finite are skipped. With clipping or
  * scaling the first pass leaves what is needed for it: the kind's own first stage if that uses no factor,
  * else one before. */
 struct ddp_optim_plan ddp_optim_plan(const struct ddp_config *cfg, bool scaled);
+/* In checkpoints: of state array i of narrays. */
+const char *ddp_optim_array_name(const struct ddp_optim_plan *p, int i);
 
 #endif

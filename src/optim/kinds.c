@@ -59,7 +59,17 @@ struct ddp_optim_plan ddp_optim_plan(const struct ddp_config *cfg, bool scaled)
     for (int a = 0; a < DDP_OPTIM_ARRAYS && kind->array[a].name; a++)
         if (!kind->array[a].used || kind->array[a].used(&hyper))
             p.array[p.narrays++] = a;
+    p.average = cfg->optim.ema > 0;
+    p.blend = (float)(1 - cfg->optim.ema);
+    if (p.average)
+        p.array[p.narrays++] = DDP_OPTIM_AVERAGE;
     return p;
+}
+
+const char *ddp_optim_array_name(const struct ddp_optim_plan *p, int i)
+{
+    const int a = p->array[i];
+    return a == DDP_OPTIM_AVERAGE ? "ema" : p->kind->array[a].name;
 }
 
 /* ---- what an optimizer cannot work with ---- */

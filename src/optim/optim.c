@@ -3,8 +3,10 @@
 #include "optim/optim.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops/ops.h"
+#include "optim/average.h"
 #include "optim/private.h"
 
 size_t ddp_optim_bytes(const struct ddp_config *cfg, const struct ddp_flat *flat)
@@ -65,7 +67,7 @@ int ddp_optim_create(const struct ddp_config *cfg, const struct ddp_flat *flat, 
         if (status == 0)
             o->array[o->plan.array[i]] = array;
         else
-            ddp_error_prefix(err, "optimizer state '%s'", o->plan.kind->array[o->plan.array[i]].name);
+            ddp_error_prefix(err, "optimizer state '%s'", ddp_optim_array_name(&o->plan, i));
     }
     if (status) {
         ddp_optim_destroy(o);
@@ -80,7 +82,7 @@ void ddp_optim_destroy(struct ddp_optim *o)
 {
     if (!o)
         return;
-    for (int i = DDP_OPTIM_ARRAYS - 1; i >= 0; i--)
+    for (int i = DDP_OPTIM_ALL_ARRAYS - 1; i >= 0; i--)
         if (o->array[i])
             ddp_comm_shared_free(o->comm, o->array[i], o->array_bytes);
     free(o->tensor);
@@ -121,6 +123,7 @@ void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float
     const struct ddp_flat *flat = o->flat;
     const struct ddp_optim_pass *pass = &o->plan.pass[stage];
     const struct ddp_optim_cpu *cpu = o->plan.kind->cpu();
+    float *average = stage + 1 == o->plan.npasses ? o->array[DDP_OPTIM_AVERAGE] : NULL;
     for (int64_t at = lo; at < hi; at += DDP_BLOCK) {
         int64_t block = at / DDP_BLOCK;
         const int i = o->tensor[block];
@@ -141,6 +144,8 @@ void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float
                                           .first = o->step == 0};
         if (pass->stage >= 0 && cpu->stage[pass->stage])
             cpu->stage[pass->stage](&o->hyper, &now, &b);
+        if (average)
+            ddp_average_cpu()->step(o->plan.blend, b.n, b.param, average + at);
         if (pass->leaves)
             take_values(o, pass->leaves, &b, values + block * o->plan.values.stride);
     }
@@ -205,7 +210,18 @@ int ddp_optim_arrays(const struct ddp_optim *o)
 
 float *ddp_optim_array(struct ddp_optim *o, int i, const char **name)
 {
-    const int a = o->plan.array[i];
-    *name = o->plan.kind->array[a].name;
-    return o->array[a];
+    *name = ddp_optim_array_name(&o->plan, i);
+    return o->array[o->plan.array[i]];
+}
+
+float *ddp_optim_average(const struct ddp_optim *o)
+{
+    return o->array[DDP_OPTIM_AVERAGE];
+}
+
+void ddp_optim_average_copy(struct ddp_optim *o, int64_t lo, int64_t hi)
+{
+    float *average = o->array[DDP_OPTIM_AVERAGE];
+    if (average)
+        memcpy(average + lo, o->params + lo, (size_t)(hi - lo) * sizeof *average);
 }

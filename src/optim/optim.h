@@ -36,10 +36,17 @@ double ddp_optim_lr(const struct ddp_optim *o); /* of the step begun last */
 double ddp_optim_norm(
     const struct ddp_optim *o); /* gradient norm of the last step when clipping; -1 when not computed */
 
-/* State arrays for checkpoints: array i, its name ("momentum", "exp_avg", "exp_avg_sq"), [flat total] shared
+/* State arrays for checkpoints: array i, its name ("momentum", "exp_avg", ..., "ema"), [flat total] shared
  * floats. */
 int ddp_optim_arrays(const struct ddp_optim *o);
 float *ddp_optim_array(struct ddp_optim *o, int i, const char **name);
+
+/* The exponential moving average of the weights that optim.ema asks for: [flat total] shared floats, one of
+ * the state arrays; NULL: off. Trained parameters move with each step, e = decay * e + (1 - decay) * p. All
+ * else is a copy of the parameters' own, running statistics too, as in torch.optim.swa_utils.AveragedModel:
+ * whoever writes those calls copy() for what it wrote. At first it is a copy of all. */
+float *ddp_optim_average(const struct ddp_optim *o);
+void ddp_optim_average_copy(struct ddp_optim *o, int64_t lo, int64_t hi); /* no average: nothing happens */
 
 /* ---- the pure parts, for who runs the updates elsewhere (GPUs) ---- */
 

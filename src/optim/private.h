@@ -13,7 +13,7 @@ struct ddp_optim {
     int64_t total_steps, steps_per_epoch;
     struct ddp_optim_plan plan;
     struct ddp_optim_hyper hyper;
-    float *array[DDP_OPTIM_ARRAYS]; /* as the kind counts them; NULL: not used */
+    float *array[DDP_OPTIM_ALL_ARRAYS]; /* as the kind counts them, then the average; NULL: not used */
     size_t array_bytes;
     int32_t *tensor;                   /* of each trained block */
     struct ddp_optim_setting *setting; /* [ntrained] */

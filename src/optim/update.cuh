@@ -57,9 +57,18 @@ DDP_DEVICE ddp_quad ddp_update_sum(const struct ddp_gpu_update_args &a, int64_t 
     return a.nodes.n == 0 ? ddp_quad_load(a.sum + i) : ddp_nodes_sum<ddp_quad>(a.nodes, i);
 }
 
+/* New parameters at flat index `at`, with their copy in the compute type and their moving average
+ * e = e + (1 - decay) * (p - e), 8 bytes more (sibling: average_cpu.c). */
 DDP_DEVICE void ddp_update_store(const struct ddp_gpu_update_args &a, int64_t at, ddp_quad p)
 {
     ddp_quad_store(a.params + at, p);
+    if (a.average) {
+        ddp_quad e = ddp_quad_load(a.average + at);
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            e.v[k] = fmaf(a.blend, p.v[k] - e.v[k], e.v[k]);
+        ddp_quad_store(a.average + at, e);
+    }
     if (!a.weights)
         return;
     if (a.type == DDP_GPU_BF16)

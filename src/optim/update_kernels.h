@@ -33,6 +33,8 @@ struct ddp_gpu_update_args {
     float *state[DDP_OPTIM_ARRAYS]; /* in the order of the optimizer's table; NULL: the config has none */
     enum ddp_gpu_type type;
     void *weights;  /* params in the compute type; NULL: F32, params are read themselves */
+    float *average; /* moving average of params (update.cuh); NULL: none, or not the last stage */
+    float blend;
     double *values; /* [blocks][layout.stride] */
     struct ddp_optim_layout layout;
     uint32_t leaves; /* bits 1 << DDP_VALUE_*: which values the stage writes */

@@ -140,6 +140,9 @@ int ddp_gpu_reduce_kept_get(struct ddp_gpu_reduce *r, const float *kept, float *
 int ddp_gpu_reduce_kept_set(struct ddp_gpu_reduce *r, float *kept, const float *host, struct ddp_error *err);
 /* Slices of the flat space that this rank owns, [lo, hi): k counts from 0; false when there are no more. */
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi);
+/* The trained part of such an array, from all ranks: kept -> full [flat total], both on the device, where the
+ * compute stream may read it behind this call. Enqueues; collective. */
+void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full);
 /* The same on every rank; get also says whether the device has halted. Without loss scaling get gives
  * {1, 0, halted, 0, 1, halted} and set does nothing. */
 int ddp_gpu_reduce_scale_get(struct ddp_gpu_reduce *r, struct ddp_gpu_scale *out, struct ddp_error *err);

@@ -275,6 +275,28 @@ int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
     return 0;
 }
 
+void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full)
+{
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
+        const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
+        const struct ddp_range mine = trained_part(r, ddp_range_elements(k->mine));
+        if (mine.lo < mine.hi)
+            r->api->copy(r->side, full + mine.lo, kept + k->kept,
+                         (size_t)ddp_range_size(mine) * sizeof *full);
+        if (alone(r))
+            continue;
+        r->api->group_begin(r->comm);
+        for (int rank = 0; rank < r->conf.size; rank++) {
+            const struct ddp_range a = trained_part(r, slice(r, b, rank));
+            if (a.lo < a.hi)
+                r->api->bcast(r->comm, r->side, full + a.lo, (size_t)ddp_range_size(a), rank);
+        }
+        r->api->group_end(r->comm);
+    }
+    r->api->record(r->done, r->side);
+    r->api->wait(r->compute, r->done);
+}
+
 void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *stream, int width,
                           const float *leaves, float *out)
 {

@@ -324,6 +324,9 @@ int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct d
         return status;
     ddp_snapshot_hash(log->snapshot, result->weights_hash);
     status = ddp_snapshot_write_model(log->snapshot, path, err);
+    snprintf(path, sizeof path, "%s/model_ema.safetensors", log->t->run_dir);
+    if (status == 0 && ddp_snapshot_has_average(log->snapshot))
+        status = ddp_snapshot_write_average(log->snapshot, path, err);
     return status ? status : write_run(log, status_text, NULL, true, result, err);
 }
 

@@ -170,20 +170,25 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
         int found = ddp_rundir_find(cfg, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
         if (found)
             return ddp_error_prefix(err, "--eval");
-        return ddp_weights_load(t->run_dir, t->model, t->engine->params, true, &t->state.batches_tracked,
-                                err);
+        char file[4200]; /* with optim.ema what evaluations in training used, too */
+        const int status = ddp_weights_find(t->run_dir, cfg->optim.ema > 0, file, sizeof file, err);
+        return status ? status
+                      : ddp_weights_load(file, t->model, t->engine->params, true, &t->state.batches_tracked,
+                                         err);
     }
     ddp_model_init(t->model, (uint64_t)cfg->seed, t->engine->params);
     int status = 0;
     if (*cfg->init.from)
         status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
                                   &t->state.batches_tracked, err);
+    ddp_optim_average_copy(t->engine->optim, 0, t->engine->flat->total);
     if (status || !t->opt.resume)
         return status;
     status =
         ddp_checkpoint_load(t->resumed_from, t->model, t->engine->params, t->engine->optim, &t->state, err);
     if (status)
         return ddp_error_prefix(err, "--resume %s", t->opt.resume);
+    ddp_optim_average_copy(t->engine->optim, t->engine->flat->stats, t->engine->flat->total);
     if (strcmp(t->experiment, t->state.config_hash) != 0)
         ddp_log(DDP_LOG_WARN,
                 "the config differs from the one of %s in keys that affect results (or what computes it "

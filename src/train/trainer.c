@@ -161,6 +161,11 @@ static int train(struct ddp_trainer *t, struct ddp_error *err)
 {
     bool end;
     t->began = ddp_now();
+    if (t->lead && t->cfg->optim.ema > 0)
+        ddp_log(DDP_LOG_INFO,
+                "evaluations use the moving average of the weights (optim.ema = %g), which is saved as "
+                "model_ema.safetensors",
+                t->cfg->optim.ema);
     int status = begin(t, &end, err);
     while (status == 0 && !end)
         status = step(t, &end, err);

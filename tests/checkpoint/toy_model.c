@@ -70,6 +70,7 @@ void toy_init(struct toy *t, int classes, int optim, uint32_t seed)
     t->cfg.optim.beta1 = 0.9;
     t->cfg.optim.beta2 = 0.999;
     t->cfg.optim.eps = 1e-8;
+    t->cfg.optim.centered = true; /* rmsprop: all of its arrays */
     struct ddp_error err = {0};
     assert_int_equal(ddp_comm_self_create(&t->comm, &err), 0);
     t->params = ddp_calloc((size_t)t->model.flat.total, sizeof *t->params);

@@ -199,6 +199,43 @@ static void test_optim_bits_do_not_depend_on_isa(void **state)
     assert_true(ran > 0);
 }
 
+/* With an average: the same parameters as without, an average of its own, and any slices. */
+static void test_optim_average_does_not_depend_on_slices(void **state)
+{
+    (void)state;
+    static const int odd[] = {1, 2, 5};
+    for (size_t v = 0; v < DDP_COUNT(variants); v++) {
+        struct problem p[3];
+        char hex[2][65];
+        for (int i = 0; i < 3; i++) { /* without; with; with, in slices */
+            problem_init(&p[i]);
+            set_kind(&p[i], variants[v].type, variants[v].momentum, variants[v].clip);
+            p[i].cfg.optim.ema = i > 0 ? 0.9 : 0;
+            problem_start(&p[i]);
+            ddp_optim_average_copy(p[i].optim, 0, TOTAL);
+            for (int step = 0; step < 4; step++) {
+                problem_gradient(&p[i], step);
+                problem_step(&p[i], step, 24, odd, i == 2 ? 3 : 0);
+            }
+            if (i > 0)
+                problem_hash(&p[i], hex[i - 1]);
+        }
+        const char *name;
+        const int last = ddp_optim_arrays(p[1].optim) - 1;
+        assert_null(ddp_optim_average(p[0].optim));
+        assert_int_equal(last, variants[v].arrays);
+        assert_ptr_equal(ddp_optim_array(p[1].optim, last, &name), ddp_optim_average(p[1].optim));
+        assert_string_equal(name, "ema");
+        assert_int_equal(ddp_optim_bytes(&p[1].cfg, &p[1].flat),
+                         (size_t)(variants[v].arrays + 1) * TOTAL * 4);
+        assert_memory_equal(p[1].params, p[0].params, TOTAL * sizeof(float));
+        assert_memory_not_equal(ddp_optim_average(p[1].optim), p[1].params, TRAINED * sizeof(float));
+        assert_string_equal(hex[1], hex[0]);
+        for (int i = 0; i < 3; i++)
+            problem_finish(&p[i]);
+    }
+}
+
 static void test_optim_resumes_with_the_same_bits(void **state)
 {
     (void)state;
@@ -209,6 +246,7 @@ static void test_optim_resumes_with_the_same_bits(void **state)
         set_kind(&a, variants[i].type, variants[i].momentum, variants[i].clip);
         a.cfg.optim.dampening = variants[i].momentum / 2;
         a.cfg.optim.schedule = DDP_SCHEDULE_COSINE;
+        a.cfg.optim.ema = 0.9;
         problem_init(&b);
         b.cfg.optim = a.cfg.optim;
         problem_start(&a);
@@ -302,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_optim_plans_stages_values_and_bytes),
         cmocka_unit_test(test_optim_bits_do_not_depend_on_slices),
         cmocka_unit_test(test_optim_bits_do_not_depend_on_isa),
+        cmocka_unit_test(test_optim_average_does_not_depend_on_slices),
         cmocka_unit_test(test_optim_resumes_with_the_same_bits),
         cmocka_unit_test(test_optim_leaves_padding_and_statistics_alone),
         cmocka_unit_test(test_optim_keeps_zero_at_zero),

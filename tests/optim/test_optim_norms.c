@@ -7,7 +7,7 @@
 #include "problem.h"
 
 struct reference {
-    double *p, *m, *v, *g, *c;
+    double *p, *m, *v, *g, *c, *e;
     double norm;
 };
 
@@ -155,20 +155,30 @@ static void test_optim_matches_reference(void **state)
         p.cfg.optim.eps = 1e-2; /* large, so that its place shows */
         for (int64_t i = 0; k->zero > 0 && i < p.tensor[2].size; i++)
             p.params[p.tensor[2].offset + i] = 0;
+        p.cfg.optim.ema = 0.75;
         problem_start(&p);
-        double *memory = ddp_calloc(5 * TRAINED, sizeof *memory);
+        ddp_optim_average_copy(p.optim, 0, TOTAL);
+        double *memory = ddp_calloc(6 * TRAINED, sizeof *memory);
         struct reference r = {.p = memory,
                               .m = memory + TRAINED,
                               .v = memory + 2 * TRAINED,
                               .g = memory + 3 * TRAINED,
-                              .c = memory + 4 * TRAINED};
+                              .c = memory + 4 * TRAINED,
+                              .e = memory + 5 * TRAINED};
         for (int64_t i = 0; i < TRAINED; i++)
-            r.p[i] = p.params[i];
+            r.p[i] = r.e[i] = p.params[i];
         static const int cuts[] = {2, 4};
         for (int step = 0; step < 4; step++) {
             problem_gradient(&p, step);
             reference_step(&p, &r, step, 24);
             problem_step(&p, step, 24, cuts, 2);
+            const float *average = ddp_optim_average(p.optim);
+            for (int64_t i = 0; i < TRAINED; i++) {
+                r.e[i] = 0.75 * r.e[i] + 0.25 * r.p[i];
+                if (!(fabs(average[i] - r.e[i]) <= 2e-6))
+                    fail_msg("%s: step %d, average of element %d: %.9g, not %.9g", k->name, step, (int)i,
+                             average[i], r.e[i]);
+            }
             for (int64_t i = 0; i < TRAINED; i++)
                 if (!(fabs(p.params[i] - r.p[i]) <= 2e-6))
                     fail_msg("%s: step %d, element %d: %.9g, not %.9g", k->name, step, (int)i, p.params[i],

@@ -72,6 +72,7 @@ static void start(struct problem *p, const struct setup *s)
     p->cfg.optim.momentum = s->momentum;
     p->cfg.optim.weight_decay = 0.01;
     p->cfg.optim.clip_norm = s->clip_norm;
+    p->cfg.optim.ema = strstr(s->what, "averaged") ? 0.9 : 0;
     problem_start(p);
 }
 
@@ -158,6 +159,18 @@ static void enqueue_step(struct rank *k, const struct problem *p, int step, int 
         fail_msg("%s", err.text);
 }
 
+/* The average of all ranks on each of them: trained parameters from their owners, the rest from the
+ * parameters. */
+static void check_gathered(const struct rank *k, const struct outcome *o, int arrays)
+{
+    static float got[TOTAL];
+    if (!k->updater.average)
+        return;
+    emu_copy_out(got, k->updater.average, sizeof got);
+    assert_memory_equal(got, o->state[arrays - 1], TRAINED * sizeof *got);
+    assert_memory_equal(got + TRAINED, o->params + TRAINED, (TOTAL - TRAINED) * sizeof *got);
+}
+
 static void collect(struct rank *k, int ranks, const struct problem *p, const struct setup *s,
                     struct outcome *out)
 {
@@ -207,7 +220,12 @@ static void run(const struct setup *s, int shards, int ranks, int blocks, uint32
         for (int r = 0; r < ranks; r++)
             enqueue_step(&k[r], &p, step, shards);
     fake_run(w, seed);
+    for (int r = 0; r < ranks; r++)
+        ddp_gpu_updater_gather(&k[r].updater, k[r].compute);
+    fake_run(w, seed);
     collect(k, ranks, &p, s, out);
+    for (int r = 0; r < ranks; r++)
+        check_gathered(&k[r], out, ddp_optim_array_count(&p.cfg));
     assert_int_equal(emu_faults(), 0);
     for (int r = 0; r < ranks; r++)
         close_rank(w, &k[r], r);
@@ -238,6 +256,8 @@ static const struct setup setups[] = {
     {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, false},
     {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, false},
     {"rmsprop", DDP_OPTIM_RMSPROP, 0.9, 0, 0, DDP_GPU_F32, false, false},
+    {"adamw, averaged", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, false},
+    {"lamb, averaged, scaled, fast", DDP_OPTIM_LAMB, 0, 0, 512, DDP_GPU_F16, true, false},
     {"lamb, fast, clipped", DDP_OPTIM_LAMB, 0, 0.1, 0, DDP_GPU_F32, true, false},
 };
 enum { SETUPS = sizeof setups / sizeof *setups };

@@ -99,6 +99,7 @@ ROWS = {
     "optim.trust": Row("0.1", base=LARS),
     "optim.nesterov": Row("true"),
     "optim.clip_norm": Row("0.5"),
+    "optim.ema": Row("0.9"),
     "optim.schedule": Row("step", "cosine", "onecycle", "poly", base=["optim.milestones=[1]"]),
     "optim.warmup_steps": Row("3"),
     "optim.warmup_start": Row("0.5", base=["optim.warmup_steps=3"]),

@@ -3,12 +3,19 @@
 
 #include "engine/cpu/private.h"
 
+/* What evaluations read: the average that optim.ema keeps, else the parameters. */
+static const float *weights(const struct ddp_cpu_engine *e)
+{
+    const float *average = e->base.conf.train_set ? ddp_optim_average(e->base.optim) : NULL;
+    return average ? average : e->base.params;
+}
+
 /* Forward of one of my shards. */
 static int run(struct ddp_cpu_engine *e, const struct ddp_batch *batch, int mine, float *loss,
                int64_t *correct, struct ddp_error *err)
 {
-    return ddp_cpu_pass_forward(e->eval, e->base.params, batch->shard + mine, 1, 0, batch->count, loss,
-                                correct, err);
+    return ddp_cpu_pass_forward(e->eval, weights(e), batch->shard + mine, 1, 0, batch->count, loss, correct,
+                                err);
 }
 
 int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index, struct ddp_error *err)
@@ -47,5 +54,5 @@ void ddp_cpu_find_bad(struct ddp_engine *base, bool training, int64_t step, cons
     if (training)
         snprintf(text, (size_t)size, "%s", e->bad);
     else if (batch && run(e, batch, shard - base->conf.ranks.eval_first, &loss, &correct, NULL) == 0)
-        ddp_cpu_pass_find_bad(e->eval, base->params, 0, text, size);
+        ddp_cpu_pass_find_bad(e->eval, weights(e), 0, text, size);
 }

@@ -90,9 +90,11 @@ static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, doub
     if (!last)
         return;
     int64_t from = lo > f->stats ? lo : f->stats, to = hi < f->metrics ? hi : f->metrics;
-    if (from < to)
+    if (from < to) {
         ddp_model_apply_stats(c->model, e->batch->count, c->ranks.shards, from, to, sum + (from - lo),
                               params);
+        ddp_optim_average_copy(e->base.optim, from, to);
+    }
     if (hi > f->metrics)
         memcpy(params + f->metrics, sum + (f->metrics - lo), DDP_METRICS * sizeof(float));
 }

@@ -19,8 +19,8 @@ static int run_training(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, int mi
 
 static int run_eval(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, int mine)
 {
-    ddp_gpu_pass_forward(e->eval, e->compute, e->params, e->weights, s->shard + mine, 1, ddp_gpu_slot_step(s),
-                         NULL, e->eval_loss, e->eval_correct);
+    ddp_gpu_pass_forward(e->eval, e->compute, ddp_gpu_eval_params(e), ddp_gpu_eval_weights(e),
+                         s->shard + mine, 1, ddp_gpu_slot_step(s), NULL, e->eval_loss, e->eval_correct);
     return 0;
 }
 
@@ -37,8 +37,8 @@ static int find_bad(struct ddp_gpu_engine *e, bool training, const struct ddp_ba
     status = ddp_gpu_engine_drain(e, e->compute, "a step that failed, once more", err);
     if (status || mine < 0)
         return status;
-    return ddp_gpu_pass_find_bad(training ? e->train : e->eval, e->compute, e->params, resident, text, size,
-                                 err);
+    return ddp_gpu_pass_find_bad(training ? e->train : e->eval, e->compute,
+                                 training ? e->params : ddp_gpu_eval_params(e), resident, text, size, err);
 }
 
 void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t step,

@@ -15,11 +15,14 @@ int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, 
         if (status)
             return status;
     }
+    if (index == 0)
+        ddp_gpu_updater_gather(&e->updater, e->compute);
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
     for (int i = 0; i < e->base.eval_shards; i++) {
         const int64_t at = index * e->base.eval_shards + i;
-        ddp_gpu_pass_forward(e->eval, e->compute, e->params, e->weights, s->shard + i, 1,
-                             ddp_gpu_slot_step(s), NULL, e->eval_loss + at, e->eval_correct + at);
+        ddp_gpu_pass_forward(e->eval, e->compute, ddp_gpu_eval_params(e), ddp_gpu_eval_weights(e),
+                             s->shard + i, 1, ddp_gpu_slot_step(s), NULL, e->eval_loss + at,
+                             e->eval_correct + at);
     }
     e->api->record(s->done, e->compute);
     s->used = true;

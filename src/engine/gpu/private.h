@@ -93,6 +93,17 @@ struct ddp_gpu_engine {
     char *eval_host;
 };
 
+/* What evaluations read: the average that optim.ema keeps, else the parameters. */
+static inline const float *ddp_gpu_eval_params(const struct ddp_gpu_engine *e)
+{
+    return e->updater.average ? e->updater.average : e->params;
+}
+
+static inline const void *ddp_gpu_eval_weights(const struct ddp_gpu_engine *e)
+{
+    return e->updater.average ? e->updater.average_weights : e->weights;
+}
+
 /* Wait until the event is reached: polls, then sleeps; looks at the device's and NCCL's errors. `what` for
  * the message. */
 int ddp_gpu_engine_wait(struct ddp_gpu_engine *e, struct ddp_gpu_event *event, const char *what,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/base.h"
+#include "ops/point/point_kernels.h"
 
 static void run(void *ctx, int stage, const struct ddp_gpu_slice *slice, double *values,
                 struct ddp_gpu_stream *s)
@@ -55,13 +56,40 @@ static int upload_stats(struct ddp_gpu_updater *u, const struct ddp_flat *flat, 
     return status;
 }
 
+static size_t average_bytes(const struct ddp_optim_device_conf *c)
+{
+    return c->cfg->optim.ema > 0 ? (size_t)c->flat->total * sizeof(float) : 0;
+}
+
+static size_t average_weights_bytes(const struct ddp_optim_device_conf *c)
+{
+    const bool own = c->cfg->optim.ema > 0 && c->type != DDP_GPU_F32;
+    return own ? (size_t)c->flat->total * ddp_gpu_type_bytes(c->type) : 0;
+}
+
+static int allocate_average(struct ddp_gpu_updater *u, struct ddp_error *err)
+{
+    const struct ddp_gpu_transfer *t = ddp_gpu_reduce_transfer(u->reduce);
+    void *average = NULL;
+    int status = average_bytes(&u->conf) ? t->api->alloc(t->gpu, average_bytes(&u->conf), &average, err) : 0;
+    u->average = average;
+    u->average_weights = average;
+    if (status == 0 && average_weights_bytes(&u->conf)) {
+        u->average_weights = NULL;
+        status = t->api->alloc(t->gpu, average_weights_bytes(&u->conf), &u->average_weights, err);
+    }
+    return status ? ddp_error_prefix(err, "optim.ema") : 0;
+}
+
 int ddp_gpu_updater_init(struct ddp_gpu_updater *u, const struct ddp_optim_device_conf *conf, int shards,
                          struct ddp_gpu_reduce *reduce, struct ddp_error *err)
 {
-    *u = (struct ddp_gpu_updater){.reduce = reduce};
+    *u = (struct ddp_gpu_updater){.reduce = reduce, .conf = *conf};
     int status = ddp_optim_device_create(conf, reduce, &u->optim, err);
     if (status == 0)
         status = upload_stats(u, conf->flat, err);
+    if (status == 0)
+        status = allocate_average(u, err);
     if (status)
         return status;
     u->stats = (struct ddp_gpu_stats_args){.scale = ddp_gpu_reduce_guard(reduce),
@@ -82,6 +110,9 @@ void ddp_gpu_updater_finish(struct ddp_gpu_updater *u)
     if (!u->reduce)
         return;
     const struct ddp_gpu_transfer *t = ddp_gpu_reduce_transfer(u->reduce);
+    if (u->average_weights != u->average)
+        t->api->release(t->gpu, u->average_weights);
+    t->api->release(t->gpu, u->average);
     t->api->release(t->gpu, u->stat);
     ddp_optim_device_destroy(u->optim);
     *u = (struct ddp_gpu_updater){0};
@@ -89,11 +120,27 @@ void ddp_gpu_updater_finish(struct ddp_gpu_updater *u)
 
 size_t ddp_gpu_updater_bytes(const struct ddp_optim_device_conf *conf)
 {
-    return ddp_optim_device_bytes(conf) + ddp_gpu_align(stat_bytes(conf->flat));
+    return ddp_optim_device_bytes(conf) + ddp_gpu_align(stat_bytes(conf->flat)) +
+           ddp_gpu_align(average_bytes(conf)) + ddp_gpu_align(average_weights_bytes(conf));
 }
 
 void ddp_gpu_updater_begin(struct ddp_gpu_updater *u, const struct ddp_gpu_step *step)
 {
     ddp_optim_device_begin(u->optim, step);
     u->stats.step = step;
+}
+
+void ddp_gpu_updater_gather(struct ddp_gpu_updater *u, struct ddp_gpu_stream *compute)
+{
+    const struct ddp_gpu_api *api = ddp_gpu_reduce_transfer(u->reduce)->api;
+    const struct ddp_flat *flat = u->conf.flat;
+    if (!u->average)
+        return;
+    ddp_gpu_reduce_gather(u->reduce, ddp_optim_device_average(u->optim), u->average);
+    api->copy(compute, u->average + flat->stats, ddp_gpu_reduce_params(u->reduce) + flat->stats,
+              (size_t)(flat->total - flat->stats) * sizeof *u->average);
+    const struct ddp_gpu_cast_args cast = {
+        .type = u->conf.type, .count = flat->stats, .f = u->average, .t = u->average_weights};
+    if (u->conf.type != DDP_GPU_F32)
+        api->kernels->point->cast_from_float(compute, &cast);
 }
