@@ -43,12 +43,12 @@ DDP_KERNEL moments_block(const struct ddp_gpu_update_args a)
 }
 
 struct lamb {
-    typedef struct ddp_lamb_args Args;
+    typedef struct ddp_lamb_apply_args Args;
     enum { NORMS = DDP_LAMB_NORMS };
 
-    DDP_DEVICE Args args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
+    DDP_DEVICE Args args(const struct ddp_optim_hyper *, const struct ddp_optim_now *now)
     {
-        return ddp_lamb_args(h, t);
+        return ddp_lamb_apply_args(now);
     }
 
     DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &, const Args &s, int64_t, ddp_quad u,

@@ -15,7 +15,6 @@ struct ddp_lamb_args {
     struct ddp_moments_args moments;
     float inv1; /* 1 / (1 - beta1^t) */
     float decay;
-    float rate; /* second stage: lr * |p| / |u| */
 };
 
 DDP_BOTH struct ddp_lamb_args ddp_lamb_args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
@@ -24,6 +23,17 @@ DDP_BOTH struct ddp_lamb_args ddp_lamb_args(const struct ddp_optim_hyper *h, con
     a.moments = ddp_moments_args(h, t);
     a.inv1 = (float)(1 / t->bias1);
     a.decay = (float)t->weight_decay;
+    return a;
+}
+
+/* The second stage's: lr * |p| / |u|. */
+struct ddp_lamb_apply_args {
+    float rate;
+};
+
+DDP_BOTH struct ddp_lamb_apply_args ddp_lamb_apply_args(const struct ddp_optim_now *t)
+{
+    struct ddp_lamb_apply_args a;
     a.rate = (float)(t->lr * t->trust);
     return a;
 }

@@ -21,7 +21,8 @@ static void update(const struct ddp_optim_hyper *h, const struct ddp_optim_now *
 static void apply(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t,
                   const struct ddp_optim_block *b)
 {
-    const struct ddp_lamb_args a = ddp_lamb_args(h, t);
+    const struct ddp_lamb_apply_args a = ddp_lamb_apply_args(t);
+    (void)h;
     const float *u = b->sum;
     float *param = b->param;
     vf r = SET1(-a.rate);
