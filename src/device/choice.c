@@ -12,11 +12,11 @@ bool ddp_gpu_likely(void)
     static const char *const traces[] = {"/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia",
                                          "/dev/dxg" /* Windows' subsystem for Linux */};
     char path[PATH_MAX];
-    if (ddp_gpu_plugin_named())
+    if (ddp_plugin_named(&ddp_gpu_plugin))
         return true;
     for (size_t i = 0; i < DDP_COUNT(traces); i++)
         if (ddp_path_exists(traces[i]))
-            return ddp_gpu_plugin_find(path);
+            return ddp_plugin_find(&ddp_gpu_plugin, path);
     return false;
 }
 
