@@ -1,5 +1,5 @@
-/* Finding and opening our own plug-ins: shared libraries of ours that need what not every machine has (CUDA, MPI), and
- * are loaded only where it is wanted. Each exports one function, which returns one table. */
+/* Finding and opening our own plug-ins: shared libraries of ours that need what not every machine has
+ * (CUDA, MPI), and are loaded only where it is wanted. Each exports one function, which returns one table. */
 #ifndef DDP_BASE_PLUGIN_H
 #define DDP_BASE_PLUGIN_H
 
@@ -23,11 +23,12 @@ struct ddp_plugin {
 
 /* What the variable says; NULL: not set, or empty. */
 const char *ddp_plugin_named(const struct ddp_plugin *p);
-/* The plug-in's file: what the variable names (there or not), else beside this program, in ../lib or the folder that
- * libraries are installed in, or beside the library that this code is in. false: only the loader could know. */
+/* The plug-in's file: what the variable names (there or not), else beside this program, in ../lib or the
+ * folder that libraries are installed in, or beside the library that this code is in. false: only the
+ * loader could know. */
 bool ddp_plugin_find(const struct ddp_plugin *p, char out[PATH_MAX]);
-/* Open it (once is enough, it stays) and fetch its table. DDP_E_RESOURCE with the way out: it is missing, cannot be
- * loaded, is none of ours, or of another version. */
+/* Open it (once is enough, it stays) and fetch its table. DDP_E_RESOURCE with the way out: it is missing,
+ * cannot be loaded, is none of ours, or of another version. */
 int ddp_plugin_open(const struct ddp_plugin *p, const void **table, struct ddp_error *err);
 
 #endif

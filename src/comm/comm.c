@@ -23,10 +23,17 @@ int ddp_comm_wrap(const struct ddp_comm_ops *ops, void *self, int rank, int size
         missing = "abort";
     else if (ops->destroy == NULL)
         missing = "destroy";
-    else if ((ops->caps & DDP_COMM_SHARED) && (ops->shared_alloc == NULL || ops->shared_free == NULL))
-        missing = "shared_alloc or shared_free, which DDP_COMM_SHARED promises";
+    else if ((ops->shared_alloc == NULL) != (ops->shared_free == NULL))
+        missing = ops->shared_alloc == NULL ? "shared_alloc, while it has shared_free"
+                                            : "shared_free, while it has shared_alloc";
     else if ((ops->caps & DDP_COMM_ALLREDUCE) && (ops->allreduce_begin == NULL || ops->allreduce_end == NULL))
         missing = "allreduce_begin or allreduce_end, which DDP_COMM_ALLREDUCE promises";
+    else if ((ops->caps & DDP_COMM_MESSAGES) &&
+             (ops->exchange_create == NULL || ops->exchange_begin == NULL || ops->exchange_test == NULL ||
+              ops->exchange_destroy == NULL))
+        missing =
+            "exchange_create, exchange_begin, exchange_test or exchange_destroy, which DDP_COMM_MESSAGES "
+            "promises";
     if (missing != NULL)
         return ddp_fail(err, DDP_E_USAGE, "transport '%s': the table lacks %s", ops->name, missing);
 
@@ -35,6 +42,9 @@ int ddp_comm_wrap(const struct ddp_comm_ops *ops, void *self, int rank, int size
     c->size = size;
     c->ops = ops;
     c->self = self;
+    char(*one)[DDP_COMM_HOST_BYTES] = ddp_calloc((size_t)size, sizeof *one); /* nameless, all alike */
+    ddp_comm_cut(c, (const char(*)[DDP_COMM_HOST_BYTES])one);
+    free(one);
     *out = c;
     return 0;
 }
@@ -44,6 +54,9 @@ void ddp_comm_destroy(struct ddp_comm *c)
     if (c == NULL)
         return;
     c->ops->destroy(c->self);
+    free((void *)c->at);
+    free((void *)c->node_of);
+    free((void *)c->lane_rank);
     free(c);
 }
 
@@ -53,8 +66,7 @@ static int need(const struct ddp_comm *c, const char *call, unsigned cap, const 
     if (c == NULL)
         return ddp_fail(err, DDP_E_USAGE, "comm %s: no comm", call);
     if (cap != 0 && !(c->ops->caps & cap))
-        return ddp_fail(err, DDP_E_COMM, "comm %s: the transport '%s' cannot do it%s", call, c->ops->name,
-                        cap == DDP_COMM_SHARED ? ": its ranks do not share memory" : "");
+        return ddp_fail(err, DDP_E_COMM, "comm %s: the transport '%s' cannot do it", call, c->ops->name);
     if (buf == NULL && bytes > 0)
         return ddp_fail(err, DDP_E_USAGE, "comm %s: %zu bytes at a null pointer", call, bytes);
     return 0;
@@ -87,37 +99,13 @@ int ddp_comm_allgather(struct ddp_comm *c, const void *in, void *out, size_t byt
     return bytes == 0 ? 0 : c->ops->allgather(c->self, in, out, bytes, err);
 }
 
-int ddp_comm_shared_alloc(struct ddp_comm *c, size_t bytes, void **out, struct ddp_error *err)
-{
-    int code = need(c, "shared_alloc", DDP_COMM_SHARED, out, sizeof *out, err);
-    if (code != 0)
-        return code;
-    if (bytes == 0)
-        return ddp_fail(err, DDP_E_USAGE, "comm shared_alloc: a segment of 0 bytes");
-    void *base = NULL;
-    code = ddp_comm_agree(c, c->ops->shared_alloc(c->self, bytes, &base, err), err);
-    if (code != 0) {
-        if (base != NULL)
-            c->ops->shared_free(c->self, base, bytes);
-        return code;
-    }
-    *out = base;
-    return 0;
-}
-
-void ddp_comm_shared_free(struct ddp_comm *c, void *base, size_t bytes)
-{
-    if (c != NULL && base != NULL)
-        c->ops->shared_free(c->self, base, bytes);
-}
-
-int ddp_comm_allreduce_begin(struct ddp_comm *c, float *buf, size_t count, enum ddp_mem mem, void *stream,
-                             void **request, struct ddp_error *err)
+int ddp_comm_allreduce_begin(struct ddp_comm *c, float *buf, size_t count, void **request,
+                             struct ddp_error *err)
 {
     int code = need(c, "allreduce", DDP_COMM_ALLREDUCE, buf, count, err);
     if (code == 0)
         code = need(c, "allreduce", 0, request, sizeof *request, err);
-    return code != 0 ? code : c->ops->allreduce_begin(c->self, buf, count, mem, stream, request, err);
+    return code != 0 ? code : c->ops->allreduce_begin(c->self, buf, count, request, err);
 }
 
 int ddp_comm_allreduce_end(struct ddp_comm *c, void *request, struct ddp_error *err)

@@ -1,4 +1,4 @@
-/* One rank: every collective is done as soon as it is called. */
+/* One rank: every collective is done as soon as it is called, and there is nobody to send messages to. */
 #include <string.h>
 
 #include "comm/memory.h"
@@ -39,10 +39,9 @@ static void self_shared_free(void *self, void *base, size_t bytes)
     ddp_pages_free(base, bytes);
 }
 
-static int self_allreduce_begin(void *self, float *buf, size_t count, enum ddp_mem mem, void *stream,
-                                void **request, struct ddp_error *err)
+static int self_allreduce_begin(void *self, float *buf, size_t count, void **request, struct ddp_error *err)
 {
-    (void)count, (void)mem, (void)stream, (void)err;
+    (void)count, (void)err;
     *request = buf != NULL ? (void *)buf : self;
     return 0;
 }
@@ -66,7 +65,7 @@ static void self_destroy(void *self)
 
 static const struct ddp_comm_ops self_ops = {
     .name = "self",
-    .caps = DDP_COMM_SHARED | DDP_COMM_ALLREDUCE,
+    .caps = DDP_COMM_ALLREDUCE,
     .barrier = self_barrier,
     .bcast = self_bcast,
     .allgather = self_allgather,

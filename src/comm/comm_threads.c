@@ -1,13 +1,16 @@
-/* N ranks as threads of one process, for tests: what they share is plain memory.
+/* N ranks as threads of one process, for tests: what they share is plain memory, cut into pseudo-nodes if
+ * one likes.
  *
- * Data go through a staging area that belongs to the group, never straight from one rank's
- * buffer to another's: after an abort a rank may leave a collective, and its buffer with it,
- * while another still reads. */
+ * Data go through a staging area that belongs to the group, never straight from one rank's buffer to
+ * another's: after an abort a rank may leave a collective, and its buffer with it, while another still
+ * reads. */
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/mail.h"
 #include "comm/memory.h"
 #include "comm/transport.h"
 
@@ -25,7 +28,8 @@ struct group {
     ddp_word stop;
     int size;
     atomic_int users;
-    char *stage;          /* [size][STAGE_BYTES] */
+    char *stage; /* [size][STAGE_BYTES] */
+    struct ddp_mail *mail;
     pthread_mutex_t lock; /* of segments: not on the hot path */
     struct segment *segments;
 };
@@ -47,7 +51,8 @@ struct rank {
 
 static int meet(struct rank *k, struct ddp_error *err)
 {
-    if (ddp_barrier_wait(&k->group->barrier, k->comm, &k->round))
+    struct group *g = k->group;
+    if (ddp_barrier_meet(&g->barrier, g->size, k->comm->spin, &g->stop, &k->round))
         return 0;
     return ddp_fail(err, DDP_E_COMM, "another rank has ended the job");
 }
@@ -99,45 +104,44 @@ static int threads_allgather(void *self, const void *in, void *out, size_t bytes
     return 0;
 }
 
+/* The first rank of each pseudo-node makes its segment; the others find it among those of all. */
 static int threads_shared_alloc(void *self, size_t bytes, void **out, struct ddp_error *err)
 {
     struct rank *k = self;
     struct group *g = k->group;
-    struct {
-        struct segment *segment;
-        struct ddp_error why;
-    } made;
-    memset(&made, 0, sizeof made);
-    if (k->rank == 0 && ddp_memory_check("", bytes, "shared segment", &made.why) == 0) {
+    struct segment *mine = NULL, **all = ddp_calloc((size_t)g->size, sizeof(struct segment *));
+    const int first = k->comm->at[k->comm->node].first;
+    int made = 0;
+    if (k->rank == first && (made = ddp_memory_check("", bytes, "shared segment", err)) == 0) {
         void *base = ddp_pages_alloc(bytes);
         if (base == NULL) {
-            ddp_fail(&made.why, DDP_E_RESOURCE, "the system refused a shared segment of %zu bytes", bytes);
+            made = ddp_fail(err, DDP_E_RESOURCE, "the system refused a shared segment of %zu bytes", bytes);
         } else {
-            made.segment = ddp_malloc(sizeof *made.segment);
-            *made.segment = (struct segment){.base = base, .bytes = bytes, .users = g->size};
+            mine = ddp_malloc(sizeof *mine);
+            *mine = (struct segment){.base = base, .bytes = bytes, .users = k->comm->local_size};
             pthread_mutex_lock(&g->lock);
-            made.segment->next = g->segments;
-            g->segments = made.segment;
+            mine->next = g->segments;
+            g->segments = mine;
             pthread_mutex_unlock(&g->lock);
         }
     }
-    int code = threads_bcast(k, &made, sizeof made, 0, err);
-    if (code != 0)
-        return code;
-    if (made.segment == NULL)
-        return k->rank == 0 ? ddp_fail(err, made.why.code, "%s", made.why.text)
-                            : ddp_fail(err, made.why.code, "rank 0: %s", made.why.text);
-    *out = made.segment->base;
-    if (made.segment->bytes != bytes)
-        return ddp_fail(err, DDP_E_COMM, "shared segment: rank 0 asks for %zu bytes, rank %d for %zu",
-                        made.segment->bytes, k->rank, bytes);
-    return 0;
+    int code = threads_allgather(k, &mine, all, sizeof mine, made == 0 ? err : NULL);
+    if (made != 0)
+        code = made;
+    if (code == 0 && all[first] != NULL) {
+        *out = all[first]->base;
+        if (all[first]->bytes != bytes)
+            code = ddp_fail(err, DDP_E_COMM, "shared segment: rank %d asks for %zu bytes, rank %d for %zu",
+                            first, all[first]->bytes, k->rank, bytes);
+    }
+    free(all);
+    return code;
 }
 
 static void threads_shared_free(void *self, void *base, size_t bytes)
 {
     struct group *g = ((struct rank *)self)->group;
-    (void)bytes; /* what rank 0 asked for counts */
+    (void)bytes; /* what the maker asked for counts */
     pthread_mutex_lock(&g->lock);
     for (struct segment **at = &g->segments; *at != NULL; at = &(*at)->next) {
         struct segment *s = *at;
@@ -153,13 +157,11 @@ static void threads_shared_free(void *self, void *base, size_t bytes)
     pthread_mutex_unlock(&g->lock);
 }
 
-static int threads_allreduce_begin(void *self, float *buf, size_t count, enum ddp_mem mem, void *stream,
-                                   void **request, struct ddp_error *err)
+static int threads_allreduce_begin(void *self, float *buf, size_t count, void **request,
+                                   struct ddp_error *err)
 {
     struct rank *k = self;
-    (void)stream;
-    if (mem != DDP_MEM_HOST)
-        return ddp_fail(err, DDP_E_USAGE, "transport 'threads': all-reduce works on host memory only");
+    (void)err;
     int slot = 0;
     while (slot < k->npending && k->pending[slot].used)
         slot++;
@@ -202,6 +204,34 @@ static int threads_allreduce_end(void *self, void *request, struct ddp_error *er
     return 0;
 }
 
+static int threads_exchange_create(void *self, const struct ddp_message *list, int n, int tag,
+                                   void **exchange, struct ddp_error *err)
+{
+    struct rank *k = self;
+    (void)err;
+    *exchange = ddp_mailing_create(k->group->mail, k->rank, list, n, tag);
+    return 0;
+}
+
+static int threads_exchange_begin(void *self, void *exchange, struct ddp_error *err)
+{
+    (void)self, (void)err;
+    ddp_mailing_begin(exchange);
+    return 0;
+}
+
+static int threads_exchange_test(void *self, void *exchange, bool wait, bool *done, struct ddp_error *err)
+{
+    struct rank *k = self;
+    return ddp_mailing_test(exchange, wait, k->comm->spin, &k->group->stop, done, err);
+}
+
+static void threads_exchange_destroy(void *self, void *exchange)
+{
+    (void)self;
+    ddp_mailing_destroy(exchange);
+}
+
 static void threads_abort(void *self, int status)
 {
     struct group *g = ((struct rank *)self)->group;
@@ -223,6 +253,7 @@ static void threads_destroy(void *self)
         ddp_pages_free(s->base, s->bytes);
         free(s);
     }
+    ddp_mail_destroy(g->mail);
     pthread_mutex_destroy(&g->lock);
     ddp_pages_free(g->stage, (size_t)g->size * STAGE_BYTES);
     ddp_pages_free(g, sizeof *g);
@@ -230,7 +261,7 @@ static void threads_destroy(void *self)
 
 static const struct ddp_comm_ops threads_ops = {
     .name = "threads",
-    .caps = DDP_COMM_SHARED | DDP_COMM_ALLREDUCE,
+    .caps = DDP_COMM_ALLREDUCE | DDP_COMM_MESSAGES,
     .barrier = threads_barrier,
     .bcast = threads_bcast,
     .allgather = threads_allgather,
@@ -238,14 +269,18 @@ static const struct ddp_comm_ops threads_ops = {
     .shared_free = threads_shared_free,
     .allreduce_begin = threads_allreduce_begin,
     .allreduce_end = threads_allreduce_end,
+    .exchange_create = threads_exchange_create,
+    .exchange_begin = threads_exchange_begin,
+    .exchange_test = threads_exchange_test,
+    .exchange_destroy = threads_exchange_destroy,
     .abort = threads_abort,
     .destroy = threads_destroy,
 };
 
-int ddp_comm_threads_create(int n, struct ddp_comm **out, struct ddp_error *err)
+/* hosts[r] for each rank; pseudo-nodes are hosts by another name. */
+static int create(int n, const char (*hosts)[DDP_COMM_HOST_BYTES], struct ddp_comm **out,
+                  struct ddp_error *err)
 {
-    if (n < 1 || n > 1024)
-        return ddp_fail(err, DDP_E_USAGE, "transport 'threads': %d ranks; 1 to 1024 are possible", n);
     struct group *g = ddp_pages_alloc(sizeof *g);
     char *stage = ddp_pages_alloc((size_t)n * STAGE_BYTES);
     if (g == NULL || stage == NULL) {
@@ -255,6 +290,7 @@ int ddp_comm_threads_create(int n, struct ddp_comm **out, struct ddp_error *err)
     }
     g->size = n;
     g->stage = stage;
+    g->mail = ddp_mail_create(n);
     atomic_init(&g->users, n);
     pthread_mutex_init(&g->lock, NULL);
 
@@ -267,9 +303,27 @@ int ddp_comm_threads_create(int n, struct ddp_comm **out, struct ddp_error *err)
         int code = ddp_comm_wrap(&threads_ops, k, r, n, &out[r], err);
         if (code != 0) /* a table of our own that is wrong: cannot happen at r > 0 only */
             return code;
+        ddp_comm_cut(out[r], hosts);
         k->comm = out[r];
         out[r]->spin = spin;
         out[r]->stop_word = &g->stop;
     }
     return 0;
+}
+
+int ddp_comm_threads_create_nodes(int n, const int *node, struct ddp_comm **out, struct ddp_error *err)
+{
+    if (n < 1 || n > 1024)
+        return ddp_fail(err, DDP_E_USAGE, "transport 'threads': %d ranks; 1 to 1024 are possible", n);
+    char(*hosts)[DDP_COMM_HOST_BYTES] = ddp_calloc((size_t)n, sizeof *hosts);
+    for (int r = 0; r < n; r++)
+        snprintf(hosts[r], sizeof hosts[r], "node%d", node != NULL ? node[r] : 0);
+    int code = create(n, (const char(*)[DDP_COMM_HOST_BYTES])hosts, out, err);
+    free(hosts);
+    return code;
+}
+
+int ddp_comm_threads_create(int n, struct ddp_comm **out, struct ddp_error *err)
+{
+    return ddp_comm_threads_create_nodes(n, NULL, out, err);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/plugin.h"
 #include "comm/transport.h"
 
 int ddp_comm_launched(struct ddp_error *err)
@@ -35,10 +36,63 @@ int ddp_comm_launched(struct ddp_error *err)
     return 1;
 }
 
+int ddp_comm_announced_local_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "MPI_LOCALRANKID"}; /* Open MPI, hydra */
+    for (size_t i = 0; i < DDP_COUNT(names); i++) {
+        const char *text = getenv(names[i]);
+        int64_t n;
+        if (text != NULL && ddp_parse_int(text, &n) && n >= 0 && n < 1000000)
+            return (int)n;
+    }
+    return -1;
+}
+
+/* MPI's own plug-ins look for its symbols among all: global. */
+static const struct ddp_plugin mpi_plugin = {
+    .what = "MPI plug-in",
+    .file = "libddp_mpi.so",
+    .variable = "DDP_MPI_PLUGIN",
+    .entry = DDP_COMM_ENTRY,
+    .version = DDP_COMM_PLUGIN_VERSION,
+    .global = true,
+    .missing =
+        "A launcher of MPI started this program, so its ranks meet over MPI. Install it beside ddp (it is "
+        "built with ddp), name it in DDP_MPI_PLUGIN, or start one rank without mpirun or srun",
+    .broken = "Is the MPI that it was built with where the loader looks (LD_LIBRARY_PATH, modules)?",
+};
+
+/* The ranks that a plug-in's launcher started. */
+static int join(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error *err)
+{
+    const void *table = NULL;
+    void *self = NULL;
+    int rank = 0, size = 0, code = ddp_plugin_open(&mpi_plugin, &table, err);
+    if (code != 0)
+        return code;
+    const struct ddp_comm_plugin *plugin = table;
+    code = plugin->create(argc, argv, &self, &rank, &size, err);
+    if (code != 0)
+        return code;
+    struct ddp_comm *c = NULL;
+    code = ddp_comm_wrap(plugin->ops, self, rank, size, &c, err);
+    if (code != 0) {
+        plugin->ops->destroy(self);
+        return code;
+    }
+    code = ddp_comm_look_around(c, err);
+    if (code != 0)
+        ddp_comm_destroy(c);
+    else
+        *out = c;
+    return code;
+}
+
 int ddp_comm_world_create(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error *err)
 {
     int ranks = ddp_comm_launched(err);
     if (ranks < 0)
         return ranks;
-    return ranks == 1 ? ddp_comm_self_create(out, err) : ddp_comm_mpi_create(argc, argv, out, err);
+    return ranks == 1 ? ddp_comm_self_create(out, err) : join(argc, argv, out, err);
 }

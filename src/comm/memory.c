@@ -1,4 +1,4 @@
-/* What /proc and the control groups say of memory that is left. */
+/* How much memory this process may still take: /proc/meminfo, and the limits of control groups. */
 #include "comm/memory.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* A memfd with its maker, and the same memory opened by the others through /proc. */
+/* Memory that processes of one host share: memfd, found by others through /proc. */
 #include "comm/segment.h"
 
 #include <errno.h>
@@ -60,17 +60,17 @@ int ddp_segment_open(const struct ddp_segment_key *key, void **base, struct ddp_
     if (fd < 0)
         return ddp_fail(
             err, DDP_E_RESOURCE,
-            "shared segment: opening %s of rank 0 failed: %s (ranks must run as one user in one PID "
+            "shared segment: opening %s of another rank failed: %s (ranks must run as one user in one PID "
             "namespace: start them all inside the same container)",
             path, strerror(errno));
     int code = 0;
     /* another PID namespace may have a process of that number: its file is not ours */
     if (fstat(fd, &st) != 0 || (uint64_t)st.st_ino != key->inode || (uint64_t)st.st_size != key->bytes)
-        code = ddp_fail(
-            err, DDP_E_RESOURCE,
-            "shared segment: %s is not rank 0's segment: ranks run in different PID namespaces; start "
-            "them all inside the same container",
-            path);
+        code = ddp_fail(err, DDP_E_RESOURCE,
+                        "shared segment: %s is not the segment of another rank: ranks run in different PID "
+                        "namespaces; start "
+                        "them all inside the same container",
+                        path);
     else
         code = map(fd, (size_t)key->bytes, base, err);
     close(fd);

@@ -89,8 +89,8 @@ static void begin_allreduces(struct ddp_reduce *r)
     while (r->begun < r->layout.buckets && r->bucket[r->begun].complete && r->fault.code == 0) {
         struct ddp_reduce_bucket *b = &r->bucket[r->begun];
         if (ddp_comm_allreduce_begin(r->comm, r->own + b->all.lo * DDP_BLOCK,
-                                     (size_t)(b->all.hi - b->all.lo) * DDP_BLOCK, DDP_MEM_HOST, NULL,
-                                     &b->request, &r->fault) == 0)
+                                     (size_t)(b->all.hi - b->all.lo) * DDP_BLOCK, &b->request,
+                                     &r->fault) == 0)
             r->begun++;
     }
 }

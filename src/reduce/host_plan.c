@@ -1,5 +1,6 @@
 /* What a reduction on the host needs, planned and allocated before step 0. The step itself is in host.c. */
 #include "reduce/host_private.h"
+#include "reduce/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,10 +64,9 @@ static int check_conf(const struct ddp_reduce_conf *c, const struct ddp_comm *co
     if (c->block_values < 0 || c->block_values > MAX_VALUES)
         return ddp_fail(err, DDP_E_USAGE, "reduce: %d values per block; 0 to %d are possible",
                         c->block_values, MAX_VALUES);
-    if (!(comm->ops->caps & DDP_COMM_SHARED))
-        return ddp_fail(err, DDP_E_COMM,
-                        "reduce: the ranks of transport '%s' do not share memory, which is needed",
-                        comm->ops->name);
+    code = ddp_ranks_check_one_node(comm, err);
+    if (code != 0)
+        return code;
     if (c->fast && !(comm->ops->caps & DDP_COMM_ALLREDUCE))
         return ddp_fail(err, DDP_E_COMM,
                         "reduce: transport '%s' has no all-reduce: use reduce.mode = \"canonical\"",

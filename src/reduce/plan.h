@@ -6,7 +6,9 @@
 #include "comm/comm.h"
 
 struct ddp_rank_plan {
-    int rank, size; /* in the world */
+    int rank, size;             /* in the world */
+    int node, nodes;            /* where memory is shared */
+    int local_rank, local_size; /* there */
 
     /* leaves of a step: shards = train.shards x train.accumulate, mine are [first, last), at least one */
     int shards, first, last;
@@ -15,10 +17,14 @@ struct ddp_rank_plan {
     int eval_shards, eval_first, eval_last;
 };
 
-/* The part of comm's rank. Local; the same code on all ranks, DDP_E_CONFIG: more ranks than shards. *out is
- * set on success only. */
+/* The part of comm's rank. Local, with the same code on all ranks; *out is set on success only.
+ * DDP_E_CONFIG: more ranks than shards; DDP_E_COMM: see ddp_ranks_check_one_node. */
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err);
+
+/* What is reduced in memory that all ranks share needs them on one node. 0, or DDP_E_COMM with the hosts
+ * and the way out. Local, the same on all ranks. */
+int ddp_ranks_check_one_node(const struct ddp_comm *comm, struct ddp_error *err);
 
 /* How many shards are mine. */
 static inline int ddp_rank_plan_mine(const struct ddp_rank_plan *p)

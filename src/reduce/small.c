@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reduce/plan.h"
 #include "reduce/tree.h"
 
 struct shared {
@@ -30,6 +31,8 @@ int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct dd
         code = ddp_fail(err, DDP_E_USAGE,
                         "small sum: %d shards of width %d; 1 to %d shards of at least 1 are possible", shards,
                         max_width, DDP_TREE_MAX_SHARDS);
+    if (code == 0)
+        code = ddp_ranks_check_one_node(comm, err);
     code = ddp_comm_agree(comm, code, err);
     if (code != 0)
         return code;

@@ -33,18 +33,16 @@ static int count_cpus(struct ddp_session *s, struct ddp_error *err)
 /* The launcher's plan for this rank: part LOCAL_RANK of DDP_PLACE. */
 static int find_place(struct ddp_session *s, bool *oversubscribed, struct ddp_error *err)
 {
-    const char *plan = getenv("DDP_PLACE"), *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-    int64_t index = 0;
+    const char *plan = getenv("DDP_PLACE");
+    const int announced = ddp_comm_announced_local_rank(), local = announced < 0 ? 0 : announced;
     if (!plan || !*plan)
         return 0;
-    if (local && !ddp_parse_int(local, &index))
-        index = 0;
-    for (; index > 0 && plan; index--) {
+    for (int skip = local; skip > 0 && plan; skip--) {
         plan = strchr(plan, ';');
         plan = plan ? plan + 1 : NULL;
     }
     if (!plan)
-        return ddp_fail(err, DDP_E_USAGE, "DDP_PLACE has no part for local rank %s", local);
+        return ddp_fail(err, DDP_E_USAGE, "DDP_PLACE has no part for local rank %d", local);
     const char *end = strchr(plan, ';');
     char text[DDP_CPUSET_MAX];
     snprintf(text, sizeof text, "%.*s", end ? (int)(end - plan) : (int)strlen(plan), plan);

@@ -1,4 +1,5 @@
-/* Rank 1 gives up with status 4 while the others sleep in shared memory, where MPI cannot see them. */
+/* Rank 1 gives up with status 4 while the others sleep in shared memory, where MPI cannot see them; with
+ * an argument, while they wait for a message of its. */
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,6 +20,12 @@ int main(int argc, char **argv)
         usleep(50000);
         ddp_comm_abort(c, 4);
     }
-    ddp_barrier_wait(base, c, &round);
+    char byte;
+    const struct ddp_message from = {1, false, &byte, 1};
+    struct ddp_exchange *x = NULL;
+    if (argc == 1)
+        ddp_barrier_wait(base, c, &round);
+    else if (ddp_exchange_create(c, &from, 1, 0, &x, &err) == 0 && ddp_exchange_begin(x, &err) == 0)
+        ddp_exchange_finish(x, &err);
     return 2;
 }

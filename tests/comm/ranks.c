@@ -28,13 +28,13 @@ static void *work(void *arg)
     return NULL;
 }
 
-int ranks_run(int n, ranks_body body, void *ctx)
+int ranks_run_on(int n, const int *node, ranks_body body, void *ctx)
 {
     struct ddp_error err = {0};
     struct ddp_comm **comm = calloc((size_t)n, sizeof(struct ddp_comm *));
     struct job *job = calloc((size_t)n, sizeof *job);
     pthread_t *thread = calloc((size_t)n, sizeof *thread);
-    int result = ddp_comm_threads_create(n, comm, &err);
+    int result = ddp_comm_threads_create_nodes(n, node, comm, &err);
     for (int i = 0; i < n && result == 0; i++) {
         job[i] = (struct job){comm[i], body, ctx, 0};
         if (pthread_create(&thread[i], NULL, work, &job[i]) != 0)
@@ -49,4 +49,9 @@ int ranks_run(int n, ranks_body body, void *ctx)
     free(job);
     free(thread);
     return result;
+}
+
+int ranks_run(int n, ranks_body body, void *ctx)
+{
+    return ranks_run_on(n, NULL, body, ctx);
 }

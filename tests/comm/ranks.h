@@ -9,6 +9,8 @@ typedef int (*ranks_body)(struct ddp_comm *c, void *ctx);
 
 /* Returns 0, or the line of a CHECK that failed on some rank. The comms are made and destroyed here. */
 int ranks_run(int n, ranks_body body, void *ctx);
+/* The same on pseudo-nodes: node[r] says where rank r is. */
+int ranks_run_on(int n, const int *node, ranks_body body, void *ctx);
 
 /* Says what failed, ends all other ranks' waits (under MPI: ends the job); returns line. */
 int ranks_fail(struct ddp_comm *c, const char *file, int line, const char *what, const char *detail);

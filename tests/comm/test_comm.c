@@ -35,6 +35,53 @@ static void test_threads_conform(void **state)
             assert_int_equal(ranks_run(ranks[n], comm_cases[i].body, NULL), 0);
 }
 
+/* Nodes of one size and of several, in blocks, in turn, and as they come. */
+static void test_pseudo_nodes_conform(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, node[8];
+    } cuts[] = {
+        {2, {0, 1}},
+        {4, {0, 0, 1, 1}},
+        {4, {0, 1, 0, 1}},
+        {5, {7, 7, 7, 2, 2}},
+        {6, {0, 1, 1, 1, 0, 2}},
+        {8, {0, 0, 0, 0, 1, 1, 1, 1}},
+        {3, {-1, -1, -1}},
+        {8, {3, 1, 2, 1, 3, 2, 1, 0}},
+    };
+    for (size_t k = 0; k < DDP_COUNT(cuts); k++)
+        for (int i = 0; i < comm_ncases; i++)
+            assert_int_equal(ranks_run_on(cuts[k].n, cuts[k].node, comm_cases[i].body, NULL), 0);
+}
+
+/* The numbers themselves, once: unequal nodes, out of order. */
+static void test_cut_numbers_nodes_and_lanes(void **state)
+{
+    (void)state;
+    static const int node[6] = {9, 4, 4, 4, 9, 4};
+    static const struct {
+        int node, local_rank, local_size, lane, lane_rank[2];
+    } want[6] = {
+        {0, 0, 2, 0, {0, 1}}, {1, 0, 4, 0, {0, 1}}, {1, 1, 4, 1, {4, 2}},
+        {1, 2, 4, 0, {0, 1}}, {0, 1, 2, 1, {4, 2}}, {1, 3, 4, 1, {4, 2}},
+    };
+    struct ddp_comm *c[6];
+    assert_int_equal(ddp_comm_threads_create_nodes(6, node, c, NULL), 0);
+    for (int r = 0; r < 6; r++) {
+        assert_int_equal(c[r]->nodes, 2);
+        assert_int_equal(c[r]->lanes, 2);
+        assert_int_equal(c[r]->node, want[r].node);
+        assert_int_equal(c[r]->local_rank, want[r].local_rank);
+        assert_int_equal(c[r]->local_size, want[r].local_size);
+        assert_int_equal(c[r]->lane, want[r].lane);
+        for (int n = 0; n < 2; n++)
+            assert_int_equal(c[r]->lane_rank[n], want[r].lane_rank[n]);
+        ddp_comm_destroy(c[r]);
+    }
+}
+
 static void test_threads_reject_counts(void **state)
 {
     (void)state;
@@ -47,7 +94,18 @@ static void test_threads_reject_counts(void **state)
 }
 
 /* The last rank gives up while the others wait, in one of the ways to wait. */
-enum way { IN_BARRIER, IN_BCAST, IN_ALLGATHER, IN_SHARED_ALLOC, IN_ALLREDUCE, IN_AGREE, IN_FUTEX, WAYS };
+enum way {
+    IN_BARRIER,
+    IN_BCAST,
+    IN_ALLGATHER,
+    IN_SHARED_ALLOC,
+    IN_ALLREDUCE,
+    IN_AGREE,
+    IN_EXCHANGE,
+    IN_POLL,
+    IN_FUTEX,
+    WAYS
+};
 
 static int aborted(struct ddp_comm *c, void *ctx)
 {
@@ -58,6 +116,10 @@ static int aborted(struct ddp_comm *c, void *ctx)
     static char all[8][800000];
     void *base = NULL, *request = NULL;
     uint32_t round = 0;
+    bool done = false;
+    struct ddp_exchange *x = NULL;
+    const struct ddp_message to_last[2] = {{c->size - 1, true, buf[c->rank], 100},
+                                           {c->size - 1, false, all[c->rank], 100}};
     CHECK_OK(c, ddp_comm_shared_alloc(c, sizeof(struct ddp_barrier), &base, &err), &err);
     if (c->rank == c->size - 1) {
         usleep(20000);
@@ -80,12 +142,24 @@ static int aborted(struct ddp_comm *c, void *ctx)
         code = ddp_comm_shared_alloc(c, 4096, &base, &err);
         break;
     case IN_ALLREDUCE:
-        code = ddp_comm_allreduce_begin(c, sum[c->rank], 100, DDP_MEM_HOST, NULL, &request, &err);
+        code = ddp_comm_allreduce_begin(c, sum[c->rank], 100, &request, &err);
         if (code == 0)
             code = ddp_comm_allreduce_end(c, request, &err);
         break;
     case IN_AGREE:
         code = ddp_comm_agree(c, 0, &err);
+        break;
+    case IN_EXCHANGE:
+    case IN_POLL:
+        CHECK_OK(c, ddp_exchange_create(c, to_last, 2, 0, &x, &err), &err);
+        CHECK_OK(c, ddp_exchange_begin(x, &err), &err);
+        while (way == IN_POLL && code == 0 && !done) {
+            code = ddp_exchange_poll(x, &done, &err);
+            usleep(100);
+        }
+        if (way == IN_EXCHANGE)
+            code = ddp_exchange_finish(x, &err);
+        ddp_exchange_destroy(x); /* in flight */
         break;
     default:
         code = ddp_barrier_wait(base, c, &round) ? 0 : ddp_fail(&err, DDP_E_COMM, "ended");
@@ -128,13 +202,29 @@ static void no_shared_free(void *self, void *base, size_t n)
 {
     (void)self, (void)base, (void)n;
 }
-static int no_begin(void *self, float *b, size_t n, enum ddp_mem m, void *s, void **r, struct ddp_error *e)
+static int no_begin(void *self, float *b, size_t n, void **r, struct ddp_error *e)
 {
-    return self == e && b != NULL && n > 0 && m != 0 && s != r;
+    return self == e && b != NULL && n > 0 && *r != NULL;
 }
 static int no_end(void *self, void *r, struct ddp_error *e)
 {
     return self == e && r != NULL;
+}
+static int no_x_create(void *self, const struct ddp_message *l, int n, int t, void **x, struct ddp_error *e)
+{
+    return self == e && l != NULL && n > t && *x != NULL;
+}
+static int no_x_begin(void *self, void *x, struct ddp_error *e)
+{
+    return self == e && x != NULL;
+}
+static int no_x_test(void *self, void *x, bool wait, bool *done, struct ddp_error *e)
+{
+    return self == e && x != NULL && wait && *done;
+}
+static void no_x_destroy(void *self, void *x)
+{
+    (void)self, (void)x;
 }
 static void no_abort(void *self, int status)
 {
@@ -147,7 +237,7 @@ static void no_destroy(void *self)
 
 static const struct ddp_comm_ops full = {
     .name = "full",
-    .caps = DDP_COMM_SHARED | DDP_COMM_ALLREDUCE,
+    .caps = DDP_COMM_ALLREDUCE | DDP_COMM_MESSAGES,
     .barrier = no_barrier,
     .bcast = no_bcast,
     .allgather = no_allgather,
@@ -155,6 +245,10 @@ static const struct ddp_comm_ops full = {
     .shared_free = no_shared_free,
     .allreduce_begin = no_begin,
     .allreduce_end = no_end,
+    .exchange_create = no_x_create,
+    .exchange_begin = no_x_begin,
+    .exchange_test = no_x_test,
+    .exchange_destroy = no_x_destroy,
     .abort = no_abort,
     .destroy = no_destroy,
 };
@@ -165,7 +259,7 @@ static void test_wrap_checks_table(void **state)
     struct ddp_error err = {0};
     struct ddp_comm *c = NULL;
     int destroyed = 0;
-    for (int hole = 0; hole < 10; hole++) {
+    for (int hole = 0; hole < 14; hole++) {
         struct ddp_comm_ops t = full;
         const char *missing = NULL;
         switch (hole) {
@@ -196,8 +290,20 @@ static void test_wrap_checks_table(void **state)
         case 8:
             t.allreduce_begin = NULL, missing = "allreduce_begin";
             break;
-        default:
+        case 9:
             t.allreduce_end = NULL, missing = "allreduce_end";
+            break;
+        case 10:
+            t.exchange_create = NULL, missing = "exchange_create";
+            break;
+        case 11:
+            t.exchange_begin = NULL, missing = "exchange_begin";
+            break;
+        case 12:
+            t.exchange_test = NULL, missing = "exchange_test";
+            break;
+        default:
+            t.exchange_destroy = NULL, missing = "exchange_destroy";
         }
         assert_int_equal(ddp_comm_wrap(&t, &destroyed, 0, 1, &c, &err), DDP_E_USAGE);
         assert_non_null(strstr(err.text, missing));
@@ -219,14 +325,18 @@ static void test_wrap_without_capabilities(void **state)
     void *p = NULL;
     struct ddp_comm_ops t = full;
     t.caps = 0;
-    t.shared_alloc = NULL;
-    t.shared_free = NULL;
     t.allreduce_begin = NULL;
     t.allreduce_end = NULL;
-    assert_int_equal(ddp_comm_wrap(&t, &destroyed, 0, 1, &c, &err), 0);
-    assert_int_equal(ddp_comm_shared_alloc(c, 4096, &p, &err), DDP_E_COMM);
-    assert_non_null(strstr(err.text, "do not share memory"));
-    assert_int_equal(ddp_comm_allreduce_begin(c, &f, 1, DDP_MEM_HOST, NULL, &p, &err), DDP_E_COMM);
+    t.exchange_create = NULL;
+    t.exchange_begin = NULL;
+    t.exchange_test = NULL;
+    t.exchange_destroy = NULL;
+    assert_int_equal(ddp_comm_wrap(&t, &destroyed, 0, 2, &c, &err), 0);
+    struct ddp_exchange *x = NULL;
+    const struct ddp_message m = {1, true, &f, sizeof f};
+    assert_int_equal(ddp_exchange_create(c, &m, 1, 0, &x, &err), DDP_E_COMM);
+    assert_non_null(strstr(err.text, "no messages"));
+    assert_int_equal(ddp_comm_allreduce_begin(c, &f, 1, &p, &err), DDP_E_COMM);
     assert_int_equal(ddp_comm_allreduce_end(c, &f, &err), DDP_E_COMM);
     ddp_comm_destroy(c);
     assert_int_equal(destroyed, 1);
@@ -259,6 +369,7 @@ int main(int argc, char **argv)
         return run_world(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_conforms),         cmocka_unit_test(test_threads_conform),
+        cmocka_unit_test(test_pseudo_nodes_conform),  cmocka_unit_test(test_cut_numbers_nodes_and_lanes),
         cmocka_unit_test(test_threads_reject_counts), cmocka_unit_test(test_threads_abort_ends_waits),
         cmocka_unit_test(test_wrap_checks_table),     cmocka_unit_test(test_wrap_without_capabilities),
     };

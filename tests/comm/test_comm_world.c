@@ -4,15 +4,21 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "comm/transport.h"
 
-static const char *const variables[] = {
-    "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_FD", "SLURM_PROCID",
-    "SLURM_STEP_NUM_TASKS"};
+static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
+                                        "PMI_SIZE",
+                                        "PMIX_RANK",
+                                        "PMI_RANK",
+                                        "PMI_FD",
+                                        "SLURM_PROCID",
+                                        "SLURM_STEP_NUM_TASKS",
+                                        "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "MPI_LOCALRANKID"};
 
 static void forget(void)
 {
@@ -59,19 +65,31 @@ static void test_launched_reads_environment(void **state)
     forget();
 }
 
+static bool is_loaded(const char *library)
+{
+    char line[4200];
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL)
+        found = found || strstr(line, library) != NULL;
+    if (maps != NULL)
+        fclose(maps);
+    return found;
+}
+
 /* A lone program must not pay for MPI. */
 static void test_world_alone_leaves_mpi_alone(void **state)
 {
     (void)state;
     struct ddp_comm *c = NULL;
-    int initialized = 1;
     forget();
     double from = ddp_now();
     assert_int_equal(ddp_comm_world_create(NULL, NULL, &c, NULL), 0);
     assert_true(ddp_now() - from < 0.05);
     assert_string_equal(c->ops->name, "self");
-    MPI_Initialized(&initialized);
-    assert_false(initialized);
+    assert_true(is_loaded("libc.so"));
+    assert_false(is_loaded("libmpi"));
+    assert_false(is_loaded("libddp_mpi"));
     ddp_comm_destroy(c);
     struct ddp_error err = {0};
     c = NULL;
@@ -81,23 +99,72 @@ static void test_world_alone_leaves_mpi_alone(void **state)
     forget();
 }
 
-static void test_one_host_names_hosts(void **state)
+/* A launcher without the plug-in: the reason, and the way out. */
+static void test_world_without_plugin_says_so(void **state)
 {
     (void)state;
+    struct ddp_comm *c = NULL;
     struct ddp_error err = {0};
-    char hosts[6][DDP_HOST_BYTES] = {"a 1", "a 1", "a 1", "a 1", "a 1", "a 1"};
-    const char(*all)[DDP_HOST_BYTES] = (const char(*)[DDP_HOST_BYTES])hosts;
-    assert_int_equal(ddp_comm_one_host(6, all, &err), 0);
-    strcpy(hosts[5], "c 1");
-    strcpy(hosts[3], "node-b 2");
-    assert_int_equal(ddp_comm_one_host(6, all, &err), DDP_E_COMM);
-    assert_non_null(strstr(err.text, "6 ranks"));
-    assert_non_null(strstr(err.text, "a (rank 0), node-b (rank 3), c (rank 5)"));
-    assert_int_equal(ddp_comm_one_host(5, all, &err), DDP_E_COMM);
-    assert_int_equal(ddp_comm_one_host(3, all, &err), 0);
-    strcpy(hosts[1], "a 9"); /* two machines of one name */
-    assert_int_equal(ddp_comm_one_host(2, all, &err), DDP_E_COMM);
-    assert_int_equal(ddp_comm_one_host(1, all, &err), 0);
+    forget();
+    setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
+    setenv("DDP_MPI_PLUGIN", "/no/such/libddp_mpi.so", 1);
+    assert_int_equal(ddp_comm_world_create(NULL, NULL, &c, &err), DDP_E_RESOURCE);
+    assert_non_null(
+        strstr(err.text, "the MPI plug-in /no/such/libddp_mpi.so (DDP_MPI_PLUGIN) cannot be loaded"));
+    assert_null(c);
+    unsetenv("DDP_MPI_PLUGIN");
+    forget();
+}
+
+static void test_announced_local_rank(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value;
+        int want;
+    } cases[] = {
+        {NULL, NULL, -1},
+        {"OMPI_COMM_WORLD_LOCAL_RANK", "0", 0},
+        {"OMPI_COMM_WORLD_LOCAL_RANK", "3", 3},
+        {"OMPI_COMM_WORLD_LOCAL_RANK", "x", -1},
+        {"OMPI_COMM_WORLD_LOCAL_RANK", "-2", -1},
+        {"MPI_LOCALRANKID", "5", 5},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        forget();
+        if (cases[i].name != NULL)
+            setenv(cases[i].name, cases[i].value, 1);
+        assert_int_equal(ddp_comm_announced_local_rank(), cases[i].want);
+    }
+    forget();
+}
+
+static void test_hosts_text_names_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hosts[12];
+        int size, nodes;
+        const char *text;
+    } cases[] = {
+        {{"a 1", "a 1", "a 1"}, 3, 1, "a (rank 0)"},
+        {{"a 1", "a 1", "a 1", "node-b 2", "a 1", "c 1"}, 6, 3, "a (rank 0), node-b (rank 3), c (rank 5)"},
+        {{"a 1", "a 9"}, 2, 2, "a (rank 0), a (rank 1)"}, /* two machines of one name */
+        {{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}, 10, 10, "h (rank 7) and 2 more"},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        char hosts[12][DDP_COMM_HOST_BYTES] = {""}, text[512];
+        for (int r = 0; r < cases[i].size; r++)
+            strcpy(hosts[r], cases[i].hosts[r]);
+        struct ddp_comm c = {.size = cases[i].size};
+        ddp_comm_cut(&c, (const char(*)[DDP_COMM_HOST_BYTES])hosts);
+        assert_int_equal(c.nodes, cases[i].nodes);
+        ddp_comm_hosts_text(&c, text, sizeof text);
+        assert_non_null(strstr(text, cases[i].text));
+        free((void *)c.at);
+        free((void *)c.node_of);
+        free((void *)c.lane_rank);
+    }
 }
 
 static void test_spin_only_with_spare_cpus(void **state)
@@ -128,7 +195,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launched_reads_environment),
         cmocka_unit_test(test_world_alone_leaves_mpi_alone),
-        cmocka_unit_test(test_one_host_names_hosts),
+        cmocka_unit_test(test_world_without_plugin_says_so),
+        cmocka_unit_test(test_announced_local_rank),
+        cmocka_unit_test(test_hosts_text_names_hosts),
         cmocka_unit_test(test_spin_only_with_spare_cpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

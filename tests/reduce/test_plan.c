@@ -16,11 +16,14 @@ static void test_plan_covers_all_shards(void **state)
             for (int size = 1; size <= shards * accumulate; size++) {
                 int next = 0, eval_next = 0;
                 for (int rank = 0; rank < size; rank++) {
-                    const struct ddp_comm comm = {.rank = rank, .size = size};
+                    const struct ddp_comm comm = {
+                        .rank = rank, .size = size, .nodes = 1, .local_rank = rank, .local_size = size};
                     struct ddp_rank_plan p;
                     assert_int_equal(ddp_rank_plan_init(&comm, shards, accumulate, &p, NULL), 0);
                     assert_int_equal(p.rank, rank);
                     assert_int_equal(p.size, size);
+                    assert_int_equal(p.local_rank, rank);
+                    assert_int_equal(p.local_size, size);
                     assert_int_equal(p.shards, shards * accumulate);
                     assert_int_equal(p.eval_shards, shards);
                     assert_int_equal(p.first, next);
@@ -39,7 +42,7 @@ static void test_plan_refuses_ranks_without_shards(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
-    const struct ddp_comm comm = {.rank = 0, .size = 9};
+    const struct ddp_comm comm = {.rank = 0, .size = 9, .nodes = 1};
     struct ddp_rank_plan p = {.shards = -1};
     assert_int_equal(ddp_rank_plan_init(&comm, 8, 1, &p, &err), DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "9 ranks, but only 8 shards"));
@@ -47,11 +50,24 @@ static void test_plan_refuses_ranks_without_shards(void **state)
     assert_int_equal(ddp_rank_plan_init(&comm, 8, 2, &p, &err), 0);
 }
 
+static void test_plan_refuses_several_nodes(void **state)
+{
+    (void)state;
+    struct ddp_error err = {0};
+    struct ddp_rank_plan p = {.shards = -1};
+    const struct ddp_comm_node at[2] = {{0, 2, "a"}, {2, 1, "b"}};
+    const struct ddp_comm comm = {.rank = 0, .size = 3, .nodes = 2, .at = at};
+    assert_int_equal(ddp_rank_plan_init(&comm, 8, 1, &p, &err), DDP_E_COMM);
+    assert_non_null(strstr(err.text, "the 3 ranks run on more than one host: a (rank 0), b (rank 2);"));
+    assert_int_equal(p.shards, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_covers_all_shards),
         cmocka_unit_test(test_plan_refuses_ranks_without_shards),
+        cmocka_unit_test(test_plan_refuses_several_nodes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,9 +62,7 @@ static void test_create_refuses(void **state)
 
     struct ddp_comm_ops poor = *c->ops; /* transports that can less */
     c->ops = &poor;
-    poor.caps = DDP_COMM_ALLREDUCE;
-    assert_int_equal(ddp_reduce_create(&good, c, NULL, &r, &err), DDP_E_COMM);
-    poor.caps = DDP_COMM_SHARED;
+    poor.caps = 0;
     struct ddp_reduce_conf fast = good;
     fast.fast = true;
     assert_int_equal(ddp_reduce_create(&fast, c, NULL, &r, &err), DDP_E_COMM);
@@ -82,6 +80,29 @@ static void test_create_refuses(void **state)
     ddp_small_destroy(NULL);
     ddp_reduce_destroy(NULL);
     ddp_comm_destroy(c);
+}
+
+/* Memory of one node is what sums are made in: ranks on two are refused, all alike, with the hosts. */
+static int refused_on_two_nodes(struct ddp_comm *c, void *ctx)
+{
+    (void)ctx;
+    struct ddp_error err = {0};
+    struct ddp_reduce *r = NULL;
+    struct ddp_small *s = NULL;
+    CHECK(c, ddp_reduce_create(&good, c, NULL, &r, &err) == DDP_E_COMM && r == NULL);
+    CHECK(c,
+          strstr(err.text, "the 3 ranks run on more than one host: node5 (rank 0), node6 (rank 2);") != NULL);
+    CHECK(c, strstr(err.text, "start them all on one host") != NULL);
+    CHECK(c, ddp_small_create(c, 4, 5, &s, &err) == DDP_E_COMM && s == NULL);
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    return 0;
+}
+
+static void test_reduce_refuses_several_nodes(void **state)
+{
+    (void)state;
+    static const int node[3] = {5, 5, 6};
+    assert_int_equal(ranks_run_on(3, node, refused_on_two_nodes, NULL), 0);
 }
 
 /* Five ranks: too many for 4 shards; a conf of its own on one rank. All ranks hear of both. */
@@ -379,6 +400,7 @@ static void test_bytes_counts_buffers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reduce_refuses_several_nodes),
         cmocka_unit_test(test_create_refuses),
         cmocka_unit_test(test_create_refuses_on_all_ranks),
         cmocka_unit_test(test_finish_reports_misuse),

@@ -49,6 +49,7 @@ class Install(harness.Case):
         where = self.library.parent
         for name in ("pkgconfig/ddp.pc", "cmake/ddp/ddp-config.cmake", "cmake/ddp/ddp-config-version.cmake", "cmake/ddp/ddp-targets.cmake"):
             self.assertTrue((where / name).exists(), name)
+        self.assertTrue((where / "libddp_mpi.so").exists())
         self.assertEqual([p.name for p in self.prefix.rglob("*") if p.suffix in (".a", ".o")], [])
         self.assertIn('.SH "EXIT CODES"', (self.prefix / "share/man/man1/ddp-launch.1").read_text())
 
@@ -74,7 +75,7 @@ class Install(harness.Case):
     def test_nothing_points_back_to_where_it_was_built(self):
         self.need("readelf", "ldd")
         build = str(harness.BIN.parent)
-        for f in [*(self.prefix / "bin").iterdir(), self.library]:
+        for f in [*(self.prefix / "bin").iterdir(), self.library, self.library.parent / "libddp_mpi.so"]:
             paths = re.findall(r"\((?:RUNPATH|RPATH)\).*\[(.*)\]", self.output("readelf", "-d", f))
             for path in ":".join(paths).split(":"):
                 self.assertFalse(path.startswith((build, str(ROOT), str(self.top))), f"{f.name}: {path}")
@@ -83,6 +84,25 @@ class Install(harness.Case):
             if f.suffix in (".cmake", ".pc"):
                 for place in (build, str(self.top), str(ROOT) + "/"):
                     self.assertNotIn(place, f.read_text(), f.name)
+
+    def test_only_the_plug_in_knows_mpi(self):
+        self.need("ldd", "nm")
+        for f in [*(self.prefix / "bin").iterdir(), self.library]:
+            self.assertNotIn("libmpi", self.output("ldd", f), f.name)
+        plugin = self.library.parent / "libddp_mpi.so"
+        exported = {line.split()[-1].split("@")[0] for line in self.output("nm", "-D", "--defined-only", plugin).splitlines()}
+        self.assertEqual(exported, {"ddp_comm_plugin"})
+
+    def test_ranks_without_the_plug_in_are_told_the_way_out(self):
+        lone = self.dir / "alone/bin"  # a program with nothing beside it
+        lone.mkdir(parents=True)
+        shutil.copy(self.prefix / "bin/ddp-train", lone)
+        command = [lone / "ddp-train", self.prefix / "share/ddp/configs/cnn.cfg", "model=linear", "device=cpu", *TINY]
+        self.assertEqual(self.run_program(*command).code, 0)
+        r = self.run_program(*command, env={"OMPI_COMM_WORLD_SIZE": "2"})
+        self.assertEqual(r.code, 3, r.err)
+        for words in ("there is no MPI plug-in: libddp_mpi.so is neither beside this program", "DDP_MPI_PLUGIN", "without mpirun or srun"):
+            self.assertIn(words, r.err)
 
     def test_the_library_exports_the_public_interface_and_nothing_else(self):
         self.need("nm")

@@ -11,13 +11,13 @@
 static int open_device(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
     const struct ddp_config *cfg = e->base.conf.cfg;
-    const struct ddp_comm *comm = e->base.conf.comm;
+    const struct ddp_rank_plan *ranks = &e->base.conf.ranks;
     const struct ddp_place *place = e->base.conf.place;
     const char *planned = place && place->gpu[0] ? place->gpu : NULL;
     int status = ddp_gpu_api_open(&e->api, err);
     if (status == 0)
-        status = ddp_gpu_device_pick(e->api, planned, comm->rank, comm->size, cfg->comm.share_gpu, &e->device,
-                                     err);
+        status = ddp_gpu_device_pick(e->api, planned, ranks->local_rank, ranks->local_size,
+                                     cfg->comm.share_gpu, &e->device, err);
     if (status == 0)
         status = e->api->info(e->device, &e->about.device, err);
     if (status == 0)
