@@ -2,8 +2,8 @@
  * ownership: it lives in arrays over the whole flat space that all ranks share and each owner touches its own
  * slices (ZeRO stage 1).
  *
- * Names and formulas are PyTorch's (torch.optim.SGD, AdamW); LARS: You, Gitman, Ginsburg 2017; LAMB: You et
- * al. 2020. */
+ * What an optimizer is stands in kind.h, each one's equations in NAME_args.h; names and formulas are
+ * PyTorch's where torch.optim has them. docs/optim.md is for who writes configs. */
 #ifndef DDP_OPTIM_H
 #define DDP_OPTIM_H
 

@@ -159,9 +159,21 @@ static void enqueue_step(struct rank *k, const struct problem *p, int step, int 
         fail_msg("%s", err.text);
 }
 
+/* The trained part of weights on the device: `params`, rounded to bf16. */
+static void check_rounded(const void *weights, const float *params)
+{
+    static uint16_t got[TOTAL];
+    emu_copy_out(got, weights, sizeof got);
+    for (int64_t i = 0; i < TRAINED; i++) {
+        uint32_t u;
+        memcpy(&u, &params[i], sizeof u);
+        assert_int_equal(got[i], (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16));
+    }
+}
+
 /* The average of all ranks on each of them: trained parameters from their owners, the rest from the
  * parameters. */
-static void check_gathered(const struct rank *k, const struct outcome *o, int arrays)
+static void check_gathered(const struct rank *k, const struct outcome *o, int arrays, enum ddp_gpu_type type)
 {
     static float got[TOTAL];
     if (!k->updater.average)
@@ -169,13 +181,14 @@ static void check_gathered(const struct rank *k, const struct outcome *o, int ar
     emu_copy_out(got, k->updater.average, sizeof got);
     assert_memory_equal(got, o->state[arrays - 1], TRAINED * sizeof *got);
     assert_memory_equal(got + TRAINED, o->params + TRAINED, (TOTAL - TRAINED) * sizeof *got);
+    if (type == DDP_GPU_BF16)
+        check_rounded(k->updater.average_weights, got);
 }
 
 static void collect(struct rank *k, int ranks, const struct problem *p, const struct setup *s,
                     struct outcome *out)
 {
     static float other[TOTAL];
-    static uint16_t weights[TOTAL];
     struct ddp_error err = {0};
     memset(out, 0, sizeof *out);
     for (int r = 0; r < ranks; r++) {
@@ -187,14 +200,8 @@ static void collect(struct rank *k, int ranks, const struct problem *p, const st
                                                      out->state[i], &err),
                              0);
         assert_int_equal(ddp_gpu_reduce_scale_get(k[r].r, &out->scale, &err), 0);
-        if (s->type != DDP_GPU_BF16)
-            continue;
-        emu_copy_out(weights, ddp_gpu_reduce_weights(k[r].r), sizeof weights);
-        for (int64_t i = 0; i < TRAINED; i++) {
-            uint32_t u;
-            memcpy(&u, &out->params[i], sizeof u);
-            assert_int_equal(weights[i], (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16));
-        }
+        if (s->type == DDP_GPU_BF16)
+            check_rounded(ddp_gpu_reduce_weights(k[r].r), out->params);
     }
 }
 
@@ -225,7 +232,7 @@ static void run(const struct setup *s, int shards, int ranks, int blocks, uint32
     fake_run(w, seed);
     collect(k, ranks, &p, s, out);
     for (int r = 0; r < ranks; r++)
-        check_gathered(&k[r], out, ddp_optim_array_count(&p.cfg));
+        check_gathered(&k[r], out, ddp_optim_array_count(&p.cfg), s->type);
     assert_int_equal(emu_faults(), 0);
     for (int r = 0; r < ranks; r++)
         close_rank(w, &k[r], r);
