@@ -149,7 +149,7 @@ def train(plant, ranks=3):
     shutil.copy(plant.build.folder / "bin/ddp-launch", binaries)
     env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
     env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"),
-               DDP_CUDA_PLUGIN=str(library))
+               DDP_CUDA_PLUGIN=str(library), DDP_MPI_PLUGIN=str(plant.build.folder / "lib/libddp_mpi.so"))
     config = [ROOT / TRAIN[0], *TRAIN[1:], f"run.dir={plant.folder}/runs"]
     code, text = run([binaries / "ddp-launch", "-n", ranks, "--quiet", *config], plant.folder, timeout=120, env=env)
     found = re.search(r"^weights: (\w+)", text, re.M)

@@ -456,7 +456,7 @@ class OtherUser(Bad):
                 self.skipTest("this root may not become another user")
         self.bin = self.dir / "bin"
         self.bin.mkdir()
-        for p in (LAUNCH, TRAIN):
+        for p in (LAUNCH, TRAIN, BIN.parent / "lib/libddp_mpi.so"):
             shutil.copy(p, self.bin)
         shutil.copytree(ROOT / "configs", self.dir / "configs")
         for p in (self.dir / "configs").rglob("*"):
