@@ -13,7 +13,8 @@
  * rank modulo that.
  *
  * Transports implement struct ddp_comm_ops (comm/ops.h): `self` (one rank), `threads` (N ranks in one
- * process, for tests), `mpi` (a plug-in, opened only where a launcher of MPI started this process). This
+ * process, for tests), `node` (processes of one host in shared memory), `mpi` (a
+ * plug-in, opened only where a launcher of MPI started this process). This
  * layer checks arguments and states. All calls of one rank are made by one thread at a time; "collective"
  * ones by all ranks in the same order. After an error of a collective call that the others need not share
  * (DDP_E_COMM), only ddp_comm_abort() and ddp_comm_destroy() are of use; errors said to be "the same on
@@ -41,7 +42,7 @@ struct ddp_comm {
     const struct ddp_comm_ops *ops;
     void *self;
     int spin;            /* polls before a wait sleeps; 0 when ranks exceed cores */
-    ddp_word *stop_word; /* threads: set by abort, ends all waits; NULL else */
+    ddp_word *stop_word; /* threads, node: set by abort, ends all waits; NULL else */
 };
 
 /* ---- life ---- */
@@ -52,6 +53,10 @@ int ddp_comm_self_create(struct ddp_comm **out, struct ddp_error *err);
 int ddp_comm_threads_create(int n, struct ddp_comm **out, struct ddp_error *err);
 /* The same cut into pseudo-nodes: ranks with the same node[r] (any number) share memory, others do not. */
 int ddp_comm_threads_create_nodes(int n, const int *node, struct ddp_comm **out, struct ddp_error *err);
+enum { DDP_COMM_NODE_RANKS = 4096 };
+/* Ranks that are processes of this host. fd: one anonymous file (memfd_create), empty when the first rank
+ * comes, that all of them hold; it is ours from now on, also after an error. Collective. */
+int ddp_comm_node_create(int fd, int rank, int size, struct ddp_comm **out, struct ddp_error *err);
 /* The ranks that a launcher of MPI (mpirun, srun) started; opens the plug-in and initialises MPI
  * (FUNNELED). Collective. The self transport is returned, and MPI neither loaded nor needed, when the
  * environment names no such launcher, or one rank. argc, argv: the program's, or NULL. */
@@ -62,8 +67,8 @@ int ddp_comm_announced_local_rank(void);
 /* Collective for mpi (finalises it, unless an MPI call had failed: then nobody is waited for), else local.
  * NULL is fine. */
 void ddp_comm_destroy(struct ddp_comm *c);
-/* Local: end all ranks of the job now, because this one cannot go on. Waits of the others end (threads),
- * or their processes (mpi: this one too). */
+/* Local: end all ranks of the job now, because this one cannot go on. Waits of the others end (threads,
+ * node), or their processes (mpi: this one too). */
 void ddp_comm_abort(struct ddp_comm *c, int status);
 
 /* "a (rank 0), b (rank 4)": the first rank of each node, a few of them. Local. */

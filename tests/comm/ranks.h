@@ -1,5 +1,6 @@
-/* Run a test body on N ranks: on threads, or as this process's part of an MPI job. A body must not use
- * cmocka's assertions (they jump out of the calling thread and leave the others waiting): it uses CHECK. */
+/* Run a test body on N ranks: on threads, on processes that share memory, or as this process's part of an MPI
+ * job. A body must not use cmocka's assertions (they jump out of the calling thread and leave the others
+ * waiting): it uses CHECK. */
 #ifndef DDP_TESTS_RANKS_H
 #define DDP_TESTS_RANKS_H
 
@@ -11,6 +12,9 @@ typedef int (*ranks_body)(struct ddp_comm *c, void *ctx);
 int ranks_run(int n, ranks_body body, void *ctx);
 /* The same on pseudo-nodes: node[r] says where rank r is. */
 int ranks_run_on(int n, const int *node, ranks_body body, void *ctx);
+
+/* The same on forked processes, transport `node`; node NULL: one node. */
+int ranks_run_forked(int n, const int *node, ranks_body body, void *ctx);
 
 /* Says what failed, ends all other ranks' waits (under MPI: ends the job); returns line. */
 int ranks_fail(struct ddp_comm *c, const char *file, int line, const char *what, const char *detail);

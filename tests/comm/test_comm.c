@@ -1,5 +1,5 @@
-/* The conformance suite over the transports. Plain: self, and threads with several numbers of ranks, with
- * cmocka. As `test_comm world` under mpirun: over the ranks that were started. */
+/* The conformance suite over the transports. Plain: self, threads and processes with several numbers of
+ * ranks, with cmocka. As `test_comm world` under mpirun: over the ranks that were started. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "comm/cases.h"
@@ -36,24 +37,104 @@ static void test_threads_conform(void **state)
 }
 
 /* Nodes of one size and of several, in blocks, in turn, and as they come. */
+static const struct cut {
+    int n, node[8];
+} cuts[] = {
+    {2, {0, 1}},
+    {4, {0, 0, 1, 1}},
+    {4, {0, 1, 0, 1}},
+    {5, {7, 7, 7, 2, 2}},
+    {6, {0, 1, 1, 1, 0, 2}},
+    {8, {0, 0, 0, 0, 1, 1, 1, 1}},
+    {3, {-1, -1, -1}},
+    {8, {3, 1, 2, 1, 3, 2, 1, 0}},
+};
+
 static void test_pseudo_nodes_conform(void **state)
 {
     (void)state;
-    static const struct {
-        int n, node[8];
-    } cuts[] = {
-        {2, {0, 1}},
-        {4, {0, 0, 1, 1}},
-        {4, {0, 1, 0, 1}},
-        {5, {7, 7, 7, 2, 2}},
-        {6, {0, 1, 1, 1, 0, 2}},
-        {8, {0, 0, 0, 0, 1, 1, 1, 1}},
-        {3, {-1, -1, -1}},
-        {8, {3, 1, 2, 1, 3, 2, 1, 0}},
-    };
     for (size_t k = 0; k < DDP_COUNT(cuts); k++)
         for (int i = 0; i < comm_ncases; i++)
             assert_int_equal(ranks_run_on(cuts[k].n, cuts[k].node, comm_cases[i].body, NULL), 0);
+}
+
+/* Processes start slowly: all cases one after the other, on one comm. */
+static int all_cases(struct ddp_comm *c, void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < comm_ncases; i++) {
+        const int line = comm_cases[i].body(c, NULL);
+        if (line != 0)
+            return line;
+    }
+    return 0;
+}
+
+static void test_processes_conform(void **state)
+{
+    (void)state;
+    static const int ranks[] = {1, 2, 3, 8};
+    for (size_t n = 0; n < DDP_COUNT(ranks); n++)
+        assert_int_equal(ranks_run_forked(ranks[n], NULL, all_cases, NULL), 0);
+    for (size_t k = 0; k < DDP_COUNT(cuts); k += 2)
+        assert_int_equal(ranks_run_forked(cuts[k].n, cuts[k].node, all_cases, NULL), 0);
+}
+
+/* Pages of a segment that all have freed go back to the system, though the file lives on. */
+static int frees_pages(struct ddp_comm *c, int memory)
+{
+    enum { BYTES = 4 << 20, ROUNDS = 20 };
+    struct ddp_error err = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        void *base = NULL;
+        CHECK_OK(c, ddp_comm_shared_alloc(c, BYTES, &base, &err), &err);
+        CHECK(c, ((char *)base)[BYTES - 1] == 0);
+        if (c->rank == 0)
+            memset(base, 1, BYTES - 1); /* the others look at the last one */
+        CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+        ddp_comm_shared_free(c, base, BYTES);
+    }
+    struct stat st;
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    CHECK(c, fstat(memory, &st) == 0 && st.st_blocks * 512 < 2 * BYTES && st.st_size > ROUNDS * (off_t)BYTES);
+    return 0;
+}
+
+static int find_memory(struct ddp_comm *c, void *ctx)
+{
+    (void)ctx;
+    char path[64], name[64];
+    int memory = -1;
+    for (int fd = 3; fd < 256 && memory < 0; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        const ssize_t n = readlink(path, name, sizeof name - 1);
+        if (n > 0 && strncmp(name, "/memfd:ranks", 12) == 0)
+            memory = fd;
+    }
+    CHECK(c, memory >= 0);
+    return frees_pages(c, memory);
+}
+
+static void test_processes_give_pages_back(void **state)
+{
+    (void)state;
+    assert_int_equal(ranks_run_forked(3, NULL, find_memory, NULL), 0);
+}
+
+static void test_processes_reject_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        int rank, size;
+    } table[] = {{0, 0}, {-1, 2}, {2, 2}, {0, 1 << 20}};
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_error err = {0};
+        struct ddp_comm *c = NULL;
+        const int fd = dup(0);
+        assert_int_equal(ddp_comm_node_create(fd, table[i].rank, table[i].size, &c, &err), DDP_E_USAGE);
+        assert_null(c);
+        assert_int_equal(close(fd), -1); /* it was taken */
+    }
 }
 
 /* The numbers themselves, once: unequal nodes, out of order. */
@@ -170,6 +251,13 @@ static int aborted(struct ddp_comm *c, void *ctx)
     CHECK(c, ddp_comm_agree(c, ddp_fail(&err, DDP_E_DATA, "mine"), &err) == DDP_E_DATA);
     CHECK(c, strcmp(err.text, "mine") == 0);
     return 0;
+}
+
+static void test_processes_abort_ends_waits(void **state)
+{
+    (void)state;
+    for (enum way way = 0; way < WAYS; way++)
+        assert_int_equal(ranks_run_forked(4, NULL, aborted, &way), 0);
 }
 
 static void test_threads_abort_ends_waits(void **state)
@@ -368,10 +456,12 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "world") == 0)
         return run_world(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_conforms),         cmocka_unit_test(test_threads_conform),
-        cmocka_unit_test(test_pseudo_nodes_conform),  cmocka_unit_test(test_cut_numbers_nodes_and_lanes),
-        cmocka_unit_test(test_threads_reject_counts), cmocka_unit_test(test_threads_abort_ends_waits),
-        cmocka_unit_test(test_wrap_checks_table),     cmocka_unit_test(test_wrap_without_capabilities),
+        cmocka_unit_test(test_self_conforms),           cmocka_unit_test(test_threads_conform),
+        cmocka_unit_test(test_processes_conform),       cmocka_unit_test(test_processes_give_pages_back),
+        cmocka_unit_test(test_processes_reject_counts), cmocka_unit_test(test_processes_abort_ends_waits),
+        cmocka_unit_test(test_pseudo_nodes_conform),    cmocka_unit_test(test_cut_numbers_nodes_and_lanes),
+        cmocka_unit_test(test_threads_reject_counts),   cmocka_unit_test(test_threads_abort_ends_waits),
+        cmocka_unit_test(test_wrap_checks_table),       cmocka_unit_test(test_wrap_without_capabilities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
