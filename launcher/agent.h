@@ -30,7 +30,7 @@ enum ddp_news_kind {
     DDP_NEWS_NOBODY,       /* the starter has no ranks, and will have none */
     DDP_NEWS_HALTED,       /* rank, text: somebody has stopped its process, what lets it go on */
     DDP_NEWS_STARTER_LOST, /* the starter ends while its ranks are there */
-    DDP_NEWS_STARTER_ENDED, /* value: its wait status, killed; no rank has more to say */
+    DDP_NEWS_STARTER_ENDED, /* value: its wait status (0: a direct one), killed; no rank has more to say */
     DDP_NEWS_SWEPT,         /* nothing is left on the host */
     DDP_NEWS_OUTPUT_ENDED,  /* after SWEPT: nobody will print more */
 };
@@ -44,7 +44,7 @@ struct ddp_news {
 
 struct ddp_agent;
 
-/* Start the job's ranks of this host. mask: signals that the starter's program shall have blocked; quiet:
+/* Start the job's ranks of this host. mask: signals that what is started shall have blocked; quiet:
  * keep the tail of the output, show none. starter and job stay the caller's and must live as long. Makes this
  * process the reaper of what its children leave behind. */
 int ddp_agent_create(const struct ddp_starter *starter, const struct ddp_job *job, const sigset_t *mask,

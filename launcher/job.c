@@ -197,6 +197,8 @@ int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_er
 
 void ddp_job_remove(const struct ddp_job *job)
 {
+    if (!*job->dir)
+        return;
     ddp_dir_remove(job->dir, NULL);
     ddp_dir_remove(job->fresh, NULL);
 }

@@ -1,8 +1,8 @@
 /* One job: its name, its private folder, and what its ranks are started with.
  *
- * The folder holds everything that mpirun and the ranks put on disk or in /dev/shm, so that removing it
- * removes all. It carries a lock file that the launcher and the janitor hold for life: a folder whose lock is
- * free is a leftover. */
+ * The folder is there for starters that want one. It holds all that they and their ranks put on disk or in
+ * /dev/shm, so that removing it removes all. It carries a lock file that the launcher and the janitor hold
+ * for life: a folder whose lock is free is a leftover. */
 #ifndef DDP_LAUNCHER_JOB_H
 #define DDP_LAUNCHER_JOB_H
 
@@ -14,7 +14,7 @@
 
 struct ddp_job {
     char name[64];        /* of the supervision socket and the folder; the tag in every rank's environment */
-    char dir[PATH_MAX];   /* private folder */
+    char dir[PATH_MAX];   /* private folder; "" none */
     char fresh[PATH_MAX]; /* its name until the lock is held */
     char topology[PATH_MAX]; /* XML of the machine inside it; "" none */
     char host[256];

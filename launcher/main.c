@@ -54,16 +54,23 @@ static void print_command(const struct ddp_starter *starter, struct ddp_job *job
     struct ddp_words argv = {0}, env = {0};
     struct ddp_text t;
 
-    snprintf(job->dir, sizeof job->dir, "/dev/shm/%s", job->name);
-    snprintf(job->topology, sizeof job->topology, "/dev/shm/%s/topology.xml", job->name);
+    if (starter->folder) {
+        snprintf(job->dir, sizeof job->dir, "/dev/shm/%s", job->name);
+        snprintf(job->topology, sizeof job->topology, "/dev/shm/%s/topology.xml", job->name);
+    }
     for (int i = 0; i < job->env.n; i++)
         ddp_words_add(&env, "%s", job->env.w[i]);
     starter->command(job, &argv, &env);
     ddp_text_init(&t);
-    ddp_text_add(&t, "# to read: the folder %s and the socket exist only while ddp-launch runs the job\n",
-                 job->dir);
+    if (starter->direct)
+        ddp_text_add(&t,
+                     "# to read: ddp-launch starts this with DDP_RANK=0 to %d, and answers on the socket\n",
+                     job->ranks - 1);
+    else
+        ddp_text_add(&t, "# to read: the folder %s and the socket exist only while ddp-launch runs the job\n",
+                     job->dir);
     for (int i = 0; i < env.n; i++) {
-        ddp_text_add(&t, "export ");
+        ddp_text_add(&t, strchr(env.w[i], '=') ? "export " : "unset ");
         ddp_words_quote(env.w[i], &t);
         ddp_text_add(&t, "\n");
     }
@@ -93,16 +100,19 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
                const struct ddp_config *cfg, struct ddp_job *job, int *exit_code, struct ddp_error *err)
 {
     struct ddp_janitor janitor;
-    char base[PATH_MAX];
+    char base[PATH_MAX] = "";
     int rc;
 
     ddp_leftovers_remove();
     if ((rc = ddp_preflight(starter, m, cfg, opt, job->ranks, base, err)) != 0)
         return rc;
-    ddp_job_locate(job, base);
+    if (starter->folder)
+        ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
         return rc;
-    if ((rc = ddp_job_open(job, m, err)) == 0)
+    if (starter->folder)
+        rc = ddp_job_open(job, m, err);
+    if (rc == 0)
         rc = ddp_supervise_job(starter, job, opt->quiet, exit_code, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
@@ -113,7 +123,7 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
 static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
                         struct ddp_error *err)
 {
-    const struct ddp_starter *starter = &ddp_starter_mpirun;
+    const struct ddp_starter *starter = ddp_starter_find(opt->starter ? opt->starter : "auto");
     const struct ddp_config_options source = {.path = opt->config,
                                               .overrides = (const char *const *)opt->overrides.w,
                                               .noverrides = opt->overrides.n};

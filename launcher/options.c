@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "launcher/starter.h"
 
 /* ---- the options ----------------------------------------------------------------------------- */
 
@@ -25,6 +26,7 @@ enum option_id {
     OPT_RESUME,
     OPT_EVAL,
     OPT_PROGRAM,
+    OPT_STARTER,
     OPT_TUNE,
     OPT_RELOCK,
     OPT_VERSION,
@@ -48,6 +50,7 @@ static const struct option_spec {
     {"--resume", NULL, VALUE, OPT_RESUME},
     {"--eval", NULL, VALUE, OPT_EVAL},
     {"--program", NULL, VALUE, OPT_PROGRAM},
+    {"--starter", NULL, VALUE, OPT_STARTER},
     {"--tune", NULL, NOTHING, OPT_TUNE},
     {"--relock", NULL, NOTHING, OPT_RELOCK},
     {"--version", NULL, NOTHING, OPT_VERSION},
@@ -149,6 +152,14 @@ static int set_bind(const char *value, struct ddp_options *opt, struct ddp_error
     return ddp_fail(err, DDP_E_USAGE, "--bind %s: compact, spread and none are known", value);
 }
 
+static int set_starter(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    if (!ddp_starter_find(value))
+        return ddp_fail(err, DDP_E_USAGE, "--starter %s: auto, local and mpirun are known", value);
+    opt->starter = value;
+    return 0;
+}
+
 static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     const char *given = value ? value : ""; /* options that want a value have one; --help-config may not */
@@ -187,6 +198,8 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
     case OPT_PROGRAM:
         opt->program = value;
         break;
+    case OPT_STARTER:
+        return set_starter(given, opt, err);
     case OPT_TUNE:
         ddp_words_add(&opt->overrides, "gpu.tune=true");
         break;

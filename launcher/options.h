@@ -13,6 +13,7 @@ struct ddp_options {
     const char *help_key;                /* of --help-config; NULL: all */
     const char *config;                  /* CONFIG */
     const char *resume, *eval, *program; /* NULL: not given */
+    const char *starter;                 /* a name that ddp_starter_find knows; NULL: not given */
     struct ddp_words overrides; /* key=value in the order given; --threads, --bind, --tune among them */
 };
 

@@ -48,9 +48,9 @@ int ddp_preflight(const struct ddp_starter *starter, const struct ddp_machine *m
                         "HWLOC_SYNTHETIC or HWLOC_XMLFILE describes another machine: show its plan with "
                         "--map or --dry-run, or "
                         "unset it to start ranks here");
-    if ((rc = starter->check(err)) != 0)
+    if (starter->check && (rc = starter->check(err)) != 0)
         return rc;
     if (!opt->eval && (rc = check_writable(cfg->run.dir ? cfg->run.dir : "", err)) != 0)
         return rc;
-    return ddp_job_base((MB_PER_JOB + MB_PER_RANK * (double)ranks) * 1e6, base, err);
+    return !starter->folder ? 0 : ddp_job_base((MB_PER_JOB + MB_PER_RANK * (double)ranks) * 1e6, base, err);
 }

@@ -31,7 +31,8 @@ enum { PIDFD_INFO_EXIT_OURS = 1 << 3, PF_EXITING_OURS = 4, DEATH_WAIT_US = 50000
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
-int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct ddp_error *err)
+int ddp_ranks_open(const char *name, int expected, bool children, struct ddp_ranks *out,
+                   struct ddp_error *err)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     const size_t n = strlen(name);
@@ -47,7 +48,7 @@ int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct
             close(fd);
         return rc;
     }
-    *out = (struct ddp_ranks){.expected = expected, .listener = fd};
+    *out = (struct ddp_ranks){.expected = expected, .children = children, .listener = fd};
     out->rank = ddp_calloc((size_t)expected, sizeof *out->rank);
     return 0;
 }
@@ -90,8 +91,16 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
     }
     struct ddp_rank *rank = &ranks->rank[ranks->n++];
     *rank = (struct ddp_rank){.number = -1, .pid = who.pid, .line = fd, .wait_status = -1};
-    rank->pidfd = peer_pidfd(fd, who.pid);
+    rank->pidfd = ranks->children ? -1 : peer_pidfd(fd, who.pid);
     return rank;
+}
+
+struct ddp_rank *ddp_ranks_find(const struct ddp_ranks *ranks, int number)
+{
+    for (int i = 0; i < ranks->n; i++)
+        if (ranks->rank[i].number == number)
+            return &ranks->rank[i];
+    return NULL;
 }
 
 /* ---- talking --------------------------------------------------------------------------------- */
@@ -126,6 +135,25 @@ void ddp_rank_stop(struct ddp_rank *rank)
     const struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_STOP, .rank = rank->number};
     if (rank->line >= 0)
         send(rank->line, &m, offsetof(struct ddp_lifeline_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void ddp_rank_hand(struct ddp_rank *rank, int memory)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_MEMORY, .rank = rank->number};
+    struct iovec part = {.iov_base = &m, .iov_len = offsetof(struct ddp_lifeline_msg, text) + 1};
+    struct msghdr h = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof memory);
+    memcpy(CMSG_DATA(c), &memory, sizeof memory);
+    if (rank->line >= 0)
+        sendmsg(rank->line, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void ddp_rank_signal(const struct ddp_rank *rank, int sig)
@@ -237,9 +265,16 @@ static bool find_status(const struct ddp_rank *rank, int *status)
 {
     char buf[1024], *fields;
     struct pidfd_exit_info info = {.mask = PIDFD_INFO_EXIT_OURS};
+    siginfo_t child = {0};
 
     if (rank->wait_status != -1) {
         *status = rank->wait_status;
+        return true;
+    }
+    if (waitid(P_PID, (id_t)rank->pid, &child, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        child.si_pid == rank->pid) {
+        const bool core = child.si_code == CLD_DUMPED; /* our child: told even where /proc tells nothing */
+        *status = child.si_code == CLD_EXITED ? child.si_status << 8 : child.si_status | (core ? 0x80 : 0);
         return true;
     }
     if (read_stat(rank->pid, buf, sizeof buf, &fields) && fields[0] == 'Z') {
@@ -254,6 +289,14 @@ static bool find_status(const struct ddp_rank *rank, int *status)
     return false;
 }
 
+void ddp_wait_status_text(int status, char *buf, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(buf, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(buf, size, "ended with exit status %d", WEXITSTATUS(status));
+}
+
 void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size)
 {
     int status = 0;
@@ -266,10 +309,11 @@ void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size)
         usleep(200);
         known = find_status(rank, &status);
     }
-    if (!known)
+    if (!known) {
         snprintf(buf, size, "died (the system kept no record of how)");
-    else if (WIFSIGNALED(status))
-        snprintf(buf, size, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else
-        snprintf(buf, size, "ended with exit status %d before it was done", WEXITSTATUS(status));
+        return;
+    }
+    ddp_wait_status_text(status, buf, size);
+    if (!WIFSIGNALED(status))
+        snprintf(buf + strlen(buf), size - strlen(buf), " before it was done");
 }

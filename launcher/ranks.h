@@ -10,7 +10,7 @@ struct ddp_rank {
     int number; /* -1 before its hello */
     pid_t pid;
     int line;  /* socket; -1 once it is gone */
-    int pidfd; /* -1: the kernel has none */
+    int pidfd; /* -1: the kernel has none, or it is our child, whose number is its own until we wait for it */
     bool bye;  /* left cleanly, with `status` */
     bool told_error;
     bool gone;
@@ -23,12 +23,14 @@ struct ddp_rank {
 
 struct ddp_ranks {
     int expected, n;
+    bool children;         /* they are ours */
     struct ddp_rank *rank; /* [n] in order of joining */
     int listener;
 };
 
-/* Listen on the abstract socket `name` for `expected` ranks. */
-int ddp_ranks_open(const char *name, int expected, struct ddp_ranks *out, struct ddp_error *err);
+/* Listen on the abstract socket `name` for `expected` ranks. children: they are started by us. */
+int ddp_ranks_open(const char *name, int expected, bool children, struct ddp_ranks *out,
+                   struct ddp_error *err);
 void ddp_ranks_close(struct ddp_ranks *ranks);
 
 /* Take a connection that is waiting. Only processes of our own user, at most `expected`. NULL: none taken. */
@@ -37,6 +39,10 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks);
 int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg);
 /* Ask it to stop after the step in hand and save. */
 void ddp_rank_stop(struct ddp_rank *rank);
+/* Hand it the descriptor of the memory in which the ranks of this host meet. */
+void ddp_rank_hand(struct ddp_rank *rank, int memory);
+/* The rank of that number; NULL: it has not said hello. */
+struct ddp_rank *ddp_ranks_find(const struct ddp_ranks *ranks, int number);
 void ddp_rank_signal(const struct ddp_rank *rank, int sig);
 void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig);
 
@@ -44,6 +50,8 @@ void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig);
  * from the kernel's record (pidfd) or from our own waitpid. Waits up to 0.5 s for it to have ended. buf as
  * snprintf. */
 void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size);
+/* "was killed by signal 9 (Killed)", "ended with exit status 3": a wait status in words. buf as snprintf. */
+void ddp_wait_status_text(int status, char *buf, size_t size);
 /* State letter of a process (R, S, T, Z ..); 0: gone. *exiting: on its way out (may be NULL). */
 char ddp_process_state(pid_t pid, bool *exiting);
 /* Living children of a process. */

@@ -1,20 +1,20 @@
-/* Output of the ranks, line by line: passed on, or kept as the starter's own. */
+/* Output of the ranks, line by line: handed to the sink, or kept as the starter's own. */
 #include "launcher/relay.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BLOCK_LINES = 60, CHUNK = 4096 /* PIPE_BUF: does not block once poll has said that there is room */ };
+enum { BLOCK_LINES = 60, LONGEST_LINE = 65536 /* that is kept together */ };
 
-void ddp_relay_init(struct ddp_relay *r, const struct ddp_starter *starter, int from, int to, bool discard,
-                    struct ddp_text *own)
+void ddp_relay_init(struct ddp_relay *r, const struct ddp_starter *starter, int from, int rank,
+                    struct ddp_sink *sink, struct ddp_text *own)
 {
-    *r = (struct ddp_relay){.starter = starter, .from = from, .to = to, .discard = discard, .own = own};
+    *r = (struct ddp_relay){.starter = starter, .sink = sink, .from = from, .rank = rank, .own = own};
     ddp_text_init(&r->line);
     ddp_text_init(&r->block);
-    ddp_text_init(&r->pending);
 }
 
 void ddp_relay_finish(struct ddp_relay *r)
@@ -24,7 +24,6 @@ void ddp_relay_finish(struct ddp_relay *r)
     r->from = -1;
     ddp_text_finish(&r->line);
     ddp_text_finish(&r->block);
-    ddp_text_finish(&r->pending);
 }
 
 static void clear(struct ddp_text *t)
@@ -33,42 +32,9 @@ static void clear(struct ddp_text *t)
     t->s[0] = '\0';
 }
 
-/* ---- out ------------------------------------------------------------------------------------- */
-
-static void keep_tail(struct ddp_relay *r, const char *s, size_t n)
-{
-    if (n > DDP_RELAY_TAIL) {
-        s += n - DDP_RELAY_TAIL;
-        n = DDP_RELAY_TAIL;
-    }
-    const size_t keep = r->ntail + n > DDP_RELAY_TAIL ? DDP_RELAY_TAIL - n : r->ntail;
-    memmove(r->tail, r->tail + r->ntail - keep, keep);
-    memcpy(r->tail + keep, s, n);
-    r->ntail = keep + n;
-    r->tail[r->ntail] = '\0';
-}
-
 static void pass_on(struct ddp_relay *r, const char *s, size_t n)
 {
-    keep_tail(r, s, n);
-    if (!r->discard && !r->broken)
-        ddp_text_append(&r->pending, s, n);
-}
-
-static void write_some(struct ddp_relay *r)
-{
-    const size_t left = r->pending.len - r->written;
-    if (left == 0)
-        return;
-    const ssize_t n = write(r->to, r->pending.s + r->written, left < CHUNK ? left : CHUNK);
-    if (n > 0)
-        r->written += (size_t)n;
-    else if (n < 0 && errno != EINTR && errno != EAGAIN)
-        r->broken = true; /* "| head": training goes on */
-    if (r->broken || r->written == r->pending.len) {
-        clear(&r->pending);
-        r->written = 0;
-    }
+    ddp_sink_put(r->sink, r, s, n);
 }
 
 /* ---- whose text is it? ----------------------------------------------------------------------- */
@@ -83,10 +49,20 @@ static void end_block(struct ddp_relay *r)
     r->in_block = false;
 }
 
+/* r->line holds a line, mostly with its newline, that is a rank's. */
+static void pass_line(struct ddp_relay *r)
+{
+    char mark[32];
+    if (r->rank > 0)
+        pass_on(r, mark, (size_t)snprintf(mark, sizeof mark, "rank %d: ", r->rank));
+    pass_on(r, r->line.s, r->line.len);
+}
+
 /* r->line holds one line with its newline. */
 static void judge_line(struct ddp_relay *r)
 {
-    const bool rule = r->starter->is_block_line(r->line.s, r->line.len - 1);
+    const struct ddp_starter *starter = r->starter;
+    const bool rule = starter->is_block_line && starter->is_block_line(r->line.s, r->line.len - 1);
 
     if (r->in_block || rule) {
         ddp_text_append(&r->block, r->line.s, r->line.len);
@@ -97,10 +73,10 @@ static void judge_line(struct ddp_relay *r)
         r->in_block = true;
         if (ends)
             end_block(r);
-    } else if (r->starter->is_own_line(r->line.s)) {
+    } else if (starter->is_own_line && starter->is_own_line(r->line.s)) {
         ddp_text_append(r->own, r->line.s, r->line.len);
     } else {
-        pass_on(r, r->line.s, r->line.len);
+        pass_line(r);
     }
     clear(&r->line);
 }
@@ -109,9 +85,10 @@ static void judge_line(struct ddp_relay *r)
  * starter's. */
 static void judge_partial(struct ddp_relay *r)
 {
-    if (r->line.len == 0 || r->in_block || r->line.s[0] == '-' || r->line.s[0] == 'm' || r->line.s[0] == '[')
+    const bool suspect = r->starter->is_own_line && r->line.len > 0 && strchr("-m[", r->line.s[0]);
+    if (r->line.len == 0 || r->in_block || suspect || (r->rank > 0 && r->line.len < LONGEST_LINE))
         return;
-    pass_on(r, r->line.s, r->line.len);
+    pass_line(r);
     clear(&r->line);
     r->midline = true;
 }
@@ -143,7 +120,7 @@ static void at_end(struct ddp_relay *r)
         if (r->in_block)
             ddp_text_append(&r->block, r->line.s, r->line.len);
         else
-            pass_on(r, r->line.s, r->line.len);
+            pass_line(r);
         clear(&r->line);
     }
     if (r->in_block)
@@ -171,18 +148,14 @@ static bool read_some(struct ddp_relay *r)
 
 struct pollfd ddp_relay_poll(const struct ddp_relay *r)
 {
-    if (r->pending.len > 0 && !(r->hurry && r->from >= 0))
-        return (struct pollfd){.fd = r->to, .events = POLLOUT};
-    return (struct pollfd){.fd = r->from, .events = POLLIN};
+    return (struct pollfd){.fd = ddp_sink_is_full(r->sink) && !r->hurry ? -1 : r->from, .events = POLLIN};
 }
 
 void ddp_relay_move(struct ddp_relay *r)
 {
-    if (r->pending.len == 0 || r->hurry)
+    if (!ddp_sink_is_full(r->sink) || r->hurry)
         read_some(r);
-    struct pollfd p = {.fd = r->to, .events = POLLOUT};
-    while (r->pending.len > 0 && poll(&p, 1, 0) > 0)
-        write_some(r);
+    ddp_sink_move(r->sink);
 }
 
 void ddp_relay_hurry(struct ddp_relay *r)
@@ -199,6 +172,5 @@ void ddp_relay_drain(struct ddp_relay *r, double seconds)
             poll(&p, 1, 20);
         }
     at_end(r);
-    while (r->pending.len > 0)
-        write_some(r);
+    ddp_sink_drain(r->sink);
 }

@@ -8,11 +8,10 @@
 
 /* Those that a script or nohup ignores for us: INT and TERM are ours nevertheless (kill -INT must work on
  * background jobs), HUP and TSTP stay ignored. */
-int ddp_signals_open(int *fd, sigset_t *for_children, struct ddp_error *err)
+int ddp_signals_open(int *fd, sigset_t *before, struct ddp_error *err)
 {
     static const int always[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD},
-                     unless_ignored[] = {SIGHUP, SIGTSTP},
-                     ours[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGTSTP};
+                     unless_ignored[] = {SIGHUP, SIGTSTP};
     struct sigaction a, normal = {.sa_handler = SIG_DFL}, ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
 
@@ -25,11 +24,16 @@ int ddp_signals_open(int *fd, sigset_t *for_children, struct ddp_error *err)
         if (sigaction(unless_ignored[i], NULL, &a) == 0 && a.sa_handler != SIG_IGN)
             sigaddset(&set, unless_ignored[i]);
     sigaction(SIGPIPE, &ignore, NULL);
-    sigprocmask(SIG_BLOCK, &set, for_children);
-    for (size_t i = 0; i < DDP_COUNT(ours); i++)
-        sigaddset(for_children, ours[i]);
+    sigprocmask(SIG_BLOCK, &set, before);
     *fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return *fd < 0 ? ddp_fail(err, DDP_E_RESOURCE, "no descriptor for signals: %s", strerror(errno)) : 0;
+}
+
+void ddp_signals_add(sigset_t *set)
+{
+    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGTSTP};
+    for (size_t i = 0; i < DDP_COUNT(ours); i++)
+        sigaddset(set, ours[i]);
 }
 
 int ddp_signals_read(int fd)

@@ -7,9 +7,11 @@
 #include "base/base.h"
 
 /* Block our signals (INT, TERM, USR1, USR2, CHLD; HUP and TSTP unless they are ignored) and open *fd for
- * them. for_children: what the programs that we start shall have blocked: batch systems signal every process,
- * we alone decide what it means. */
-int ddp_signals_open(int *fd, sigset_t *for_children, struct ddp_error *err);
+ * them. before: the signals that were blocked until then, as the ranks shall have it. */
+int ddp_signals_open(int *fd, sigset_t *before, struct ddp_error *err);
+/* Add those of them that a starter's program shall have blocked: batch systems signal every process, we alone
+ * decide what it means. */
+void ddp_signals_add(sigset_t *set);
 /* The next one that has come; 0: none. */
 int ddp_signals_read(int fd);
 

@@ -1,4 +1,5 @@
-/* fork, pipes and exec of the starter's program. */
+/* vfork, pipes and exec: the child borrows our memory until it is another program, so that starting many
+ * ranks copies no page tables. */
 #include "launcher/spawn.h"
 
 #include <errno.h>
@@ -9,61 +10,100 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void __attribute__((noreturn)) become(const struct ddp_words *argv, const struct ddp_words *env,
-                                             const sigset_t *mask, pid_t parent, int out, int err, int failed)
-{
-    struct sigaction normal = {.sa_handler = SIG_DFL};
-    int code;
+struct start {
+    char **argv, **env;
+    const sigset_t *mask;
+    pid_t parent, group;
+    int out, err;
+    volatile int code; /* errno of what failed */
+};
 
-    setpgid(0, 0);
+/* In our memory: nothing but system calls. */
+static void __attribute__((noreturn)) become(struct start *s)
+{
+    const struct sigaction normal = {.sa_handler = SIG_DFL};
+
+    setpgid(0, s->group);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) /* it went before the signal was armed */
+    if (getppid() != s->parent) /* it went before the signal was armed */
         _exit(111);
-    const int null = open("/dev/null", O_RDONLY);
-    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
-        dup2(err, STDERR_FILENO) < 0)
-        goto fail;
-    sigaction(SIGPIPE, &normal, NULL);
-    sigprocmask(SIG_SETMASK, mask, NULL);
-    for (int i = 0; i < env->n; i++)
-        putenv(env->w[i]);
-    execvp(argv->w[0], argv->w);
-fail:
-    code = errno;
-    const ssize_t sent = write(failed, &code, sizeof code);
-    (void)sent;
+    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 &&
+        dup2(s->err, STDERR_FILENO) >= 0) {
+        sigaction(SIGPIPE, &normal, NULL);
+        sigprocmask(SIG_SETMASK, s->mask, NULL);
+        execvpe(s->argv[0], s->argv, s->env);
+    }
+    s->code = errno;
     _exit(127);
 }
 
-int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const sigset_t *mask,
+static pid_t start(struct start *s)
+{
+    const pid_t pid = vfork();
+    if (pid == 0)
+        become(s);
+    return pid;
+}
+
+static size_t name_length(const char *entry)
+{
+    return strcspn(entry, "=");
+}
+
+static bool has_name(const char *entry, const char *other)
+{
+    const size_t n = name_length(other);
+    return name_length(entry) == n && memcmp(entry, other, n) == 0;
+}
+
+/* Our environment with the changes; the strings stay where they are. */
+static char **merge(const struct ddp_words *env)
+{
+    size_t n = 0, have = 0;
+    while (environ[have])
+        have++;
+    char **all = ddp_calloc(have + (size_t)env->n + 1, sizeof *all);
+    for (size_t i = 0; i < have; i++) {
+        int k = 0;
+        while (k < env->n && !has_name(environ[i], env->w[k]))
+            k++;
+        if (k == env->n)
+            all[n++] = environ[i];
+    }
+    for (int i = 0; i < env->n; i++) {
+        int k = i + 1;
+        while (k < env->n && !has_name(env->w[i], env->w[k]))
+            k++;
+        if (k == env->n && strchr(env->w[i], '='))
+            all[n++] = env->w[i];
+    }
+    return all;
+}
+
+int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const sigset_t *mask, pid_t group,
               struct ddp_child *out, struct ddp_error *err)
 {
-    int fds[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}; /* stdout, stderr, "exec failed" */
-    int code = 0, rc = 0;
-    pid_t pid = -1;
+    int fds[2][2] = {{-1, -1}, {-1, -1}}, rc = 0; /* stdout, stderr */
+    struct start s = {.argv = argv->w, .mask = mask, .parent = getpid(), .group = group};
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         if (pipe2(fds[i], O_CLOEXEC) != 0) {
             rc = ddp_fail(err, DDP_E_RESOURCE, "no pipe for %s: %s", argv->w[0], strerror(errno));
             goto out;
         }
-    const pid_t me = getpid();
-    pid = fork();
+    s.out = fds[0][1];
+    s.err = fds[1][1];
+    s.env = merge(env);
+    const pid_t pid = start(&s);
+    free(s.env);
     if (pid < 0) {
         rc = ddp_fail(err, DDP_E_RESOURCE, "no process for %s: %s", argv->w[0], strerror(errno));
         goto out;
     }
-    if (pid == 0)
-        become(argv, env, mask, me, fds[0][1], fds[1][1], fds[2][1]);
-    setpgid(pid, pid); /* on both sides: whoever comes first */
-    close(fds[2][1]);
-    fds[2][1] = -1;
-    ssize_t n;
-    while ((n = read(fds[2][0], &code, sizeof code)) < 0 && errno == EINTR)
-        ;
-    if (n == (ssize_t)sizeof code) {
+    if (s.code != 0) {
         waitpid(pid, NULL, 0);
-        rc = ddp_fail(err, DDP_E_RESOURCE, "%s cannot be started: %s", argv->w[0], strerror(code));
+        rc = ddp_fail(err, DDP_E_RESOURCE, "%s cannot be started: %s", argv->w[0], strerror(s.code));
         goto out;
     }
     for (int i = 0; i < 2; i++)
@@ -71,7 +111,7 @@ int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const s
     *out = (struct ddp_child){.pid = pid, .out = fds[0][0], .err = fds[1][0]};
     fds[0][0] = fds[1][0] = -1;
 out:
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++)
             if (fds[i][k] >= 0)
                 close(fds[i][k]);

@@ -1,18 +1,23 @@
-/* What starts the ranks: mpirun today, srun and hosts later. A starter knows how to write the command and
- * what its program prints about itself; the launcher spawns it, supervises the ranks and decides what
- * happened. */
+/* What starts the ranks: the launcher itself on one host, or a program such as mpirun. A starter knows how to
+ * write the command and what its program prints about itself; the launcher spawns it, supervises the ranks
+ * and decides what happened. */
 #ifndef DDP_LAUNCHER_STARTER_H
 #define DDP_LAUNCHER_STARTER_H
 
 #include "launcher/job.h"
 
 struct ddp_starter {
-    const char *name; /* program that is started, found on PATH */
+    const char *name; /* program that is started, found on PATH; of a direct one, what it is called */
+    bool direct;      /* the command is that of one rank: we start as many, and tell each DDP_RANK */
+    bool folder;      /* the job needs its private folder */
 
-    /* Is the program there, does it run, is it one that we know? */
+    /* Is the program there, does it run, is it one that we know? NULL: nothing to check. */
     int (*check)(struct ddp_error *err);
-    /* The whole command, and NAME=VALUE to add to the environment besides the job's own. */
+    /* The whole command, and NAME=VALUE to add to the environment besides the job's own; NAME alone removes
+     * it. */
     void (*command)(const struct ddp_job *job, struct ddp_words *argv, struct ddp_words *env);
+
+    /* The next three are NULL where all output is the ranks'. */
 
     /* Whether a block of lines, as cut by `block_line`, is the program's own talk and not a rank's. */
     bool (*is_own_block)(const char *text);
@@ -27,6 +32,9 @@ struct ddp_starter {
     int kill_after_ms;
 };
 
-extern const struct ddp_starter ddp_starter_mpirun;
+extern const struct ddp_starter ddp_starter_local, ddp_starter_mpirun;
+
+/* The starter of that name, "auto": of ranks on one host; NULL: there is none. */
+const struct ddp_starter *ddp_starter_find(const char *name);
 
 #endif

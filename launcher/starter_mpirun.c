@@ -127,7 +127,8 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
     for (int i = 0; i < job->args.n; i++)
         ddp_words_add(argv, "%s", job->args.w[i]);
 
-    if (geteuid() == 0) { /* containers and CI */
+    ddp_words_add_all(env, (const char *const[]){"DDP_RANK", "DDP_RANKS", NULL}); /* of a job around us */
+    if (geteuid() == 0) {                                                         /* containers and CI */
         ddp_words_add(env, "OMPI_ALLOW_RUN_AS_ROOT=1");
         ddp_words_add(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
     }
@@ -166,6 +167,7 @@ static bool is_own_line(const char *line)
 
 const struct ddp_starter ddp_starter_mpirun = {
     .name = "mpirun",
+    .folder = true,
     .check = check,
     .command = command,
     .is_own_block = is_own_block,

@@ -194,8 +194,9 @@ static int conclude(struct head *h)
     ddp_agent_flush(h->agent);
     o->killed = h->life.forced;
     ddp_text_init(&text);
-    const int code = ddp_verdict(o, h->job->host, h->starter->name, ddp_agent_starter_text(h->agent),
-                                 h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
+    const int code =
+        ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
+                    ddp_agent_starter_text(h->agent), h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
         if (ddp_agent_midline(h->agent))
             fputc('\n', stderr);
@@ -217,6 +218,8 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     int rc = ddp_signals_open(&h.signals, &mask, err);
     if (rc != 0)
         return rc;
+    if (!starter->direct)
+        ddp_signals_add(&mask);
     if ((rc = ddp_agent_create(starter, job, &mask, quiet, &h.agent, err)) != 0)
         goto out;
     h.outcome = ddp_calloc(1, sizeof *h.outcome);

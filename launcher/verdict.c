@@ -76,7 +76,7 @@ static int say_starter(const struct ddp_outcome *o, const char *host, const char
                      host, o->joined == 0 ? " (a --program must be one on the ddp library)" : "");
     else
         ddp_text_add(say, "ddp-launch: %d of %d ranks on %s ended cleanly", o->byes, o->ranks, host);
-    if (WIFEXITED(status))
+    if (WIFEXITED(status) && *starter)
         ddp_text_add(say, "; %s ended with exit status %d", starter, WEXITSTATUS(status));
     ddp_text_add(say, "%s\n%s", *starter_text ? " and said:" : "", starter_text);
     return DDP_EXIT_RANK;

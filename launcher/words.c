@@ -35,6 +35,12 @@ void ddp_words_add_all(struct ddp_words *words, const char *const *list)
         push(words, ddp_strdup(*list));
 }
 
+void ddp_words_drop(struct ddp_words *words)
+{
+    free(words->w[--words->n]);
+    words->w[words->n] = NULL;
+}
+
 void ddp_words_finish(struct ddp_words *words)
 {
     for (int i = 0; i < words->n; i++)

@@ -12,6 +12,7 @@ struct ddp_words {
 void ddp_words_add(struct ddp_words *words, const char *fmt, ...) DDP_PRINTF(2, 3);
 /* Add each, ends with NULL. */
 void ddp_words_add_all(struct ddp_words *words, const char *const *list);
+void ddp_words_drop(struct ddp_words *words); /* the last one */
 void ddp_words_finish(struct ddp_words *words);
 
 /* A word as a shell would need it written: 'a b'. Added to out. */

@@ -29,7 +29,8 @@ static void on_signal(int sig)
 
 static int rank_from_environment(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+    static const char *const names[] = {"DDP_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                        "SLURM_PROCID"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *s = getenv(names[i]);
         int64_t v;
@@ -79,6 +80,40 @@ void ddp_lifeline_join(void)
                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0)
         _exit(111); /* the launcher is gone: never start */
     tell(DDP_LIFELINE_HELLO, 0, "");
+}
+
+/* One packet and the descriptor that came with it, -1 without. */
+static ssize_t receive(struct ddp_lifeline_msg *m, int *fd)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = m, .iov_len = sizeof *m};
+    struct msghdr h = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t n;
+    *fd = -1;
+    while ((n = recvmsg(line, &h, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
+        ;
+    const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return n;
+}
+
+int ddp_lifeline_memory(void)
+{
+    struct ddp_lifeline_msg m;
+    int fd = -1;
+    if (line < 0)
+        return -1;
+    do {
+        if (receive(&m, &fd) < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
+            _exit(112);
+        told |= m.kind == DDP_LIFELINE_STOP;
+    } while (m.kind != DDP_LIFELINE_MEMORY);
+    return fd;
 }
 
 bool ddp_lifeline_stop_requested(void)

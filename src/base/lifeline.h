@@ -13,6 +13,7 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_BYE,       /* rank -> launcher: leaving cleanly with exit status `value` */
     DDP_LIFELINE_STOP,      /* launcher -> rank: stop after this step, save, exit 75 */
     DDP_LIFELINE_SAVED,     /* rank 0 -> launcher: state is saved (text: where) */
+    DDP_LIFELINE_MEMORY,    /* launcher -> rank: with the descriptor that ddp_lifeline_memory returns */
 };
 
 enum { DDP_LIFELINE_TEXT = 8192 };
@@ -26,9 +27,13 @@ struct ddp_lifeline_msg { /* one packet, possibly cut after the text's end */
 };
 
 /* First statement of a rank's main(): arm PR_SET_PDEATHSIG (SIGKILL), connect, say hello. Ends the process
- * (status 111) when the launcher is gone already. Rank number from OMPI_COMM_WORLD_RANK, PMI_RANK or
- * SLURM_PROCID, 0 without. */
+ * (status 111) when the launcher is gone already. Rank number from DDP_RANK, OMPI_COMM_WORLD_RANK,
+ * PMI_RANK or SLURM_PROCID, 0 without. */
 void ddp_lifeline_join(void);
+/* Wait for the memory that a launcher which starts the ranks itself hands to all of them, as its answer to
+ * hello: one anonymous file, empty at first. A descriptor, the caller's to close; once. -1: there is no
+ * launcher. Only for ranks that were told DDP_RANKS. */
+int ddp_lifeline_memory(void);
 /* True once the launcher has asked for a stop (or, without launcher, SIGTERM/SIGINT/SIGUSR1 was caught: join
  * installs the handlers). Cheap; ends the process (status 112) when the launcher is gone. */
 bool ddp_lifeline_stop_requested(void);

@@ -57,9 +57,10 @@ enum { DDP_COMM_NODE_RANKS = 4096 };
 /* Ranks that are processes of this host. fd: one anonymous file (memfd_create), empty when the first rank
  * comes, that all of them hold; it is ours from now on, also after an error. Collective. */
 int ddp_comm_node_create(int fd, int rank, int size, struct ddp_comm **out, struct ddp_error *err);
-/* The ranks that a launcher of MPI (mpirun, srun) started; opens the plug-in and initialises MPI
- * (FUNNELED). Collective. The self transport is returned, and MPI neither loaded nor needed, when the
- * environment names no such launcher, or one rank. argc, argv: the program's, or NULL. */
+/* The ranks that this process was started with: by ddp-launch itself (transport node), or by a launcher of
+ * MPI (mpirun, srun), which opens the plug-in and initialises MPI (FUNNELED). Collective. The self transport
+ * is returned, and MPI neither loaded nor needed, when the environment names no launcher, or one rank. argc,
+ * argv: the program's, or NULL. */
 int ddp_comm_world_create(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error *err);
 /* The number among the ranks of this host that a launcher announced in the environment: -1 when none did.
  * For what has to be done before the world is there. Local. */

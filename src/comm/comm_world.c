@@ -36,10 +36,27 @@ int ddp_comm_launched(struct ddp_error *err)
     return 1;
 }
 
+/* Ranks that ddp-launch started itself: how many, 0 where it did not. */
+static int read_own(int *rank, struct ddp_error *err)
+{
+    const char *ranks = getenv("DDP_RANKS"), *mine = getenv("DDP_RANK");
+    int64_t n, r;
+    if (ranks == NULL)
+        return 0;
+    if (!ddp_parse_int(ranks, &n) || mine == NULL || !ddp_parse_int(mine, &r) || n < 1 || r < 0 || r >= n ||
+        n > DDP_COMM_NODE_RANKS)
+        return ddp_fail(err, DDP_E_COMM,
+                        "environment variables DDP_RANK=\"%s\", DDP_RANKS=\"%s\" are no rank and number of "
+                        "ranks; ddp-launch sets them for its ranks: unset both",
+                        mine ? mine : "", ranks);
+    *rank = (int)r;
+    return (int)n;
+}
+
 int ddp_comm_announced_local_rank(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_LOCAL_RANK",
-                                        "MPI_LOCALRANKID"}; /* Open MPI, hydra */
+    static const char *const names[] = {"DDP_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
+                                        "MPI_LOCALRANKID"}; /* ddp-launch, Open MPI, hydra */
     for (size_t i = 0; i < DDP_COUNT(names); i++) {
         const char *text = getenv(names[i]);
         int64_t n;
@@ -89,8 +106,27 @@ static int join(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error
     return code;
 }
 
+/* The ranks that ddp-launch started itself. */
+static int meet(int rank, int size, struct ddp_comm **out, struct ddp_error *err)
+{
+    if (size == 1)
+        return ddp_comm_self_create(out, err);
+    const int memory = ddp_lifeline_memory();
+    if (memory < 0)
+        return ddp_fail(err, DDP_E_COMM,
+                        "DDP_RANKS=%d says that ddp-launch started this process, but no ddp-launch answers: "
+                        "unset DDP_RANK and DDP_RANKS, or start the ranks by ddp-launch",
+                        size);
+    return ddp_comm_node_create(memory, rank, size, out, err);
+}
+
 int ddp_comm_world_create(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error *err)
 {
+    int rank = 0, own = read_own(&rank, err);
+    if (own < 0)
+        return own;
+    if (own > 0)
+        return meet(rank, own, out, err);
     int ranks = ddp_comm_launched(err);
     if (ranks < 0)
         return ranks;

@@ -1,7 +1,7 @@
 /* Messages between processes of one host, through memory that all of them see: one ring of bytes for each
  * ordered pair of ranks, and a word for each rank that says that something moved on one of its rings. A send
- * is done when all its bytes are in the ring. Every rank empties its rings whenever it is polled, into letters
- * of its own where no receive is posted yet, so that no message waits behind one of another tag. */
+ * is done when all its bytes are in the ring. Every rank empties its rings whenever it is polled, into
+ * letters of its own where no receive is posted yet, so that no message waits behind one of another tag. */
 #ifndef DDP_COMM_POST_H
 #define DDP_COMM_POST_H
 

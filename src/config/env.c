@@ -14,6 +14,8 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_MPI_PLUGIN", "File of the MPI plug-in, where it is not libddp_mpi.so beside the library", false},
     {"DDP_COMM_NODE", "Ranks with different names here share no memory, as if they were on several hosts",
      true},
+    {"DDP_RANK", "Number of this rank, where ddp-launch starts the ranks itself", true},
+    {"DDP_RANKS", "How many ranks there are, then", true},
     {"DDP_LIFELINE", "Name of the socket on which ddp-launch supervises its ranks", true},
     {"DDP_PLACE", "Where the ranks run: the placement plan", true},
     {"DDP_MAP", "The placement as text, for run.json", true},

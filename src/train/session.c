@@ -122,10 +122,17 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     return 0;
 }
 
+/* Another rank has ended the job, and this one has only noticed. */
+static bool is_ended_by_another(const struct ddp_session *s, int status)
+{
+    return status == DDP_E_COMM && s->comm && s->comm->stop_word &&
+           atomic_load_explicit(s->comm->stop_word, memory_order_acquire) != 0;
+}
+
 /* After a call that may have failed: who reports it, and whether the others must be ended. */
 static int settle(struct ddp_session *s, int status, bool agreed, const struct ddp_error *err)
 {
-    s->speaks = !agreed || s->comm->rank == 0;
+    s->speaks = agreed ? s->comm->rank == 0 : !is_ended_by_another(s, status);
     s->status = status;
     if (status && status != DDP_E_STOPPED) {
         if (!agreed)

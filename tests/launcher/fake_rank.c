@@ -76,6 +76,10 @@ static int misbehave(void)
         ddp_lifeline_error(DDP_EXIT_RANK, "loss is not finite at step 7");
         return DDP_EXIT_RANK;
     }
+    if (is("error-gone")) { /* it alone has failed: the others are not told */
+        ddp_lifeline_error(DDP_EXIT_RESOURCE, "the disk is full");
+        _exit(DDP_EXIT_RESOURCE);
+    }
     nap(0.1); /* ranks are heard before they die; earlier deaths are another case */
     if (is("abort"))
         abort();
@@ -110,7 +114,9 @@ static void tell_end(int status)
 
 int main(int argc, char **argv)
 {
-    const char *w = getenv("RANK_WHO"), *r = getenv("OMPI_COMM_WORLD_RANK");
+    const char *w = getenv("RANK_WHO"), *r = getenv("DDP_RANK");
+    if (!r)
+        r = getenv("OMPI_COMM_WORLD_RANK");
     mode = getenv("RANK_MODE") ? getenv("RANK_MODE") : "done";
     dir = getenv("RANK_DIR");
     who = w ? atoi(w) : -1;
@@ -118,6 +124,8 @@ int main(int argc, char **argv)
 
     if (is("die-early") && (who < 0 || rank == who))
         raise(SIGKILL);
+    if (is("exit-early") && rank == who)
+        _exit(7);
     ddp_lifeline_join();
 #ifdef FAKE_MPI
     MPI_Init(&argc, &argv);

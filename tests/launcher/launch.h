@@ -27,6 +27,18 @@
 
 enum { LAUNCH_LIMIT_S = 20 };
 
+/* The ways in which ranks are started, and programs that know them. */
+struct how {
+    const char *starter, *program;
+    int processes; /* besides the ranks */
+    bool folder;   /* the job has one */
+};
+static const struct how hows[] = {
+    {"--starter=local", FAKE_RANK, 0, false},
+    {"--starter=mpirun", FAKE_RANK_MPI, 1, true},
+};
+enum { HOWS = sizeof hows / sizeof *hows };
+
 struct launch {
     pid_t pid;
     char dir[64];   /* of this test: out, err, and a file per rank */

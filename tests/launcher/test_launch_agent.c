@@ -1,4 +1,5 @@
-/* The agent of a host and its news, under a starter that is a line of shell: no mpirun, no MPI. */
+/* The agent of a host and its news: with ranks that are its children, and under a starter that is a line of
+ * shell: no mpirun, no MPI. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,26 +35,8 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
     ddp_words_add(argv, "%s", job->program);
 }
 
-static bool no_text(const char *text)
-{
-    (void)text;
-    return false;
-}
-
-static bool no_line(const char *line, size_t n)
-{
-    (void)line;
-    (void)n;
-    return false;
-}
-
-static const struct ddp_starter shell = {.name = "sh",
-                                         .check = check,
-                                         .command = command,
-                                         .is_own_block = no_text,
-                                         .is_block_line = no_line,
-                                         .is_own_line = no_text,
-                                         .kill_after_ms = 100};
+static const struct ddp_starter shell = {
+    .name = "sh", .check = check, .command = command, .kill_after_ms = 100};
 
 /* ---- a head that only writes down ------------------------------------------------------------ */
 
@@ -115,12 +100,14 @@ static void live(struct ddp_agent *a, int ranks, void (*order)(struct ddp_agent 
 
 /* ---- what it sees ---------------------------------------------------------------------------- */
 
-static const struct {
+struct agent_case {
     const char *mode, *who;
     int ranks;
     void (*order)(struct ddp_agent *);
     const char *news, *text;
-} cases[] = {
+};
+
+static const struct agent_case shell_cases[] = {
     {"done", "", 1, NULL, "result bye=0 ended swept output ", ""},
     {"done", "", 1, ddp_agent_stop, "result bye=0 ended swept output ", ""}, /* never reads it */
     {"stop", "", 1, ddp_agent_stop, "result bye=75 ended swept output ", ""},
@@ -134,10 +121,25 @@ static const struct {
     {"stop", "", 2, ddp_agent_kill_starter, "lost ended:killed swept output ", ""},
 };
 
-static void test_agent_tells_what_happens(void **state)
+/* The same with ranks that are the agent's own children: what it could only guess of others, it sees. */
+static const struct agent_case own_cases[] = {
+    {"done", "", 1, NULL, "result bye=0 ended swept output ", ""},
+    {"done", "", 1, ddp_agent_stop, "result bye=0 ended swept output ", ""},
+    {"stop", "", 1, ddp_agent_stop, "result bye=75 ended swept output ", ""},
+    {"error-data", "", 1, NULL, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
+    {"segfault", "1", 2, NULL, "died:1 ended swept output ", "was killed by signal 11 (Segmentation fault)"},
+    {"exit", "0", 2, NULL, "died:0 ended swept output ", "ended with exit status 7 before it was done"},
+    {"die-early", "1", 2, NULL, "missing:1 ended swept output ",
+     "was killed by signal 9 (Killed) before it could report"},
+    {"die-early", "", 1, NULL, "missing:0 ended swept output ", "was killed by signal 9 (Killed)"},
+    {"exit-early", "1", 2, NULL, "missing:1 ended swept output ", "exit status 7 before it could report"},
+    {"error-gone", "1", 2, NULL, "error:1 died:1 ended swept output ", "ended with exit status 3"},
+    {"stop", "", 2, ddp_agent_kill_ranks, "ended swept output ", ""},
+};
+
+static void run_cases(const struct ddp_starter *starter, const struct agent_case *cases, size_t n)
 {
-    (void)state;
-    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+    for (size_t i = 0; i < n; i++) {
         struct ddp_job job = {.lock = -1, .ranks = cases[i].ranks, .host = "n0"};
         struct log log = {0};
         struct ddp_agent *agent = NULL;
@@ -145,12 +147,12 @@ static void test_agent_tells_what_happens(void **state)
         sigset_t mask;
         sigemptyset(&mask);
         strcpy(job.program, FAKE_RANK);
-        snprintf(job.name, sizeof job.name, "ddp-agent-%d-%zu", (int)getpid(), i);
+        snprintf(job.name, sizeof job.name, "ddp-agent-%d-%s-%zu", (int)getpid(), starter->name, i);
         ddp_words_add(&job.env, "DDP_LIFELINE=%s", job.name);
         ddp_words_add(&job.env, "RANK_MODE=%s", cases[i].mode);
         if (cases[i].who[0])
             ddp_words_add(&job.env, "RANK_WHO=%s", cases[i].who);
-        assert_int_equal(ddp_agent_create(&shell, &job, &mask, true, &agent, &err), 0);
+        assert_int_equal(ddp_agent_create(starter, &job, &mask, true, &agent, &err), 0);
         live(agent, cases[i].ranks, cases[i].order, &log);
         if (strcmp(log.news, cases[i].news) != 0 || !strstr(log.text, cases[i].text))
             fail_msg("%s %s: %s(%s), not %s(%s)", cases[i].mode, cases[i].who, log.news, log.text,
@@ -161,6 +163,41 @@ static void test_agent_tells_what_happens(void **state)
         ddp_agent_destroy(agent);
         ddp_words_finish(&job.env);
     }
+}
+
+static void test_agent_tells_what_happens(void **state)
+{
+    (void)state;
+    run_cases(&shell, shell_cases, DDP_COUNT(shell_cases));
+}
+
+static void test_agent_tells_of_its_own_children(void **state)
+{
+    (void)state;
+    run_cases(&ddp_starter_local, own_cases, DDP_COUNT(own_cases));
+}
+
+/* The limit is named at once, and nothing has been started. */
+static void test_agent_names_the_limit_of_descriptors(void **state)
+{
+    struct ddp_job job = {.lock = -1, .ranks = 64, .host = "n0", .name = "ddp-agent-limit"};
+    struct ddp_agent *agent = NULL;
+    struct ddp_error err = {0};
+    sigset_t mask;
+    (void)state;
+    sigemptyset(&mask);
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){100, 100});
+        const int code = ddp_agent_create(&ddp_starter_local, &job, &mask, true, &agent, &err);
+        _exit(code == DDP_E_RESOURCE && strstr(err.text, "64 ranks need") && strstr(err.text, "limit is 100")
+                  ? 0
+                  : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
 }
 
 static void test_agent_fails_without_its_starter(void **state)
@@ -182,6 +219,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agent_tells_what_happens),
+        cmocka_unit_test(test_agent_tells_of_its_own_children),
+        cmocka_unit_test(test_agent_names_the_limit_of_descriptors),
         cmocka_unit_test(test_agent_fails_without_its_starter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

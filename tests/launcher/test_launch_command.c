@@ -21,8 +21,11 @@ static void test_command_shows_without_starting(void **state)
          {"--map", "-n", "2", "--threads", "1", "--bind", "spread", "c.cfg"},
          {"rank 1   cpus=64 numa=4 package=1"}},
         {{EIGHT_NODES},
-         {"--dry-run", "-n", "2", "--program", FAKE_RANK, "c.cfg"},
+         {"--dry-run", "-n", "2", "--starter", "mpirun", "--program", FAKE_RANK, "c.cfg"},
          {"mpirun --host localhost:2 -np 2", "DDP_PLACE=", FAKE_RANK " c.cfg"}},
+        {{EIGHT_NODES},
+         {"--dry-run", "-n", "2", "--program", FAKE_RANK, "c.cfg"},
+         {"with DDP_RANK=0 to 1", "export DDP_RANKS=2\n", "\n" FAKE_RANK " c.cfg"}},
         {{NULL},
          {"--dry-run", "-n", "1", "--program", FAKE_RANK, "--resume", "latest", "c.cfg", "seed=5"},
          {"c.cfg seed=5 --resume latest", "DDP_COMMAND="}},
@@ -57,7 +60,8 @@ static void test_command_refuses_with_the_way_out(void **state)
         {{EIGHT_NODES}, {"-n", "2", "--program", FAKE_RANK, "c.cfg"}, 2, "--map or --dry-run"},
         {{NULL}, {"--program", "/nonexistent/program", "c.cfg"}, 3, "/nonexistent/program"},
         {{NULL}, {"--program", "no-such-program-here", "c.cfg"}, 3, "no-such-program-here"},
-        {{"PATH=/nonexistent"}, {"--program", FAKE_RANK, "c.cfg"}, 3, "openmpi-bin"},
+        {{"PATH=/nonexistent"}, {"--starter=mpirun", "--program", FAKE_RANK, "c.cfg"}, 3, "openmpi-bin"},
+        {{NULL}, {"--starter", "srun", "c.cfg"}, 2, "auto, local and mpirun are known"},
         {{NULL}, {"--program", FAKE_RANK, "c.cfg", "run.dir=/proc/runs"}, 3, "run.dir"},
     };
     (void)state;
@@ -80,7 +84,8 @@ static void test_command_has_no_option_that_open_mpi_5_refuses(void **state)
     for (size_t i = 0; i < DDP_COUNT(environments); i++) {
         struct launch l;
         launch_run(&l, environments[i],
-                   (const char *const[]){"--dry-run", "-n", "2", "--program", FAKE_RANK, "c.cfg", NULL});
+                   (const char *const[]){"--dry-run", "--starter=mpirun", "-n", "2", "--program", FAKE_RANK,
+                                         "c.cfg", NULL});
         assert_status(&l, 0);
         assert_says(l.out, "mpirun --host");
         for (size_t k = 0; k < DDP_COUNT(refused); k++)
@@ -101,7 +106,7 @@ static void test_command_refuses_another_mpirun(void **state)
     assert_int_equal(chmod(path, 0755), 0);
     snprintf(env, sizeof env, "PATH=%s:/usr/bin:/bin", bin);
     launch_run(&l, (const char *const[]){env, NULL},
-               (const char *const[]){"--program", FAKE_RANK, "c.cfg", NULL});
+               (const char *const[]){"--starter=mpirun", "--program", FAKE_RANK, "c.cfg", NULL});
     ddp_dir_remove(bin, NULL);
     assert_status(&l, 3);
     assert_says(l.err, "HYDRA build details");
@@ -110,9 +115,9 @@ static void test_command_refuses_another_mpirun(void **state)
 /* The two ways of documentation list the same options and exit codes. */
 static void test_command_help_and_man_page_agree(void **state)
 {
-    static const char *const names[] = {"ranks",       "threads",  "bind",    "resume",  "eval",
-                                        "program",     "quiet",    "map",     "dry-run", "print-config",
-                                        "help-config", "markdown", "version", "help"};
+    static const char *const names[] = {"ranks",        "threads",     "bind",     "resume",  "eval",
+                                        "program",      "starter",     "quiet",    "map",     "dry-run",
+                                        "print-config", "help-config", "markdown", "version", "help"};
     char *page, plain[65536] = "";
     size_t bytes, n = 0;
     struct ddp_error err = {0};

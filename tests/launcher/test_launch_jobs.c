@@ -1,17 +1,17 @@
-/* Jobs of a fake rank under the real mpirun: the result, failures and their names, signals, pauses. */
+/* Jobs of a fake rank, started by the launcher itself and by the real mpirun: the result, failures and their
+ * names, signals, pauses. */
 #include "launch.h"
 
 static void test_job_ends_with_the_result(void **state)
 {
-    static const char *const programs[] = {FAKE_RANK, FAKE_RANK_MPI};
     static const char *const ranks[] = {"1", "2", "8"}; /* 8: more than the cores of most test machines */
     (void)state;
-    for (size_t i = 0; i < DDP_COUNT(programs); i++)
+    for (size_t i = 0; i < HOWS; i++)
         for (size_t k = 0; k < DDP_COUNT(ranks); k++) {
             struct launch l;
-            launch_run(
-                &l, NULL,
-                (const char *const[]){"-n", ranks[k], "--program", programs[i], "c.cfg", "seed=7", NULL});
+            launch_run(&l, NULL,
+                       (const char *const[]){hows[i].starter, "-n", ranks[k], "--program", hows[i].program,
+                                             "c.cfg", "seed=7", NULL});
             assert_status(&l, 0);
             char last[32];
             snprintf(last, sizeof last, "out of rank %d\n", atoi(ranks[k]) - 1);
@@ -25,23 +25,25 @@ static void test_job_ends_with_the_result(void **state)
 
 static void test_job_quiet_prints_two_lines(void **state)
 {
-    struct launch l;
     (void)state;
-    launch_run(&l, NULL,
-               (const char *const[]){"-n", "3", "--quiet", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
-    assert_status(&l, 0);
-    assert_string_equal(l.out, "run: /runs/fake-1\nweights: 0123abcd\n");
-    assert_string_equal(l.err, "");
+    for (size_t i = 0; i < HOWS; i++) {
+        struct launch l;
+        launch_run(&l, NULL,
+                   (const char *const[]){hows[i].starter, "-n", "3", "--quiet", "--program", hows[i].program,
+                                         "c.cfg", NULL});
+        assert_status(&l, 0);
+        assert_string_equal(l.out, "run: /runs/fake-1\nweights: 0123abcd\n");
+        assert_string_equal(l.err, "");
+    }
 }
 
-static void test_job_ranks_are_told_their_place(void **state)
+static void ranks_are_told_their_place(const struct how *how)
 {
     struct launch l;
     char text[512], place[512];
-    (void)state;
     launch_start(&l, (const char *const[]){"RANK_MODE=stop", NULL},
-                 (const char *const[]){"-n", "2", "--threads", "1", "--program", FAKE_RANK_MPI, "c.cfg",
-                                       "optim.lr=0.5", "--eval", "w.safetensors", NULL});
+                 (const char *const[]){how->starter, "-n", "2", "--threads", "1", "--program", how->program,
+                                       "c.cfg", "optim.lr=0.5", "--eval", "w.safetensors", NULL});
     launch_wait_ranks(&l, 2);
     launch_learn_job(&l);
     const pid_t rank = launch_rank_pid(&l, 1);
@@ -56,11 +58,18 @@ static void test_job_ranks_are_told_their_place(void **state)
     assert_says(text, "c.cfg\ntrain.threads=1\noptim.lr=0.5\n--eval\nw.safetensors\n");
     int pid, cpus, blocked = -1;
     assert_int_equal(sscanf(text, "%d %d %d", &pid, &cpus, &blocked), 3);
-    assert_int_equal(blocked, 0); /* mpirun's blocked signals do not reach the ranks */
+    assert_int_equal(blocked, 0); /* what we block does not reach the ranks */
     kill(l.pid, SIGTERM);
     launch_wait(&l, ddp_now());
     assert_status(&l, 75);
     launch_end(&l);
+}
+
+static void test_job_ranks_are_told_their_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HOWS; i++)
+        ranks_are_told_their_place(&hows[i]);
 }
 
 static void test_job_names_the_first_failure(void **state)
@@ -70,28 +79,33 @@ static void test_job_names_the_first_failure(void **state)
         const char *mode;
         int status;
         const char *says; /* behind "rank 2 on HOST " */
-        bool mpi_only;
+        const char *under_mpirun;
     } table[] = {
-        {"error-config", 2, "failed: layer 'fc1': 10 inputs came in, 20 were wanted\n", false},
-        {"error-data", 3, "failed: train-images.gz: truncated after 100 bytes\n", false},
-        {"error-comm", 4, "failed: loss is not finite at step 7\n", false},
-        {"abort", 4, "was killed by signal 6 (Aborted)\n", false},
-        {"segfault", 4, "was killed by signal 11 (Segmentation fault)\n", false},
-        {"exit", 4, "ended with exit status 7 before it was done\n", false},
-        {"die-early", 4, "ended before it could report to ddp-launch\n", false},
-        {"mpi-abort", 4, "ended with exit status 9 before it was done\n", true},
+        {"error-config", 2, "failed: layer 'fc1': 10 inputs came in, 20 were wanted\n", NULL},
+        {"error-data", 3, "failed: train-images.gz: truncated after 100 bytes\n", NULL},
+        {"error-comm", 4, "failed: loss is not finite at step 7\n", NULL},
+        {"error-gone", 3, "failed: the disk is full\n", NULL},
+        {"abort", 4, "was killed by signal 6 (Aborted)\n", NULL},
+        {"segfault", 4, "was killed by signal 11 (Segmentation fault)\n", NULL},
+        {"exit", 4, "ended with exit status 7 before it was done\n", NULL},
+        {"die-early", 4, "was killed by signal 9 (Killed) before it could report to ddp-launch\n",
+         "ended before it could report to ddp-launch\n"},
+        {"mpi-abort", 4, NULL, "ended with exit status 9 before it was done\n"},
     };
     (void)state;
     gethostname(host, sizeof host);
     for (size_t i = 0; i < DDP_COUNT(table); i++)
-        for (int mpi = table[i].mpi_only; mpi < 2; mpi++) {
+        for (size_t k = 0; k < HOWS; k++) {
             struct launch l;
             char mode[64], says[512];
+            const char *what = k == 1 && table[i].under_mpirun ? table[i].under_mpirun : table[i].says;
+            if (!what)
+                continue;
             snprintf(mode, sizeof mode, "RANK_MODE=%s", table[i].mode);
-            snprintf(says, sizeof says, "ddp-launch: rank 2 on %s %s", host, table[i].says);
+            snprintf(says, sizeof says, "ddp-launch: rank 2 on %s %s", host, what);
             launch_run(&l, (const char *const[]){mode, "RANK_WHO=2", NULL},
-                       (const char *const[]){"-n", "4", "--program", mpi ? FAKE_RANK_MPI : FAKE_RANK, "c.cfg",
-                                             NULL});
+                       (const char *const[]){hows[k].starter, "-n", "4", "--program", hows[k].program,
+                                             "c.cfg", NULL});
             assert_status(&l, table[i].status);
             assert_says(l.err, says);
             assert_silent_about(l.err, "mpirun");
@@ -104,20 +118,24 @@ static void test_job_names_the_first_failure(void **state)
 static void test_job_fails_when_nobody_reports(void **state)
 {
     static const struct {
-        const char *mode, *program;
+        const char *starter, *mode, *program, *says;
     } table[] = {
-        {"RANK_MODE=done", "/bin/true"},
-        {"RANK_MODE=done", "/bin/false"},
-        {"RANK_MODE=die-early", FAKE_RANK}, /* all of them, by a signal */
-        {"RANK_MODE=die-early", FAKE_RANK_MPI},
+        {"--starter=local", "RANK_MODE=done", "/bin/true",
+         "ended with exit status 0 before it could report to ddp-launch (a --program must be"},
+        {"--starter=local", "RANK_MODE=done", "/bin/false",
+         "ended with exit status 1 before it could report"},
+        {"--starter=local", "RANK_MODE=die-early", FAKE_RANK, "was killed by signal 9 (Killed) before it"},
+        {"--starter=mpirun", "RANK_MODE=done", "/bin/false", "0 of 2 ranks on"},
+        {"--starter=mpirun", "RANK_MODE=die-early", FAKE_RANK_MPI, "0 of 2 ranks on"},
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
         struct launch l;
-        launch_run(&l, (const char *const[]){table[i].mode, NULL},
-                   (const char *const[]){"-n", "2", "--program", table[i].program, "c.cfg", NULL});
+        launch_run(
+            &l, (const char *const[]){table[i].mode, NULL},
+            (const char *const[]){table[i].starter, "-n", "2", "--program", table[i].program, "c.cfg", NULL});
         assert_status(&l, 4);
-        assert_says(l.err, "0 of 2 ranks on");
+        assert_says(l.err, table[i].says);
         assert_true(l.seconds < 3);
     }
 }
@@ -128,7 +146,7 @@ static void test_job_shows_what_mpirun_said(void **state)
     struct launch l;
     (void)state;
     launch_run(&l, (const char *const[]){"OMPI_MCA_ess=nonsense", NULL},
-               (const char *const[]){"-n", "2", "--program", FAKE_RANK, "c.cfg", NULL});
+               (const char *const[]){"--starter=mpirun", "-n", "2", "--program", FAKE_RANK, "c.cfg", NULL});
     assert_status(&l, 4);
     assert_says(l.err, "0 of 2 ranks on");
     assert_says(l.err, "mpirun ended with exit status 1 and said:");
@@ -144,10 +162,13 @@ static void test_job_stops_softly_on_signals(void **state)
         {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"},
     };
     (void)state;
-    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+    for (size_t k = 0; k < HOWS * DDP_COUNT(table); k++) {
+        const struct how *how = &hows[k % HOWS];
+        const size_t i = k / HOWS;
         struct launch l;
-        launch_start(&l, (const char *const[]){"RANK_MODE=stop", NULL},
-                     (const char *const[]){"-n", "4", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
+        launch_start(
+            &l, (const char *const[]){"RANK_MODE=stop", NULL},
+            (const char *const[]){how->starter, "-n", "4", "--program", how->program, "c.cfg", NULL});
         launch_wait_ranks(&l, 4);
         launch_learn_job(&l);
         const double t = ddp_now();
@@ -167,8 +188,9 @@ static void test_job_takes_a_doubled_signal_as_one(void **state)
 {
     struct launch l;
     (void)state;
-    launch_start(&l, (const char *const[]){"RANK_MODE=stop", NULL},
-                 (const char *const[]){"-n", "2", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
+    launch_start(
+        &l, (const char *const[]){"RANK_MODE=stop", NULL},
+        (const char *const[]){"--starter=mpirun", "-n", "2", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
     launch_wait_ranks(&l, 2);
     launch_learn_job(&l);
     kill(parent_of(launch_rank_pid(&l, 0)), SIGTERM);
@@ -180,18 +202,17 @@ static void test_job_takes_a_doubled_signal_as_one(void **state)
     launch_end(&l);
 }
 
-static void test_job_second_ctrl_c_ends_at_once(void **state)
+static void second_ctrl_c_ends_at_once(const struct how *how)
 {
     struct launch l;
-    (void)state;
     launch_start(&l, (const char *const[]){"RANK_MODE=ignore-stop", NULL},
-                 (const char *const[]){"-n", "4", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
+                 (const char *const[]){how->starter, "-n", "4", "--program", how->program, "c.cfg", NULL});
     launch_wait_ranks(&l, 4);
     launch_learn_job(&l);
     kill(l.pid, SIGINT);
     usleep(400000);
     assert_int_equal(waitpid(l.pid, NULL, WNOHANG), 0);
-    assert_int_equal(launch_processes(&l), 5);
+    assert_int_equal(launch_processes(&l), 4 + how->processes);
     const double t = ddp_now();
     kill(l.pid, SIGINT);
     launch_wait(&l, t);
@@ -201,6 +222,13 @@ static void test_job_second_ctrl_c_ends_at_once(void **state)
     assert_silent_about(l.out, "weights:");
     assert_nothing_left(&l, 0);
     launch_end(&l);
+}
+
+static void test_job_second_ctrl_c_ends_at_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HOWS; i++)
+        second_ctrl_c_ends_at_once(&hows[i]);
 }
 
 static void test_job_says_who_is_stopped(void **state)
@@ -222,6 +250,89 @@ static void test_job_says_who_is_stopped(void **state)
     launch_end(&l);
 }
 
+/* What broke mpirun on one machine is no business of ranks that we start ourselves: nothing on PATH, no HOME,
+ * another launcher's variables, few descriptors, a program that may be run but not read, no root. */
+static void test_job_needs_nothing_of_the_system(void **state)
+{
+    static const struct {
+        const char *script, *says;
+        int status;
+    } table[] = {
+        {"exec env -i DDP_CONFIGS_DIR=$DDP_CONFIGS_DIR RANK_DIR=. \"$0\" -n 4 --program \"$1\" c.cfg",
+         "weights:", 0},
+        {"PATH=/nonexistent; exec \"$0\" -n 2 --program \"$1\" c.cfg", "weights:", 0},
+        {"export OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_RANK=2 PMIX_RANK=2 PMI_SIZE=9 SLURM_JOB_ID=1 "
+         "DDP_RANK=7 "
+         "DDP_RANKS=8; exec \"$0\" -n 2 --program \"$1\" c.cfg",
+         "weights:", 0},
+        {"ulimit -n 40; exec \"$0\" -n 4 --program \"$1\" c.cfg", "weights:", 0},
+        {"ulimit -n 256; exec \"$0\" -n 64 --program \"$1\" c.cfg train.shards=64 train.batch=64",
+         "weights:", 0},
+        {"ulimit -Sn 32; exec \"$0\" -n 64 --program \"$1\" c.cfg train.shards=64 train.batch=64",
+         "weights:", 0},
+        {"ulimit -n 100; exec \"$0\" -n 64 --program \"$1\" c.cfg train.shards=64 train.batch=64",
+         "64 ranks need 212 open files, and the limit is 100", 3},
+        {"cp \"$1\" run; chmod 111 run; chmod 777 .; exec setpriv --reuid 12345 --regid 12345 --clear-groups "
+         "env -u "
+         "HOME \"$0\" -n 2 --program ./run c.cfg run.dir=.",
+         "weights:", 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct launch l = {0};
+        if (geteuid() != 0 && strstr(table[i].script, "setpriv"))
+            continue;
+        strcpy(l.dir, "/tmp/ddp-test-launch-XXXXXX");
+        assert_non_null(mkdtemp(l.dir));
+        launch_config(l.dir);
+        const double since = ddp_now();
+        l.pid = fork();
+        if (l.pid == 0) {
+            if (chdir(l.dir) != 0)
+                _exit(99);
+            setenv("DDP_CONFIGS_DIR", SOURCE_DIR "/configs", 1);
+            const int out = open("out", O_WRONLY | O_CREAT, 0600),
+                      err = open("err", O_WRONLY | O_CREAT, 0600);
+            dup2(out, 1);
+            dup2(err, 2);
+            execl("/bin/bash", "bash", "-c", table[i].script, DDP_LAUNCH, FAKE_RANK, (char *)NULL);
+            _exit(98);
+        }
+        launch_wait(&l, since);
+        launch_end(&l);
+        if (l.status != table[i].status || !(strstr(l.out, table[i].says) || strstr(l.err, table[i].says)))
+            fail_msg("%s: exit status %d; stdout: %s; stderr: %s", table[i].script, l.status, l.out, l.err);
+    }
+}
+
+/* One process group of their own, no terminal to read from, and each its number. */
+static void test_job_ranks_are_children(void **state)
+{
+    struct launch l;
+    (void)state;
+    launch_start(&l, (const char *const[]){"RANK_MODE=stop", NULL},
+                 (const char *const[]){"-n", "3", "--program", FAKE_RANK, "c.cfg", NULL});
+    launch_wait_ranks(&l, 3);
+    launch_learn_job(&l);
+    assert_int_equal(launch_processes(&l), 3);
+    assert_int_equal(launch_folders(&l), 0);
+    for (int r = 0; r < 3; r++) {
+        const pid_t pid = launch_rank_pid(&l, r);
+        char path[64], target[64] = "", value[16];
+        assert_int_equal(parent_of(pid), l.pid);
+        assert_int_equal(getpgid(pid), launch_rank_pid(&l, 0));
+        snprintf(path, sizeof path, "/proc/%d/fd/0", (int)pid);
+        assert_true(readlink(path, target, sizeof target - 1) > 0);
+        assert_string_equal(target, "/dev/null");
+        assert_true(process_variable(pid, "DDP_RANK", value, sizeof value));
+        assert_int_equal(atoi(value), r);
+    }
+    kill(l.pid, SIGTERM);
+    launch_wait(&l, ddp_now());
+    assert_status(&l, 75);
+    launch_end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +346,8 @@ int main(void)
         cmocka_unit_test(test_job_takes_a_doubled_signal_as_one),
         cmocka_unit_test(test_job_second_ctrl_c_ends_at_once),
         cmocka_unit_test(test_job_says_who_is_stopped),
+        cmocka_unit_test(test_job_needs_nothing_of_the_system),
+        cmocka_unit_test(test_job_ranks_are_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,14 +4,14 @@
 
 enum { RANKS = 4, ROUNDS = 4 };
 
-static void start_job(struct launch *l, const char *program)
+static void start_job(struct launch *l, const struct how *how)
 {
     launch_start(l, (const char *const[]){"RANK_MODE=stop", NULL},
-                 (const char *const[]){"-n", "4", "--program", program, "c.cfg", NULL});
+                 (const char *const[]){how->starter, "-n", "4", "--program", how->program, "c.cfg", NULL});
     launch_wait_ranks(l, RANKS);
     launch_learn_job(l);
-    assert_int_equal(launch_processes(l), RANKS + 1);
-    assert_int_equal(launch_folders(l), 1);
+    assert_int_equal(launch_processes(l), RANKS + how->processes);
+    assert_int_equal(launch_folders(l), how->folder);
 }
 
 static void test_kill_of_a_rank_is_named(void **state)
@@ -22,7 +22,7 @@ static void test_kill_of_a_rank_is_named(void **state)
     gethostname(host, sizeof host);
     for (int round = 0; round < ROUNDS; round++) {
         struct launch l;
-        start_job(&l, round % 2 ? FAKE_RANK : FAKE_RANK_MPI);
+        start_job(&l, &hows[round % HOWS]);
         const double t = ddp_now();
         kill(launch_rank_pid(&l, round % RANKS), signals[round]);
         launch_wait(&l, t);
@@ -36,11 +36,10 @@ static void test_kill_of_a_rank_is_named(void **state)
     }
 }
 
-static void test_kill_of_several_ranks_names_one_of_them(void **state)
+static void kill_of_several_ranks_names_one_of_them(const struct how *how)
 {
     struct launch l;
-    (void)state;
-    start_job(&l, FAKE_RANK_MPI);
+    start_job(&l, how);
     kill(launch_rank_pid(&l, 1), SIGKILL);
     kill(launch_rank_pid(&l, 3), SIGKILL);
     launch_wait(&l, ddp_now());
@@ -52,12 +51,19 @@ static void test_kill_of_several_ranks_names_one_of_them(void **state)
     launch_end(&l);
 }
 
+static void test_kill_of_several_ranks_names_one_of_them(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HOWS; i++)
+        kill_of_several_ranks_names_one_of_them(&hows[i]);
+}
+
 static void test_kill_of_mpirun_blames_no_rank(void **state)
 {
     (void)state;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < 2; round++) {
         struct launch l;
-        start_job(&l, round % 2 ? FAKE_RANK : FAKE_RANK_MPI);
+        start_job(&l, &hows[1]);
         const double t = ddp_now();
         kill(parent_of(launch_rank_pid(&l, 0)), SIGKILL);
         launch_wait(&l, t);
@@ -76,7 +82,7 @@ static void test_kill_of_the_launcher_leaves_nothing(void **state)
     (void)state;
     for (int round = 0; round < ROUNDS; round++) {
         struct launch l;
-        start_job(&l, round % 2 ? FAKE_RANK : FAKE_RANK_MPI);
+        start_job(&l, &hows[round % HOWS]);
         kill(l.pid, SIGKILL);
         launch_wait(&l, ddp_now());
         assert_status(&l, 128 + SIGKILL);
@@ -93,8 +99,9 @@ static void test_kill_of_the_launcher_at_start_leaves_nothing(void **state)
     for (int round = 0; round < 10; round++) {
         struct launch l;
         launch_start(&l, (const char *const[]){"RANK_MODE=stop", NULL},
-                     (const char *const[]){"-n", "2", "--program", FAKE_RANK_MPI, "c.cfg", NULL});
-        usleep((useconds_t)(1000 + 13000 * round));
+                     (const char *const[]){hows[round % HOWS].starter, "-n", "2", "--program",
+                                           hows[round % HOWS].program, "c.cfg", NULL});
+        usleep((useconds_t)(round % HOWS == 0 ? 500 + 2000 * round : 1000 + 13000 * round));
         kill(l.pid, SIGKILL);
         launch_wait(&l, ddp_now());
         snprintf(l.job, sizeof l.job, "ddp-job-%d-", (int)l.pid); /* the tag begins so */
@@ -130,7 +137,7 @@ static void test_double_kill_is_swept_at_the_next_start(void **state)
 {
     struct launch l, next;
     (void)state;
-    start_job(&l, FAKE_RANK_MPI);
+    start_job(&l, &hows[1]);
     const pid_t janitor = janitor_of(l.pid);
     assert_true(janitor > 0);
     kill(janitor, SIGKILL);
@@ -140,7 +147,8 @@ static void test_double_kill_is_swept_at_the_next_start(void **state)
         usleep(5000);
     assert_int_equal(launch_processes(&l), 0);
     assert_int_equal(launch_folders(&l), 1);
-    launch_run(&next, NULL, (const char *const[]){"-n", "1", "--program", FAKE_RANK, "c.cfg", NULL});
+    launch_run(&next, NULL,
+               (const char *const[]){"--starter=mpirun", "-n", "1", "--program", FAKE_RANK, "c.cfg", NULL});
     assert_status(&next, 0);
     assert_int_equal(launch_folders(&l), 0);
     launch_end(&l);
@@ -150,7 +158,7 @@ static void test_kill_of_the_janitor_does_not_disturb(void **state)
 {
     struct launch l;
     (void)state;
-    start_job(&l, FAKE_RANK);
+    start_job(&l, &hows[0]);
     kill(janitor_of(l.pid), SIGKILL);
     usleep(20000);
     kill(l.pid, SIGTERM);

@@ -17,6 +17,7 @@
 struct pipes {
     int in[2], out[2];
     struct ddp_text own;
+    struct ddp_sink sink;
     struct ddp_relay relay;
 };
 
@@ -25,7 +26,8 @@ static void open_pipes(struct pipes *p, bool discard)
     assert_int_equal(pipe2(p->in, O_NONBLOCK), 0);
     assert_int_equal(pipe2(p->out, O_NONBLOCK), 0);
     ddp_text_init(&p->own);
-    ddp_relay_init(&p->relay, &ddp_starter_mpirun, p->in[0], p->out[1], discard, &p->own);
+    ddp_sink_init(&p->sink, p->out[1], discard);
+    ddp_relay_init(&p->relay, &ddp_starter_mpirun, p->in[0], 0, &p->sink, &p->own);
 }
 
 static void feed(struct pipes *p, const char *s)
@@ -45,6 +47,7 @@ static const char *received(struct pipes *p)
 static void close_pipes(struct pipes *p)
 {
     ddp_relay_finish(&p->relay);
+    ddp_sink_finish(&p->sink);
     ddp_text_finish(&p->own);
     close(p->out[0]);
     close(p->out[1]);
@@ -123,8 +126,8 @@ static void test_relay_keeps_the_tail_when_quiet(void **state)
     feed(&p, "the last words\n");
     drain(&p);
     assert_string_equal(received(&p), "");
-    assert_int_equal(strlen(p.relay.tail), DDP_RELAY_TAIL);
-    assert_string_equal(p.relay.tail + DDP_RELAY_TAIL - 15, "the last words\n");
+    assert_int_equal(strlen(p.sink.tail), DDP_SINK_TAIL);
+    assert_string_equal(p.sink.tail + DDP_SINK_TAIL - 15, "the last words\n");
     close_pipes(&p);
 }
 
@@ -143,7 +146,8 @@ static void test_relay_does_not_block_on_a_full_pipe(void **state)
         sent += n > 0 ? (size_t)n : 0;
         ddp_relay_move(&p.relay);
     }
-    assert_int_equal(ddp_relay_poll(&p.relay).events, POLLOUT);
+    assert_int_equal(ddp_relay_poll(&p.relay).fd, -1);
+    assert_int_equal(ddp_sink_poll(&p.sink).fd, p.out[1]);
     close(p.in[1]);
     for (int i = 0; i < 200; i++) {
         got += strlen(received(&p));
@@ -166,18 +170,64 @@ static void test_relay_in_a_hurry_reads_all(void **state)
     ddp_relay_hurry(&p.relay);
     for (int i = 0; i < 30; i++) {
         assert_int_equal(write(p.in[1], chunk, 4096), 4096);
-        assert_int_equal(ddp_relay_poll(&p.relay).events, POLLIN);
+        assert_int_equal(ddp_relay_poll(&p.relay).fd, p.in[0]);
         ddp_relay_move(&p.relay);
     }
     close(p.in[1]);
     ddp_relay_move(&p.relay);
     assert_int_equal(p.relay.from, -1);
-    assert_int_equal(ddp_relay_poll(&p.relay).events, POLLOUT);
+    assert_int_equal(ddp_sink_poll(&p.sink).fd, p.out[1]);
     for (int i = 0; i < 200; i++) {
         got += strlen(received(&p));
         ddp_relay_move(&p.relay);
     }
     assert_int_equal(got, 30 * 4096);
+    close_pipes(&p);
+}
+
+/* Ranks with pipes of their own: lines never mix, and say whose they are; a progress line of rank 0 is left
+ * alone. */
+static void test_relay_keeps_lines_of_ranks_apart(void **state)
+{
+    static const struct {
+        int rank; /* -1: both streams end */
+        const char *in, *out;
+    } steps[] = {
+        {1, "half", ""},
+        {0, "\rstep 1", "\rstep 1"},
+        {1, " a line\nand ", "\nrank 1: half a line\n"},
+        {0, "\rstep 2\n", "\rstep 2\n"},
+        {0, RULE, RULE},
+        {1, RULE, "rank 1: and " RULE},
+        {1, "mpirun: I am a rank\n", "rank 1: mpirun: I am a rank\n"},
+        {1, "last", ""},
+        {-1, "", "rank 1: last"},
+    };
+    struct pipes p;
+    struct ddp_relay relay[2];
+    int in[2][2];
+    (void)state;
+    open_pipes(&p, false);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(pipe2(in[r], O_NONBLOCK), 0);
+        ddp_relay_init(&relay[r], &ddp_starter_local, in[r][0], r, &p.sink, &p.own);
+    }
+    for (size_t i = 0; i < DDP_COUNT(steps); i++) {
+        if (steps[i].rank < 0) {
+            close(in[0][1]);
+            close(in[1][1]);
+        } else {
+            assert_int_equal(write(in[steps[i].rank][1], steps[i].in, strlen(steps[i].in)),
+                             strlen(steps[i].in));
+        }
+        ddp_relay_move(&relay[0]);
+        ddp_relay_move(&relay[1]);
+        assert_string_equal(received(&p), steps[i].out);
+    }
+    for (int r = 0; r < 2; r++)
+        ddp_relay_finish(&relay[r]);
+    assert_string_equal(p.own.s, "");
+    drain(&p);
     close_pipes(&p);
 }
 
@@ -189,6 +239,7 @@ int main(void)
         cmocka_unit_test(test_relay_keeps_the_tail_when_quiet),
         cmocka_unit_test(test_relay_does_not_block_on_a_full_pipe),
         cmocka_unit_test(test_relay_in_a_hurry_reads_all),
+        cmocka_unit_test(test_relay_keeps_lines_of_ranks_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

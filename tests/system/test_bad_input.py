@@ -536,7 +536,7 @@ class FewResources(Bad):
         self.ends(command, RESOURCE, "train.threads = 64", "cannot start thread", "ulimit -u", env={"HOME": str(home)})
 
     def test_mpirun_missing(self):
-        self.bad(code=RESOURCE, says=["mpirun"], env={"PATH": str(self.dir)}, once=False)
+        self.bad("--starter=mpirun", code=RESOURCE, says=["mpirun"], env={"PATH": str(self.dir)}, once=False)
 
 
 class OwnMounts(Bad):
@@ -593,7 +593,7 @@ class OwnMounts(Bad):
             mount --bind {BIN} /mnt/bin; mount --bind {ROOT}/configs /mnt/configs
             mount -t tmpfs -o size=1m tmpfs /dev/shm; mount -t tmpfs -o size=1m tmpfs /tmp
             cd /mnt; export DDP_CONFIGS_DIR=/mnt/configs TMPDIR=/tmp
-            exec /mnt/bin/ddp-launch -n 2 /mnt/configs/cnn.cfg {' '.join(TINY)} run.dir=/mnt/runs"""
+            exec /mnt/bin/ddp-launch --starter mpirun -n 2 /mnt/configs/cnn.cfg {' '.join(TINY)} run.dir=/mnt/runs"""
         self.inside(script, code=RESOURCE, says=["neither /dev/shm nor /tmp", "mpirun", "--shm-size", "TMPDIR"])
 
     def test_run_directory_on_a_read_only_file_system(self):

@@ -165,7 +165,7 @@ train: {{ batch = 32; epochs = 1000; }};
             self.check_nothing_left(p, 1)
 
     def test_kill_mpirun(self):
-        p = self.go()
+        p = self.go("--starter=mpirun")
         self.wait_for_steps(p)
         kill(next(pid for pid, cmd in tagged(p.tag).items() if re.match(r"(\S*/)?mpirun ", cmd)))
         out, err = self.end(p, 2, 4)
