@@ -373,7 +373,8 @@ def kill(pid, sig=signal.SIGKILL):
 def rank_pid(tag, rank):
     for pid in harness.ranks_of(tag):
         try:
-            if f"OMPI_COMM_WORLD_RANK={rank}".encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if {f"DDP_RANK={rank}".encode(), f"OMPI_COMM_WORLD_RANK={rank}".encode()} & set(environment):
                 return pid
         except OSError:
             pass

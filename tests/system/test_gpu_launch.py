@@ -112,7 +112,7 @@ class Launch(harness.Case):
     def wrapper(self, setting):
         """A program for --program: ddp-train, with a setting for rank 1 alone."""
         path = self.dir / "rank"
-        path.write_text(f"#!/bin/sh\n[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] && export '{setting}'\nexec '{TRAIN}' \"$@\"\n")
+        path.write_text(f"#!/bin/sh\n[ \"$DDP_RANK\" = 1 ] && export '{setting}'\nexec '{TRAIN}' \"$@\"\n")
         path.chmod(0o755)
         return path
 
