@@ -22,7 +22,7 @@ static void copy(const struct bench_place *p)
 
 /* ---- elementwise ---- */
 
-static void act_forward(const struct bench_place *p, enum ddp_gpu_act act)
+static void act_forward(const struct bench_place *p, enum ddp_act act)
 {
     const struct ddp_gpu_act_args a = {
         .type = p->type, .act = act, .count = p->elements, .x = p->tensor[0], .out = p->tensor[1]};
@@ -30,14 +30,14 @@ static void act_forward(const struct bench_place *p, enum ddp_gpu_act act)
 }
 static void relu(const struct bench_place *p)
 {
-    act_forward(p, DDP_GPU_RELU);
+    act_forward(p, DDP_ACT_RELU);
 }
 static void gelu(const struct bench_place *p)
 {
-    act_forward(p, DDP_GPU_GELU);
+    act_forward(p, DDP_ACT_GELU);
 }
 
-static void act_backward(const struct bench_place *p, enum ddp_gpu_act act)
+static void act_backward(const struct bench_place *p, enum ddp_act act)
 {
     const struct ddp_gpu_act_args a = {.type = p->type,
                                        .act = act,
@@ -49,11 +49,11 @@ static void act_backward(const struct bench_place *p, enum ddp_gpu_act act)
 }
 static void relu_grad(const struct bench_place *p)
 {
-    act_backward(p, DDP_GPU_RELU);
+    act_backward(p, DDP_ACT_RELU);
 }
 static void gelu_grad(const struct bench_place *p)
 {
-    act_backward(p, DDP_GPU_GELU);
+    act_backward(p, DDP_ACT_GELU);
 }
 
 static struct ddp_gpu_add_args add_args(const struct bench_place *p)

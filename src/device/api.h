@@ -47,18 +47,23 @@ struct ddp_gpu_comm;   /* NCCL communicator */
 
 /* Our own kernels: a table for each room that has some. What they compute and their arguments stand in the
  * room's header. */
+#define DDP_GPU_ROOMS(ROOM)                                                                                  \
+    ROOM(augment)    /* data/augment_kernels.h */                                                            \
+    ROOM(dropout)    /* ops/dropout/dropout_kernels.h */                                                     \
+    ROOM(flat)       /* reduce/flat_kernels.h */                                                             \
+    ROOM(flatten)    /* ops/shape/flatten_kernels.h */                                                       \
+    ROOM(loss)       /* ops/loss/loss_kernels.h */                                                           \
+    ROOM(norm)       /* ops/norm/norm_kernels.h */                                                           \
+    ROOM(point)      /* ops/point/point_kernels.h */                                                         \
+    ROOM(pool)       /* ops/pool/pool_kernels.h */                                                           \
+    ROOM(stats)      /* model/stats_kernels.h */                                                             \
+    ROOM(update)     /* optim/update_kernels.h */
+
+#define DDP_GPU_ROOM(room) const struct ddp_##room##_device_kernels *room;
 struct ddp_gpu_kernels {
-    const struct ddp_augment_device_kernels *augment; /* data/augment_kernels.h */
-    const struct ddp_dropout_device_kernels *dropout; /* ops/dropout/dropout_kernels.h */
-    const struct ddp_flat_device_kernels *flat;       /* reduce/flat_kernels.h */
-    const struct ddp_flatten_device_kernels *flatten; /* ops/shape/flatten_kernels.h */
-    const struct ddp_loss_device_kernels *loss;       /* ops/loss/loss_kernels.h */
-    const struct ddp_norm_device_kernels *norm;       /* ops/norm/norm_kernels.h */
-    const struct ddp_point_device_kernels *point;     /* ops/point/point_kernels.h */
-    const struct ddp_pool_device_kernels *pool;       /* ops/pool/pool_kernels.h */
-    const struct ddp_stats_device_kernels *stats;     /* model/stats_kernels.h */
-    const struct ddp_update_device_kernels *update;   /* optim/update_kernels.h */
+    DDP_GPU_ROOMS(DDP_GPU_ROOM)
 };
+#undef DDP_GPU_ROOM
 
 struct ddp_gpu_info {
     char name[128];

@@ -12,6 +12,9 @@
     OP(relu)                                                                                                 \
     OP(gelu)                                                                                                 \
     OP(silu)                                                                                                 \
+    OP(tanh)                                                                                                 \
+    OP(sigmoid)                                                                                              \
+    OP(leaky_relu)                                                                                           \
     OP(max_pool)                                                                                             \
     OP(avg_pool)                                                                                             \
     OP(global_avg_pool)                                                                                      \

@@ -83,6 +83,8 @@ FAULTS = [
      "ddp_put8(din + i, v, a.accumulate);", "if (p < real)\n            ddp_put8(din + i, v, a.accumulate);", "test_cuda_norm"),
     ("unwritten tail: pad lanes of a picture", "src/data/augment.cu",
      "for (int c = 8; c < a.cpad; c += 8)", "for (int c = 16; c < a.cpad; c += 8)", "test_cuda_augment"),
+    ("pad lanes that are not zero", "src/ops/point/point.cu",
+     "first + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f", "ddp_sigmoid(v[j])", "test_cuda_point"),
     # ---- sums
     ("one merge too few in the canonical tree", "src/reduce/nodes.cuh",
      "m > 0; m--)", "m > 1; m--)", "test_cuda_update"),

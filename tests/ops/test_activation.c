@@ -1,8 +1,11 @@
 /* relu, gelu, silu, add, flatten: values, gradients against differences in double,
  * orders, poisoned borders. */
 #include "op_kit.h"
+#include "ops/point/point.h"
 
 #include <math.h>
+
+static const struct ddp_leaky_relu_conf leaky = {0.125};
 
 static double act_of(const struct ddp_op *op, double x)
 {
@@ -10,12 +13,20 @@ static double act_of(const struct ddp_op *op, double x)
         return x > 0 ? x : 0;
     if (op == &ddp_op_gelu)
         return x * 0.5 * (1 + erf(x / sqrt(2)));
+    if (op == &ddp_op_tanh)
+        return tanh(x);
+    if (op == &ddp_op_sigmoid)
+        return 1 / (1 + exp(-x));
+    if (op == &ddp_op_leaky_relu)
+        return x > 0 ? x : leaky.slope * x;
     return x / (1 + exp(-x));
 }
 
 static const struct ddp_shape shapes[] = {{1, 1, 1},  {3, 5, 7},  {10, 1, 1},
                                           {16, 4, 4}, {20, 3, 2}, {33, 1, 6}};
-static const struct ddp_op *const acts[] = {&ddp_op_relu, &ddp_op_gelu, &ddp_op_silu};
+static const struct ddp_op *const acts[] = {&ddp_op_relu, &ddp_op_gelu,    &ddp_op_silu,
+                                            &ddp_op_tanh, &ddp_op_sigmoid, &ddp_op_leaky_relu};
+enum { RELU_LIKE = 3 }; /* the first of them: x far to the right, 0 far to the left */
 
 static void test_activation_forward_and_backward(void **state)
 {
@@ -23,7 +34,8 @@ static void test_activation_forward_and_backward(void **state)
     for (size_t f = 0; f < DDP_COUNT(acts); f++)
         for (size_t s = 0; s < DDP_COUNT(shapes); s++)
             for (int accumulate = 0; accumulate < 2; accumulate++) {
-                struct kit_args a = {.op = acts[f], .in = shapes[s], .batch = 3, .n = 3 - (int)s % 2};
+                struct kit_args a = {
+                    .op = acts[f], .conf = &leaky, .in = shapes[s], .batch = 3, .n = 3 - (int)s % 2};
                 int64_t n = (int64_t)a.n * a.in.c * a.in.h * a.in.w;
                 float *x = kit_random(n, -4, 4, 1), *dout = kit_random(n, -1, 1, 2),
                       *before = kit_random(n, -1, 1, 3);
@@ -55,7 +67,7 @@ static void test_activation_far_arguments(void **state)
     (void)state;
     const float x[] = {0.0f, -0.0f, 40.0f, -40.0f, 100.0f, -100.0f, 1e30f, -1e30f, 1e-40f};
     const float ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
-    for (size_t f = 0; f < DDP_COUNT(acts); f++) {
+    for (size_t f = 0; f < RELU_LIKE; f++) {
         struct kit_args a = {.op = acts[f], .in = {9, 1, 1}, .batch = 1, .n = 1, .x = {x}, .dout = ones};
         struct kit_result r;
         kit_run_all(&a, &r);
@@ -76,22 +88,51 @@ static void test_activation_far_arguments(void **state)
     }
 }
 
+/* tanh and sigmoid end at their limits, flat; what is no number stays none. */
+static void test_activation_saturates(void **state)
+{
+    (void)state;
+    const float x[] = {0.0f, 40.0f, -40.0f, 1e30f, -1e30f, INFINITY, -INFINITY, 0.0f}, nan[] = {NAN};
+    const float ones[] = {1, 1, 1, 1, 1, 1, 1, 1};
+    for (size_t f = RELU_LIKE; f < DDP_COUNT(acts); f++) {
+        struct kit_args a = {
+            .op = acts[f], .conf = &leaky, .in = {8, 1, 1}, .batch = 1, .n = 1, .x = {x}, .dout = ones};
+        struct kit_result r;
+        kit_run_all(&a, &r);
+        if (acts[f] != &ddp_op_leaky_relu)
+            for (int i = 1; i < 7; i++) {
+                const double limit = x[i] > 0 ? 1 : acts[f] == &ddp_op_tanh ? -1 : 0;
+                assert_true(fabs(r.y[i] - limit) < 1e-8 && fabs(r.dx[0][i]) < 1e-8);
+            }
+        else
+            assert_true(r.dx[0][0] == 0.125f && r.y[4] == -0.125f * 1e30f); /* PyTorch: the slope at 0 */
+        kit_free(&r);
+        a = (struct kit_args){
+            .op = acts[f], .conf = &leaky, .in = {1, 1, 1}, .batch = 1, .n = 1, .x = {nan}, .dout = ones};
+        kit_run(&a, &(struct kit_variant){0}, &r);
+        assert_true(r.y[0] != r.y[0]);
+        kit_free(&r);
+    }
+}
+
+/* What backward reads may be all that is left. */
 static void test_activation_in_place(void **state)
 {
     (void)state;
-    struct kit_args a = {.op = &ddp_op_relu, .in = {20, 3, 3}, .batch = 4, .n = 3};
+    static const struct ddp_op *const table[] = {&ddp_op_relu, &ddp_op_tanh, &ddp_op_sigmoid};
     int64_t n = 3 * 20 * 9;
     float *x = kit_random(n, -1, 1, 1), *dout = kit_random(n, -1, 1, 2);
-    a.x[0] = x;
-    a.dout = dout;
-    struct kit_result apart, within;
-    kit_run_all(&a, &apart);
-    a.in_place = true;
-    kit_run_all(&a, &within);
-    assert_memory_equal(apart.y, within.y, (size_t)n * 4);
-    assert_memory_equal(apart.dx[0], within.dx[0], (size_t)n * 4);
-    kit_free(&apart);
-    kit_free(&within);
+    for (size_t f = 0; f < DDP_COUNT(table); f++) {
+        struct kit_args a = {.op = table[f], .in = {20, 3, 3}, .batch = 4, .n = 3, .x = {x}, .dout = dout};
+        struct kit_result apart, within;
+        kit_run_all(&a, &apart);
+        a.in_place = true;
+        kit_run_all(&a, &within);
+        assert_memory_equal(apart.y, within.y, (size_t)n * 4);
+        assert_memory_equal(apart.dx[0], within.dx[0], (size_t)n * 4);
+        kit_free(&apart);
+        kit_free(&within);
+    }
     free(x);
     free(dout);
 }
@@ -221,7 +262,7 @@ static void test_elementwise_ops_take_an_empty_batch(void **state)
                 .op = ops[i], .in = {c, 2, 2}, .batch = 3, .x = {&none, &none}, .dout = &none};
             struct kit_result r;
             kit_run_all(&a, &r); /* nothing is written: kit_close() looks */
-            assert_int_equal(r.nx, 0);
+            assert_int_equal(r.nx[0], 0);
             kit_free(&r);
         }
 }
@@ -231,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_activation_forward_and_backward),
         cmocka_unit_test(test_activation_far_arguments),
+        cmocka_unit_test(test_activation_saturates),
         cmocka_unit_test(test_activation_in_place),
         cmocka_unit_test(test_add_sums_and_passes_gradients),
         cmocka_unit_test(test_add_gradient_may_be_douts_memory),

@@ -9,7 +9,8 @@ import harness
 BENCH = harness.BIN / "ddp-bench"
 PLUGIN = harness.BIN.parent / "lib/libddp_cuda_emu_checked.so"
 N = 1 << 20  # bytes of a tensor
-# Kernels that are not measured: they work on little (per channel, sample, block or tensor), or are rarely used (flatten).
+# Kernels that are not measured: they work on little (per channel, sample, block or tensor), or are rarely used
+# (flatten, concat, norms of samples).
 SMALL = {"norm_sync_apply", "guard", "softmax_cross_entropy", "mse", "metrics", "sum_small", "between", "stats", "flatten"}
 # Bytes in tensors of N bytes, the type's size cancelled: {bf16, fp32}; counted by hand from the headers of the .cu files.
 BYTES = {

@@ -8,19 +8,26 @@ static int64_t count(const struct ddp_device_call *c)
     return c->batch * ddp_gpu_elements(c->in_shape[0]);
 }
 
-static void act_forward(const struct ddp_device_call *c, enum ddp_gpu_act act)
-{
-    const struct ddp_gpu_act_args a = {
-        .type = c->type, .act = act, .count = count(c), .x = c->in[0], .out = c->out};
-    c->kernels->point->act_forward(c->stream, &a);
-}
-
-static void act_backward(const struct ddp_device_call *c, enum ddp_gpu_act act)
+static void act_forward(const struct ddp_device_call *c, enum ddp_act act)
 {
     const struct ddp_gpu_act_args a = {.type = c->type,
                                        .act = act,
+                                       .slope = ddp_act_slope(act, c->conf),
                                        .count = count(c),
-                                       .x = act == DDP_GPU_RELU ? c->out : c->in[0],
+                                       .c = ddp_gpu_pad(c->in_shape[0].c),
+                                       .real_c = c->in_shape[0].c,
+                                       .x = c->in[0],
+                                       .out = c->out};
+    c->kernels->point->act_forward(c->stream, &a);
+}
+
+static void act_backward(const struct ddp_device_call *c, enum ddp_act act)
+{
+    const struct ddp_gpu_act_args a = {.type = c->type,
+                                       .act = act,
+                                       .slope = ddp_act_slope(act, c->conf),
+                                       .count = count(c),
+                                       .x = ddp_act_reads_out(act) ? c->out : c->in[0],
                                        .dout = c->dout,
                                        .out = c->din[0],
                                        .accumulate = c->accumulate[0]};
@@ -39,6 +46,9 @@ static void act_backward(const struct ddp_device_call *c, enum ddp_gpu_act act)
     }                                                                                                        \
     const struct ddp_op_device ddp_##name##_device = {.forward = name##_forward, .backward = name##_backward};
 
-ACTIVATION(relu, DDP_GPU_RELU)
-ACTIVATION(gelu, DDP_GPU_GELU)
-ACTIVATION(silu, DDP_GPU_SILU)
+ACTIVATION(relu, DDP_ACT_RELU)
+ACTIVATION(gelu, DDP_ACT_GELU)
+ACTIVATION(silu, DDP_ACT_SILU)
+ACTIVATION(tanh, DDP_ACT_TANH)
+ACTIVATION(sigmoid, DDP_ACT_SIGMOID)
+ACTIVATION(leaky_relu, DDP_ACT_LEAKY_RELU)

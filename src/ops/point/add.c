@@ -50,7 +50,7 @@ static void backward_task(void *ctx, int task)
     const struct ddp_walk *k = &j->walk;
     struct ddp_plane dout = ddp_walk_plane(k, j->call->dout, task), din = ddp_walk_plane(k, j->din, task);
     if (j->call->fused & DDP_FUSE_RELU)
-        ddp_point_kernels()->act_grad(DDP_ACT_RELU, k->rows, k->run, ddp_walk_plane(k, j->call->out, task),
+        ddp_point_kernels()->act_grad(DDP_ACT_RELU, 0, k->rows, k->run, ddp_walk_plane(k, j->call->out, task),
                                       dout, din, j->accumulate);
     else
         ddp_point_kernels()->copy(k->rows, k->run, dout, din, j->accumulate);

@@ -2,8 +2,10 @@
  *
  * All are bound by memory. Bytes an element, b = bytes of the type: act forward 2b, backward 3b (accumulating
  * 4b); add forward 3b, backward 2b, 3b with relu; bias forward 2b, 3b with a residual; bias backward b to
- * sum, with relu 3b, and b (2b) for dother. FLOPs: 1 to 3, GELU some 60, SiLU 25. */
+ * sum, with relu 3b, and b (2b) for dother. FLOPs: 1 to 3, GELU some 60, SiLU, tanh
+ * and sigmoid 25. tanh and sigmoid have the bits of the CPU's kernels. */
 #include "ops/cuda/columns.cuh"
+#include "ops/cuda/fmath.cuh"
 #include "ops/point/point_kernels.h"
 
 /* ---- activations, [count] ---- */
@@ -37,20 +39,30 @@ template <class T> DDP_KERNEL act_forward(struct ddp_gpu_act_args a)
     for (int64_t i = ddp_item_first(); i < a.count / 8; i += ddp_item_step()) {
         float v[8];
         ddp_load8(x + i * 8, v);
-        if (a.act == DDP_GPU_RELU)
+        if (a.act == DDP_ACT_RELU)
             for (int j = 0; j < 8; j++)
                 v[j] = ddp_relu(v[j]);
-        else if (a.act == DDP_GPU_GELU)
+        else if (a.act == DDP_ACT_GELU)
             for (int j = 0; j < 8; j++)
                 v[j] *= gelu_cdf(v[j]);
-        else
+        else if (a.act == DDP_ACT_SILU)
             for (int j = 0; j < 8; j++)
                 v[j] *= sigmoid(v[j]);
+        else if (a.act == DDP_ACT_TANH)
+            for (int j = 0; j < 8; j++)
+                v[j] = ddp_tanh(v[j]);
+        else if (a.act == DDP_ACT_SIGMOID) {
+            const int first = (int)(i % (a.c / 8)) * 8;
+            for (int j = 0; j < 8; j++)
+                v[j] = first + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f;
+        } else
+            for (int j = 0; j < 8; j++)
+                v[j] = v[j] > 0.0f ? v[j] : a.slope * v[j];
         ddp_store8(out + i * 8, v);
     }
 }
 
-/* din (+)= dout f'(x); ReLU: dout where out > 0. */
+/* din (+)= dout f'(x); x is out where ddp_act_reads_out(act). */
 template <class T> DDP_KERNEL act_backward(struct ddp_gpu_act_args a)
 {
     const T *x = (const T *)a.x, *dout = (const T *)a.dout;
@@ -59,15 +71,24 @@ template <class T> DDP_KERNEL act_backward(struct ddp_gpu_act_args a)
         float v[8], g[8];
         ddp_load8(x + i * 8, v);
         ddp_load8(dout + i * 8, g);
-        if (a.act == DDP_GPU_RELU)
+        if (a.act == DDP_ACT_RELU)
             for (int j = 0; j < 8; j++)
                 g[j] = v[j] > 0.0f ? g[j] : 0.0f;
-        else if (a.act == DDP_GPU_GELU)
+        else if (a.act == DDP_ACT_GELU)
             for (int j = 0; j < 8; j++)
                 g[j] *= gelu_slope(v[j]);
-        else
+        else if (a.act == DDP_ACT_SILU)
             for (int j = 0; j < 8; j++)
                 g[j] *= silu_slope(v[j]);
+        else if (a.act == DDP_ACT_TANH)
+            for (int j = 0; j < 8; j++)
+                g[j] *= fmaf(-v[j], v[j], 1.0f);
+        else if (a.act == DDP_ACT_SIGMOID)
+            for (int j = 0; j < 8; j++)
+                g[j] *= v[j] * (1.0f - v[j]);
+        else
+            for (int j = 0; j < 8; j++)
+                g[j] = v[j] > 0.0f ? g[j] : a.slope * g[j];
         ddp_put8(din + i * 8, g, a.accumulate);
     }
 }

@@ -3,14 +3,13 @@
 #define DDP_OPS_POINT_CPU_H
 
 #include "ops/cpu/plane.h"
-
-enum ddp_act { DDP_ACT_RELU, DDP_ACT_GELU, DDP_ACT_SILU };
+#include "ops/point/act_kernels.h"
 
 struct ddp_point_kernels {
-    /* y = f(x) */
-    void (*act)(enum ddp_act f, int rows, int run, struct ddp_plane x, struct ddp_plane y);
-    /* dx (+)= dy f'(x); ReLU takes y instead of x: dx (+)= dy where y > 0 */
-    void (*act_grad)(enum ddp_act f, int rows, int run, struct ddp_plane x, struct ddp_plane dy,
+    /* y = f(x); slope: of LEAKY_RELU */
+    void (*act)(enum ddp_act f, float slope, int rows, int run, struct ddp_plane x, struct ddp_plane y);
+    /* dx (+)= dy f'(x); x is y where ddp_act_reads_out(f) */
+    void (*act_grad)(enum ddp_act f, float slope, int rows, int run, struct ddp_plane x, struct ddp_plane dy,
                      struct ddp_plane dx, bool accumulate);
     /* y = a + b, then max(y, 0) */
     void (*add)(bool relu, int rows, int run, struct ddp_plane a, struct ddp_plane b, struct ddp_plane y);

@@ -3,6 +3,7 @@
 #define DDP_OPS_POINT_KERNELS_H
 
 #include "device/kernels.h"
+#include "ops/point/act_kernels.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -10,13 +11,13 @@ extern "C" {
 
 /* ---- activations ---- */
 
-enum ddp_gpu_act { DDP_GPU_RELU, DDP_GPU_GELU, DDP_GPU_SILU };
-
 struct ddp_gpu_act_args {
     enum ddp_gpu_type type;
-    enum ddp_gpu_act act;
+    enum ddp_act act;
+    float slope; /* of LEAKY_RELU */
     int64_t count;
-    const void *x; /* forward: in. backward: RELU reads out, the others in */
+    int c, real_c; /* of SIGMOID forward, whose pad lanes are not zero by themselves; c: padded */
+    const void *x; /* forward: in. backward: out where ddp_act_reads_out(act), else in */
     const void *dout;
     void *out; /* forward: out; backward: din */
     bool accumulate;

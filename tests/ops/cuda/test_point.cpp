@@ -1,5 +1,6 @@
 /* Activations, residual sums, biases against the CPU's kernels and sums in double. */
 #include "kernel_kit.h"
+#include "ops/point/point.h"
 #include "ops/point/point_kernels.h"
 
 /* elements, with sizes that leave blocks part empty */
@@ -16,22 +17,53 @@ static double gelu_slope(double x)
 }
 
 /* f(x) and f'(x); for ReLU of the value itself, as its backward looks at out. */
-static double value_of(enum ddp_gpu_act f, double x)
+static const float SLOPE = 0.125f;
+
+static double value_of(enum ddp_act f, double x)
 {
-    return f == DDP_GPU_RELU   ? (x > 0 ? x : 0)
-           : f == DDP_GPU_GELU ? 0.5 * x * (1 + erf(x * M_SQRT1_2))
-                               : x / (1 + exp(-x));
+    return f == DDP_ACT_RELU      ? (x > 0 ? x : 0)
+           : f == DDP_ACT_GELU    ? 0.5 * x * (1 + erf(x * M_SQRT1_2))
+           : f == DDP_ACT_SILU    ? x / (1 + exp(-x))
+           : f == DDP_ACT_TANH    ? tanh(x)
+           : f == DDP_ACT_SIGMOID ? 1 / (1 + exp(-x))
+           : x > 0                ? x
+                                  : SLOPE * x;
 }
-static double slope_of(enum ddp_gpu_act f, double x)
+static double slope_of(enum ddp_act f, double x, double y)
 {
-    return f == DDP_GPU_RELU ? x > 0 : f == DDP_GPU_GELU ? gelu_slope(x) : silu_slope(x);
+    return f == DDP_ACT_RELU      ? x > 0
+           : f == DDP_ACT_GELU    ? gelu_slope(x)
+           : f == DDP_ACT_SILU    ? silu_slope(x)
+           : f == DDP_ACT_TANH    ? 1 - y * y
+           : f == DDP_ACT_SIGMOID ? y * (1 - y)
+           : x > 0                ? 1
+                                  : SLOPE;
+}
+
+/* In fp32 tanh, sigmoid and leaky_relu have the bits of the CPU's op. */
+static void expect_cpu_bits(enum ddp_act f, const Floats &x, const Floats &dout, const Floats &y,
+                            const Floats &dx)
+{
+    static const struct ddp_op *const op[] = {&ddp_op_tanh, &ddp_op_sigmoid, &ddp_op_leaky_relu};
+    const struct ddp_leaky_relu_conf conf = {SLOPE};
+    struct kit_args a = {};
+    a.op = op[f - DDP_ACT_TANH], a.conf = &conf;
+    a.in.c = (int)x.size(), a.in.h = a.in.w = 1;
+    a.batch = a.n = 1;
+    a.x[0] = x.data(), a.dout = dout.data();
+    const struct kit_variant variant = {NULL, 0, false, false, 0};
+    struct kit_result want;
+    kit_run(&a, &variant, &want);
+    for (size_t i = 0; i < x.size(); i++)
+        assert_true(y[i] == want.y[i] && dx[i] == want.dx[0][i]);
+    kit_free(&want);
 }
 
 static void test_activations(void **)
 {
     for (enum ddp_gpu_type t : all_types)
         for (int64_t count : counts)
-            for (int f = DDP_GPU_RELU; f <= DDP_GPU_SILU; f++) {
+            for (int f = DDP_ACT_RELU; f <= DDP_ACT_LEAKY_RELU; f++) {
                 Floats x = random_floats(t, count, -6, 6, 1), dout = random_floats(t, count, -1, 1, 2),
                        before = random_floats(t, count, -1, 1, 3), y, dx, sum;
                 x[0] = 0;
@@ -41,11 +73,14 @@ static void test_activations(void **)
                         din(count * ddp_gpu_type_bytes(t)), acc(t, before);
                     struct ddp_gpu_act_args a = {};
                     a.type = t;
-                    a.act = (enum ddp_gpu_act)f;
+                    a.act = (enum ddp_act)f;
+                    a.slope = SLOPE;
                     a.count = count;
+                    a.c = a.real_c = 8;
                     a.x = dev_x.get();
                     a.out = out.get();
                     ddp_cuda_point_kernels.act_forward(stream, &a);
+                    a.x = ddp_act_reads_out(a.act) ? out.get() : dev_x.get();
                     a.dout = dev_dout.get();
                     a.out = din.get();
                     ddp_cuda_point_kernels.act_backward(stream, &a);
@@ -58,7 +93,7 @@ static void test_activations(void **)
                     a.out = dev_dout.get();
                     ddp_cuda_point_kernels.act_backward(stream, &a);
                     assert_true(dev_dout.bytes() == din.bytes());
-                    a.out = dev_x.get();
+                    a.x = a.out = dev_x.get();
                     ddp_cuda_point_kernels.act_forward(stream, &a);
                     assert_true(dev_x.bytes() == out.bytes());
                     Bytes all = out.bytes();
@@ -67,15 +102,33 @@ static void test_activations(void **)
                     return all;
                 });
                 for (int64_t i = 0; i < count; i++) {
-                    const enum ddp_gpu_act act = (enum ddp_gpu_act)f;
+                    const enum ddp_act act = (enum ddp_act)f;
                     /* GELU: 1 + erf loses up to |x| 2^-24 for negative x */
-                    const double slack = f == DDP_GPU_RELU ? 0 : 0x1p-24 * (4 + 4 * fabs(x[i]));
-                    const double g = slope_of(act, x[i]) * dout[i];
+                    const double slack =
+                        f == DDP_ACT_RELU || f == DDP_ACT_LEAKY_RELU ? 0 : 0x1p-24 * (4 + 4 * fabs(x[i]));
+                    const double g = slope_of(act, x[i], y[i]) * dout[i];
                     expect_near("out", t, y[i], value_of(act, x[i]), slack);
                     expect_near("din", t, dx[i], g, slack);
                     expect_near("din, added to", t, sum[i], before[i] + g, slack + 0x1p-24);
                 }
+                if (t == DDP_GPU_F32 && f >= DDP_ACT_TANH)
+                    expect_cpu_bits((enum ddp_act)f, x, dout, y, dx);
             }
+}
+
+/* s(0) is not 0: pad lanes must be. */
+static void test_sigmoid_leaves_pad_lanes_zero(void **)
+{
+    for (enum ddp_gpu_type t : all_types) {
+        Device x(t, Floats(48, 0.0f));
+        struct ddp_gpu_act_args a = {};
+        a.type = t, a.act = DDP_ACT_SIGMOID, a.count = 48, a.c = 16, a.real_c = 11;
+        a.x = a.out = x.get();
+        ddp_cuda_point_kernels.act_forward(stream, &a);
+        const Floats y = x.floats(t);
+        for (int i = 0; i < 48; i++)
+            assert_true(y[(size_t)i] == (i % 16 < 11 ? 0.5f : 0.0f));
+    }
 }
 
 static void test_relu_passes_nan_on(void **)
@@ -85,7 +138,7 @@ static void test_relu_passes_nan_on(void **)
         x[3] = NAN;
         Device dev_x(t, x);
         struct ddp_gpu_act_args a = {};
-        a.type = t, a.act = DDP_GPU_RELU, a.count = 8, a.x = dev_x.get(), a.out = dev_x.get();
+        a.type = t, a.act = DDP_ACT_RELU, a.count = 8, a.x = dev_x.get(), a.out = dev_x.get();
         ddp_cuda_point_kernels.act_forward(stream, &a);
         const Floats y = dev_x.floats(t);
         for (int i = 0; i < 8; i++)
@@ -256,9 +309,10 @@ static void test_bias_of_many_pixels(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations),   cmocka_unit_test(test_relu_passes_nan_on),
-        cmocka_unit_test(test_residual_sums), cmocka_unit_test(test_bias_forward),
-        cmocka_unit_test(test_bias_backward), cmocka_unit_test(test_bias_of_many_pixels),
+        cmocka_unit_test(test_activations),         cmocka_unit_test(test_sigmoid_leaves_pad_lanes_zero),
+        cmocka_unit_test(test_relu_passes_nan_on),  cmocka_unit_test(test_residual_sums),
+        cmocka_unit_test(test_bias_forward),        cmocka_unit_test(test_bias_backward),
+        cmocka_unit_test(test_bias_of_many_pixels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
