@@ -52,6 +52,7 @@ struct ddp_gpu_comm;   /* NCCL communicator */
     ROOM(dropout)    /* ops/dropout/dropout_kernels.h */                                                     \
     ROOM(flat)       /* reduce/flat_kernels.h */                                                             \
     ROOM(flatten)    /* ops/shape/flatten_kernels.h */                                                       \
+    ROOM(group_norm) /* ops/norm/group_norm_kernels.h */                                                     \
     ROOM(loss)       /* ops/loss/loss_kernels.h */                                                           \
     ROOM(norm)       /* ops/norm/norm_kernels.h */                                                           \
     ROOM(point)      /* ops/point/point_kernels.h */                                                         \

@@ -9,6 +9,8 @@
     OP(conv2d)                                                                                               \
     OP(linear)                                                                                               \
     OP(batch_norm)                                                                                           \
+    OP(group_norm)                                                                                           \
+    OP(layer_norm)                                                                                           \
     OP(relu)                                                                                                 \
     OP(gelu)                                                                                                 \
     OP(silu)                                                                                                 \

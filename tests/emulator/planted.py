@@ -33,6 +33,9 @@ FAULTS = [
      "    }\n    DDP_SYNC();\n}", "    }\n}", "test_cuda_scale"),
     ("barrier that only some threads reach", "src/ops/loss/loss.cu",
      "counts[t] += counts[t + half];\n        DDP_SYNC();", "{ counts[t] += counts[t + half];\n        DDP_SYNC(); }", "test_cuda_loss"),
+    ("barrier missing between rounds of the lanes' tree", "src/ops/norm/group_norm.cu",
+     "shared[GROUP_THREADS + t] += shared[GROUP_THREADS + t + half];\n        }\n        DDP_SYNC();",
+     "shared[GROUP_THREADS + t] += shared[GROUP_THREADS + t + half];\n        }", "test_cuda_group_norm"),
     # ---- barriers of the warp
     ("warp's barrier missing behind the largest value", "src/ops/loss/loss.cu",
      "slot->best = nan ? 0 : best;\n    }\n    DDP_SYNC_WARP();", "slot->best = nan ? 0 : best;\n    }", "test_cuda_loss"),
@@ -85,6 +88,8 @@ FAULTS = [
      "for (int c = 8; c < a.cpad; c += 8)", "for (int c = 16; c < a.cpad; c += 8)", "test_cuda_augment"),
     ("pad lanes that are not zero", "src/ops/point/point.cu",
      "first + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f", "ddp_sigmoid(v[j])", "test_cuda_point"),
+    ("padding samples in the weights' gradient", "src/ops/norm/group_norm.cu",
+     "for (int k = 0; k < n; k++) {", "for (int k = 0; k < max(n, a.batch); k++) {", "test_cuda_group_norm"),
     # ---- sums
     ("one merge too few in the canonical tree", "src/reduce/nodes.cuh",
      "m > 0; m--)", "m > 1; m--)", "test_cuda_update"),

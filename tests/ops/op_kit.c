@@ -76,7 +76,7 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
     k->args = *a;
     assert_int_equal(ddp_cpu_select(v->isa, &err), 0);
     int nin = a->nin ? a->nin : a->op->nin;
-    struct ddp_shape in[DDP_OP_MAX_IN] = {a->in, a->in};
+    struct ddp_shape in[DDP_OP_MAX_IN] = {a->in, a->second.c ? a->second : a->in};
     if (a->op->plan(a->conf, in, a->op->nin, a->batch, &k->plan, &err))
         fail_msg("%s", err.text);
     assert_true(k->plan.any_strides);
@@ -84,11 +84,11 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
         assert_int_equal(ddp_pool_create(v->threads, NULL, 100, &k->pool, &err), 0);
     bool loss = a->op->is_loss;
     for (int i = 0; i < nin; i++) {
-        make_tensor(&k->in[i], a->batch, a->n, a->in, v->in_features, v->halo);
+        make_tensor(&k->in[i], a->batch, a->n, in[i], v->in_features, v->halo);
         fill(&k->in[i], a->x[i]);
         k->call.in[i] = &k->in[i].t;
         if (!a->evaluate && !a->skip_din[i]) {
-            make_tensor(&k->din[i], a->batch, a->n, a->in, v->in_features, v->halo);
+            make_tensor(&k->din[i], a->batch, a->n, in[i], v->in_features, v->halo);
             if (a->before[i])
                 fill(&k->din[i], a->before[i]);
             k->call.accumulate[i] = a->before[i] != NULL;
@@ -158,18 +158,20 @@ void kit_close(struct kit *k, struct kit_result *r)
 {
     *r = (struct kit_result){
         .out = k->plan.out, .nparams = k->plan.nparams, .c16 = ddp_blocks(k->args.in.c) * 16};
-    r->nx = (int64_t)k->args.n * k->args.in.c * k->args.in.h * k->args.in.w;
     r->ny = (int64_t)k->args.n * r->out.c * r->out.h * r->out.w;
     r->y = take(k->args.in_place || k->args.op->is_loss ? &k->in[0] : &k->out);
     r->loss = k->loss;
     r->correct = k->correct;
     for (int i = 0; i < DDP_OP_MAX_IN; i++) {
+        const struct ddp_tensor *in = &k->in[i].t;
+        r->nx[i] = (int64_t)in->n * in->c * in->h * in->w;
         if (k->din[i].buf)
             r->dx[i] = take(&k->din[i]);
         free(k->in[i].buf);
         free(k->din[i].buf);
     }
     for (int i = 0; i < r->nparams; i++) {
+        r->size[i] = ddp_layout_size(&k->plan.params[i]);
         r->grad[i] = k->grad[i];
         r->leaf[i] = k->leaf[i];
         free(k->param[i]);
@@ -212,10 +214,10 @@ void kit_expect_same(const struct kit_result *a, const struct kit_result *b)
     assert_memory_equal(a->y, b->y, (size_t)a->ny * 4);
     for (int i = 0; i < DDP_OP_MAX_IN; i++)
         if (a->dx[i])
-            assert_memory_equal(a->dx[i], b->dx[i], (size_t)a->nx * 4);
+            assert_memory_equal(a->dx[i], b->dx[i], (size_t)a->nx[i] * 4);
     for (int i = 0; i < a->nparams; i++) {
-        assert_memory_equal(a->grad[i], b->grad[i], (size_t)a->c16 * 4);
-        assert_memory_equal(a->leaf[i], b->leaf[i], (size_t)a->c16 * 4);
+        assert_memory_equal(a->grad[i], b->grad[i], (size_t)a->size[i] * 4);
+        assert_memory_equal(a->leaf[i], b->leaf[i], (size_t)a->size[i] * 4);
     }
     assert_memory_equal(&a->loss, &b->loss, sizeof a->loss);
     assert_int_equal(a->correct, b->correct);

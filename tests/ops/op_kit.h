@@ -25,7 +25,7 @@
 struct kit_args {
     const struct ddp_op *op;
     const void *conf;
-    struct ddp_shape in;
+    struct ddp_shape in, second; /* second: of in[1]; {0}: as in */
     int batch, n;
     unsigned fused;
     bool evaluate; /* not training */
@@ -71,9 +71,10 @@ struct kit {
 
 struct kit_result {
     struct ddp_shape out;
-    int64_t ny, nx; /* elements of y and of each dx */
+    int64_t ny, nx[DDP_OP_MAX_IN]; /* elements of y and of each dx */
     float *y, *dx[DDP_OP_MAX_IN];
     int nparams, c16;
+    int64_t size[DDP_OP_MAX_PARAMS];                          /* of each flat parameter */
     float *grad[DDP_OP_MAX_PARAMS], *leaf[DDP_OP_MAX_PARAMS]; /* flat, with padding */
     float loss;
     int64_t correct;

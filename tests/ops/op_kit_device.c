@@ -164,7 +164,7 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
     struct run r = {0};
     const struct ddp_op_device *half = a->op->device;
     const int nin = a->nin ? a->nin : a->op->nin;
-    const struct ddp_shape in[DDP_OP_MAX_IN] = {a->in, a->in};
+    const struct ddp_shape in[DDP_OP_MAX_IN] = {a->in, a->second.c ? a->second : a->in};
     const bool loss = a->op->is_loss;
     struct ddp_layer_plan layer = {0};
     assert_non_null(half);
@@ -178,7 +178,7 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
                                          .plan = &layer,
                                          .fused = a->fused,
                                          .nin = a->op->nin,
-                                         .in = {a->in, a->in},
+                                         .in = {in[0], in[1]},
                                          .out = loss ? (struct ddp_shape){0} : layer.out,
                                          .type = DDP_GPU_F32,
                                          .batch = a->batch,
@@ -196,7 +196,7 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
                                    .fused = a->fused,
                                    .training = !a->evaluate,
                                    .nin = a->op->nin,
-                                   .in_shape = {a->in, a->in},
+                                   .in_shape = {in[0], in[1]},
                                    .out_shape = layer.out,
                                    .type = DDP_GPU_F32,
                                    .batch = a->batch,
@@ -223,11 +223,11 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
 
     void *x[DDP_OP_MAX_IN], *din[DDP_OP_MAX_IN] = {0};
     for (int i = 0; i < nin; i++) {
-        call.in[i] = x[i] = up_tensor(&r, a, a->in, a->x[i], garbage);
+        call.in[i] = x[i] = up_tensor(&r, a, in[i], a->x[i], garbage);
         if (a->evaluate || a->skip_din[i])
             continue;
-        din[i] = a->before[i] ? up_tensor(&r, a, a->in, a->before[i], 0)
-                              : up(&r, NULL, elements(a, a->in) * sizeof(float));
+        din[i] = a->before[i] ? up_tensor(&r, a, in[i], a->before[i], 0)
+                              : up(&r, NULL, elements(a, in[i]) * sizeof(float));
         call.accumulate[i] = a->before[i] != NULL;
     }
     if (!loss) {
@@ -263,7 +263,8 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
     half->forward(&call);
     const void *y = loss ? x[0] : call.out;
     *out = (struct kit_result){.out = layer.out, .nparams = layer.nparams, .c16 = ddp_blocks(a->in.c) * 16};
-    out->nx = (int64_t)a->n * a->in.c * a->in.h * a->in.w;
+    for (int i = 0; i < nin; i++)
+        out->nx[i] = (int64_t)a->n * in[i].c * in[i].h * in[i].w;
     out->ny = (int64_t)a->n * layer.out.c * layer.out.h * layer.out.w;
     out->y = down_tensor(&r, a, loss ? a->in : layer.out, y, false);
     if (!a->evaluate && !loss) {
@@ -274,8 +275,9 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
     settle();
     for (int i = 0; i < nin; i++)
         if (din[i])
-            out->dx[i] = down_tensor(&r, a, a->in, din[i], true);
+            out->dx[i] = down_tensor(&r, a, in[i], din[i], true);
     for (int i = 0; i < layer.nparams; i++) {
+        out->size[i] = (int64_t)(size[i] / sizeof(float));
         out->grad[i] = malloc(size[i]);
         out->leaf[i] = malloc(size[i]);
         memcpy(out->grad[i], down(&r, grad[i], size[i]), size[i]);

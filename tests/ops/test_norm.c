@@ -402,7 +402,7 @@ static void test_batch_norm_sync_is_one_batch(void **state)
                 run_shards(shapes[s], fused, &(struct kit_variant){isa[i], i, i & 1, i > 1, i}, other, false);
                 for (int k = 0; k < SHARDS; k++) {
                     assert_memory_equal(first[k].y, other[k].y, (size_t)first[k].ny * 4);
-                    assert_memory_equal(first[k].dx[0], other[k].dx[0], (size_t)first[k].nx * 4);
+                    assert_memory_equal(first[k].dx[0], other[k].dx[0], (size_t)first[k].nx[0] * 4);
                     for (int p = 0; p < 2; p++) {
                         assert_memory_equal(first[k].grad[p], other[k].grad[p], (size_t)first[k].c16 * 4);
                         assert_memory_equal(first[k].leaf[2 + p], other[k].leaf[2 + p],

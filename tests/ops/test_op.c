@@ -12,6 +12,8 @@ static void test_op_find_knows_the_built_in_ops(void **state)
         "conv2d",
         "linear",
         "batch_norm",
+        "group_norm",
+        "layer_norm",
         "relu",
         "gelu",
         "silu",
