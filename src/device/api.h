@@ -49,6 +49,7 @@ struct ddp_gpu_comm;   /* NCCL communicator */
  * room's header. */
 #define DDP_GPU_ROOMS(ROOM)                                                                                  \
     ROOM(augment)    /* data/augment_kernels.h */                                                            \
+    ROOM(concat)     /* ops/shape/concat_kernels.h */                                                        \
     ROOM(dropout)    /* ops/dropout/dropout_kernels.h */                                                     \
     ROOM(flat)       /* reduce/flat_kernels.h */                                                             \
     ROOM(flatten)    /* ops/shape/flatten_kernels.h */                                                       \

@@ -21,9 +21,9 @@ static const char head[] =
     "};\n"
     "```\n\n"
     "Every layer has `type`; `name` (by default the type and a number; tensors in files are NAME.weight\n"
-    "and so on); and `input`, the name of the layer that it reads, or a list of two for `add` (by default\n"
-    "the layer before it; `data` is the pictures). Shapes are inferred. The last layer is the loss, and\n"
-    "what it reads has as many features as there are classes.\n";
+    "and so on); and `input`, the name of the layer that it reads, or a list of two for `add` and\n"
+    "`concat` (by default the layer before it; `data` is the pictures). Shapes are inferred. The last\n"
+    "layer is the loss, and what it reads has as many features as there are classes.\n";
 
 char *ddp_layers_help(const char *type, bool markdown)
 {

@@ -23,6 +23,7 @@
     OP(dropout)                                                                                              \
     OP(flatten)                                                                                              \
     OP(add)                                                                                                  \
+    OP(concat)                                                                                               \
     OP(softmax_cross_entropy)                                                                                \
     OP(mse)
 

@@ -86,6 +86,8 @@ FAULTS = [
      "ddp_put8(din + i, v, a.accumulate);", "if (p < real)\n            ddp_put8(din + i, v, a.accumulate);", "test_cuda_norm"),
     ("unwritten tail: pad lanes of a picture", "src/data/augment.cu",
      "for (int c = 8; c < a.cpad; c += 8)", "for (int c = 16; c < a.cpad; c += 8)", "test_cuda_augment"),
+    ("unwritten tail: pad lanes behind the second input", "src/ops/shape/concat.cu",
+     "if (a.last && j + 8 >= a.real_c)", "if (a.last && j + 8 > a.wide_c)", "test_cuda_concat"),
     ("pad lanes that are not zero", "src/ops/point/point.cu",
      "first + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f", "ddp_sigmoid(v[j])", "test_cuda_point"),
     ("padding samples in the weights' gradient", "src/ops/norm/group_norm.cu",

@@ -9,7 +9,7 @@ import sys
 
 # What the plug-in is built from, and all that it knows of the library, so that it can be built and loaded by itself.
 PLUGIN_DIR = ("device", "cuda")
-PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z/]+_(kernels|args)\.h$|base/(philox|range)\.h$|config/optims\.h$"
+PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z_/]+_(kernels|args)\.h$|base/(philox|range)\.h$|config/optims\.h$"
                     r"|ddp_device\.h$|[a-z/]+\.cuh$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 SOURCE = (".c", ".h", ".cu", ".cuh", ".cpp")

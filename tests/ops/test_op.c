@@ -26,6 +26,7 @@ static void test_op_find_knows_the_built_in_ops(void **state)
         "dropout",
         "flatten",
         "add",
+        "concat",
         "softmax_cross_entropy",
         "mse",
     };

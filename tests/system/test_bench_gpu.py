@@ -12,7 +12,7 @@ N = 1 << 20  # bytes of a tensor
 # Kernels that are not measured: they work on little (per channel, sample, block or tensor), or are rarely used
 # (flatten, concat, norms of samples).
 SMALL = {"norm_sync_apply", "guard", "softmax_cross_entropy", "mse", "metrics", "sum_small", "between", "stats", "flatten",
-         "group_stats", "group_forward", "group_grad_stats", "group_grad"}
+         "join", "split", "group_stats", "group_forward", "group_grad_stats", "group_grad"}
 # Bytes in tensors of N bytes, the type's size cancelled: {bf16, fp32}; counted by hand from the headers of the .cu files.
 BYTES = {
     "act_forward relu": (2, 2), "act_forward gelu": (2, 2), "act_backward relu": (3, 3), "act_backward gelu": (3, 3),

@@ -243,8 +243,7 @@ static float *stats_of(const struct work *k, int n, int g)
     return k->stats + ((size_t)n * k->form.groups + g) * STATS;
 }
 
-/* Coefficients of all channels of sample n, from what is known of their groups; zeros past the last channel.
- * */
+/* Coefficients of all channels of sample n, from what is known of their groups; zeros past the last one. */
 static void spread(const struct work *k, int n)
 {
     struct ddp_group_coef *coef = k->coef + (size_t)n * k->blocks;

@@ -54,7 +54,7 @@ struct regs {
     vf centre[NV], rest[NV], inv_std[NV];
 };
 
-INLINE struct regs load(const struct ddp_group_coef *k)
+INLINE struct regs regs_of(const struct ddp_group_coef *k)
 {
     struct regs r;
     UNROLL for (int v = 0; v < NV; v++)
@@ -74,20 +74,20 @@ INLINE vf xhat_at(const struct regs *r, int v, const float *x)
 /* g = dy * weight of pixel q */
 INLINE vf weighted(struct ddp_group_scale s, int64_t q, int v, vf dy)
 {
-    return s.weight ? dy * LD(s.weight + q * s.step + v * VL) : dy;
+    return s.weight ? dy * LD(s.weight + q * s.pitch + v * VL) : dy;
 }
 
 static void apply(int h, int w, const struct ddp_group_coef *k, struct ddp_group_scale s, struct ddp_plane x,
                   struct ddp_plane y)
 {
-    const struct regs r = load(k);
+    const struct regs r = regs_of(k);
 #define STEP(q, row, i)                                                                                      \
     UNROLL for (int v = 0; v < NV; v++)                                                                      \
     {                                                                                                        \
         vf z = xhat_at(&r, v, x.p + (row)*x.sh + (i)*x.sw);                                                  \
         if (s.weight)                                                                                        \
-            z = FMA(z, LD(s.weight + (int64_t)(q)*s.step + v * VL),                                          \
-                    LD(s.bias + (int64_t)(q)*s.step + v * VL));                                              \
+            z = FMA(z, LD(s.weight + (int64_t)(q)*s.pitch + v * VL),                                         \
+                    LD(s.bias + (int64_t)(q)*s.pitch + v * VL));                                             \
         ST(y.p + (row)*y.sh + (i)*y.sw + v * VL, z);                                                         \
     }
     FOR_PIXELS(h, w, STEP)
@@ -97,7 +97,7 @@ static void apply(int h, int w, const struct ddp_group_coef *k, struct ddp_group
 static void grad_sums(int h, int w, const struct ddp_group_coef *k, struct ddp_group_scale s,
                       struct ddp_plane x, struct ddp_plane dy, float *sum, float *product)
 {
-    const struct regs r = load(k);
+    const struct regs r = regs_of(k);
     const int mask = row_mask(h, w);
     vf a[ROWS][NV] = {{{0}}}, b[ROWS][NV] = {{{0}}};
 #define STEP(q, y, i)                                                                                        \
@@ -116,7 +116,7 @@ static void grad_sums(int h, int w, const struct ddp_group_coef *k, struct ddp_g
 static void gradient(int h, int w, const struct ddp_group_coef *k, struct ddp_group_scale s,
                      struct ddp_plane x, struct ddp_plane dy, struct ddp_plane dx, bool accumulate)
 {
-    const struct regs r = load(k);
+    const struct regs r = regs_of(k);
 #define STEP(q, y, i)                                                                                        \
     UNROLL for (int v = 0; v < NV; v++)                                                                      \
     {                                                                                                        \
@@ -133,7 +133,7 @@ static void gradient(int h, int w, const struct ddp_group_coef *k, struct ddp_gr
 static void elements(int h, int w, const struct ddp_group_coef *k, struct ddp_plane x, struct ddp_plane dy,
                      float *dweight, float *dbias)
 {
-    const struct regs r = load(k);
+    const struct regs r = regs_of(k);
 #define STEP(q, y, i)                                                                                        \
     UNROLL for (int v = 0; v < NV; v++)                                                                      \
     {                                                                                                        \

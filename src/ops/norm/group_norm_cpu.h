@@ -1,5 +1,5 @@
 /* Group norm, one channel block of one sample (group_norm_cpu.c). A coefficient has 16 floats, one for each
- * channel; a weight has 16 for the block (step 0) or 16 for each pixel (step 16). */
+ * channel; a weight has 16 for the block (pitch 0) or 16 for each pixel (pitch 16). */
 #ifndef DDP_OPS_GROUP_NORM_CPU_H
 #define DDP_OPS_GROUP_NORM_CPU_H
 
@@ -15,7 +15,7 @@ struct ddp_group_coef {
 
 struct ddp_group_scale { /* NULL: 1 and 0 */
     const float *weight, *bias;
-    int step;
+    int pitch;
 };
 
 struct ddp_group_norm_kernels {
