@@ -431,6 +431,24 @@ static const struct {
      "kernel=2},"
      "{type=\"flatten\"}, {type=\"linear\", out=4}, {type=\"softmax_cross_entropy\"}",
      {3, 9, 9}},
+    {"group norm, leaky relu, tanh",
+     "{type=\"conv2d\", out=12, kernel=3}, {type=\"group_norm\", groups=3}, {type=\"leaky_relu\", slope=0.2},"
+     "{type=\"conv2d\", out=10, kernel=1}, {type=\"group_norm\", groups=2, affine=false}, {type=\"tanh\"},"
+     "{type=\"flatten\"}, {type=\"linear\", out=4}, {type=\"softmax_cross_entropy\"}",
+     {3, 6, 5}},
+    {"layer norm of pictures and vectors, sigmoid",
+     "{type=\"conv2d\", out=5, kernel=3}, {type=\"layer_norm\"}, {type=\"sigmoid\"}, {type=\"flatten\"},"
+     "{type=\"linear\", out=20}, {type=\"layer_norm\"}, {type=\"tanh\"}, {type=\"layer_norm\", affine=false},"
+     "{type=\"linear\", out=4}, {type=\"softmax_cross_entropy\"}",
+     {3, 6, 6}},
+    {"concat of blocks, of part blocks, of vectors, of one with itself",
+     "{type=\"conv2d\", name=\"a\", out=16, kernel=1}, {type=\"relu\", name=\"r\"},"
+     "{type=\"conv2d\", name=\"b\", out=5, kernel=1}, {type=\"concat\", name=\"ab\", input=[\"r\", \"b\"]},"
+     "{type=\"concat\", name=\"abb\", input=[\"ab\", \"b\"]}, {type=\"concat\", input=[\"abb\", \"abb\"]},"
+     "{type=\"global_avg_pool\"}, {type=\"flatten\"}, {type=\"linear\", name=\"l\", out=6},"
+     "{type=\"sigmoid\", name=\"s\"}, {type=\"concat\", input=[\"s\", \"l\"]}, {type=\"linear\", out=4},"
+     "{type=\"softmax_cross_entropy\"}",
+     {3, 5, 4}},
     {"dropout of pictures and vectors",
      "{type=\"conv2d\", out=20, kernel=3}, {type=\"dropout\", p=0.3}, {type=\"flatten\"},"
      "{type=\"linear\", out=17}, {type=\"dropout\", p=0.5}, {type=\"linear\", out=4},"
