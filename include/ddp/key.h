@@ -46,7 +46,7 @@ struct ddp_key {
     size_t offset;    /* of the field in the conf struct that ddp_keys_read() fills */
     const char *dflt; /* in the file's own syntax: "0.1", "true", "[0.5, 0.5]", "sgd"; NULL when required */
     double min, max;  /* INT, FLOAT and the elements of FLOAT_LIST: inclusive; both 0: no range */
-    const char *choices; /* CHOICE: "sgd|adamw" */
+    const char *choices; /* CHOICE: "sgd|adamw"; INT: a word that stands for -1, beside numbers from 0 */
     const char *unit;    /* "images", "s", "MB"; NULL: none */
     unsigned flags;
     const char *doc; /* one line, a sentence without full stop */

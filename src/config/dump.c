@@ -121,7 +121,10 @@ void ddp_value_write(struct ddp_text *t, const struct ddp_key *key, const void *
     char choice[DDP_WHERE_SIZE];
     switch (key->type) {
     case DDP_KEY_INT:
-        write_int(t, *(const int64_t *)field);
+        if (key->choices && *(const int64_t *)field < 0)
+            write_string(t, ddp_choice_at(key->choices, (int)(-1 - *(const int64_t *)field), choice));
+        else
+            write_int(t, *(const int64_t *)field);
         break;
     case DDP_KEY_FLOAT:
         write_double(t, *(const double *)field);
@@ -261,6 +264,8 @@ static json_t *value_json(const struct ddp_key *key, const struct ddp_config *cf
     json_t *list;
     switch (key->type) {
     case DDP_KEY_INT:
+        if (key->choices && *(const int64_t *)field < 0)
+            return json_string(ddp_choice_at(key->choices, (int)(-1 - *(const int64_t *)field), choice));
         return json_integer(*(const int64_t *)field);
     case DDP_KEY_FLOAT:
         return double_json(*(const double *)field, digits);

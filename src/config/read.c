@@ -46,6 +46,14 @@ char *ddp_key_allowed(const struct ddp_key *key, char buf[DDP_WHERE_SIZE])
         [DDP_KEY_NODE] = "a list ( {..}, .. ) of groups",
     };
     char low[32], high[32], choice[DDP_WHERE_SIZE];
+    bool integer = key->type == DDP_KEY_INT;
+    number_text(key->min, integer, low);
+    number_text(key->max, integer, high);
+    if (integer && key->choices) {
+        snprintf(buf, DDP_WHERE_SIZE, "%s from %s to %s%s%s, or \"%s\"", what[key->type], low, high,
+                 key->unit ? " " : "", key->unit ? key->unit : "", ddp_choice_at(key->choices, 0, choice));
+        return buf;
+    }
     if (key->choices) {
         int n = ddp_choice_count(key->choices), len = snprintf(buf, DDP_WHERE_SIZE, "one of ");
         for (int i = 0; i < n && len < DDP_WHERE_SIZE; i++)
@@ -53,9 +61,6 @@ char *ddp_key_allowed(const struct ddp_key *key, char buf[DDP_WHERE_SIZE])
                             ddp_choice_at(key->choices, i, choice));
         return buf;
     }
-    bool integer = key->type == DDP_KEY_INT;
-    number_text(key->min, integer, low);
-    number_text(key->max, integer, high);
     if (has_range(key))
         snprintf(buf, DDP_WHERE_SIZE, "%s from %s to %s%s%s", what[key->type], low, high,
                  key->unit ? " " : "", key->unit ? key->unit : "");
@@ -150,6 +155,14 @@ static int read_choice(struct reader *r, const struct ddp_node *node, const stru
     return -1;
 }
 
+/* A word in place of an integer: -1 for the first of its choices. */
+static void read_word(struct reader *r, const struct ddp_node *node, const struct ddp_key *key, int64_t *out)
+{
+    const int choice = read_choice(r, node, key);
+    if (choice >= 0)
+        *out = -1 - choice;
+}
+
 static void read_floats(struct reader *r, const struct ddp_node *node, const struct ddp_key *key,
                         struct ddp_floats *out)
 {
@@ -197,7 +210,10 @@ static void read_value(struct reader *r, const struct ddp_node *node, const stru
     char *field = r->conf + key->offset;
     switch (key->type) {
     case DDP_KEY_INT:
-        read_int(r, node, key, (int64_t *)field);
+        if (key->choices && node->type == DDP_NODE_STRING)
+            read_word(r, node, key, (int64_t *)field);
+        else
+            read_int(r, node, key, (int64_t *)field);
         break;
     case DDP_KEY_FLOAT:
         read_double(r, node, key, (double *)field);

@@ -87,7 +87,17 @@ struct ddp_gpu_conv {
     int stride, pad, groups;
     enum ddp_gpu_type type; /* of in, weights, out and all their gradients */
     bool tf32;              /* F32 may be computed in TF32 */
+    int dilation;           /* pixels from one tap to the next; 0 is 1 */
 };
+static inline int ddp_gpu_conv_dilation(const struct ddp_gpu_conv *c)
+{
+    return c->dilation ? c->dilation : 1;
+}
+/* Pixels that `filter` taps reach over. */
+static inline int ddp_gpu_conv_reach(const struct ddp_gpu_conv *c, int filter)
+{
+    return ddp_gpu_conv_dilation(c) * (filter - 1) + 1;
+}
 enum ddp_gpu_conv_pass {
     DDP_GPU_CONV_FORWARD, /* y = conv(x, w) */
     DDP_GPU_CONV_DGRAD,   /* x = gradient of the input from y (its gradient) and w */

@@ -355,8 +355,11 @@ static const char *tf32(enum ddp_gpu_type type, bool allowed)
 char *ddp_gpu_conv_signature(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass,
                              char buf[DDP_GPU_SIGNATURE])
 {
-    snprintf(buf, DDP_GPU_SIGNATURE, "conv %s n%d h%d w%d c%d k%d r%d s%d st%d p%d g%d %s%s", passes[pass],
-             c->n, c->h, c->w, c->c, c->k, c->r, c->s, c->stride, c->pad, c->groups, types[c->type],
+    char dilation[16] = ""; /* named where there is one: locks from before it stay good */
+    if (ddp_gpu_conv_dilation(c) > 1)
+        snprintf(dilation, sizeof dilation, " d%d", c->dilation);
+    snprintf(buf, DDP_GPU_SIGNATURE, "conv %s n%d h%d w%d c%d k%d r%d s%d st%d p%d%s g%d %s%s", passes[pass],
+             c->n, c->h, c->w, c->c, c->k, c->r, c->s, c->stride, c->pad, dilation, c->groups, types[c->type],
              tf32(c->type, c->tf32));
     return buf;
 }

@@ -161,7 +161,7 @@ static void test_table_ranges(void **state)
 /* ---- a table of somebody else: a layer's ----------------------------------------------------- */
 
 struct layer {
-    int64_t out, kernel;
+    int64_t out, kernel, pad;
     double p;
     bool bias;
     const char *text;
@@ -176,6 +176,7 @@ static const struct ddp_key layer_keys[] = {
     {AT(out), .type = DDP_KEY_INT, .min = 1, .max = 100, .unit = "channels", .flags = DDP_KEY_REQUIRED,
      .doc = "Out"},
     {AT(kernel), .type = DDP_KEY_INT, .dflt = "3", .doc = "No range"},
+    {AT(pad), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 9, .choices = "same", .doc = "Or a word"},
     {AT(p), .type = DDP_KEY_FLOAT, .dflt = "0.5", .min = 0, .max = 1, .doc = "P"},
     {AT(bias), .type = DDP_KEY_BOOL, .dflt = "true", .doc = "Bias"},
     {AT(text), .type = DDP_KEY_STRING, .doc = "No default"},
@@ -189,11 +190,11 @@ static const struct ddp_key layer_keys[] = {
 static void test_keys_read(void **state)
 {
     (void)state;
-    struct ddp_config *cfg =
-        fixture_ok("model = { layers = ( { type = \"x\"; name = \"l\"; out = 7; },\n"
-                   "{ type = \"x\"; otu = 7; p = 2; bias = 1; kernel = \"a\"; typ = 3; mode = \"d\" },\n"
-                   "{ out = 1; node = ( 1 ); list = ( ); kernel = -5; } ) };",
-                   NONE);
+    struct ddp_config *cfg = fixture_ok(
+        "model = { layers = ( { type = \"x\"; name = \"l\"; out = 7; },\n"
+        "{ type = \"x\"; otu = 7; p = 2; bias = 1; kernel = \"a\"; pad = \"smae\"; typ = 3; mode = \"d\" },\n"
+        "{ out = 1; node = ( 1 ); list = ( ); kernel = -5; pad = \"same\"; } ) };",
+        NONE);
     struct layer l;
     struct ddp_error err = {0};
     memset(&l, 0xff, sizeof l);
@@ -202,6 +203,7 @@ static void test_keys_read(void **state)
                      0);
     assert_int_equal(l.out, 7);
     assert_int_equal(l.kernel, 3);
+    assert_int_equal(l.pad, 0);
     assert_true(l.p == 0.5 && l.bias && l.mode == 1);
     assert_string_equal(l.text, "");
     assert_int_equal(l.list.n, 2);
@@ -218,6 +220,8 @@ static void test_keys_read(void **state)
         "main.cfg:2: model.layers[1].p: wants a number from 0 to 1, got 2",
         "main.cfg:2: model.layers[1].bias: wants true or false, got 1",
         "main.cfg:2: model.layers[1].kernel: wants an integer, got the text \"a\"",
+        "main.cfg:2: model.layers[1].pad: wants an integer from 0 to 9, or \"same\", got the text \"smae\"; "
+        "did you mean \"same\"?",
         "main.cfg:2: model.layers[1].typ: unknown key; did you mean 'type'?",
         "main.cfg:2: model.layers[1].mode: wants one of \"a\", \"b\", \"c\"",
         "main.cfg:2: model.layers[1].out: is missing; it wants an integer from 1 to 100 channels",
@@ -230,6 +234,7 @@ static void test_keys_read(void **state)
         ddp_keys_read(cfg, ddp_node_get(cfg->tree, "model.layers[2]"), layer_keys, NULL, &l, &err), 0);
     assert_int_equal(l.list.n, 0);
     assert_int_equal(l.kernel, -5);
+    assert_int_equal(l.pad, -1);
     assert_non_null(l.node);
     /* not a group at all; a table with a default that does not fit */
     err.code = 0;

@@ -1,6 +1,6 @@
 /* Stand-in for src/device/cuda/conv_cudnn.c: convolutions as plain loops.
  *
- *   forward  y[n,p,q,k] = sum over r, s, c of x[n,h,w,c] w[k,r,s,c]      h = p stride + r - pad, w likewise
+ *   forward  y[n,p,q,k] = sum over r, s, c of x[n,h,w,c] w[k,r,s,c]      h = p stride + r d - pad, w too
  *   dgrad    dx[n,h,w,c] = sum over r, s, k of dy[n,p,q,k] w[k,r,s,c]
  *   wgrad    dw[k,r,s,c] = sum over n, p, q of dy[n,p,q,k] x[n,h,w,c]
  *
@@ -19,6 +19,7 @@ using ConvPlan = vendor::Plan<struct ddp_gpu_conv>;
 struct Geometry {
     struct ddp_gpu_conv c;
     int p, q, cg, kg;  /* result; channels in and out of a group */
+    int d;             /* dilation */
     size_t xs, ws, ys; /* elements */
 };
 
@@ -26,8 +27,9 @@ Geometry geometry(const struct ddp_gpu_conv &c)
 {
     Geometry g = {};
     g.c = c;
-    g.p = ddp_cuda_conv_out(c.h, c.r, c.stride, c.pad);
-    g.q = ddp_cuda_conv_out(c.w, c.s, c.stride, c.pad);
+    g.d = ddp_gpu_conv_dilation(&c);
+    g.p = ddp_cuda_conv_out(c.h, ddp_gpu_conv_reach(&c, c.r), c.stride, c.pad);
+    g.q = ddp_cuda_conv_out(c.w, ddp_gpu_conv_reach(&c, c.s), c.stride, c.pad);
     g.cg = c.c / c.groups, g.kg = c.k / c.groups;
     g.xs = (size_t)c.n * c.h * c.w * c.c;
     g.ws = (size_t)c.k * c.r * c.s * g.cg;
@@ -57,7 +59,8 @@ void forward(const Geometry &g, const float *x, const float *w, float *y)
                     float *out = y + (((size_t)n * g.p + p) * g.q + q) * c.k + group * g.kg;
                     for (int r = 0; r < c.r; r++)
                         for (int s = 0; s < c.s; s++) {
-                            const int h = p * c.stride + r - c.pad, col = q * c.stride + s - c.pad;
+                            const int h = p * c.stride + r * g.d - c.pad,
+                                      col = q * c.stride + s * g.d - c.pad;
                             if (h < 0 || h >= c.h || col < 0 || col >= c.w)
                                 continue;
                             const float *in = x + (((size_t)n * c.h + h) * c.w + col) * c.c + group * g.cg;
@@ -76,7 +79,7 @@ void dgrad(const Geometry &g, float *x, const float *w, const float *y)
             for (int col = 0; col < c.w; col++)
                 for (int r = 0; r < c.r; r++)
                     for (int s = 0; s < c.s; s++) {
-                        const int ps = h + c.pad - r, qs = col + c.pad - s;
+                        const int ps = h + c.pad - r * g.d, qs = col + c.pad - s * g.d;
                         if (ps < 0 || qs < 0 || ps % c.stride != 0 || qs % c.stride != 0 ||
                             ps / c.stride >= g.p || qs / c.stride >= g.q)
                             continue;
@@ -99,7 +102,8 @@ void wgrad(const Geometry &g, const float *x, float *w, const float *y)
                 for (int n = 0; n < c.n; n++)
                     for (int p = 0; p < g.p; p++)
                         for (int q = 0; q < g.q; q++) {
-                            const int h = p * c.stride + r - c.pad, col = q * c.stride + s - c.pad;
+                            const int h = p * c.stride + r * g.d - c.pad,
+                                      col = q * c.stride + s * g.d - c.pad;
                             if (h < 0 || h >= c.h || col < 0 || col >= c.w)
                                 continue;
                             add_scaled(out, y[(((size_t)n * g.p + p) * g.q + q) * c.k + k],

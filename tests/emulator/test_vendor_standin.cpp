@@ -115,20 +115,23 @@ static void check(const std::vector<double> &want, const std::vector<float> &got
 static void test_conv_standin_gives_the_convolution(void **)
 {
     static const struct ddp_gpu_conv shapes[] = {
-        {2, 7, 9, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false},
-        {3, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false},
-        {1, 8, 6, 8, 24, 5, 1, 1, 2, 1, DDP_GPU_F32, false},
-        {2, 9, 9, 8, 8, 1, 1, 2, 0, 1, DDP_GPU_F32, false},
-        {2, 6, 6, 16, 32, 3, 3, 1, 1, 4, DDP_GPU_F32, false},
-        {2, 5, 5, 16, 16, 3, 3, 2, 0, 16, DDP_GPU_F32, false},
-        {1, 7, 7, 8, 8, 7, 7, 3, 3, 1, DDP_GPU_F32, false},
+        {2, 7, 9, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0},
+        {3, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 0},
+        {1, 8, 6, 8, 24, 5, 1, 1, 2, 1, DDP_GPU_F32, false, 0},
+        {2, 9, 9, 8, 8, 1, 1, 2, 0, 1, DDP_GPU_F32, false, 0},
+        {2, 6, 6, 16, 32, 3, 3, 1, 1, 4, DDP_GPU_F32, false, 0},
+        {2, 5, 5, 16, 16, 3, 3, 2, 0, 16, DDP_GPU_F32, false, 0},
+        {1, 7, 7, 8, 8, 7, 7, 3, 3, 1, DDP_GPU_F32, false, 0},
+        {2, 9, 8, 16, 8, 3, 3, 2, 2, 1, DDP_GPU_F32, false, 3},
+        {1, 8, 8, 8, 8, 2, 3, 1, 0, 1, DDP_GPU_F32, false, 2},
     };
     for (size_t i = 0; i < count_of(shapes); i++)
         for (int t = 0; t < 3; t++) {
             struct ddp_gpu_conv c = shapes[i];
             c.type = (enum ddp_gpu_type)t;
-            const int P = ddp_cuda_conv_out(c.h, c.r, c.stride, c.pad),
-                      Q = ddp_cuda_conv_out(c.w, c.s, c.stride, c.pad);
+            const int d = ddp_gpu_conv_dilation(&c);
+            const int P = ddp_cuda_conv_out(c.h, ddp_gpu_conv_reach(&c, c.r), c.stride, c.pad),
+                      Q = ddp_cuda_conv_out(c.w, ddp_gpu_conv_reach(&c, c.s), c.stride, c.pad);
             const int cg = c.c / c.groups, kg = c.k / c.groups;
             const size_t xs = (size_t)c.n * c.h * c.w * c.c, ws = (size_t)c.k * c.r * c.s * cg,
                          ys = (size_t)c.n * P * Q * c.k;
@@ -141,7 +144,8 @@ static void test_conv_standin_gives_the_convolution(void **)
                             for (int r = 0; r < c.r; r++)
                                 for (int s = 0; s < c.s; s++)
                                     for (int ch = 0; ch < cg; ch++) {
-                                        const int h = p * c.stride + r - c.pad, v = q * c.stride + s - c.pad;
+                                        const int h = p * c.stride + r * d - c.pad,
+                                                  v = q * c.stride + s * d - c.pad;
                                         if (h < 0 || v < 0 || h >= c.h || v >= c.w)
                                             continue;
                                         const size_t yi = (((size_t)n * P + p) * Q + q) * c.k + k,
@@ -258,12 +262,15 @@ static void test_standin_refuses_what_no_device_takes(void **)
         const char *lock, *why;
         int code;
     } cases[] = {
-        {{1, 8, 8, 3, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false}, NULL, "multiple of 8", DDP_E_SHAPE},
-        {{1, 8, 8, 8, 10, 3, 3, 1, 1, 1, DDP_GPU_F32, false}, NULL, "multiple of 8", DDP_E_SHAPE},
-        {{1, 8, 8, 16, 24, 3, 3, 1, 1, 3, DDP_GPU_F32, false}, NULL, "groups must divide both", DDP_E_SHAPE},
-        {{1, 2, 2, 8, 8, 5, 5, 1, 1, 1, DDP_GPU_F32, false}, NULL, "does not fit", DDP_E_SHAPE},
-        {{0, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false}, NULL, "1 or more", DDP_E_SHAPE},
-        {{1, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false}, "eng=1", "'emu' only", DDP_E_CONFIG},
+        {{1, 8, 8, 3, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
+        {{1, 8, 8, 8, 10, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
+        {{1, 8, 8, 16, 24, 3, 3, 1, 1, 3, DDP_GPU_F32, false, 0},
+         NULL,
+         "groups must divide both",
+         DDP_E_SHAPE},
+        {{1, 2, 2, 8, 8, 5, 5, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "does not fit", DDP_E_SHAPE},
+        {{0, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "1 or more", DDP_E_SHAPE},
+        {{1, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, "eng=1", "'emu' only", DDP_E_CONFIG},
     };
     for (size_t i = 0; i < count_of(cases); i++) {
         struct ddp_error err = {};
@@ -284,7 +291,7 @@ static void test_standin_names_bad_memory(void **)
 {
     struct ddp_error err;
     struct ddp_gpu_plan *plan;
-    const struct ddp_gpu_conv c = {1, 4, 4, 8, 8, 1, 1, 1, 0, 1, DDP_GPU_F32, false};
+    const struct ddp_gpu_conv c = {1, 4, 4, 8, 8, 1, 1, 1, 0, 1, DDP_GPU_F32, false, 0};
     assert_int_equal(ddp_cuda_conv_plan(NULL, &c, DDP_GPU_CONV_FORWARD, NULL, false, &plan, &err), 0);
     Tensor t(1024, DDP_GPU_F32);
     char *p = (char *)t.p;

@@ -391,6 +391,12 @@ static const struct {
      "{type=\"softmax_cross_entropy\", "
      "label_smoothing=0.1}",
      {2, 6, 6}},
+    {"dilated conv, same padding, stride and dilation",
+     "{type=\"conv2d\", out=16, kernel=3, padding=\"same\", dilation=2}, {type=\"relu\"},"
+     "{type=\"conv2d\", out=16, kernel=3, padding=\"same\"}, {type=\"relu\"},"
+     "{type=\"conv2d\", out=7, kernel=3, padding=2, dilation=2, stride=2}, {type=\"flatten\"},"
+     "{type=\"linear\", out=5}, {type=\"softmax_cross_entropy\"}",
+     {3, 9, 8}},
     {"residual, two readers, relu behind add",
      "{type=\"conv2d\", name=\"a\", out=8, kernel=3, padding=1}, {type=\"relu\", name=\"r\"},"
      "{type=\"conv2d\", name=\"b\", out=8, kernel=3, padding=1}, {type=\"add\", input=[\"b\", \"r\"]}, "

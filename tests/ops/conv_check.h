@@ -11,11 +11,13 @@
 #include <string.h>
 
 #include "ops/ops.h"
+#include "ops/conv/conv2d.h"
 #include "ops/conv/conv_wino.h"
 #include "ops/builtin.h"
 
 struct conv_case {
     int c, h, w, k, r, s, stride, pad, groups;
+    int dilation;   /* 0: 1 */
     int n, planned; /* planned 0: n */
     bool linear, relu, no_bias, accumulate, no_din;
     float scale; /* of inputs; 0: 1. 1e-22 gives denormal products */
@@ -64,6 +66,7 @@ static inline void *conf_of(const struct ddp_op *op, const struct conv_case *c)
         conf_set(op, conf, "stride", c->stride);
         conf_set(op, conf, "padding", c->pad);
         conf_set(op, conf, "groups", c->groups);
+        conf_set(op, conf, "dilation", c->dilation ? c->dilation : 1);
     }
     return conf;
 }
@@ -352,7 +355,8 @@ static void wino_weights(const double *in, int n, int c_n, int h, int w, const d
 static bool layer_is_wino(const struct layer *l)
 {
     struct ddp_conv_geom g = ddp_conv_geom(&l->plan.params[0]);
-    return !l->c.linear && ddp_wino_fits(&g, l->c.stride, l->c.pad, l->plan.out.h, l->plan.out.w);
+    return !l->c.linear && l->c.dilation <= 1 &&
+           ddp_wino_fits(&g, l->c.stride, l->c.pad, l->plan.out.h, l->plan.out.w);
 }
 
 /* What the reference gives, and the sums of absolute values that bound the error. */
@@ -391,7 +395,7 @@ static struct reference reference_create(const struct layer *l)
     int oh = l->plan.out.h, ow = l->plan.out.w, groups = c->linear ? 1 : c->groups, cg = c->c / groups,
         kg = c->k / groups;
     int r_n = c->linear ? c->h : c->r, s_n = c->linear ? c->w : c->s, st = c->linear ? 1 : c->stride,
-        pad = c->linear ? 0 : c->pad;
+        pad = c->linear ? 0 : ddp_conv2d_padding(l->conf);
     struct reference f = {.out_terms = cg * r_n * s_n,
                           .din_terms = kg * r_n * s_n,
                           .dw_terms = c->n * oh * ow,
@@ -402,6 +406,7 @@ static struct reference reference_create(const struct layer *l)
         *arrays[i] = ddp_calloc((size_t)sizes[i / 2] + 1, sizeof(double));
     double *masked = ddp_calloc((size_t)l->no + 1, sizeof *masked);
     int64_t o = 0;
+    const int dil = c->dilation ? c->dilation : 1;
     for (int n = 0; n < c->n; n++) {
         for (int k = 0; k < c->k; k++) {
             for (int y = 0; y < oh; y++) {
@@ -413,7 +418,8 @@ static struct reference reference_create(const struct layer *l)
                     for (int j = 0; j < cg; j++) {
                         for (int r = 0; r < r_n; r++) {
                             for (int s = 0; s < s_n; s++) {
-                                int iy = y * st + r - pad, ix = x * st + s - pad, ch = k / kg * cg + j;
+                                int iy = y * st + r * dil - pad, ix = x * st + s * dil - pad,
+                                    ch = k / kg * cg + j;
                                 if (iy < 0 || ix < 0 || iy >= c->h || ix >= c->w)
                                     continue;
                                 int64_t xi = (((int64_t)n * c->c + ch) * c->h + iy) * c->w + ix;

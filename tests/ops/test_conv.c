@@ -418,6 +418,68 @@ static void test_conv_matches_double_over_a_grid(void **state)
     }
 }
 
+/* Taps apart, with strides that share a factor with the distance or none, small pictures too. */
+static void test_conv_dilation_matches_double(void **state)
+{
+    (void)state;
+    for (int tiny = 0; tiny < 2; tiny++)
+        for (int dilation = 2; dilation <= 4; dilation++)
+            for (int stride = 1; stride <= 4; stride++)
+                for (int pad = 0; pad <= 4; pad += 2) {
+                    const int h = tiny ? 5 : 13, w = tiny ? 6 : 12, r = stride == 3 ? 2 : 3;
+                    struct conv_case c = {.c = pad == 2 ? 32 : 5,
+                                          .h = h,
+                                          .w = w,
+                                          .k = 18,
+                                          .r = r,
+                                          .s = r,
+                                          .stride = stride,
+                                          .pad = pad,
+                                          .dilation = dilation,
+                                          .groups = 1,
+                                          .n = 2,
+                                          .relu = pad == 2,
+                                          .accumulate = stride == 2};
+                    if (dilation * (r - 1) + 1 > h + 2 * pad)
+                        continue;
+                    if (stride == 1 && pad == 2)
+                        layer_check_everywhere(&c);
+                    struct layer l = layer_create(&c);
+                    layer_run(&l, NULL, NULL);
+                    layer_check(&l);
+                    layer_destroy(&l);
+                }
+}
+
+/* padding = "same" is the number that keeps the picture's size. */
+static void test_conv_same_padding_keeps_the_size(void **state)
+{
+    (void)state;
+    static const struct {
+        int kernel, dilation, pad;
+    } rows[] = {{1, 1, 0}, {3, 1, 1}, {5, 1, 2}, {3, 3, 3}, {2, 2, 1}, {4, 2, 3}};
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        struct conv_case c = {.c = 6,
+                              .h = 9,
+                              .w = 8,
+                              .k = 10,
+                              .r = rows[i].kernel,
+                              .s = rows[i].kernel,
+                              .stride = 1,
+                              .pad = DDP_CONV2D_SAME,
+                              .dilation = rows[i].dilation,
+                              .groups = 1,
+                              .n = 2};
+        struct layer same = layer_create(&c);
+        assert_int_equal(ddp_conv2d_padding(same.conf), rows[i].pad);
+        assert_int_equal(same.plan.out.h, 9);
+        assert_int_equal(same.plan.out.w, 8);
+        layer_run(&same, NULL, NULL);
+        layer_check(&same);
+        layer_destroy(&same);
+    }
+}
+
 static void test_conv_of_no_samples_has_zero_gradients(void **state)
 {
     (void)state;
@@ -600,6 +662,10 @@ static void test_conv_rejects_shapes_that_do_not_fit(void **state)
         {{.c = 4, .h = 8, .w = 8, .k = 15, .r = 3, .s = 3, .stride = 1, .groups = 2}, "groups = 2"},
         {{.c = 3, .h = 4, .w = 8, .k = 16, .r = 7, .s = 7, .stride = 1, .pad = 1, .groups = 1}, "7x7"},
         {{.c = 3, .h = 8, .w = 4, .k = 16, .r = 3, .s = 5, .stride = 1, .groups = 1}, "3x8x4"},
+        {{.c = 3, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 1, .dilation = 4, .groups = 1}, "9x9"},
+        {{.c = 3, .h = 8, .w = 8, .k = 16, .r = 2, .s = 2, .stride = 1, .pad = -1, .groups = 1}, "same"},
+        {{.c = 3, .h = 8, .w = 8, .k = 16, .r = 3, .s = 3, .stride = 2, .pad = -1, .groups = 1}, "stride 2"},
+        {{.c = 3, .h = 8, .w = 8, .k = 16, .r = 3, .s = 5, .stride = 1, .pad = -1, .groups = 1}, "3x5"},
     };
     const struct ddp_op *op = &ddp_op_conv2d;
     for (size_t i = 0; i < DDP_COUNT(rows); i++) {
@@ -697,6 +763,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv_matches_double_on_every_isa_and_thread_count),
         cmocka_unit_test(test_conv_matches_double_over_a_grid),
+        cmocka_unit_test(test_conv_dilation_matches_double),
+        cmocka_unit_test(test_conv_same_padding_keeps_the_size),
         cmocka_unit_test(test_conv_of_no_samples_has_zero_gradients),
         cmocka_unit_test(test_conv_lets_bad_values_through),
         cmocka_unit_test(test_conv_bits_are_those_of_the_last_release),

@@ -21,6 +21,8 @@ COMMON = ["train.batch=18", "train.max_steps=5", "train.epochs=1", "data.train_c
 LINEAR = ["model=linear"]
 MNIST = ["model=mnist_cnn"]
 FASHION = ["model=fashion_cnn"]
+DILATED = ["model=linear", "model.layers=({type=conv2d;out=16;kernel=5;stride=2;dilation=2},{type=relu},{type=conv2d;out=16;kernel=3;padding=same;dilation=3},"
+           "{type=relu},{type=conv2d;out=8;kernel=3;padding=same},{type=flatten},{type=linear;out=10},{type=softmax_cross_entropy})"]
 NORMS = ["model=linear", "model.layers=({type=conv2d;name=a;out=12;kernel=5;stride=2},{type=group_norm;groups=3},{type=leaky_relu;name=r;slope=0.1},"
          "{type=conv2d;name=b;out=7;kernel=3;padding=1},{type=tanh;name=t},{type=concat;input=[r,t]},{type=max_pool;kernel=4},{type=layer_norm},"
          "{type=flatten},{type=linear;out=32},{type=layer_norm},{type=sigmoid},{type=linear;out=10},{type=softmax_cross_entropy})"]
@@ -55,6 +57,7 @@ CPU = {
     "poly": ("cnn", [*LINEAR, "optim.schedule=poly", "optim.power=2.0"], 2),
     "label smoothing": ("cnn", [*LINEAR, "+model.layers[2].label_smoothing=0.1"], 2),
     "norms of samples, tanh, sigmoid, leaky relu, concat": ("cnn", NORMS, 3),
+    "dilated convolutions": ("cnn", DILATED, 3),
     "five shards": ("cnn", [*MNIST, "train.shards=5"], 4),
 }
 GPU = {
@@ -65,6 +68,7 @@ GPU = {
                     "clipping lamb", "clipping lars", "adam", "clipping adam", "rmsprop", "clipping rmsprop", "accumulation", "cosine", "label smoothing")},
     "synchronised batch norm": ("cnn", [*FASHION, "+model.layers[1].sync=true", "train.shards=4"], 3),
     "dropout and augmentation": CPU["dropout and augmentation"],
+    "dilated convolutions": ("cnn", DILATED, 3),
     "norms of samples, tanh, sigmoid, leaky relu, concat": ("cnn", NORMS, 3),
     "bf16": ("cnn", [*MNIST, "train.precision=bf16"], 2),
     "fp16": ("cnn", [*MNIST, "train.precision=fp16"], 2),

@@ -178,8 +178,9 @@ static int choose_on_device(struct ddp_library *library, struct ddp_conv_graph *
     const size_t bytes[DDP_PROBE_OPERANDS] = {
         size * (size_t)c->n * (size_t)c->h * (size_t)c->w * (size_t)c->c,
         size * (size_t)c->k * (size_t)c->r * (size_t)c->s * (size_t)(c->c / c->groups),
-        size * (size_t)c->n * (size_t)c->k * (size_t)ddp_cuda_conv_out(c->h, c->r, c->stride, c->pad) *
-            (size_t)ddp_cuda_conv_out(c->w, c->s, c->stride, c->pad)};
+        size * (size_t)c->n * (size_t)c->k *
+            (size_t)ddp_cuda_conv_out(c->h, ddp_gpu_conv_reach(c, c->r), c->stride, c->pad) *
+            (size_t)ddp_cuda_conv_out(c->w, ddp_gpu_conv_reach(c, c->s), c->stride, c->pad)};
     struct ddp_probe probe;
     int rc = ddp_probe_create(bytes, &probe, err);
     if (rc)

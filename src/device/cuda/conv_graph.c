@@ -62,7 +62,7 @@ static int convolution(struct ddp_conv_graph *g, cudnnBackendDescriptor_t *out, 
     const cudnnDataType_t type = CUDNN_DATA_FLOAT; /* of the sums */
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     const int64_t dims = 2, pad[2] = {g->c.pad, g->c.pad}, stride[2] = {g->c.stride, g->c.stride},
-                  dilation[2] = {1, 1};
+                  dilation[2] = {ddp_gpu_conv_dilation(&g->c), ddp_gpu_conv_dilation(&g->c)};
     const struct attribute a[] = {
         {CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dims},
         {CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type},
@@ -115,8 +115,9 @@ static int build(struct ddp_conv_graph *g, struct ddp_error *err)
 {
     const struct ddp_gpu_conv *c = &g->c;
     const int64_t xd[4] = {c->n, c->c, c->h, c->w}, wd[4] = {c->k, c->c / c->groups, c->r, c->s},
-                  yd[4] = {c->n, c->k, ddp_cuda_conv_out(c->h, c->r, c->stride, c->pad),
-                           ddp_cuda_conv_out(c->w, c->s, c->stride, c->pad)};
+                  yd[4] = {c->n, c->k,
+                           ddp_cuda_conv_out(c->h, ddp_gpu_conv_reach(c, c->r), c->stride, c->pad),
+                           ddp_cuda_conv_out(c->w, ddp_gpu_conv_reach(c, c->s), c->stride, c->pad)};
     const float one = 1, zero = 0;
     cudnnBackendDescriptor_t x, w, y, conv, op;
     int rc = tensor(g, DDP_CONV_X, xd, &x, err);

@@ -41,9 +41,10 @@ int ddp_cuda_conv_check(const struct ddp_gpu_conv *c, struct ddp_error *err)
             "convolution of %d to %d channels (padded to a multiple of %d) in %d groups: the groups "
             "must divide both; use groups = 1 or channel counts that are multiples of %d",
             c->c, c->k, DDP_GPU_CPAD, c->groups, DDP_GPU_CPAD);
-    if (c->h + 2 * c->pad < c->r || c->w + 2 * c->pad < c->s)
-        return ddp_fail(err, DDP_E_SHAPE, "convolution: a %dx%d filter does not fit in %dx%d padded by %d",
-                        c->r, c->s, c->h, c->w, c->pad);
+    if (c->h + 2 * c->pad < ddp_gpu_conv_reach(c, c->r) || c->w + 2 * c->pad < ddp_gpu_conv_reach(c, c->s))
+        return ddp_fail(err, DDP_E_SHAPE,
+                        "convolution: a filter that reaches over %dx%d does not fit in %dx%d padded by %d",
+                        ddp_gpu_conv_reach(c, c->r), ddp_gpu_conv_reach(c, c->s), c->h, c->w, c->pad);
     return 0;
 }
 

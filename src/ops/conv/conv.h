@@ -71,7 +71,7 @@ struct ddp_conv_tile {
 /* Tile of weight gradients for one channel block and one or two output blocks:
  *
  *     w[k block][r][s][c][k] (+)= sum over images, rows y, columns x of
- *                                     in[.][y * stride + r - pad][x * stride + s - pad][c] * d[.][y][x][k]
+ *                 in[.][y * stride + r * dilation - pad][x * stride + s * dilation - pad][c] * d[.][y][x][k]
  *
  * one chain in this order from 0, then stored or added. clip: outside of the picture is not read but
  * skipped. */
@@ -84,7 +84,7 @@ struct ddp_conv_wtile {
     int64_t w_k;
     int images, rows, cols; /* of d */
     int h, w_;              /* of x: only for clip */
-    int stride, pad;
+    int stride, pad, dilation;
     int r, s, c, nk; /* taps, real channels, output blocks (1 or 2) */
     bool clip, add;
 };

@@ -1,15 +1,16 @@
 /* conv2d, as torch.nn.Conv2d defines it.
  *
  *   out[n, k, y, x] = bias[k] + sum over c, r, s of
- *                         in[n, c, y * stride + r - padding, x * stride + s - padding] * weight[k, c, r, s]
+ *                         in[n, c, y * stride + r * dilation - padding, x * .. likewise] * weight[k, c, r, s]
  *
  *   in      [N, C, H, W]
  *   weight  [K, C/groups, R, S]
- *   out     [N, K, (H + 2 padding - R)/stride + 1, likewise]
+ *   out     [N, K, (H + 2 padding - dilation (R - 1) - 1)/stride + 1, likewise]
  *
- * 3x3 kernels with stride 1 between whole blocks of channels go to conv_wino.c. The rest is direct
- * convolution: forward and data gradient are one sweep of tiles (conv.h); the data gradient with a stride is
- * one sweep for each remainder (y, x) modulo stride, over the taps that hit it.
+ * padding = "same" is dilation (R - 1) / 2, which keeps H and W. 3x3 kernels with stride and dilation 1
+ * between whole blocks of channels go to conv_wino.c. The rest is direct convolution: forward and data
+ * gradient are one sweep of tiles (conv.h); the data gradient with a stride is one sweep for each remainder
+ * (y, x) modulo stride, over the taps that hit it.
  *
  * Accumulation order, fixed by shape. Forward: channel blocks, r, s, channel; bias after. Data gradient:
  * output blocks, r, s ascending, output channel; accumulating starts the chain from what is there. Weight
@@ -32,8 +33,10 @@ static const struct ddp_key keys[] = {
      DDP_KEY_RESULT, "Width of the kernel; 0: the same as its height"},
     {"stride", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, stride), "1", 1, 255, NULL, "pixels",
      DDP_KEY_RESULT, "Pixels from one output to the next, in both directions"},
-    {"padding", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, padding), "0", 0, 255, NULL, "pixels",
-     DDP_KEY_RESULT, "Zeros around the picture, on each side"},
+    {"padding", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, padding), "0", 0, 255, "same", "pixels",
+     DDP_KEY_RESULT, "Zeros around the picture, on each side; same: as many as keep its size"},
+    {"dilation", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, dilation), "1", 1, 255, NULL, "pixels",
+     DDP_KEY_RESULT, "Pixels from one tap of the kernel to the next, in both directions"},
     {"groups", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, groups), "1", 1, 65536, NULL, NULL,
      DDP_KEY_RESULT, "Groups of channels that do not see each other; equal to the channels: depthwise"},
     {"bias", DDP_KEY_BOOL, offsetof(struct ddp_conv2d_conf, bias), "true", 0, 0, NULL, NULL, DDP_KEY_RESULT,
@@ -71,43 +74,53 @@ struct axis {
     int tap0, tap_step, taps;
 };
 
-static struct axis forward_axis(int out, int size, int kernel, int stride, int pad)
+static struct axis forward_axis(int out, int size, int kernel, int stride, int pad, int dilation)
 {
     return (struct axis){.step = 1,
                          .count = out,
                          .from_step = stride,
                          .from = -pad,
-                         .dir = 1,
+                         .dir = dilation,
                          .size = size,
                          .tap_step = 1,
                          .taps = kernel};
 }
 
-/* Data gradient of the positions that leave `phase` modulo stride, from `out` positions of dout. */
-static struct axis dgrad_axis(int in, int out, int kernel, int stride, int pad, int phase)
+static int gcd(int a, int b)
 {
-    int r0 = (phase + pad) % stride;
+    return b ? gcd(b, a % b) : a;
+}
+
+/* Data gradient of the positions that leave `phase` modulo stride, from `out` positions of dout: tap r comes
+ * from (position + pad - r * dilation) / stride where that is whole: for every tap_step-th r, or for none. */
+static struct axis dgrad_axis(int in, int out, int kernel, int stride, int pad, int dilation, int phase)
+{
+    const int common = gcd(stride, dilation), tap_step = stride / common;
+    int r0 = 0;
+    while (r0 < tap_step && (phase + pad - r0 * dilation) % stride)
+        r0++;
+    const bool some = r0 < tap_step && r0 < kernel;
     return (struct axis){.first = phase,
                          .step = stride,
                          .count = in > phase ? (in - phase + stride - 1) / stride : 0,
                          .from_step = 1,
-                         .from = (phase + pad - r0) / stride,
-                         .dir = -1,
+                         .from = some ? (phase + pad - r0 * dilation) / stride : 0,
+                         .dir = -(dilation / common),
                          .size = out,
-                         .tap0 = r0,
-                         .tap_step = stride,
-                         .taps = r0 < kernel ? (kernel - 1 - r0) / stride + 1 : 0};
+                         .tap0 = some ? r0 : 0,
+                         .tap_step = tap_step,
+                         .taps = some ? (kernel - 1 - r0) / tap_step + 1 : 0};
 }
 
 /* How far the data gradient reads outside of dout. */
-static int dgrad_reach(int in, int out, int kernel, int stride, int pad)
+static int dgrad_reach(int in, int out, int kernel, int stride, int pad, int dilation)
 {
     int reach = 0;
     for (int phase = 0; phase < stride && phase < in; phase++) {
-        struct axis a = dgrad_axis(in, out, kernel, stride, pad, phase);
+        struct axis a = dgrad_axis(in, out, kernel, stride, pad, dilation, phase);
         if (!a.taps)
             continue;
-        int low = a.taps - 1 - a.from, high = a.count - 1 + a.from - (out - 1);
+        int low = (a.taps - 1) * -a.dir - a.from, high = a.count - 1 + a.from - (out - 1);
         reach = low > reach ? low : reach;
         reach = high > reach ? high : reach;
     }
@@ -143,31 +156,41 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
 {
     const struct ddp_conv2d_conf *c = conf;
     (void)nin, (void)batch;
-    int r = (int)c->kernel, s = (int)(c->kernel_w ? c->kernel_w : c->kernel), pad = (int)c->padding,
-        st = (int)c->stride;
+    int r = (int)c->kernel, s = (int)(c->kernel_w ? c->kernel_w : c->kernel), pad = ddp_conv2d_padding(c),
+        st = (int)c->stride, dil = (int)c->dilation;
+    const int reach_h = dil * (r - 1) + 1, reach_w = dil * (s - 1) + 1;
     int groups = (int)c->groups, cg = in->c / groups;
     if (in->c % groups || c->out % groups)
         return ddp_fail(err, DDP_E_SHAPE,
                         "groups = %d must divide the channels that come in (%d) and out (%d)", groups, in->c,
                         (int)c->out);
-    if (r > in->h + 2 * pad || s > in->w + 2 * pad)
+    if (c->padding == DDP_CONV2D_SAME && (st != 1 || r != s || dil * (r - 1) % 2))
         return ddp_fail(
             err, DDP_E_SHAPE,
-            "a kernel of %dx%d does not fit into what comes in, %dx%dx%d (channels x height x width) with "
-            "padding %d; make kernel smaller or padding larger, or pool less before",
-            r, s, in->c, in->h, in->w, pad);
-    p->out = (struct ddp_shape){(int)c->out, (in->h + 2 * pad - r) / st + 1, (in->w + 2 * pad - s) / st + 1};
+            "padding = \"same\" with a kernel of %dx%d, stride %d and dilation %d: it wants stride 1 and a "
+            "square kernel that reaches as far to both sides (an odd one, or an even dilation); give "
+            "padding a number",
+            r, s, st, dil);
+    if (reach_h > in->h + 2 * pad || reach_w > in->w + 2 * pad)
+        return ddp_fail(err, DDP_E_SHAPE,
+                        "a kernel that reaches over %dx%d does not fit into what comes in, %dx%dx%d "
+                        "(channels x height x width) with "
+                        "padding %d; make kernel smaller or padding larger, or pool less before",
+                        reach_h, reach_w, in->c, in->h, in->w, pad);
+    p->out = (struct ddp_shape){(int)c->out, (in->h + 2 * pad - reach_h) / st + 1,
+                                (in->w + 2 * pad - reach_w) / st + 1};
     struct ddp_param weight = {.ndim = 4, .dims = {c->out, cg, r, s}, .groups = groups};
     double taps = (double)r * s;
     p->nparams = ddp_conv_params(weight, c->init, cg * taps, (double)c->out * taps, c->bias, p->params);
     if (conv_algo(p->out.h, p->out.w) == CONV_ROWS) {
-        int y = dgrad_reach(in->h, p->out.h, r, st, pad), x = dgrad_reach(in->w, p->out.w, s, st, pad);
+        int y = dgrad_reach(in->h, p->out.h, r, st, pad, dil),
+            x = dgrad_reach(in->w, p->out.w, s, st, pad, dil);
         p->in_halo = pad;
         p->dout_halo = y > x ? y : x;
     }
     struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
     p->scratch_bytes = (size_t)g.cb * max_readers(&g) * r * s * 256 * sizeof(float);
-    if (ddp_wino_fits(&g, st, pad, p->out.h, p->out.w))
+    if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w))
         ddp_wino_plan(&g, pad, p);
     p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
     return 0;
@@ -188,7 +211,7 @@ struct sweep {
     const float *w, *bias;
     float *flipped; /* data gradient: weights [cb][kb][r][s][16k][16c] */
     int readers;    /* kb in one cb of flipped */
-    int stride, pad, images, tasks_a_pair;
+    int stride, pad, dilation, images, tasks_a_pair;
     bool back, accumulate, relu;
 };
 
@@ -212,14 +235,10 @@ static void sweep_rows(const struct sweep *s, struct ddp_conv_tile t, int block,
 /* Taps of position i that read inside of the picture. */
 static int inside(const struct axis *a, int i, int *first)
 {
-    int at = i * a->from_step + a->from, lo, hi;
-    if (a->dir > 0) {
-        lo = at < 0 ? -at : 0;
-        hi = a->size - at;
-    } else {
-        lo = at >= a->size ? at - a->size + 1 : 0;
-        hi = at + 1;
-    }
+    const int at = i * a->from_step + a->from, d = a->dir > 0 ? a->dir : -a->dir;
+    const int low = a->dir > 0 ? at : a->size - 1 - at; /* pixels before the first tap, from where it comes */
+    const int high = a->dir > 0 ? a->size - 1 - at : at; /* and behind it */
+    int lo = low < 0 ? (-low + d - 1) / d : 0, hi = high < 0 ? 0 : high / d + 1;
     hi = hi < a->taps ? hi : a->taps;
     *first = lo;
     return hi > lo ? hi - lo : 0;
@@ -284,8 +303,8 @@ static void forward_blocks(const struct sweep *s, int block, int nk, int part)
                               .nk = nk,
                               .real = ddp_conv_real(g->k, block + nk - 1),
                               .bias = s->bias ? s->bias + block * 16 : NULL};
-    struct axis y = forward_axis(s->to->h, s->from->h, g->r, s->stride, s->pad);
-    struct axis x = forward_axis(s->to->w, s->from->w, g->s, s->stride, s->pad);
+    struct axis y = forward_axis(s->to->h, s->from->h, g->r, s->stride, s->pad, s->dilation);
+    struct axis x = forward_axis(s->to->w, s->from->w, g->s, s->stride, s->pad, s->dilation);
     sweep_phase(s, t, block, first, g->wb, ddp_conv_real(g->c, first + g->wb - 1), &y, &x, part);
 }
 
@@ -301,8 +320,8 @@ static void backward_blocks(const struct sweep *s, int block, int nk, int part)
                               .real = ddp_conv_real(g->c, block + nk - 1)};
     for (int py = 0; py < s->stride && py < s->to->h; py++) {
         for (int px = 0; px < s->stride && px < s->to->w; px++) {
-            struct axis y = dgrad_axis(s->to->h, s->from->h, g->r, s->stride, s->pad, py);
-            struct axis x = dgrad_axis(s->to->w, s->from->w, g->s, s->stride, s->pad, px);
+            struct axis y = dgrad_axis(s->to->h, s->from->h, g->r, s->stride, s->pad, s->dilation, py);
+            struct axis x = dgrad_axis(s->to->w, s->from->w, g->s, s->stride, s->pad, s->dilation, px);
             if (y.taps && x.taps)
                 sweep_phase(s, t, block, first, count, ddp_conv_real(g->k, first + count - 1), &y, &x, part);
             else if (!s->accumulate) { /* no tap hits: zeros */
@@ -349,14 +368,15 @@ static bool wino(const struct ddp_op_call *call)
 {
     const struct ddp_conv2d_conf *c = call->conf;
     const struct ddp_conv_geom g = ddp_conv_geom(&call->plan->params[0]);
-    return ddp_wino_fits(&g, (int)c->stride, (int)c->padding, call->plan->out.h, call->plan->out.w);
+    return c->dilation == 1 &&
+           ddp_wino_fits(&g, (int)c->stride, ddp_conv2d_padding(c), call->plan->out.h, call->plan->out.w);
 }
 
 static void forward(const struct ddp_op_call *call)
 {
     const struct ddp_conv2d_conf *c = call->conf;
     if (call->out->n > 0 && wino(call)) {
-        ddp_wino_forward(call, (int)c->padding, c->bias ? call->param[1] : NULL);
+        ddp_wino_forward(call, ddp_conv2d_padding(c), c->bias ? call->param[1] : NULL);
         return;
     }
     struct sweep s = {.algo = conv_algo(call->out->h, call->out->w),
@@ -366,7 +386,8 @@ static void forward(const struct ddp_op_call *call)
                       .w = call->param[0],
                       .bias = c->bias ? call->param[1] : NULL,
                       .stride = (int)c->stride,
-                      .pad = (int)c->padding,
+                      .pad = ddp_conv2d_padding(c),
+                      .dilation = (int)c->dilation,
                       .relu = call->fused & DDP_FUSE_RELU};
     sweep_run(&s, call->pool);
 }
@@ -396,7 +417,8 @@ static void data_gradient(const struct ddp_op_call *call)
                       .back = true,
                       .accumulate = call->accumulate[0],
                       .stride = (int)c->stride,
-                      .pad = (int)c->padding};
+                      .pad = ddp_conv2d_padding(c),
+                      .dilation = (int)c->dilation};
     s.readers = max_readers(&s.g);
     ddp_parallel(call->pool, s.g.cb, flip_task, &s);
     sweep_run(&s, call->pool);
@@ -436,7 +458,8 @@ static void wgrad_task(void *ctx, int task)
                                    .h = in->h,
                                    .w_ = in->w,
                                    .stride = (int)c->stride,
-                                   .pad = (int)c->padding,
+                                   .pad = ddp_conv2d_padding(c),
+                                   .dilation = (int)c->dilation,
                                    .r = g->r,
                                    .s = g->s,
                                    .c = ddp_conv_real(g->c, cb),
@@ -463,9 +486,9 @@ static void backward(const struct ddp_op_call *call)
         return;
     }
     if (wino(call)) {
-        ddp_wino_weight_gradient(call, (int)c->padding);
+        ddp_wino_weight_gradient(call, ddp_conv2d_padding(c));
         if (call->din[0])
-            ddp_wino_data_gradient(call, (int)c->padding);
+            ddp_wino_data_gradient(call, ddp_conv2d_padding(c));
         return;
     }
     ddp_parallel(call->pool, (w.g.kb + 1) / 2 * w.g.wb, wgrad_task, &w);
@@ -476,7 +499,7 @@ static void backward(const struct ddp_op_call *call)
 
 const struct ddp_op ddp_op_conv2d = {
     .name = "conv2d",
-    .doc = "2-D convolution with stride, padding and groups",
+    .doc = "2-D convolution with stride, padding, dilation and groups",
     .conf_bytes = sizeof(struct ddp_conv2d_conf),
     .keys = keys,
     .nin = 1,

@@ -18,7 +18,8 @@ static struct ddp_gpu_conv geometry(const struct ddp_device_planner *p)
                                  .r = (int)k->kernel,
                                  .s = (int)(k->kernel_w ? k->kernel_w : k->kernel),
                                  .stride = (int)k->stride,
-                                 .pad = (int)k->padding,
+                                 .pad = ddp_conv2d_padding(k),
+                                 .dilation = (int)k->dilation,
                                  .groups = (int)k->groups,
                                  .type = p->type,
                                  .tf32 = p->tf32};

@@ -123,7 +123,8 @@ static int range(int outputs, int size, int stride, int shift, int *first)
 
 static void tile(const struct ddp_conv_wtile *t)
 {
-    bool wide = !t->clip && t->x_x == 16 * t->stride; /* taps in a row lie beside each other */
+    bool wide =
+        !t->clip && t->dilation == 1 && t->x_x == 16 * t->stride; /* taps in a row lie beside each other */
     for (int kb = 0; kb < t->nk; kb += MAXNB) {
         int nb = t->nk - kb < MAXNB ? t->nk - kb : MAXNB, nr, ns;
         for (int r = 0; r < t->r; r += nr) {
@@ -148,12 +149,13 @@ static void tile(const struct ddp_conv_wtile *t)
                                  .add = t->add};
                 int y = 0, x = 0;
                 if (t->clip) {
-                    p.rows = range(t->rows, t->h, t->stride, r - t->pad, &y);
-                    p.cols = range(t->cols, t->w_, t->stride, s - t->pad, &x);
+                    p.rows = range(t->rows, t->h, t->stride, r * t->dilation - t->pad, &y);
+                    p.cols = range(t->cols, t->w_, t->stride, s * t->dilation - t->pad, &x);
                 }
                 int64_t sh = t->x_y / t->stride, sw = t->x_x / t->stride;
                 p.x_r = sh;
-                p.x = t->x + (y * t->stride + r - t->pad) * sh + (x * t->stride + s - t->pad) * sw;
+                p.x = t->x + (y * t->stride + r * t->dilation - t->pad) * sh +
+                      (x * t->stride + s * t->dilation - t->pad) * sw;
                 p.d = t->d + kb * t->d_k + y * t->d_y + x * t->d_x;
                 p.w = t->w + kb * t->w_k + (r * t->s + s) * 256;
                 channels(t, &p, nr, ns, nb);

@@ -206,7 +206,8 @@ static void wgrad_task(void *ctx, int task)
     s.shift = 0;
     s.points = v.points + POINTS * v.point;
     s.point = point_tiles(k1 - k0);
-    struct ddp_conv_wtile t = {.x_x = 16,
+    struct ddp_conv_wtile t = {.dilation = 1,
+                               .x_x = 16,
                                .d_x = 16,
                                .d_k = ROOM * 16,
                                .w_k = g->cb * 256,

@@ -196,6 +196,7 @@ static void wgrad_task(void *ctx, int task)
                                .rows = 1,
                                .cols = d->n,
                                .stride = 1,
+                               .dilation = 1,
                                .r = 1,
                                .s = 1};
     int lo, hi;

@@ -196,7 +196,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescriptor_t plan
 
 static struct ddp_gpu *const gpu = (struct ddp_gpu *)&handles, *const other_gpu = (struct ddp_gpu *)&graphs;
 static struct ddp_gpu_stream *const stream = (struct ddp_gpu_stream *)&handles;
-static const struct ddp_gpu_conv small = {2, 8, 8, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_BF16, false};
+static const struct ddp_gpu_conv small = {2, 8, 8, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_BF16, false, 1};
 
 static void offer(const struct candidate *list, int n)
 {

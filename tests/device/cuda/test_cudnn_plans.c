@@ -213,7 +213,7 @@ static void test_every_convolution_has_a_plan_on_b200(void **state)
     check_device("b200", DDP_GPU_BF16);
 }
 
-static const struct ddp_gpu_conv middle = {BATCH, 16, 16, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false};
+static const struct ddp_gpu_conv middle = {BATCH, 16, 16, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1};
 
 /* Tuning may take any candidate: each has a text that gives it again. */
 static void test_every_candidate_replays(void **state)
