@@ -1,26 +1,23 @@
-/* An op of one's own: "leaky_relu", y = x > 0 ? x : slope * x, usable in a config as
- *
- *     { type = "leaky_relu"; slope = 0.1; }
- *
- * It works on tensors in any order (any_strides), 16 channels at a time; padded channels are zero and stay
+/* An op of one's own: "hard_tanh", y = min(max(x, -limit), limit), usable in a config as
+ *     { type = "hard_tanh"; limit = 1.0; }
+ * This file has its half for CPUs, and op.cu the one for GPUs; without nvcc the op runs on CPUs alone. It
+ * works on tensors in any order (any_strides), 16 channels at a time; padded channels are zero and stay
  * zero. */
 #include <ddp/ddp.h>
 #include <ddp/op.h>
 #include <stdio.h>
 
-struct leaky {
-    double slope;
-};
+#include "op.h"
 
 static const struct ddp_key keys[] = {
-    {.name = "slope",
+    {.name = "limit",
      .type = DDP_KEY_FLOAT,
-     .offset = offsetof(struct leaky, slope),
-     .dflt = "0.01",
-     .min = 0,
-     .max = 1,
+     .offset = offsetof(struct hard_tanh, limit),
+     .dflt = "1.0",
+     .min = 0.001,
+     .max = 1000,
      .flags = DDP_KEY_RESULT,
-     .doc = "factor of negative values"},
+     .doc = "largest value that comes out"},
     {.name = NULL},
 };
 
@@ -36,9 +33,9 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
 
 static void forward(const struct ddp_op_call *call)
 {
-    const struct leaky *conf = call->conf;
+    const struct hard_tanh *conf = call->conf;
     const struct ddp_tensor *x = call->in[0], *y = call->out;
-    float slope = (float)conf->slope;
+    const float limit = (float)conf->limit;
     for (int n = 0; n < x->n; n++)
         for (int b = 0; b < ddp_blocks(x->c); b++)
             for (int r = 0; r < x->h; r++)
@@ -46,15 +43,15 @@ static void forward(const struct ddp_op_call *call)
                     const float *from = ddp_at(x, n, b, r, c);
                     float *to = ddp_at(y, n, b, r, c);
                     for (int k = 0; k < DDP_CBLOCK; k++)
-                        to[k] = from[k] > 0 ? from[k] : slope * from[k];
+                        to[k] = from[k] > limit ? limit : from[k] < -limit ? -limit : from[k];
                 }
 }
 
 static void backward(const struct ddp_op_call *call)
 {
-    const struct leaky *conf = call->conf;
+    const struct hard_tanh *conf = call->conf;
     const struct ddp_tensor *x = call->in[0], *dy = call->dout, *dx = call->din[0];
-    float slope = (float)conf->slope;
+    const float limit = (float)conf->limit;
     if (!dx)
         return;
     for (int n = 0; n < x->n; n++)
@@ -64,21 +61,28 @@ static void backward(const struct ddp_op_call *call)
                     const float *in = ddp_at(x, n, b, r, c), *g = ddp_at(dy, n, b, r, c);
                     float *to = ddp_at(dx, n, b, r, c);
                     for (int k = 0; k < DDP_CBLOCK; k++) {
-                        float v = in[k] > 0 ? g[k] : slope * g[k];
+                        float v = in[k] > -limit && in[k] < limit ? g[k] : 0;
                         to[k] = call->accumulate[0] ? to[k] + v : v;
                     }
                 }
 }
 
-static const struct ddp_op leaky_relu = {
-    .name = "leaky_relu",
-    .doc = "x for positive x, slope * x else",
-    .conf_bytes = sizeof(struct leaky),
+#ifdef OP_DEVICE
+extern const struct ddp_op_device hard_tanh_device; /* op.cu */
+#endif
+
+static const struct ddp_op hard_tanh = {
+    .name = "hard_tanh",
+    .doc = "x, cut off at limit and -limit",
+    .conf_bytes = sizeof(struct hard_tanh),
     .keys = keys,
     .nin = 1,
     .plan = plan,
     .forward = forward,
     .backward = backward,
+#ifdef OP_DEVICE
+    .device = &hard_tanh_device,
+#endif
 };
 
 int main(int argc, char **argv)
@@ -90,7 +94,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s CONFIG [key=value ...]\n", argv[0]);
         return DDP_EXIT_USAGE;
     }
-    int status = ddp_op_register(&leaky_relu, &err);
+    int status = ddp_op_register(&hard_tanh, &err);
     if (status == 0)
         status = ddp_session_open(&argc, &argv, &session, &err);
     if (status == 0)

@@ -11,6 +11,7 @@
 
 #include "emu.h"
 
+#pragma GCC visibility push(default) /* for kernels of other programs, see emu.map */
 /* The thread at hand. For a kernel these never change, so calls may be merged. */
 extern "C" {
 int emu_thread(void) __attribute__((const));
@@ -49,6 +50,7 @@ struct emu_work {
     virtual ~emu_work() {}
 };
 extern "C" void emu_start(void *cuda_stream, struct emu_work *work); /* takes it over */
+#pragma GCC visibility pop
 
 template <class... P> struct emu_closure : emu_work {
     void (*fn)(P...);

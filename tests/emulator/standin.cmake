@@ -26,14 +26,28 @@ foreach(kind plain checked)
   add_library(${plugin} MODULE ${plugin_sources} $<TARGET_OBJECTS:ddp_emu_standin>)
   target_link_libraries(${plugin} PRIVATE ddp_emu_flags ddp_emu_standin ddp_emu_${kind})
   target_compile_options(${plugin} PRIVATE $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>)
-  set_target_properties(${plugin} PROPERTIES LINKER_LANGUAGE CXX LINK_DEPENDS ${PROJECT_SOURCE_DIR}/src/device/cuda/cuda.map)
-  target_link_options(${plugin} PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/src/device/cuda/cuda.map -Wl,--no-undefined
+  set_target_properties(${plugin} PROPERTIES LINKER_LANGUAGE CXX LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/emu.map)
+  target_link_options(${plugin} PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/emu.map -Wl,-Bsymbolic -Wl,--no-undefined
                       -Wl,-z,nodelete) # a thread and a signal handler of it stay
 
   ddp_test(${test} SOURCES ${PROJECT_SOURCE_DIR}/tests/device/cuda/test_plugin.c LIBS ${CMAKE_DL_LIBS})
   target_compile_definitions(${test} PRIVATE PLUGIN="$<TARGET_FILE:${plugin}>")
   add_dependencies(${test} ${plugin})
   set_tests_properties(${test} PROPERTIES LABELS "fast;cuda_emu")
+endforeach()
+
+# The op of examples/op with both halves, on the emulated plug-in, and with the first alone.
+set(example ${PROJECT_SOURCE_DIR}/examples/op)
+set_source_files_properties(${example}/op.cu PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+add_executable(example_op ${example}/op.c)
+add_executable(example_op_device ${example}/op.c ${example}/op.cu)
+target_compile_definitions(example_op_device PRIVATE OP_DEVICE)
+target_include_directories(example_op_device PRIVATE ${CMAKE_CURRENT_LIST_DIR}/plain ${CMAKE_CURRENT_LIST_DIR})
+target_link_libraries(example_op_device PRIVATE $<TARGET_FILE:ddp_cuda_emu>)
+add_dependencies(example_op_device ddp_cuda_emu)
+foreach(program example_op example_op_device)
+  target_include_directories(${program} PRIVATE ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(${program} PRIVATE ddp)
 endforeach()
 
 # Our headers against the vendor's, where those are and of the versions that ours are like.

@@ -103,21 +103,21 @@ class Examples(harness.Case):
         for way in WAYS:
             with self.subTest(way):
                 program = self.build("op", way)
-                config = program.parent.parent / "leaky.cfg" if way == "cmake" else program.parent / "leaky.cfg"
+                config = program.parent.parent / "hard_tanh.cfg" if way == "cmake" else program.parent / "hard_tanh.cfg"
                 tiny = ["train.max_steps=20", "data.test_count=100"]
                 accuracy, weights, _ = self.alone(program, config, *tiny)
                 self.assertGreater(accuracy, 0.3)  # of 0.1 by chance
                 self.assertEqual(self.under_launcher(program, config, *tiny).weights, weights)
-                _, steeper, _ = self.alone(program, config, *tiny, "model.layers[2].slope=0.2")
-                self.assertNotEqual(steeper, weights)
-                bad = self.run_program(program, config, *tiny, "model.layers[2].slope=2")
+                _, lower, _ = self.alone(program, config, *tiny, "model.layers[2].limit=0.2")
+                self.assertNotEqual(lower, weights)
+                bad = self.run_program(program, config, *tiny, "model.layers[2].limit=0")
                 self.assertEqual(bad.code, 2)
-                self.assertIn("slope", bad.err)
-                self.assertIn("from 0 to 1", bad.err)
+                self.assertIn("limit", bad.err)
+                self.assertIn("from 0.001 to 1000", bad.err)
         unknown = self.run_program(self.prefix / "bin/ddp-launch", "-n", 2, config, *tiny)  # ddp-train does not know the op
         self.assertEqual(unknown.code, 2)
-        self.assertIn("leaky_relu", unknown.err)
-        self.assertIn("leaky.cfg:", unknown.err)
+        self.assertIn("hard_tanh", unknown.err)
+        self.assertIn("hard_tanh.cfg:", unknown.err)
 
     def test_data_set_of_ones_own(self):
         for way in WAYS:
