@@ -50,7 +50,7 @@ endfunction()
 # Tests of ops that run over both devices (tests/ops/op_kit.h): again on the emulated plug-in that looks at every
 # access, and on a GPU.
 function(ddp_op_device_tests)
-  foreach(op activation dropout loss norm pool)
+  foreach(op activation concat dropout group_norm loss norm pool)
     if(NOT TARGET test_${op})
       continue()
     endif()
