@@ -3,6 +3,7 @@
  * seed, split and index. */
 #include <ddp/ddp.h>
 #include <ddp/dataset.h>
+#include <ddp/op.h> /* ddp_philox() */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
