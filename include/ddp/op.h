@@ -104,8 +104,8 @@ struct ddp_layer_plan {
     bool features;        /* in and out are in features order (linear layers, losses) */
     size_t saved_bytes;   /* kept from forward to backward, per shard */
     size_t scratch_bytes; /* needed inside one call, per rank */
-    int sync_floats;      /* > 0: what op->forward_stats/backward_stats write, summed over all shards */
-    double flops;         /* forward, per sample; a multiply-add is 2 */
+    int sync_doubles; /* > 0: sums that op->forward_stats/backward_stats write, added up over all shards */
+    double flops;     /* forward, per sample; a multiply-add is 2 */
 };
 
 /* Everything one call sees. Ownership: all memory is the graph's. */
@@ -127,7 +127,7 @@ struct ddp_op_call {
      * empty shard). */
     float *grad[DDP_OP_MAX_PARAMS];
     void *saved, *scratch;
-    float *sync;           /* sync_floats: the leaf to fill in *_stats, the sum over all shards after it */
+    double *sync;          /* sync_doubles: the leaf to fill in *_stats, the sum over all shards after it */
     int64_t sync_count;    /* samples in the global batch */
     struct ddp_pool *pool; /* threads of the rank, see ddp_parallel() */
     /* random numbers: functions of these and of the element's place in the plain layout, of nothing else */
@@ -159,7 +159,7 @@ struct ddp_op {
     void (*forward)(const struct ddp_op_call *call); /* required */
     /* required, except for losses: their forward writes din when training. */
     void (*backward)(const struct ddp_op_call *call);
-    void (*forward_stats)(const struct ddp_op_call *call);  /* required where sync_floats > 0 */
+    void (*forward_stats)(const struct ddp_op_call *call);  /* required where sync_doubles > 0 */
     void (*backward_stats)(const struct ddp_op_call *call); /* likewise */
     const struct ddp_op_device *device; /* the half that runs on a GPU; NULL: device=cuda refuses the op */
 };

@@ -81,7 +81,7 @@ struct ddp_device_planner {
 struct ddp_device_plan {
     size_t saved_bytes;   /* kept from forward to backward, per resident shard */
     size_t scratch_bytes; /* needed inside one call */
-    int sync_floats;      /* > 0: *_stats produce this many floats, summed over all shards */
+    int sync_doubles;     /* > 0: *_stats produce this many sums, added up over all shards */
     /* of the library's own ops */
     size_t workspace_bytes;                         /* of the vendor's calls */
     struct ddp_gpu_plan *vendor[DDP_DEVICE_PASSES]; /* owned by the pass; NULL: not used */
@@ -110,7 +110,7 @@ struct ddp_device_call {
      * empty shard) */
     float *grad[DDP_OP_MAX_PARAMS];
     void *saved, *scratch;
-    float *sync;          /* [sync_floats]: the leaf to fill in *_stats, the sum over all shards after it */
+    double *sync;         /* [sync_doubles]: the leaf to fill in *_stats, the sum over all shards after it */
     const int64_t *count; /* [1] samples in the global batch */
     /* random numbers: as in op.h */
     uint64_t seed;
@@ -138,7 +138,7 @@ struct ddp_op_device {
     int (*plan)(const struct ddp_device_planner *p, struct ddp_device_plan *plan, struct ddp_error *err);
     void (*forward)(const struct ddp_device_call *call);        /* required */
     void (*backward)(const struct ddp_device_call *call);       /* required, except for losses */
-    void (*forward_stats)(const struct ddp_device_call *call);  /* required where sync_floats > 0 */
+    void (*forward_stats)(const struct ddp_device_call *call);  /* required where sync_doubles > 0 */
     void (*backward_stats)(const struct ddp_device_call *call); /* likewise */
 };
 

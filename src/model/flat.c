@@ -37,8 +37,10 @@ static void add_tensor(struct ddp_model *m, int stage, int k)
     t->layer = m->stage[stage].layer;
     t->offset = f->total;
     t->size = ddp_layout_size(&t->param);
-    if (t->param.role != DDP_PARAM_TRAINED)
+    if (t->param.role != DDP_PARAM_TRAINED) {
         t->stat_pixels = (int64_t)l->shape[0].h * l->shape[0].w;
+        t->stat_synced = l->plan.sync_doubles > 0;
+    }
     m->stage[stage].tensor[k] = f->ntensors++;
     f->total += whole_blocks(t->size);
 }

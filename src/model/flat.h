@@ -13,6 +13,7 @@ struct ddp_flat_tensor {
     int64_t offset, size;   /* elements; size before padding to blocks */
     int layer;              /* index in the model */
     int64_t stat_pixels;    /* running statistics: elements per channel that one sample adds (H*W) */
+    bool stat_synced;       /* they are those of the global batch, not of each shard */
 };
 
 /* Slots of the metrics block, at ddp_flat.metrics: sums over the global batch. */

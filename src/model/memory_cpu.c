@@ -31,10 +31,10 @@ static size_t scratch_bytes(const void *ctx, int stage)
     return p->stage[stage].plan->scratch_bytes;
 }
 
-static int sync_floats(const void *ctx, int stage)
+static int sync_doubles(const void *ctx, int stage)
 {
     const struct ddp_stages *p = ctx;
-    return p->stage[stage].plan->sync_floats;
+    return p->stage[stage].plan->sync_doubles;
 }
 
 void ddp_memory_plan_cpu(const struct ddp_stages *p, bool training, struct ddp_memory *out)
@@ -42,7 +42,7 @@ void ddp_memory_plan_cpu(const struct ddp_stages *p, bool training, struct ddp_m
     const struct ddp_memory_form form = {.value = value_bytes,
                                          .saved = saved_bytes,
                                          .scratch = scratch_bytes,
-                                         .sync_floats = sync_floats,
+                                         .sync_doubles = sync_doubles,
                                          .ctx = p,
                                          .align = 64};
     ddp_memory_plan(p, training, &form, out);

@@ -84,11 +84,11 @@ static void add_stages(struct ddp_memory *mem, const struct ddp_stages *p, bool 
 {
     for (int s = 0; s < p->nstages; s++) {
         const size_t scratch = form->scratch(form->ctx, s);
-        const int sync = training && p->stage[s].synced ? form->sync_floats(form->ctx, s) : 0;
+        const int sync = training && p->stage[s].synced ? form->sync_doubles(form->ctx, s) : 0;
         add_span(mem, &mem->saved[s], DDP_SPAN_SAVED, s, form->saved(form->ctx, s),
                  p->stage[s].saved[training]);
         mem->scratch_bytes = scratch > mem->scratch_bytes ? scratch : mem->scratch_bytes;
-        mem->sync_floats = sync > mem->sync_floats ? sync : mem->sync_floats;
+        mem->sync_doubles = sync > mem->sync_doubles ? sync : mem->sync_doubles;
     }
 }
 
@@ -127,9 +127,9 @@ static size_t before_scratch(const struct ddp_memory *mem, int resident)
 
 size_t ddp_memory_bytes(const struct ddp_memory *mem, int resident)
 {
-    const size_t leaves = mem->sync_floats ? (size_t)resident + 1 : 0;
+    const size_t leaves = mem->sync_doubles ? (size_t)resident + 1 : 0;
     return before_scratch(mem, resident) + mem->scratch_bytes +
-           up(leaves * (size_t)mem->sync_floats * sizeof(float), mem->align);
+           up(leaves * (size_t)mem->sync_doubles * sizeof(double), mem->align);
 }
 
 char *ddp_memory_area(const struct ddp_memory *mem, char *base, int shard)
@@ -152,8 +152,8 @@ void *ddp_memory_scratch(const struct ddp_memory *mem, char *base, int resident)
     return base + before_scratch(mem, resident);
 }
 
-float *ddp_memory_sync(const struct ddp_memory *mem, char *base, int resident, int shard)
+double *ddp_memory_sync(const struct ddp_memory *mem, char *base, int resident, int shard)
 {
-    return (float *)(void *)(base + before_scratch(mem, resident) + mem->scratch_bytes) +
-           (size_t)shard * (size_t)mem->sync_floats;
+    return (double *)(void *)(base + before_scratch(mem, resident) + mem->scratch_bytes) +
+           (size_t)shard * (size_t)mem->sync_doubles;
 }

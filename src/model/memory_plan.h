@@ -16,7 +16,7 @@ struct ddp_memory_form {
     size_t (*value)(const void *ctx, int value, bool grad);
     size_t (*saved)(const void *ctx, int stage);
     size_t (*scratch)(const void *ctx, int stage);
-    int (*sync_floats)(const void *ctx, int stage); /* each way, for each shard */
+    int (*sync_doubles)(const void *ctx, int stage); /* each way, for each shard */
     const void *ctx;
     size_t align; /* of all offsets and sizes: a power of two */
 };
@@ -37,7 +37,7 @@ struct ddp_memory {
     int *value, *grad, *saved; /* span of each value, value's gradient, stage; -1: none */
     size_t align;
     size_t shard_bytes, stats_bytes, scratch_bytes;
-    int sync_floats; /* of the widest stage */
+    int sync_doubles; /* of the widest stage */
 };
 
 /* Fills out; finish it. */
@@ -54,8 +54,8 @@ char *ddp_memory_area(const struct ddp_memory *mem, char *base, int shard);
 float *ddp_memory_stats(const struct ddp_memory *mem, char *area);
 void *ddp_memory_span(const struct ddp_memory *mem, char *area, int span);
 void *ddp_memory_scratch(const struct ddp_memory *mem, char *base, int resident);
-float *ddp_memory_sync(const struct ddp_memory *mem, char *base, int resident,
-                       int shard); /* shard == resident: the sum */
+double *ddp_memory_sync(const struct ddp_memory *mem, char *base, int resident,
+                        int shard); /* shard == resident: the sum */
 
 /* A value, or its gradient, as a tensor of ddp/op.h without memory yet. Returns its floats, *lead of which
  * lie before t->p. */

@@ -53,7 +53,7 @@ static const char *plan_fault(const struct ddp_layer *l)
         return "its plan has a negative halo";
     if (p->features && (p->in_halo || p->dout_halo))
         return "its plan asks for a halo in features order";
-    if (p->sync_floats > 0 && (!l->op->forward_stats || !l->op->backward_stats))
+    if (p->sync_doubles > 0 && (!l->op->forward_stats || !l->op->backward_stats))
         return "its plan asks for synchronised statistics, but it has no forward_stats and backward_stats";
     for (int k = 0; k < p->nparams; k++)
         if (l->op->is_loss && p->params[k].role == DDP_PARAM_TRAINED)

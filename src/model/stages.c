@@ -23,7 +23,7 @@ static void name_stage(struct ddp_model *m, struct ddp_stage *st)
     st->output = m->layer[st->last].name;
     st->where = ddp_arena_strdup(m->arena, ddp_layer_where(l, where, sizeof where));
     st->hash = ddp_name_hash(l->name);
-    st->synced = l->plan.sync_floats > 0;
+    st->synced = l->plan.sync_doubles > 0;
 }
 
 /* Of everything behind the first trained parameter; borders as wide as the widest reader wants. */

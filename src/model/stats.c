@@ -3,17 +3,17 @@
  *   running = (1 - momentum) * running + momentum * sum / count
  *
  * sum is the tree sum of the shards' leaves, count_s * value_s with count_s = samples * H * W; count is the
- * sum of the count_s that went in: all for means, those of at least 2 for unbiased variances. Nothing went
- * in: nothing changes. */
+ * sum of the count_s that went in: all for means; for unbiased variances those of at least 2, where the
+ * layer is synchronised all of a global batch of at least 2. Nothing went in: nothing changes. */
 #include "model/graph.h"
 
-/* Elements per channel in all shards that have at least `least` of them. */
-static int64_t elements(int64_t count, int shards, int64_t pixels, int64_t least)
+/* Elements per channel in all shards whose statistics are over at least `least` of them. */
+static int64_t elements(const struct ddp_flat_tensor *t, int64_t count, int shards, int64_t least)
 {
     int64_t sum = 0;
     for (int s = 0; s < shards; s++) {
-        int64_t n = (count * (s + 1) / shards - count * s / shards) * pixels;
-        sum += n >= least ? n : 0;
+        int64_t n = (count * (s + 1) / shards - count * s / shards) * t->stat_pixels;
+        sum += (t->stat_synced ? count * t->stat_pixels : n) >= least ? n : 0;
     }
     return sum;
 }
@@ -28,7 +28,7 @@ void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards,
         if (a >= b)
             continue;
         bool var = t->param.role == DDP_PARAM_RUNNING_VAR;
-        int64_t n = elements(count, shards, t->stat_pixels, var ? 2 : 1);
+        int64_t n = elements(t, count, shards, var ? 2 : 1);
         if (n == 0)
             continue;
         double new_weight = t->param.momentum, old_weight = 1 - new_weight;

@@ -4,7 +4,8 @@
  *   running = (1 - momentum) * running + momentum * sum / count
  *
  * sum is that of count_s * value_s with count_s = samples * H*W; count is the sum of the count_s that went
- * in: all for means, those of at least 2 for unbiased variances. Nothing went in: nothing changes. There is
+ * in: all for means; for unbiased variances those of at least 2, where the layer is synchronised all of a
+ * global batch of at least 2. Nothing went in: nothing changes. There is
  * little of it: a thread takes single elements, 4 n + 8 bytes each. */
 #include "model/stats_kernels.h"
 #include "reduce/nodes.cuh"
@@ -31,7 +32,7 @@ DDP_DEVICE void count_elements(const struct ddp_gpu_stats_args &a, const struct 
     int64_t sum = 0;
     for (int s = ddp_thread(); s < a.shards; s += DDP_FLAT_THREADS) {
         const int64_t n = (count * (s + 1) / a.shards - count * s / a.shards) * stat.pixels;
-        sum += n >= least ? n : 0;
+        sum += (stat.synced ? count * stat.pixels : n) >= least ? n : 0;
     }
     room[ddp_thread()] = sum;
     for (int half = DDP_FLAT_THREADS / 2; half > 0; half /= 2) {

@@ -13,7 +13,7 @@ struct ddp_gpu_stat {
     int64_t lo, hi; /* flat */
     int64_t pixels; /* H*W */
     double momentum;
-    int32_t var, pad;
+    int32_t var, synced; /* synced: statistics of the global batch, not of each shard */
 };
 
 struct ddp_gpu_stats_args {

@@ -53,7 +53,7 @@ static const float *node_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu
 static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
     const size_t row = 2 * (size_t)r->nodes + 1, n = (size_t)r->layout.buckets * row;
-    const float **host = ddp_calloc(n + (size_t)r->conf.shards, sizeof *host);
+    const float **host = ddp_calloc(n, sizeof *host);
     const float *const *device = r->at[DDP_REGION_NODE];
     for (int64_t b = 0; b < r->layout.buckets; b++) {
         struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
@@ -71,11 +71,6 @@ static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
         to[2 * r->nodes] = ddp_gpu_reduce_buffer(r, 0) + (lo > stats ? lo : stats);
     }
     int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_NODE], host, n * sizeof *host, err);
-    for (int s = 0; s < r->conf.shards; s++)
-        host[s] = (const float *)r->at[DDP_REGION_SMALL] + (int64_t)s * r->conf.small_width;
-    if (status == 0 && r->conf.small_width > 0)
-        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SMALL_NODE], host,
-                                (size_t)r->conf.shards * sizeof *host, err);
     free(host);
     return status;
 }

@@ -52,7 +52,7 @@ struct ddp_gpu_reduce_conf {
     enum ddp_gpu_type type; /* of the weights; F32: the parameters themselves */
     int block_values;       /* doubles per trained block that stages leave for each other: 0, 2 or 4 */
     double loss_scale;      /* at the start, a power of two; 0: no loss scaling */
-    int small_width;        /* floats of the widest ddp_gpu_reduce_small(); 0: none */
+    int small_width;        /* doubles of the widest ddp_gpu_reduce_small(); 0: none */
 };
 
 /* A part of a bucket that this rank updates, in whole blocks. */
@@ -124,9 +124,9 @@ void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64
 int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err);
 
 /* In the middle of a pass, on `stream` (the compute stream): sum [width] = tree sum over all shards of the
- * leaves [my shards][width] of every rank. Collective; width <= small_width, a multiple of 4. */
+ * leaves [my shards][width] of every rank. Collective; width <= small_width. */
 void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *stream, int width,
-                          const float *leaves, float *sum);
+                          const double *leaves, double *sum);
 
 /* ---- checkpoints and start: block until done; between steps only. Errors: DDP_E_DEVICE, DDP_E_COMM ---- */
 

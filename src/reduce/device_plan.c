@@ -68,8 +68,7 @@ static void plan_regions(struct ddp_gpu_reduce *r, int64_t largest)
     n[DDP_REGION_SCALE] = sizeof(struct ddp_gpu_scale);
     n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)r->others) * DDP_GPU_METRICS * sizeof(float);
     n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
-    n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(float);
-    n[DDP_REGION_SMALL_NODE] = shards * sizeof(float *);
+    n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(double);
     n[DDP_REGION_SMALL_MERGES] = shards * sizeof(int32_t);
 }
 

@@ -23,8 +23,7 @@ enum ddp_gpu_region {
     DDP_REGION_SCALE,      /* struct ddp_gpu_scale */
     DDP_REGION_GUARD,      /* float [nodes of others][DDP_GPU_METRICS]; `fast`: one row, the sum */
     DDP_REGION_GUARD_NODE, /* float * [nodes]: their metrics */
-    DDP_REGION_SMALL,      /* float [shards][small width] */
-    DDP_REGION_SMALL_NODE, /* float * [shards] */
+    DDP_REGION_SMALL,      /* double [shards][small width] */
     DDP_REGION_SMALL_MERGES, /* int32 [shards] */
     DDP_REGIONS
 };

@@ -298,11 +298,11 @@ void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *f
 }
 
 void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *stream, int width,
-                          const float *leaves, float *out)
+                          const double *leaves, double *out)
 {
     const struct ddp_gpu_reduce_conf *c = &r->conf;
     const int64_t row = c->small_width;
-    float *all = r->at[DDP_REGION_SMALL];
+    double *all = r->at[DDP_REGION_SMALL];
     for (int s = r->schedule.first; s < r->schedule.last; s++)
         r->api->copy(stream, all + s * row, leaves + (int64_t)(s - r->schedule.first) * width,
                      (size_t)width * sizeof *all);
@@ -311,13 +311,16 @@ void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *strea
         for (int rank = 0; rank < c->size; rank++) {
             const struct ddp_range shards = ddp_reduce_layout_shards(&r->layout, rank);
             for (int64_t s = shards.lo; s < shards.hi; s++)
-                r->api->bcast(r->comm, stream, all + s * row, (size_t)width, rank);
+                r->api->bcast(r->comm, stream, (float *)(void *)(all + s * row), 2 * (size_t)width,
+                              rank); /* moved as they are */
         }
         r->api->group_end(r->comm);
     }
-    r->api->kernels->flat->sum_small(
-        stream, &(struct ddp_gpu_sum_args){
-                    .count = width,
-                    .nodes = {c->shards, r->at[DDP_REGION_SMALL_NODE], r->at[DDP_REGION_SMALL_MERGES]},
-                    .out = out});
+    r->api->kernels->flat->sum_shards(stream,
+                                      &(struct ddp_gpu_shards_args){.count = width,
+                                                                    .shards = c->shards,
+                                                                    .row = row,
+                                                                    .leaves = all,
+                                                                    .merges = r->at[DDP_REGION_SMALL_MERGES],
+                                                                    .out = out});
 }

@@ -15,11 +15,21 @@ struct ddp_gpu_range_args {
     const float *b;
 };
 
-/* sum_small(): out[0..count) = tree sum of the nodes: statistics of synchronised layers */
+/* sum_small(): out[0..count) = tree sum of the nodes: leaves of running statistics */
 struct ddp_gpu_sum_args {
     int64_t count;
     struct ddp_gpu_nodes nodes;
     float *out;
+};
+
+/* sum_shards(): out[0..count) = tree sum of leaves[s * row + .] over the shards s: statistics of synchronised
+ * layers, in doubles since what is summed is then subtracted from its like */
+struct ddp_gpu_shards_args {
+    int64_t count, row;
+    int shards;
+    const double *leaves;  /* [shards][row] */
+    const int32_t *merges; /* [shards]: as of nodes */
+    double *out;
 };
 
 /* metrics(): a leaf's metrics block [DDP_BLOCK]: loss, right answers, stop votes (first
@@ -34,6 +44,7 @@ struct ddp_gpu_metrics_args {
 struct ddp_flat_device_kernels {
     void (*add_range)(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
     void (*sum_small)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+    void (*sum_shards)(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
     void (*metrics)(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
 };
 extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plug-in */
@@ -41,6 +52,7 @@ extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plu
 /* How they are called inside the plug-in and by suites of kernels. */
 void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
 void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+void ddp_cuda_sum_shards(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
 void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
 
 #ifdef __cplusplus

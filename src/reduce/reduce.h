@@ -86,14 +86,14 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
 /* Seconds spent waiting for other ranks since the last call. */
 double ddp_reduce_waited(struct ddp_reduce *r);
 
-/* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm) and
- * for evaluation: each rank passes the leaves of its own shards in order, [my shards][width]; out
- * [width] is the same on all ranks. width <= the max_width given to create. There may be more ranks than
- * shards. Collective. */
+/* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm): each
+ * rank passes the leaves of its own shards in order, [my shards][width]; out [width] is the same on all
+ * ranks. In doubles: what is summed is then subtracted from its like. width <= the max_width given to create.
+ * There may be more ranks than shards. Collective. */
 struct ddp_small;
 int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct ddp_small **out,
                      struct ddp_error *err);
 void ddp_small_destroy(struct ddp_small *s);
-int ddp_small_sum(struct ddp_small *s, int width, const float *leaves, float *out, struct ddp_error *err);
+int ddp_small_sum(struct ddp_small *s, int width, const double *leaves, double *out, struct ddp_error *err);
 
 #endif

@@ -11,7 +11,7 @@
 
 struct shared {
     struct ddp_barrier barrier;
-    _Alignas(64) float leaf[]; /* [2][shards][max_width] */
+    _Alignas(64) double leaf[]; /* [2][shards][max_width] */
 };
 
 struct ddp_small {
@@ -20,7 +20,7 @@ struct ddp_small {
     size_t bytes;
     int shards, first, last, max_width;
     uint32_t round;
-    float *work; /* [shards][max_width] */
+    double *work; /* [shards][max_width] */
 };
 
 int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct ddp_small **out,
@@ -38,18 +38,18 @@ int ddp_small_create(struct ddp_comm *comm, int shards, int max_width, struct dd
         return code;
 
     struct ddp_small *s = ddp_calloc(1, sizeof *s);
-    size_t floats = (size_t)shards * (size_t)max_width;
+    size_t doubles = (size_t)shards * (size_t)max_width;
     s->comm = comm;
     s->shards = shards;
     s->first = ddp_tree_first_shard(shards, comm->size, comm->rank);
     s->last = ddp_tree_first_shard(shards, comm->size, comm->rank + 1);
     s->max_width = max_width;
-    s->bytes = sizeof *s->shared + 2 * floats * sizeof(float);
+    s->bytes = sizeof *s->shared + 2 * doubles * sizeof(double);
     void *base = NULL;
     code = ddp_comm_shared_alloc(comm, s->bytes, &base, err);
     s->shared = base;
-    if (code == 0 && (s->work = ddp_pages_alloc(floats * sizeof *s->work)) == NULL)
-        code = ddp_fail(err, DDP_E_RESOURCE, "small sum: no memory for %zu floats", floats);
+    if (code == 0 && (s->work = ddp_pages_alloc(doubles * sizeof *s->work)) == NULL)
+        code = ddp_fail(err, DDP_E_RESOURCE, "small sum: no memory for %zu doubles", doubles);
     code = ddp_comm_agree(comm, code, err);
     if (code != 0) {
         ddp_small_destroy(s);
@@ -68,16 +68,16 @@ void ddp_small_destroy(struct ddp_small *s)
     free(s);
 }
 
-int ddp_small_sum(struct ddp_small *s, int width, const float *leaves, float *out, struct ddp_error *err)
+int ddp_small_sum(struct ddp_small *s, int width, const double *leaves, double *out, struct ddp_error *err)
 {
     if (width < 1 || width > s->max_width)
         return ddp_fail(err, DDP_E_USAGE, "small sum: width %d; 1 to %d are possible", width, s->max_width);
-    float *half = s->shared->leaf + s->round % 2 * (size_t)s->shards * (size_t)s->max_width;
+    double *half = s->shared->leaf + s->round % 2 * (size_t)s->shards * (size_t)s->max_width;
     size_t row = (size_t)width;
     memcpy(half + (size_t)s->first * row, leaves, (size_t)(s->last - s->first) * row * sizeof *half);
     if (!ddp_barrier_wait(&s->shared->barrier, s->comm, &s->round))
         return ddp_fail(err, DDP_E_COMM, "small sum: another rank ended the job");
     memcpy(s->work, half, (size_t)s->shards * row * sizeof *half);
-    ddp_tree_sum_float(s->shards, width, s->work, out);
+    ddp_tree_sum_double(s->shards, width, s->work, out);
     return 0;
 }

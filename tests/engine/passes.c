@@ -90,7 +90,7 @@ void pass_destroy(struct pass *p)
     free(p);
 }
 
-int sum_leaves(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
+int sum_leaves(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err)
 {
     (void)err;
     for (int k = 0; k < width; k++) {

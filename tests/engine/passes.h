@@ -23,7 +23,7 @@ void pass_destroy(struct pass *p);
 /* Forward and backward with `resident` shards at a time; every leaf starts full of nan. */
 void pass_run(struct pass *p, int resident, struct ddp_pool *pool);
 /* Sums leaves in order: what conf.sync of these tests does. ctx: int *, the number of shards. */
-int sum_leaves(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
+int sum_leaves(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err);
 void pass_ready(void *ctx, int i, int64_t lo, int64_t hi);
 
 /* Graphs in which a call reads one value twice, or would if an add were fused or a flatten only a name. */

@@ -455,7 +455,47 @@ static void test_cpu_pass_sync_equals_one_shard(void **state)
     ddp_model_destroy(one);
 }
 
-static int refuse_sync(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
+/* Shards of one sample, of none, and of two: what the global batch has decides whether its variance counts. */
+static void test_cpu_pass_sync_variance_of_single_values(void **state)
+{
+    (void)state;
+    static const int sizes[][3] = {{1, 1, 1}, {0, 0, 2}, {1, 0, 1}, {0, 0, 1}};
+    const struct ddp_shape input = {5, 1, 1};
+    for (size_t k = 0; k < DDP_COUNT(sizes); k++) {
+        struct ddp_model *m =
+            model_layers("{type=\"flatten\"}, {type=\"batch_norm\", sync=true, momentum=0.5},"
+                         "{type=\"linear\", out=3}, {type=\"softmax_cross_entropy\"}",
+                         input, 2, 0);
+        struct pass *p = pass_create(m, 3, sizes[k]);
+        const struct ddp_flat *f = &m->flat;
+        const int64_t count = sizes[k][0] + sizes[k][1] + sizes[k][2];
+        pass_run(p, 3, NULL);
+        for (int64_t i = f->stats; i < f->metrics; i++)
+            p->leaf[0][i] += p->leaf[1][i] + p->leaf[2][i];
+        ddp_model_apply_stats(m, count, 3, f->stats, f->metrics, p->leaf[0] + f->stats, p->params);
+        const struct ddp_flat_tensor *var = &f->tensor[f->ntensors - 1];
+        assert_true(var->param.role == DDP_PARAM_RUNNING_VAR);
+        for (int c = 0; c < input.c; c++) {
+            double mean = 0, square = 0;
+            for (int pass = 0; pass < 2; pass++)
+                for (int s = 0; s < 3; s++)
+                    for (int n = 0; n < sizes[k][s]; n++) {
+                        const double x = p->shard[s].pixels[n * input.c + c];
+                        if (pass == 0)
+                            mean += x / (double)count;
+                        else
+                            square += (x - mean) * (x - mean);
+                    }
+            const double want = count < 2 ? 1 : 0.5 + 0.5 * square / (double)(count - 1);
+            assert_true(fabs(p->params[var->offset + c] - want) < 1e-6);
+        }
+        pass_destroy(p);
+        ddp_model_destroy(m);
+        models_finish();
+    }
+}
+
+static int refuse_sync(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err)
 {
     (void)ctx, (void)width, (void)leaves, (void)out;
     return ddp_fail(err, DDP_E_COMM, "rank 3 is gone");
@@ -655,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_cpu_pass_takes_short_shards),
         cmocka_unit_test(test_cpu_pass_steady_state_allocates_nothing),
         cmocka_unit_test(test_cpu_pass_sync_equals_one_shard),
+        cmocka_unit_test(test_cpu_pass_sync_variance_of_single_values),
         cmocka_unit_test(test_cpu_pass_passes_on_a_failed_sync),
         cmocka_unit_test(test_cpu_pass_evaluates_each_sample_alone),
         cmocka_unit_test(test_cpu_pass_says_its_bytes),

@@ -181,19 +181,19 @@ static void run_cpu(const struct ddp_model *m, const struct input *in, bool trai
 }
 
 /* The sum over all shards by the device's own kernel. */
-static void device_sync(void *ctx, struct ddp_gpu_stream *s, int width, const float *leaves, float *sum)
+static void device_sync(void *ctx, struct ddp_gpu_stream *s, int width, const double *leaves, double *sum)
 {
     static const int32_t merges[SHARDS] = {0, 1, 1};
-    const float *node[SHARDS];
     (void)ctx;
-    for (int i = 0; i < SHARDS; i++)
-        node[i] = leaves + i * width;
-    const struct ddp_gpu_sum_args a = {
-        .count = width, .nodes = {SHARDS, up(node, sizeof node), up(merges, sizeof merges)}, .out = sum};
-    api->kernels->flat->sum_small(s, &a);
+    const struct ddp_gpu_shards_args a = {.count = width,
+                                          .row = width,
+                                          .shards = SHARDS,
+                                          .leaves = leaves,
+                                          .merges = up(merges, sizeof merges),
+                                          .out = sum};
+    api->kernels->flat->sum_shards(s, &a);
     idle();
-    api->release(gpu, (void *)a.nodes.node);
-    api->release(gpu, (void *)a.nodes.merges);
+    api->release(gpu, (void *)a.merges);
 }
 
 static void no_report(void *ctx, int i, int64_t lo, int64_t hi)

@@ -62,7 +62,7 @@ static size_t scratch_bytes(const void *ctx, int stage)
     return stage == *(const int *)ctx ? 1025 : 1;
 }
 
-static int sync_floats(const void *ctx, int stage)
+static int sync_doubles(const void *ctx, int stage)
 {
     (void)ctx;
     return 100 + stage;
@@ -77,7 +77,7 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
         (struct ddp_shape){2, 4, 4}, 2, 0);
     const struct ddp_stages *p = ddp_model_stages(m);
     const int wide = 2;
-    const struct ddp_memory_form form = {value_bytes, saved_bytes, scratch_bytes, sync_floats, &wide, 128};
+    const struct ddp_memory_form form = {value_bytes, saved_bytes, scratch_bytes, sync_doubles, &wide, 128};
     for (int training = 0; training < 2; training++) {
         struct ddp_memory mem;
         ddp_memory_plan(p, training, &form, &mem);
@@ -90,7 +90,7 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
         for (int s = 0; s < p->nstages; s++)
             assert_int_equal(mem.saved[s] >= 0, saved_bytes(NULL, s) > 0);
         assert_int_equal(mem.scratch_bytes, 1152);
-        assert_int_equal(mem.sync_floats, training ? 101 : 0); /* batch_norm is stage 1 */
+        assert_int_equal(mem.sync_doubles, training ? 101 : 0); /* batch_norm is stage 1 */
         assert_int_equal(mem.stats_bytes, training ? 2 * DDP_BLOCK * sizeof(float) : 0);
 
         /* one block: [area, stats] x 3, scratch, leaves and sum */
@@ -104,8 +104,8 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
         assert_true((char *)ddp_memory_scratch(&mem, base, 3) + mem.scratch_bytes ==
                     (char *)ddp_memory_sync(&mem, base, 3, 0));
         const char *sum = (char *)ddp_memory_sync(&mem, base, 3, 3);
-        assert_true(end - sum >= (int64_t)(mem.sync_floats * sizeof(float)) &&
-                    end - sum < (int64_t)(mem.sync_floats * sizeof(float)) + 128);
+        assert_true(end - sum >= (int64_t)(mem.sync_doubles * sizeof(double)) &&
+                    end - sum < (int64_t)(mem.sync_doubles * sizeof(double)) + 128);
         ddp_memory_finish(&mem);
     }
     ddp_model_destroy(m);

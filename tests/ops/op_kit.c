@@ -119,8 +119,8 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
         ddp_layout_pack(&k->plan.params[i], a->param[i], k->param[i]);
         k->call.param[i] = k->param[i];
     }
-    if (k->plan.sync_floats)
-        k->sync = poisoned((size_t)k->plan.sync_floats);
+    if (k->plan.sync_doubles)
+        k->sync = (double *)(void *)poisoned(2 * (size_t)k->plan.sync_doubles);
     k->call.conf = a->conf;
     k->call.plan = &k->plan;
     k->call.fused = a->fused;

@@ -64,7 +64,7 @@ struct kit {
     struct ddp_pool *pool;
     struct kit_tensor in[DDP_OP_MAX_IN], out, dout, din[DDP_OP_MAX_IN];
     float *param[DDP_OP_MAX_PARAMS], *grad[DDP_OP_MAX_PARAMS], *leaf[DDP_OP_MAX_PARAMS];
-    float *sync;
+    double *sync;
     float loss;
     int64_t correct;
 };

@@ -306,7 +306,7 @@ static void run_shards(const struct ddp_shape s, unsigned fused, const struct ki
     float *x = kit_random(2 * n, -1, 3, 1), *dout = kit_random(n, -1, 1, 2);
     struct kit k[SHARDS];
     int width = 2 * ddp_blocks(s.c) * 16;
-    float *sum = calloc((size_t)width, sizeof *sum);
+    double *sum = calloc((size_t)width, sizeof *sum);
     for (int i = 0, from = 0; i < SHARDS; from += sizes[i++]) {
         struct kit_args a = {.op = &ddp_op_batch_norm,
                              .conf = &conf,
@@ -320,7 +320,7 @@ static void run_shards(const struct ddp_shape s, unsigned fused, const struct ki
                              .dout = dout + from * each};
         use_params(&a, &conf, &p);
         kit_open(&k[i], &a, v);
-        assert_int_equal(k[i].plan.sync_floats, width);
+        assert_int_equal(k[i].plan.sync_doubles, width);
         ddp_op_batch_norm.forward_stats(&k[i].call);
         for (int j = 0; j < width; j++)
             sum[j] += k[i].sync[j];
@@ -358,7 +358,7 @@ static void run_shards(const struct ddp_shape s, unsigned fused, const struct ki
         for (int c = 0; c < s.c; c++) {
             double mean, var;
             float dw = 0, db = 0, leaf_mean = 0, leaf_var = 0;
-            int64_t count = 0, var_count = 0;
+            int64_t count = 0;
             moments_of(&l, wide, c, &mean, &var);
             for (int i = 0; i < SHARDS; i++) {
                 int64_t own = (int64_t)sizes[i] * s.h * s.w;
@@ -367,12 +367,11 @@ static void run_shards(const struct ddp_shape s, unsigned fused, const struct ki
                 leaf_mean += r[i].leaf[2][c];
                 leaf_var += r[i].leaf[3][c];
                 count += own;
-                var_count += own < 2 ? 0 : own;
             }
             kit_close_to("dweight", &dw, &want[c], 1, 2e-6, 1);
             kit_close_to("dbias", &db, &want[s.c + c], 1, 2e-6, 1);
             leaf_mean /= (float)count;
-            leaf_var /= (float)var_count;
+            leaf_var /= (float)count; /* a shard of one element takes part */
             var *= (double)count / (double)(count - 1);
             kit_close_to("running mean", &leaf_mean, &mean, 1, 1e-6, 1);
             kit_close_to("running var", &leaf_var, &var, 1, 2e-6, 1);
@@ -417,6 +416,74 @@ static void test_batch_norm_sync_is_one_batch(void **state)
     ddp_cpu_select(NULL, NULL);
 }
 
+/* One feature vector a shard, and a mean far from the running one: the first steps of a run. Means and
+ * deviations as exact as without a shard between them. */
+static void test_batch_norm_sync_far_from_the_running_mean(void **state)
+{
+    (void)state;
+    enum { N = 8, C = 20 };
+    static const float centres[] = {0, 100, 10000};
+    const struct conf conf = {1e-5, 0.1, true, true};
+    for (size_t t = 0; t < DDP_COUNT(centres); t++) {
+        struct params p = params_of(C);
+        float *x = kit_random(N * C, centres[t] - 1, centres[t] + 1, 1), *dout = kit_random(N * C, -1, 1, 2);
+        double *wide = kit_widen(x, N * C), y[N * C], dx[N * C], sum[2][64] = {{0}};
+        struct norm l = {&conf, {C, 1, 1}, N, false, false, p.v[WEIGHT], p.v[BIAS]};
+        struct kit k[N];
+        memset(p.v[MEAN], 0, C * sizeof(float));
+        for (int i = 0; i < N; i++) {
+            struct kit_args a = {.op = &ddp_op_batch_norm,
+                                 .conf = &conf,
+                                 .in = {C, 1, 1},
+                                 .batch = 1,
+                                 .n = 1,
+                                 .sync_count = N,
+                                 .x = {x + i * C},
+                                 .dout = dout + i * C};
+            use_params(&a, &conf, &p);
+            kit_open(&k[i], &a, &(struct kit_variant){0});
+            ddp_op_batch_norm.forward_stats(&k[i].call);
+            for (int j = 0; j < 64; j++)
+                sum[0][j] += k[i].sync[j];
+        }
+        for (int i = 0; i < N; i++) {
+            memcpy(k[i].sync, sum[0], sizeof sum[0]);
+            kit_forward(&k[i]);
+            ddp_op_batch_norm.backward_stats(&k[i].call);
+            for (int j = 0; j < 64; j++)
+                sum[1][j] += k[i].sync[j];
+        }
+        norm_of(&l, wide, y);
+        kit_differences(norm_of, &l, wide, N * C, dout, N * C, dx);
+        double leaf[2][C] = {{0}};
+        for (int i = 0; i < N; i++) {
+            struct kit_result r;
+            memcpy(k[i].sync, sum[1], sizeof sum[1]);
+            kit_backward(&k[i]);
+            kit_close(&k[i], &r);
+            kit_close_to("y", r.y, y + i * C, C, 1e-6, 1);
+            kit_close_to("dx", r.dx[0], dx + i * C, C, centres[t] > 1000 ? 3e-5 : 5e-6, 1);
+            for (int c = 0; c < C; c++) {
+                leaf[0][c] += r.leaf[2][c];
+                leaf[1][c] += r.leaf[3][c];
+            }
+            kit_free(&r);
+        }
+        for (int c = 0; c < C; c++) { /* the global batch has a variance, though no shard has */
+            double mean, var;
+            moments_of(&l, wide, c, &mean, &var);
+            const float got[2] = {(float)(leaf[0][c] / N), (float)(leaf[1][c] / N)};
+            const double want[2] = {mean, var * N / (N - 1)};
+            kit_close_to("running mean", got, want, 1, 1e-6, 1 + centres[t]);
+            kit_close_to("running var", got + 1, want + 1, 1, 1e-6, 0);
+        }
+        free_params(&p);
+        free(x);
+        free(dout);
+        free(wide);
+    }
+}
+
 static void test_batch_norm_without_gradient_of_the_input(void **state)
 {
     (void)state;
@@ -458,7 +525,7 @@ static void test_batch_norm_plan(void **state)
         struct ddp_layer_plan plan = {0};
         assert_int_equal(ddp_op_batch_norm.plan(&conf, &in, 1, 8, &plan, NULL), 0);
         assert_int_equal(plan.nparams, affine ? 4 : 2);
-        assert_int_equal(plan.sync_floats, affine ? 64 : 0);
+        assert_int_equal(plan.sync_doubles, affine ? 64 : 0);
         assert_memory_equal(&plan.out, &in, sizeof in);
         for (int i = 0; i < plan.nparams; i++) {
             const struct ddp_param *p = &plan.params[i];
@@ -484,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_batch_norm_keeps_digits_at_a_large_mean),
         cmocka_unit_test(test_batch_norm_of_small_shards),
         cmocka_unit_test(test_batch_norm_sync_is_one_batch),
+        cmocka_unit_test(test_batch_norm_sync_far_from_the_running_mean),
         cmocka_unit_test(test_batch_norm_without_gradient_of_the_input),
         cmocka_unit_test(test_batch_norm_plan),
     };

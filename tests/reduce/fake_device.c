@@ -40,6 +40,7 @@ struct op {
         struct ddp_gpu_cast_args cast;
         struct ddp_gpu_range_args range;
         struct ddp_gpu_sum_args sum;
+        struct ddp_gpu_shards_args rows;
         struct ddp_gpu_update_args update;
         struct ddp_gpu_between_args between;
         struct ddp_gpu_stats_args stats;
@@ -284,6 +285,7 @@ static int comm_check(struct ddp_gpu_comm *c, struct ddp_error *err)
 KERNEL_OF(point, cast_from_float, ddp_gpu_cast_args, cast)
 KERNEL_OF(flat, add_range, ddp_gpu_range_args, range)
 KERNEL_OF(flat, sum_small, ddp_gpu_sum_args, sum)
+KERNEL_OF(flat, sum_shards, ddp_gpu_shards_args, rows)
 KERNEL_OF(update, norms, ddp_gpu_update_args, update)
 KERNEL_OF(update, between, ddp_gpu_between_args, between)
 KERNEL_OF(stats, stats, ddp_gpu_stats_args, stats)
@@ -500,7 +502,8 @@ static bool idle(struct ddp_gpu_stream *s)
 /* ---- the world ---- */
 
 static const struct ddp_point_device_kernels point_kernels = {.cast_from_float = cast_from_float};
-static const struct ddp_flat_device_kernels flat_kernels = {.add_range = add_range, .sum_small = sum_small};
+static const struct ddp_flat_device_kernels flat_kernels = {
+    .add_range = add_range, .sum_small = sum_small, .sum_shards = sum_shards};
 static const struct ddp_stats_device_kernels stats_kernels = {.stats = stats, .guard = guard};
 static const struct ddp_gpu_kernels kernels = {
     .point = &point_kernels, .flat = &flat_kernels, .update = &update_kernels, .stats = &stats_kernels};

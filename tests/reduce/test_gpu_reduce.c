@@ -405,18 +405,19 @@ static void test_reduce_small_is_the_canonical_tree(void **state)
         struct problem p;
         struct rank k[4];
         struct fake_world *w = fake_world_create(ranks);
-        float leaves[7 * WIDTH], work[7 * WIDTH], want[WIDTH], got[WIDTH], *out[4];
+        double leaves[7 * WIDTH], work[7 * WIDTH], want[WIDTH], got[WIDTH], *out[4];
         start(&p, s);
         for (int i = 0; i < 7 * WIDTH; i++)
-            work[i] = leaves[i] = ddp_uniform(ddp_philox4((uint32_t)i, 0, 0, 3, 9).v[0]) * (i % 3 ? 1 : 999);
-        ddp_tree_sum_float(7, WIDTH, work, want);
+            work[i] = leaves[i] =
+                ddp_uniform(ddp_philox4((uint32_t)i, 0, 0, 3, 9).v[0]) / 3.0 * (i % 3 ? 1 : 999);
+        ddp_tree_sum_double(7, WIDTH, work, want);
         for (int r = 0; r < ranks; r++) {
             struct ddp_gpu_reduce_conf conf = conf_of(&p, s, 7, ranks, r, 2);
             open_rank(w, &k[r], &conf, &p, p.params);
             int first = ddp_gpu_reduce_first_shard(k[r].r), last = ddp_gpu_reduce_last_shard(k[r].r);
             out[r] = take(fake_gpu(w, r), sizeof want);
             emu_copy_in(k[r].source[0][0], leaves + first * WIDTH, (size_t)(last - first) * sizeof want);
-            ddp_gpu_reduce_small(k[r].r, k[r].compute, WIDTH, k[r].source[0][0], out[r]);
+            ddp_gpu_reduce_small(k[r].r, k[r].compute, WIDTH, (double *)(void *)k[r].source[0][0], out[r]);
         }
         fake_run(w, 1);
         for (int r = 0; r < ranks; r++) {

@@ -187,11 +187,11 @@ static void test_fast_differs_where_it_must(void **state)
 
 /* ---- small sums ---- */
 
-static float small_value(int round, int shard, int i)
+static double small_value(int round, int shard, int i)
 {
     uint32_t h = (uint32_t)(round * 7919 + shard * 131 + i) * 2654435761u;
     h ^= h >> 15;
-    return ((float)(h & 0xffff) - 30000.0f) * (float)(1 << (h >> 16 & 7)) / 1024.0f;
+    return ((double)(h & 0xffff) - 30000) * (1 << (h >> 16 & 7)) / 1025; /* more digits than a float has */
 }
 
 static int small(struct ddp_comm *c, void *ctx)
@@ -201,7 +201,8 @@ static int small(struct ddp_comm *c, void *ctx)
     struct ddp_error err = {0};
     struct ddp_small *s = NULL;
     static const int widths[] = {1, 5, WIDTH};
-    float leaves[64 * WIDTH], all[64 * WIDTH], want[WIDTH], got[WIDTH + 1];
+    static _Thread_local double leaves[64 * WIDTH], all[64 * WIDTH];
+    double want[WIDTH], got[WIDTH + 1];
     CHECK_OK(c, ddp_small_create(c, shards, WIDTH, &s, &err), &err);
     CHECK(c, ddp_small_sum(s, 0, leaves, got, &err) == DDP_E_USAGE);
     CHECK(c, ddp_small_sum(s, WIDTH + 1, leaves, got, &err) == DDP_E_USAGE);
@@ -220,7 +221,7 @@ static int small(struct ddp_comm *c, void *ctx)
             }
         got[width] = 77;
         CHECK_OK(c, ddp_small_sum(s, width, leaves, got, &err), &err);
-        ddp_tree_sum_float(shards, width, all, want);
+        ddp_tree_sum_double(shards, width, all, want);
         CHECK(c, memcmp(got, want, (size_t)width * sizeof *got) == 0 && got[width] == 77);
     }
     CHECK_OK(c, ddp_comm_barrier(c, &err), &err);

@@ -306,7 +306,7 @@ static int left_alone(struct ddp_comm *c, void *ctx)
     struct ddp_error err = {0};
     struct ddp_reduce *r = NULL;
     struct ddp_small *small = NULL;
-    float x[4] = {0}, sum[1];
+    double x[4] = {0}, sum[1];
     atomic_int count = 0;
     bool stop = false;
     struct ddp_reduce_conf conf = good;

@@ -43,7 +43,7 @@ static int make_reduce(struct ddp_cpu_engine *e, struct ddp_error *err)
     return ddp_small_create(c->comm, c->ranks.shards, 4 * width + 64, &e->small, err);
 }
 
-static int sync_sum(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err)
+static int sync_sum(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err)
 {
     return ddp_small_sum(ctx, width, leaves, out, err);
 }

@@ -106,8 +106,8 @@ static int sync_stage(struct ddp_cpu_pass *p, int s, const float *params, float 
                       struct ddp_error *err)
 {
     const struct ddp_stage *st = &p->plan->stage[s];
-    const int width = st->plan->sync_floats;
-    memset(p->sync_leaves, 0, sizeof(float) * (size_t)width * (size_t)p->n);
+    const int width = st->plan->sync_doubles;
+    memset(p->sync_leaves, 0, sizeof *p->sync_leaves * (size_t)width * (size_t)p->n);
     for (int i = 0; i < p->n; i++) {
         if (p->res[i].shard.n == 0)
             continue;
@@ -172,7 +172,7 @@ static void load_shard(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, const
         memset(r->stats, 0, p->mem.stats_bytes);
 }
 
-static void forward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, float *sync)
+static void forward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, double *sync)
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     struct ddp_cpu_resident *r = &p->res[i];
@@ -244,7 +244,7 @@ static void zero_padding(const struct ddp_cpu_pass *p, const struct ddp_stage *s
 }
 
 static void backward_stage(struct ddp_cpu_pass *p, int s, int i, const float *params, float *leaf,
-                           float *sync)
+                           double *sync)
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     struct ddp_cpu_resident *r = &p->res[i];

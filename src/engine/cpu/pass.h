@@ -17,7 +17,7 @@ struct ddp_cpu_pass_conf {
     struct ddp_pool *pool;
     /* For synchronised layers: sum `leaves` [nshards][width] over all shards of all ranks into out [width];
      * 0 or a code. */
-    int (*sync)(void *ctx, int width, const float *leaves, float *out, struct ddp_error *err);
+    int (*sync)(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err);
     void *sync_ctx;
 };
 

@@ -26,7 +26,7 @@ struct ddp_cpu_pass {
     size_t bytes;
     void *scratch;
     struct ddp_cpu_resident *res; /* [conf.resident] */
-    float *sync_leaves, *sync_sum;
+    double *sync_leaves, *sync_sum;
     /* of the last forward */
     int n; /* shards */
     int64_t epoch, count;

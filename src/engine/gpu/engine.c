@@ -30,7 +30,7 @@ static int open_device(struct ddp_gpu_engine *e, struct ddp_error *err)
 
 /* ---- plans ---- */
 
-static void sync_sum(void *ctx, struct ddp_gpu_stream *stream, int width, const float *leaves, float *sum)
+static void sync_sum(void *ctx, struct ddp_gpu_stream *stream, int width, const double *leaves, double *sum)
 {
     const struct ddp_gpu_engine *e = ctx;
     ddp_gpu_reduce_small(e->reduce, stream, width, leaves, sum);

@@ -41,7 +41,7 @@ static int plan_stage(struct ddp_gpu_pass *p, int s, struct ddp_device_planner p
     memcpy(planner.in, st->in, sizeof planner.in);
     planner.out = st->out;
     int status = st->op->plan ? st->op->plan(&planner, &st->plan, err) : 0;
-    if (status == 0 && (st->plan.sync_floats > 0) != (p->conf.training && from->synced))
+    if (status == 0 && (st->plan.sync_doubles > 0) != (p->conf.training && from->synced))
         status = ddp_fail(err, DDP_E_INTERNAL, "its two halves do not agree on whether it is synchronised");
     if (status)
         return ddp_error_prefix(err, "%s", from->where);
@@ -233,7 +233,7 @@ static void load_shard(const struct ddp_gpu_pass *p, const struct run *run, int 
         load_value(p, run, i, p->plan->data[k]);
 }
 
-static void forward_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int i, float *sync)
+static void forward_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int i, double *sync)
 {
     struct ddp_device_call c = make_call(p, run, s, i);
     c.sync = sync;
@@ -244,7 +244,7 @@ static void forward_stage(const struct ddp_gpu_pass *p, const struct run *run, i
  * forward. */
 static void sync_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int n, float *const *leaf)
 {
-    const int width = p->stage[s].plan.sync_floats;
+    const int width = p->stage[s].plan.sync_doubles;
     for (int i = 0; i < n; i++) {
         struct ddp_device_call c = make_call(p, run, s, i);
         c.sync = p->sync_leaves + (size_t)i * (size_t)width;
@@ -281,7 +281,7 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
 /* ---- backward ---- */
 
 static void backward_stage(const struct ddp_gpu_pass *p, const struct run *run, int s, int i, float *leaf,
-                           float *sync)
+                           double *sync)
 {
     struct ddp_device_call c = make_call(p, run, s, i);
     add_backward(p, s, i, leaf, &c);

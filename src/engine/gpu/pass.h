@@ -35,7 +35,7 @@ struct ddp_gpu_pass_conf {
     struct ddp_gpu_lock *lock; /* plans are taken from it, and added */
     /* Synchronised layers: sum [resident][width] leaves over all shards of all ranks into sum [width];
      * enqueued on stream. */
-    void (*sync)(void *ctx, struct ddp_gpu_stream *stream, int width, const float *leaves, float *sum);
+    void (*sync)(void *ctx, struct ddp_gpu_stream *stream, int width, const double *leaves, double *sum);
     void *sync_ctx;
 };
 
@@ -46,7 +46,7 @@ int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pas
 void ddp_gpu_pass_destroy(struct ddp_gpu_pass *p); /* NULL is fine */
 /* Device bytes that it takes, or would take with shards of `batch` samples. */
 size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch);
-/* Floats of the widest synchronised exchange; 0: none. */
+/* Doubles of the widest synchronised exchange; 0: none. */
 int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p);
 int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err);
 

@@ -40,10 +40,10 @@ static size_t scratch_bytes(const void *ctx, int stage)
     return call > load ? call : load;
 }
 
-static int sync_floats(const void *ctx, int stage)
+static int sync_doubles(const void *ctx, int stage)
 {
     const struct sizes *z = ctx;
-    return z->p->stage[stage].plan.sync_floats;
+    return z->p->stage[stage].plan.sync_doubles;
 }
 
 void ddp_gpu_pass_plan_memory(const struct ddp_gpu_pass *p, int batch, struct ddp_memory *out)
@@ -52,7 +52,7 @@ void ddp_gpu_pass_plan_memory(const struct ddp_gpu_pass *p, int batch, struct dd
     const struct ddp_memory_form form = {.value = value_bytes,
                                          .saved = saved_bytes,
                                          .scratch = scratch_bytes,
-                                         .sync_floats = sync_floats,
+                                         .sync_doubles = sync_doubles,
                                          .ctx = &z,
                                          .align = DDP_GPU_ALIGN};
     ddp_memory_plan(p->plan, p->conf.training, &form, out);
@@ -69,7 +69,7 @@ size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch)
 
 int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p)
 {
-    return p->mem.sync_floats;
+    return p->mem.sync_doubles;
 }
 
 int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err)

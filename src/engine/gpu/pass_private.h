@@ -23,7 +23,7 @@ struct ddp_gpu_pass {
     void *memory;
     char **area; /* [resident] */
     void *workspace, *scratch;
-    float *sync_leaves, *sync_sum;
+    double *sync_leaves, *sync_sum;
     /* of the forward that was enqueued last */
     struct ddp_gpu_shard *shard; /* [resident] */
     const struct ddp_gpu_step *step;

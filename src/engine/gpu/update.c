@@ -47,7 +47,8 @@ static int upload_stats(struct ddp_gpu_updater *u, const struct ddp_flat *flat, 
                                         .hi = from->offset + from->size,
                                         .pixels = from->stat_pixels,
                                         .momentum = from->param.momentum,
-                                        .var = from->param.role == DDP_PARAM_RUNNING_VAR};
+                                        .var = from->param.role == DDP_PARAM_RUNNING_VAR,
+                                        .synced = from->stat_synced};
     }
     int status = t->api->alloc(t->gpu, stat_bytes(flat), &u->stat, err);
     if (status == 0)

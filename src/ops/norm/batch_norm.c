@@ -20,13 +20,13 @@
  * Leaves of the running statistics (grad[] of a training forward): count * mean and count * unbiased var,
  * count = n H W. A shard of fewer than 2 elements per channel adds no variance, an empty one nothing.
  *
- * sync = true: one round of sums each way. forward_stats writes sum(x - s) and sum((x - s)^2) of its shard,
- * s = the running mean, which all ranks share (made from the shard's own centred sums, so only the last
- * subtraction can lose digits, and only while the running mean is far from the batch's). backward_stats
- * writes sum dz and sum dz xhat. Gradients of weight and bias stay the shard's own. The running leaves are
- * count * global mean and count * global unbiased var with the shard's own count (var: 0 where that is below
- * 2, as above), so the count-weighted mean over shards is the global value. Shards that have no samples still
- * take part with zeros. */
+ * sync = true: one round of sums each way, in doubles. forward_stats writes sum(x - s) and sum((x - s)^2) of
+ * its shard, s = the running mean, which all ranks share: made from the shard's own centred sums, and with 53
+ * bits for the last subtraction, so the variance has a float's digits while s is up to 10,000 deviations off.
+ * backward_stats writes sum dz and sum dz xhat. Gradients of weight and bias stay the shard's own. The
+ * running leaves are count * global mean and count * global unbiased var with the shard's own count, so the
+ * count-weighted mean over shards is the global value; only a global batch of fewer than 2 elements adds no
+ * variance. Shards that have no samples still take part with zeros. */
 #include "ops/ops.h"
 
 #include <string.h>
@@ -132,7 +132,7 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
     plan->saved_bytes = (size_t)c16 * SAVED * sizeof(float);
     plan->scratch_bytes =
         ((size_t)batch * c16 * 2 + (size_t)c16 * 2) * sizeof(double) + (size_t)c16 * SCRATCH * sizeof(float);
-    plan->sync_floats = conf->sync ? 2 * c16 : 0;
+    plan->sync_doubles = conf->sync ? 2 * c16 : 0;
     plan->flops = 4.0 * in[0].c * in[0].h * in[0].w;
     return 0;
 }
@@ -234,13 +234,14 @@ static void set_coef(const struct work *k, int c, double mean, double var)
     k->coef[SHIFT * k->c16 + c] = (float)(bias - low * (double)scale);
 }
 
-static void set_leaves(const struct work *k, int c, double mean, double unbiased)
+/* total: elements that the statistics are over. */
+static void set_leaves(const struct work *k, int c, double mean, double var, double total)
 {
     float *const *leaf = k->call->grad + running_index(k);
     if (leaf[0])
         leaf[0][c] = (float)((double)k->count * mean);
     if (leaf[1])
-        leaf[1][c] = k->count < 2 ? 0.0f : (float)((double)k->count * unbiased);
+        leaf[1][c] = total < 2 ? 0.0f : (float)((double)k->count * (var * (total / (total - 1))));
 }
 
 static void zero_leaves(const struct work *k)
@@ -268,14 +269,14 @@ static void forward_stats(const struct ddp_op_call *call)
 {
     struct work k = work_of(call);
     const float *shift = call->param[running_index(&k)];
-    memset(call->sync, 0, 2 * (size_t)k.c16 * sizeof(float));
+    memset(call->sync, 0, 2 * (size_t)k.c16 * sizeof *call->sync);
     if (k.count == 0)
         return;
     shard_moments(&k);
     for (int c = 0; c < k.c; c++) {
         double off = k.sums[c] - (double)shift[c];
-        call->sync[c] = (float)((double)k.count * off);
-        call->sync[k.c16 + c] = (float)(k.sums[k.c16 + c] + (double)k.count * (off * off));
+        call->sync[c] = (double)k.count * off;
+        call->sync[k.c16 + c] = k.sums[k.c16 + c] + (double)k.count * (off * off);
     }
 }
 
@@ -312,7 +313,7 @@ static void forward(const struct ddp_op_call *call)
         }
         set_coef(&k, c, mean, var);
         if (call->training)
-            set_leaves(&k, c, mean, total < 2 ? 0 : var * (total / (total - 1)));
+            set_leaves(&k, c, mean, var, total);
     }
     ddp_parallel(call->pool, call->in[0]->n * k.blocks, normalise_task, &k);
 }
@@ -345,12 +346,13 @@ static void join_grad_sums_task(void *ctx, int block)
     }
 }
 
-/* The shard's own sums of dz and dz * xhat into own[OWN_DZ], own[OWN_DZX] of saved;
- * zeros when it is empty. */
+/* The shard's own sums of dz and dz * xhat into sums, and into own[OWN_DZ], own[OWN_DZX] of saved; zeros when
+ * it is empty. */
 static void shard_grad_sums(struct work *k)
 {
     float *own = k->coef + OWN_DZ * k->c16;
-    memset(own, 0, 2 * (size_t)k->c16 * sizeof(float));
+    memset(own, 0, 2 * (size_t)k->c16 * sizeof *own);
+    memset(k->sums, 0, 2 * (size_t)k->c16 * sizeof *k->sums);
     if (k->count == 0)
         return;
     ddp_parallel(k->call->pool, k->call->in[0]->n * k->blocks, grad_sums_task, k);
@@ -381,7 +383,9 @@ static void backward_stats(const struct ddp_op_call *call)
 {
     struct work k = work_of(call);
     shard_grad_sums(&k);
-    memcpy(call->sync, k.coef + OWN_DZ * k.c16, 2 * (size_t)k.c16 * sizeof(float));
+    memset(call->sync, 0, 2 * (size_t)k.c16 * sizeof *call->sync);
+    memcpy(call->sync, k.sums, (size_t)k.c * sizeof *call->sync);
+    memcpy(call->sync + k.c16, k.sums + k.c16, (size_t)k.c * sizeof *call->sync);
 }
 
 static void backward(const struct ddp_op_call *call)
@@ -396,12 +400,9 @@ static void backward(const struct ddp_op_call *call)
     }
     if (k.count == 0)
         return;
-    const float *sums = k.conf->sync ? call->sync : own;
     double count = k.conf->sync ? (double)call->sync_count * k.h * k.w : (double)k.count;
-    for (int c = 0; c < k.c16; c++) {
-        k.means[M1 * k.c16 + c] = (float)(sums[c] / count);
-        k.means[M2 * k.c16 + c] = (float)(sums[k.c16 + c] / count);
-    }
+    for (int c = 0; c < 2 * k.c16; c++) /* of the shard: of its gradients as they were rounded */
+        k.means[M1 * k.c16 + c] = (float)((k.conf->sync ? call->sync[c] : (double)own[c]) / count);
     if (call->din[0] || ((call->fused & DDP_FUSE_ADD) && call->din[1]))
         ddp_parallel(call->pool, call->in[0]->n * k.blocks, gradient_task, &k);
 }

@@ -13,7 +13,7 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
     const int64_t partials = ddp_gpu_partials((int64_t)p->batch * p->in[0].h * p->in[0].w, c);
     out->saved_bytes = p->training ? (size_t)c * 2 * sizeof(float) : 0;
     out->scratch_bytes = p->training ? (size_t)(partials + 2 * c) * sizeof(float) : 0;
-    out->sync_floats = p->training && conf->sync ? 2 * c : 0;
+    out->sync_doubles = p->training && conf->sync ? 2 * c : 0;
     return 0;
 }
 
@@ -113,28 +113,23 @@ static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_device_call 
                                            .dweight = at.weight < 0 ? own : c->grad[at.weight],
                                            .dbias = at.bias < 0 ? own + channels : c->grad[at.bias],
                                            .partial = c->scratch,
+                                           .sync = c->sync,
                                            .step = c->step,
                                            .din = c->din[0],
                                            .accumulate = c->accumulate[0]};
 }
 
-/* The leaf of a synchronised layer is dbias, dweight: what norm_grad reads for its own shard when there is no
- * sum. */
 static void backward_stats(const struct ddp_device_call *c)
 {
     const struct ddp_gpu_norm_grad_args a = backward_args(c);
-    const size_t bytes = (size_t)a.c * sizeof(float);
     c->kernels->norm->norm_grad_stats(c->stream, &a);
-    c->api->copy(c->stream, c->sync, a.dbias, bytes);
-    c->api->copy(c->stream, c->sync + a.c, a.dweight, bytes);
 }
 
 static void backward(const struct ddp_device_call *c)
 {
-    struct ddp_gpu_norm_grad_args a = backward_args(c);
+    const struct ddp_gpu_norm_grad_args a = backward_args(c);
     if (!c->sync)
         c->kernels->norm->norm_grad_stats(c->stream, &a);
-    a.sync = c->sync;
     if (a.din)
         c->kernels->norm->norm_grad(c->stream, &a);
 }

@@ -83,7 +83,7 @@ DDP_DEVICE void set_moments(const struct ddp_gpu_norm_args *a, int channel, doub
         a->leaf_mean[channel] = own > 0 ? (float)((double)own * mean) : 0.0f;
     if (a->leaf_var)
         a->leaf_var[channel] =
-            own > 1 ? (float)((double)own * var * ((double)total / (double)(total - 1))) : 0.0f;
+            total > 1 ? (float)((double)own * var * ((double)total / (double)(total - 1))) : 0.0f;
 }
 
 DDP_KERNEL norm_stats_end(struct ddp_gpu_norm_args a, int64_t chunks)
@@ -108,8 +108,8 @@ DDP_KERNEL norm_stats_end(struct ddp_gpu_norm_args a, int64_t chunks)
     const double mean = (real > 0 ? (double)pilots[0] : 0) + off, m2 = rest < 0 ? 0 : rest; /* NaN stays */
     if (a.sync) {
         const double shift = mean - (double)a.running_mean[channel];
-        a.sync[channel] = (float)(count * shift);
-        a.sync[a.c + channel] = (float)(m2 + count * (shift * shift));
+        a.sync[channel] = count * shift;
+        a.sync[a.c + channel] = m2 + count * (shift * shift);
     } else {
         set_moments(&a, channel, mean, real > 0 ? m2 / count : 0, real, real);
     }
@@ -240,6 +240,10 @@ DDP_KERNEL norm_grad_stats_end(struct ddp_gpu_norm_grad_args a, int64_t chunks)
     if (ddp_group() == 0) {
         a.dbias[channel] = (float)v[0];
         a.dweight[channel] = (float)v[1];
+        if (a.sync) {
+            a.sync[channel] = v[0];
+            a.sync[a.c + channel] = v[1];
+        }
     }
 }
 
@@ -258,9 +262,15 @@ template <class T> DDP_KERNEL norm_grad(struct ddp_gpu_norm_grad_args a, struct 
     ddp_load8(a.mean + at.channel, mean);
     ddp_load8(a.inv_std + at.channel, inv_std);
     load_or(a.weight, at.channel, 1.0f, scale);
-    ddp_load8((a.sync ? a.sync : a.dbias) + at.channel, even);
-    ddp_load8((a.sync ? a.sync + a.c : a.dweight) + at.channel, slope);
+    if (!a.sync) {
+        ddp_load8(a.dbias + at.channel, even);
+        ddp_load8(a.dweight + at.channel, slope);
+    }
     for (int j = 0; j < 8; j++) {
+        if (a.sync) {
+            even[j] = (float)a.sync[at.channel + j];
+            slope[j] = (float)a.sync[a.c + at.channel + j];
+        }
         scale[j] *= inv_std[j];
         even[j] *= part * scale[j];
         slope[j] *= part * scale[j] * inv_std[j];

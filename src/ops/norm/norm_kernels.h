@@ -23,8 +23,8 @@ struct ddp_gpu_norm_args {
     float *leaf_mean, *leaf_var;
     /* synchronised layers: stats() then writes sum(x - s), sum((x - s)^2), s = running_mean, to sync[2][c]
      * and nothing else; after the exchange sync_apply() turns the sum over all shards into mean, inv_std and
-     * the leaves */
-    float *sync;
+     * the leaves (variance: 0 when all shards together have fewer than 2 elements) */
+    double *sync;
     const struct ddp_gpu_step *step; /* count: for sync_apply */
     /* forward(): y = relu(weight * xhat + bias + other); padding samples: 0 */
     const void *other;
@@ -45,7 +45,9 @@ struct ddp_gpu_norm_grad_args {
     float *dweight,
         *dbias; /* [c]: sums dz xhat, dz; always written by stats(); padding samples take no part */
     float *partial;
-    const float *sync; /* [2][c] sums of dz, dz xhat over all shards; NULL: the shard's own dbias, dweight */
+    /* synchronised layers: stats() writes the shard's sums of dz, dz xhat to sync[2][c] too, grad() reads those
+     * of all shards; NULL: the shard's own dbias, dweight */
+    double *sync;
     const struct ddp_gpu_step *step;
     void *din; /* grad(): padding samples: 0 */
     bool accumulate;

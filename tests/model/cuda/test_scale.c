@@ -158,29 +158,41 @@ static void test_scale_leaves_clipping_alone(void **state)
 
 /* ---- statistics ---- */
 
-enum { MEAN = 5000, VAR = 48, STATS = 3 * DDP_BLOCK };
+enum { MEAN = 5000, VAR = 48, STATS = 4 * DDP_BLOCK };
 
 static void test_stats_have_the_cpus_bits(void **state)
 {
     (void)state;
     static float sum[STATS], want[STATS], got[STATS];
-    struct ddp_flat_tensor tensor[2] = {{.param = {.role = DDP_PARAM_RUNNING_MEAN, .momentum = 0.1},
+    struct ddp_flat_tensor tensor[3] = {{.param = {.role = DDP_PARAM_RUNNING_MEAN, .momentum = 0.1},
                                          .offset = 0,
                                          .size = MEAN,
                                          .stat_pixels = 49},
                                         {.param = {.role = DDP_PARAM_RUNNING_VAR, .momentum = 0.01},
                                          .offset = 2 * DDP_BLOCK,
                                          .size = VAR,
-                                         .stat_pixels = 1}};
-    struct ddp_model model = {.flat = {.ntensors = 2, .tensor = tensor, .metrics = STATS}};
-    struct ddp_gpu_stat stat[2] = {
+                                         .stat_pixels = 1},
+                                        {.param = {.role = DDP_PARAM_RUNNING_VAR, .momentum = 0.2},
+                                         .offset = 3 * DDP_BLOCK,
+                                         .size = VAR,
+                                         .stat_pixels = 1,
+                                         .stat_synced = true}};
+    struct ddp_model model = {.flat = {.ntensors = 3, .tensor = tensor, .metrics = STATS}};
+    struct ddp_gpu_stat stat[3] = {
         {.lo = 0, .hi = MEAN, .pixels = 49, .momentum = 0.1},
-        {.lo = 2 * DDP_BLOCK, .hi = 2 * DDP_BLOCK + VAR, .pixels = 1, .momentum = 0.01, .var = 1}};
+        {.lo = 2 * DDP_BLOCK, .hi = 2 * DDP_BLOCK + VAR, .pixels = 1, .momentum = 0.01, .var = 1},
+        {.lo = 3 * DDP_BLOCK,
+         .hi = 3 * DDP_BLOCK + VAR,
+         .pixels = 1,
+         .momentum = 0.2,
+         .var = 1,
+         .synced = 1}};
     static const struct {
         int64_t count;
         int shards;
         bool skip;
-    } cases[] = {{64, 4, false}, {5, 4, false}, {3, 4, false}, {1000, 700, false}, {64, 4, true}};
+    } cases[] = {{64, 4, false},     {5, 4, false}, {3, 4, false},
+                 {1000, 700, false}, {64, 4, true}, {1, 4, false}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         for (int64_t i = 0; i < STATS; i++)
             sum[i] = uniform(i, 1), want[i] = uniform(i, 2);
@@ -196,7 +208,7 @@ static void test_stats_have_the_cpus_bits(void **state)
                                        .step = device_of(&step, sizeof step),
                                        .scale = device_of(&scale, sizeof scale),
                                        .shards = cases[k].shards,
-                                       .nstats = 2,
+                                       .nstats = 3,
                                        .stat = device_of(stat, sizeof stat),
                                        .params = params};
         ddp_cuda_stats(NULL, &a);

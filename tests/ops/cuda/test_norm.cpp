@@ -90,8 +90,18 @@ static double square(double v, double about)
 }
 
 struct outputs {
-    Floats mean, inv_std, leaf_mean, leaf_var, y, dz, dother, din, dweight, dbias, sync, grad_sync;
+    Floats mean, inv_std, leaf_mean, leaf_var, y, dz, dother, din, dweight, dbias;
 };
+
+/* What the exchange makes of equal shards. */
+static void multiply(const Device &sums, int copies)
+{
+    Bytes all = sums.bytes();
+    double *v = (double *)(void *)all.data();
+    for (size_t i = 0; i < all.size() / sizeof *v; i++)
+        v[i] *= copies;
+    emu_copy_in(sums.get(), v, all.size());
+}
 
 /* `total` samples in the global batch, of which the shard is part; 0: no synchronisation. The exchange adds
  * the sums of shards that are all like this one. */
@@ -106,7 +116,7 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
            bias(DDP_GPU_F32, in->bias), running_mean(DDP_GPU_F32, in->running_mean),
            running_var(DDP_GPU_F32, in->running_var), mean(bytes), inv_std(bytes), leaf_mean(bytes),
            leaf_var(bytes), partial((size_t)ddp_gpu_partials((int64_t)p->batch * p->h * p->w, in->c) * 4),
-           sync(2 * bytes);
+           sync(4 * bytes);
     struct ddp_gpu_norm_args a = {};
     a.type = in->t;
     a.n = n.as<int32_t>();
@@ -124,18 +134,14 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     a.partial = partial.as<float>();
     a.leaf_mean = leaf_mean.as<float>();
     a.leaf_var = leaf_var.as<float>();
-    a.sync = copies ? sync.as<float>() : NULL;
+    a.sync = copies ? sync.as<double>() : NULL;
     a.step = step.as<struct ddp_gpu_step>();
     a.other = p->add ? other.get() : NULL;
     a.relu = p->relu;
     a.y = y.get();
     ddp_cuda_norm_kernels.norm_stats(stream, &a);
     if (copies) {
-        o->sync = sync.floats();
-        Floats sums = o->sync;
-        for (float &v : sums)
-            v *= (float)copies;
-        emu_copy_in(sync.get(), sums.data(), 2 * bytes);
+        multiply(sync, copies);
         ddp_cuda_norm_kernels.norm_sync_apply(stream, &a);
     }
     ddp_cuda_norm_kernels.norm_forward(stream, &a);
@@ -164,15 +170,10 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     b.step = a.step;
     b.din = din.get();
     b.accumulate = p->accumulate;
+    b.sync = a.sync;
     ddp_cuda_norm_kernels.norm_grad_stats(stream, &b);
-    if (copies) {
-        Floats sums = dbias.floats(), more = dweight.floats();
-        sums.insert(sums.end(), more.begin(), more.end());
-        for (float &v : sums)
-            v *= (float)copies;
-        emu_copy_in(sync.get(), sums.data(), 2 * bytes);
-        b.sync = sync.as<float>();
-    }
+    if (copies)
+        multiply(sync, copies);
     ddp_cuda_norm_kernels.norm_grad(stream, &b);
     o->mean = mean.floats(), o->inv_std = inv_std.floats();
     o->leaf_mean = leaf_mean.floats(), o->leaf_var = leaf_var.floats();
@@ -204,19 +205,15 @@ static void check(const struct inputs *in, int copies, const struct outputs *o)
         mean[c] = count > 0 ? in->channel_sum(in->x, c, itself, 0) / count : 0;
         const double m2 = in->channel_sum(in->x, c, square, mean[c]), var = count > 0 ? m2 / count : 0;
         std_[c] = count > 0 ? sqrt(var + (double)eps) : 1;
-        /* Synchronised sums are rounded about the running mean; a mean kept as one float costs digits of
-         * xhat when it is large. noise: error of xhat, over 1 + |xhat|. */
-        const double about = copies ? fabs(mean[c] - (double)in->running_mean[c]) + 1 : 1;
-        noise[c] = 16 * e * (1 + about / std_[c] + about * about / (std_[c] * std_[c])) +
-                   e * fabs(p->centre) / std_[c];
-        expect_near("mean", DDP_GPU_F32, o->mean[c], mean[c], 16 * e * p->width * about);
+        /* A mean kept as one float costs digits of xhat when it is large. noise: error of xhat, over
+         * 1 + |xhat|. How far off the running mean is makes no difference. */
+        noise[c] = 16 * e * (1 + 1 / std_[c] + 1 / (std_[c] * std_[c])) + e * fabs(p->centre) / std_[c];
+        expect_near("mean", DDP_GPU_F32, o->mean[c], mean[c], 16 * e * p->width);
         expect_near("inv_std", DDP_GPU_F32, o->inv_std[c], count > 0 ? 1 / std_[c] : 0,
-                    16 * e / std_[c] * (1 + about * about / (std_[c] * std_[c])));
-        expect_near("leaf_mean", DDP_GPU_F32, o->leaf_mean[c], count * mean[c],
-                    count * 16 * e * p->width * about);
+                    16 * e / std_[c] * (1 + 1 / (std_[c] * std_[c])));
+        expect_near("leaf_mean", DDP_GPU_F32, o->leaf_mean[c], count * mean[c], count * 16 * e * p->width);
         expect_near("leaf_var", DDP_GPU_F32, o->leaf_var[c],
-                    count < 2 ? 0 : count * var * total / (total - 1),
-                    count * 32 * e * p->width * p->width * about * about);
+                    total < 2 ? 0 : count * var * total / (total - 1), count * 32 * e * p->width * p->width);
     }
     expect_zero_lanes(o->mean, p->c);
     expect_zero_lanes(o->leaf_mean, p->c);
@@ -268,10 +265,12 @@ static void test_synchronised(void **)
 {
     for (enum ddp_gpu_type t : all_types)
         for (const struct problem &p : problems) {
-            if (p.n == 0 || p.centre > 100 || p.h > 70)
+            if (p.n == 0 || (t != DDP_GPU_F32 && p.centre > 100) || p.h > 70)
                 continue;
-            const struct inputs in(t, &p);
+            struct inputs in(t, &p);
             struct outputs o;
+            if (p.centre > 100) /* as at the start of a run: a thousand deviations off */
+                in.running_mean.assign(in.running_mean.size(), 0.0f);
             expect_same_bits([&](float garbage) { return run(&in, 3, garbage, &o); });
             check(&in, 3, &o);
         }
@@ -284,20 +283,20 @@ static void test_empty_shard_takes_part(void **)
     const struct inputs in(DDP_GPU_F32, &p);
     struct ddp_gpu_step host_step = {};
     host_step.count = 2;
-    const Floats sums = {9,  9,  9,  9,  9,  0, 0, 0,
-                         36, 36, 36, 36, 36, 0, 0, 0}; /* of 18 elements: off 0.5, square 2 */
-    Device n = Device::of((int32_t)0), step = Device::of(host_step), x = in.device(in.x, 3), sync(64),
+    const double sums[] = {9,  9,  9,  9,  9,  0, 0, 0,
+                           36, 36, 36, 36, 36, 0, 0, 0}; /* of 18 elements: off 0.5, square 2 */
+    Device n = Device::of((int32_t)0), step = Device::of(host_step), x = in.device(in.x, 3), sync(128),
            running_mean(DDP_GPU_F32, in.running_mean), mean(32), inv_std(32), leaf_mean(32), leaf_var(32),
            partial((size_t)ddp_gpu_partials(36, 8) * 4);
     struct ddp_gpu_norm_args a = {};
     a.type = DDP_GPU_F32, a.n = n.as<int32_t>(), a.batch = 4, a.hw = 9, a.c = 8, a.eps = eps, a.x = x.get();
     a.running_mean = running_mean.as<float>(), a.mean = mean.as<float>(), a.inv_std = inv_std.as<float>();
     a.partial = partial.as<float>(), a.leaf_mean = leaf_mean.as<float>(), a.leaf_var = leaf_var.as<float>();
-    a.sync = sync.as<float>(), a.step = step.as<struct ddp_gpu_step>();
+    a.sync = sync.as<double>(), a.step = step.as<struct ddp_gpu_step>();
     ddp_cuda_norm_kernels.norm_stats(stream, &a);
     for (float v : sync.floats())
         assert_true(v == 0);
-    emu_copy_in(sync.get(), sums.data(), 64);
+    emu_copy_in(sync.get(), sums, sizeof sums);
     ddp_cuda_norm_kernels.norm_sync_apply(stream, &a);
     for (int c = 0; c < 5; c++) {
         expect_near("mean", DDP_GPU_F32, mean.floats()[c], in.running_mean[c] + 0.5, 0);

@@ -173,6 +173,42 @@ static void test_sum_small_is_the_canonical_tree(void **state)
     assert_int_equal(emu_faults(), 0);
 }
 
+/* In doubles, over rows that are longer than what is summed. */
+static void check_rows(int shards, int width, int row)
+{
+    const size_t all = (size_t)shards * (size_t)row;
+    double *leaves = ddp_calloc(all, 8), *work = ddp_calloc((size_t)shards * (size_t)width, 8);
+    double *want = ddp_calloc((size_t)width, 8), *got = ddp_calloc((size_t)width, 8);
+    int32_t *merges = ddp_calloc((size_t)shards, sizeof *merges);
+    for (int s = 0; s < shards; s++) {
+        merges[s] = ddp_tree_merges_after(shards, 0, s, s + 1);
+        for (int i = 0; i < row; i++)
+            leaves[(int64_t)s * row + i] = uniform(s * row + i, 6) / 3.0 * (i % 3 ? 1 : 1000);
+        memcpy(work + (int64_t)s * width, leaves + (int64_t)s * row, (size_t)width * 8);
+    }
+    ddp_tree_sum_double(shards, width, work, want);
+    double *dleaves = device_of(leaves, all * 8), *out = emu_alloc((size_t)width * 8);
+    int32_t *dmerges = device_of(merges, (size_t)shards * sizeof *merges);
+    ddp_cuda_sum_shards(
+        NULL,
+        &(struct ddp_gpu_shards_args){
+            .count = width, .row = row, .shards = shards, .leaves = dleaves, .merges = dmerges, .out = out});
+    emu_copy_out(got, out, (size_t)width * 8);
+    if (memcmp(got, want, (size_t)width * 8) != 0)
+        fail_msg("%d shards: another sum", shards);
+    emu_free(dleaves), emu_free(dmerges), emu_free(out);
+    free(leaves), free(work), free(want), free(got), free(merges);
+}
+
+static void test_sum_shards_is_the_canonical_tree(void **state)
+{
+    (void)state;
+    for (int shards = 1; shards <= 16; shards++)
+        check_rows(shards, 5, 7);
+    check_rows(257, 300, 300);
+    assert_int_equal(emu_faults(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_add_range_keeps_the_order),
         cmocka_unit_test(test_metrics_fill_their_block),
         cmocka_unit_test(test_sum_small_is_the_canonical_tree),
+        cmocka_unit_test(test_sum_shards_is_the_canonical_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
