@@ -77,6 +77,7 @@ static const struct ddp_op hard_tanh = {
     .conf_bytes = sizeof(struct hard_tanh),
     .keys = keys,
     .nin = 1,
+    .any_shape = true,
     .plan = plan,
     .forward = forward,
     .backward = backward,

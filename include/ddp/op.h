@@ -152,6 +152,9 @@ struct ddp_op {
     int nin;        /* 1 or 2 */
     unsigned fuses; /* DDP_FUSE_ bits that it can take over */
     bool is_loss;
+    /* computes the same however C*H*W features are cut into a shape (elementwise ops, linear): a flatten
+     * before it may then be left out. */
+    bool any_shape;
     /* Shapes, parameters, memory, from the conf and the shapes that come in; batch is
      * the shard's. Required. */
     int (*plan)(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *plan,

@@ -26,8 +26,9 @@ struct ddp_layer {
     struct ddp_shape shape[DDP_OP_MAX_IN]; /* what comes in */
     struct ddp_layer_plan plan;
     enum ddp_order order; /* of its output */
-    int consumers;        /* inputs of other layers that read it */
-    int host;             /* layer whose call does this one's work: itself unless fused */
+    bool keeps;    /* a flatten whose output has the shape of what comes in: nobody can tell, see shape.c */
+    int consumers; /* inputs of other layers that read it */
+    int host;      /* layer whose call does this one's work: itself unless fused */
 };
 
 struct ddp_model {

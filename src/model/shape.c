@@ -1,7 +1,13 @@
 /* Shapes from the data on: every op says what it makes of what comes in. Also which order (pictures or
- * features) each layer's output has: from the first flatten or linear layer on it is features. */
-#include "ops/ops.h"
+ * features) each layer's output has: from the first flatten or linear layer on it is features.
+ *
+ * A flatten makes a vector of C*H*W features. Where C is a multiple of 16 its output may keep the shape
+ * {C, H, W} of what comes in, so that nothing is moved: but only where no layer can tell, that is, where all
+ * paths lead over elementwise layers and sums of such outputs to linear layers. So all is planned with
+ * vectors first, which is what the model means, then the flattens that keep their shape are found, and with
+ * these all is planned again. */
 #include "model/graph.h"
+#include "ops/ops.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -83,9 +89,9 @@ static int call_plan(const struct ddp_model *m, struct ddp_layer *l, struct ddp_
 
 /* Features of plain pixels [c][h][w], as a flatten would make them: a grey picture keeps no block of 16 for
  * one channel. */
-static struct ddp_shape data_features(struct ddp_shape s)
+static struct ddp_shape data_features(struct ddp_shape s, bool keeps)
 {
-    return ddp_flatten_keeps(s) ? s : (struct ddp_shape){(int)elements(s), 1, 1};
+    return keeps && s.c % DDP_CBLOCK == 0 ? s : (struct ddp_shape){(int)elements(s), 1, 1};
 }
 
 static int plan_layer(struct ddp_model *m, struct ddp_layer *l, struct ddp_error *err)
@@ -101,13 +107,15 @@ static int plan_layer(struct ddp_model *m, struct ddp_layer *l, struct ddp_error
             pictures = true;
     }
     if (flatten && l->in[0] == DDP_DATA)
-        l->shape[0] = data_features(m->input);
+        l->shape[0] = data_features(m->input, l->keeps);
     int rc = call_plan(m, l, err);
     if (rc != 0)
         return rc;
+    if (l->keeps)
+        l->plan.out = l->shape[0];
     if (l->plan.features && l->nin == 1 &&
         l->in[0] == DDP_DATA) { /* a linear layer flattens the data by itself */
-        l->shape[0] = data_features(m->input);
+        l->shape[0] = data_features(m->input, true);
         rc = call_plan(m, l, err);
         if (rc != 0)
             return rc;
@@ -128,13 +136,76 @@ static int plan_layer(struct ddp_model *m, struct ddp_layer *l, struct ddp_error
     return 0;
 }
 
-int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
+static int plan_layers(struct ddp_model *m, struct ddp_error *err)
 {
     for (int i = 0; i < m->nlayers; i++) {
         int rc = plan_layer(m, &m->layer[i], err);
         if (rc != 0)
             return rc;
     }
+    return 0;
+}
+
+/* The layer makes features of pictures. */
+static bool flattens(const struct ddp_model *m, const struct ddp_layer *l)
+{
+    return ddp_layer_is(l, "flatten") &&
+           (l->in[0] == DDP_DATA || m->layer[l->in[0]].order == DDP_ORDER_PICTURES);
+}
+
+/* What comes in goes out in the shape that it has. */
+static bool passes_on(const struct ddp_model *m, const struct ddp_layer *l)
+{
+    return l->op->any_shape && !l->plan.features && !flattens(m, l);
+}
+
+/* What layer i says about its inputs and its output: whether they have to be vectors. True: that was new. */
+static bool settle(const struct ddp_model *m, int i, bool *vector)
+{
+    const struct ddp_layer *l = &m->layer[i];
+    bool now = !l->op->any_shape, changed = false;
+    if (flattens(m, l) || (l->op->any_shape && l->plan.features))
+        return false;
+    if (passes_on(m, l)) {
+        now = vector[i];
+        for (int k = 0; k < l->nin; k++)
+            now |= l->in[k] == DDP_DATA || vector[l->in[k]];
+        changed = now != vector[i];
+        vector[i] = now;
+    }
+    for (int k = 0; k < l->nin && now; k++)
+        if (l->in[k] != DDP_DATA && !vector[l->in[k]])
+            changed = vector[l->in[k]] = true;
+    return changed;
+}
+
+/* Flattens whose output may keep the shape {C, H, W}; whether there are any. */
+static bool find_keepers(struct ddp_model *m)
+{
+    bool *vector = ddp_arena_alloc(m->arena, m->nlayers * sizeof *vector), changed = true, any = false;
+    for (int i = 0; i < m->nlayers; i++) {
+        const struct ddp_layer *l = &m->layer[i];
+        const struct ddp_shape in = l->in[0] == DDP_DATA ? m->input : l->shape[0];
+        vector[i] =
+            flattens(m, l) ? in.c % DDP_CBLOCK != 0 : l->order == DDP_ORDER_PICTURES || !passes_on(m, l);
+    }
+    while (changed) {
+        changed = false;
+        for (int i = 0; i < m->nlayers; i++)
+            changed |= settle(m, i, vector);
+    }
+    for (int i = 0; i < m->nlayers; i++)
+        any |= m->layer[i].keeps = ddp_layer_is(&m->layer[i], "flatten") && !vector[i];
+    return any;
+}
+
+int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
+{
+    int rc = plan_layers(m, err);
+    if (rc == 0 && find_keepers(m))
+        rc = plan_layers(m, err);
+    if (rc != 0)
+        return rc;
     struct ddp_layer *loss = &m->layer[m->nlayers - 1];
     if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
         ddp_fail(err, DDP_E_SHAPE,

@@ -45,14 +45,4 @@ bool ddp_tensor_find_bad(const struct ddp_tensor *t, int *n, int *c, int *y, int
 void ddp_vec_add(float *a, const float *b, int64_t n); /* a += b */
 double ddp_vec_sumsq(const float *a, int64_t n); /* sum of squares in double: 16 lanes, then a fixed tree */
 
-/* Whether flatten keeps the shape {C, H, W} of what comes in: its output is then the same blocked vectors,
- * and features order makes them a vector of features (file layout: a kernel of the whole picture). Such a
- * flatten copies between strides and may be left out by letting the op before it write features order. Else
- * (C no multiple of 16 and more than one pixel) the output is {C*H*W, 1, 1}, blocked anew by plain index (c*H
- * + y)*W + x. */
-static inline bool ddp_flatten_keeps(struct ddp_shape s)
-{
-    return s.c % DDP_CBLOCK == 0 || (s.h == 1 && s.w == 1);
-}
-
 #endif

@@ -10,7 +10,7 @@
     "{type=\"global_avg_pool\"}, {type=\"flatten\"}, {type=\"linear\", out=5}, "                             \
     "{type=\"softmax_cross_entropy\"}"
 #define VECTORS "{type=\"linear\", name=\"p\", out=20},"
-#define POOLED  CONV("c") "{type=\"avg_pool\", name=\"m\", kernel=2},"
+#define POOLED  CONV("c") "{type=\"global_avg_pool\", name=\"m\"},"
 #define FLAT    "{type=\"flatten\", name=\"f\", input=\"m\"},"
 #define LAST    "{type=\"linear\", out=5}, {type=\"softmax_cross_entropy\"}"
 #define SYNC    ", sync=true"

@@ -67,8 +67,7 @@ static int add_sum(struct graph *g, int a)
 static int add_flatten(struct graph *g, int a)
 {
     const struct ddp_shape s = g->node[a].shape;
-    const bool keeps = s.c % DDP_CBLOCK == 0 || s.h * s.w == 1;
-    return add_layer(g, "flatten", "", a, -1, keeps ? s : (struct ddp_shape){s.c * s.h * s.w, 1, 1}, true);
+    return add_layer(g, "flatten", "", a, -1, (struct ddp_shape){s.c * s.h * s.w, 1, 1}, true);
 }
 
 static int add_linear(struct graph *g, int a, int out)

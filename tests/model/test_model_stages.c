@@ -111,6 +111,10 @@ static void test_values_serve_their_readers(void **state)
     }
 }
 
+#define POOLED "{type = \"max_pool\", kernel = 2}, {type = \"flatten\", name = \"f\"},"
+#define BRANCHES                                                                                             \
+    POOLED "{type = \"avg_pool\", kernel = 2, input = \"data\"}, {type = \"flatten\", name = \"g\"},"
+
 static void test_flatten_costs_nothing_where_it_can(void **state)
 {
     (void)state;
@@ -135,6 +139,28 @@ static void test_flatten_costs_nothing_where_it_can(void **state)
          "{type = \"flatten\"}, {type = \"linear\", name = \"h\", out = 10}, {type = \"add\", input = "
          "[\"g\", \"h\"]}," CE,
          "conv2d max_pool flatten linear conv2d global_avg_pool linear add softmax_cross_entropy",
+         {16, 8, 8}},
+        /* sums of such features and elementwise layers cannot tell the shape */
+        {BRANCHES
+         "{type = \"add\", input = [\"f\", \"g\"]}, {type = \"gelu\"}, {type = \"flatten\"}, {type = "
+         "\"linear\", out = 10}," CE,
+         "max_pool avg_pool add gelu linear softmax_cross_entropy",
+         {16, 8, 8}},
+        /* others can: 256 features, as with any number of channels */
+        {POOLED "{type = \"batch_norm\"}, {type = \"linear\", out = 10}," CE,
+         "max_pool flatten batch_norm linear softmax_cross_entropy",
+         {16, 8, 8}},
+        {POOLED CE, "max_pool flatten softmax_cross_entropy", {16, 8, 8}},
+        {POOLED "{type = \"dropout\", name = \"d\"}, {type = \"linear\", name = \"l\", out = 256}, {type = "
+                "\"add\", input = "
+                "[\"l\", \"d\"]}," CE,
+         "max_pool flatten dropout linear add softmax_cross_entropy",
+         {16, 8, 8}},
+        /* and so one of two that meet in a sum */
+        {BRANCHES "{type = \"batch_norm\", name = \"b\"}, {type = \"add\", input = [\"b\", \"f\"]}, {type = "
+                  "\"linear\", "
+                  "out = 10}," CE,
+         "max_pool flatten avg_pool flatten batch_norm+add linear softmax_cross_entropy",
          {16, 8, 8}},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
@@ -385,15 +411,15 @@ static void test_stages_say_who_writes_each_gradient(void **state)
         {"{type = \"add\", name = \"s\", input = [\"data\", \"data\"]}," CONV("p", "") END,
          "add! 0-,0- 1 | conv2d 1- 2 | flatten 2w 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
         /* so is a flatten that is only a name, unless a batch norm has taken the add */
-        {CONV("c", "") "{type = \"avg_pool\", name = \"m\", kernel = 2}, {type = \"flatten\", name = \"f\"},"
+        {CONV("c", "") "{type = \"global_avg_pool\", name = \"m\"}, {type = \"flatten\", name = \"f\"},"
                        "{type = \"add\", name = \"s\", input = [\"f\", \"m\"]}, {type = \"linear\", name = "
                        "\"fc\", out = 10}," CE,
-         "conv2d 0- 1 | avg_pool 1w 2 | add 2w,2a 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
-        {CONV("c", "") "{type = \"avg_pool\", name = \"m\", kernel = 2}," BN(
+         "conv2d 0- 1 | global_avg_pool 1w 2 | add 2w,2a 3 | linear 3w 4 | softmax_cross_entropy! 4w"},
+        {CONV("c", "") "{type = \"global_avg_pool\", name = \"m\"}," BN(
              "t", "") "{type = \"flatten\", name = \"f\", input = \"m\"}, {type = \"add\", name = \"s\", "
                       "input = [\"t\", \"f\"]},"
                       "{type = \"linear\", name = \"fc\", out = 10}," CE,
-         "conv2d 0- 1 | avg_pool 1w 2 | flatten 2a 3 | batch_norm+add 2w,3w 4 | linear 4w 5 | "
+         "conv2d 0- 1 | global_avg_pool 1w 2 | flatten 2a 3 | batch_norm+add 2w,3w 4 | linear 4w 5 | "
          "softmax_cross_entropy! 5w"},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {

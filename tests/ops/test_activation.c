@@ -223,8 +223,8 @@ static void test_flatten_keeps_plain_order(void **state)
     static const struct {
         struct ddp_shape in, out;
     } table[] = {
-        {{1, 1, 1}, {1, 1, 1}},    {{10, 1, 1}, {10, 1, 1}},   {{16, 5, 5}, {16, 5, 5}},
-        {{32, 2, 3}, {32, 2, 3}},  {{1, 28, 28}, {784, 1, 1}}, {{3, 4, 5}, {60, 1, 1}},
+        {{1, 1, 1}, {1, 1, 1}},    {{10, 1, 1}, {10, 1, 1}},   {{16, 5, 5}, {400, 1, 1}},
+        {{32, 2, 3}, {192, 1, 1}}, {{1, 28, 28}, {784, 1, 1}}, {{3, 4, 5}, {60, 1, 1}},
         {{20, 3, 3}, {180, 1, 1}}, {{6, 5, 5}, {150, 1, 1}},
     };
     for (size_t t = 0; t < DDP_COUNT(table); t++)
@@ -241,7 +241,6 @@ static void test_flatten_keeps_plain_order(void **state)
             assert_memory_equal(r.y, x, (size_t)n * 4); /* plain order is kept by definition */
             for (int64_t i = 0; i < n; i++)
                 assert_true(r.dx[0][i] == (accumulate ? x[i] + dout[i] : dout[i]));
-            assert_int_equal(ddp_flatten_keeps(table[t].in), table[t].in.c == table[t].out.c);
             kit_free(&r);
             free(x);
             free(dout);

@@ -144,6 +144,7 @@ const struct ddp_op ddp_op_dropout = {
     .conf_bytes = sizeof(struct ddp_dropout_conf),
     .keys = keys,
     .nin = 1,
+    .any_shape = true,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,

@@ -238,6 +238,7 @@ const struct ddp_op ddp_op_linear = {
     .keys = keys,
     .nin = 1,
     .fuses = DDP_FUSE_RELU,
+    .any_shape = true,
     .plan = plan,
     .forward = forward,
     .backward = backward,

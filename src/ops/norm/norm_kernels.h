@@ -45,8 +45,8 @@ struct ddp_gpu_norm_grad_args {
     float *dweight,
         *dbias; /* [c]: sums dz xhat, dz; always written by stats(); padding samples take no part */
     float *partial;
-    /* synchronised layers: stats() writes the shard's sums of dz, dz xhat to sync[2][c] too, grad() reads those
-     * of all shards; NULL: the shard's own dbias, dweight */
+    /* synchronised layers: stats() writes the shard's sums of dz, dz xhat to sync[2][c] too, grad() reads
+     * those of all shards; NULL: the shard's own dbias, dweight */
     double *sync;
     const struct ddp_gpu_step *step;
     void *din; /* grad(): padding samples: 0 */

@@ -110,6 +110,7 @@ static void run_backward(const struct ddp_op_call *call, enum ddp_act f)
         .conf_bytes = CONF_BYTES,                                                                            \
         .keys = KEYS,                                                                                        \
         .nin = 1,                                                                                            \
+        .any_shape = true,                                                                                   \
         .plan = NAME##_plan,                                                                                 \
         .forward = NAME##_forward,                                                                           \
         .backward = NAME##_backward,                                                                         \

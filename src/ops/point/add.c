@@ -83,6 +83,7 @@ const struct ddp_op ddp_op_add = {
     .keys = no_keys,
     .nin = 2,
     .fuses = DDP_FUSE_RELU,
+    .any_shape = true,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,

@@ -1,11 +1,12 @@
 /* Pictures to features: out[(c*H + y)*W + x] = in[c][y][x].
  *
- * Where ddp_flatten_keeps(shape) (ops.h) the blocked vectors stay as they are and out has in's shape {C,
- * H, W}: the work is a copy between strides, from pictures order to the features order that a linear layer
- * reads. The graph may leave such a layer out by letting the op before it write features order (every op
- * with any_strides can). Else out is {C*H*W, 1, 1}: features are blocked anew, 16 by plain index, one float
- * at a time (LeNet sizes; 4 bytes read and written per feature). The plan says any_strides and leaves the
- * order of out to the graph. Padded channels of out and din are written as zero. */
+ * out is {C*H*W, 1, 1}: features are blocked anew, 16 by plain index, one float at a time (4 bytes read and
+ * written per feature). Where C is a multiple of 16 and all that read the features compute the same for any
+ * shape of them (ddp_op.any_shape), the graph gives out the shape {C, H, W} of in: the blocked vectors stay
+ * as they are, and the work is a copy between strides, from pictures order to the features order that a
+ * linear layer reads. It may leave such a layer out by letting the op before it write features order (every
+ * op with any_strides can). The plan says any_strides and leaves the order of out to the graph. Padded
+ * channels of out and din are written as zero. */
 #include "ops/ops.h"
 
 #include "ops/point/point_cpu.h"
@@ -30,7 +31,7 @@ static int plan_layer(const void *conf, const struct ddp_shape *in, int nin, int
         return ddp_fail(err, DDP_E_SHAPE,
                         "flatten: %d x %d x %d makes %lld features, the limit is %d; pool first", in[0].c,
                         in[0].h, in[0].w, (long long)features, INT32_MAX / DDP_CBLOCK);
-    plan->out = ddp_flatten_keeps(in[0]) ? in[0] : (struct ddp_shape){(int)features, 1, 1};
+    plan->out = (struct ddp_shape){(int)features, 1, 1};
     plan->any_strides = true;
     return 0;
 }
@@ -95,9 +96,10 @@ static void backward(const struct ddp_op_call *call)
 
 const struct ddp_op ddp_op_flatten = {
     .name = "flatten",
-    .doc = "pictures to a vector of features, in the order channel, row, column",
+    .doc = "pictures to a vector of C*H*W features, in the order channel, row, column, whatever reads it",
     .keys = no_keys,
     .nin = 1,
+    .any_shape = true,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,
