@@ -58,7 +58,8 @@ void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text);
  * records of the steps that lead up to it. At most DDP_SAVER_FIRST; -1 is ignored. */
 enum { DDP_SAVER_FIRST = 4 };
 void ddp_saver_sync_first(struct ddp_saver *s, int fd);
-/* Save the snapshot as DIR/step-N (and mark it best: never removed until a better one comes). Waits for the
+/* Save the snapshot as DIR/step-N, unless a parameter or statistic in it is not finite: DDP_E_NUMERIC names
+ * it (and mark it best: never removed until a better one comes). Waits for the
  * save before it. The snapshot is in use until the next ddp_saver_wait. An error of a background save is
  * returned by the next call. */
 int ddp_saver_save(struct ddp_saver *s, struct ddp_snapshot *snap, bool best, struct ddp_error *err);
@@ -66,7 +67,8 @@ int ddp_saver_wait(struct ddp_saver *s, struct ddp_error *err);
 void ddp_saver_destroy(struct ddp_saver *s); /* waits; NULL is fine */
 
 /* The newest complete and undamaged checkpoint under a run directory (or the checkpoint folder itself): its
- * path into path[size]. Damaged ones are skipped with a warning that gives the reason. */
+ * path into path[size]. Damaged ones, and those with a parameter or statistic that is not finite, are skipped
+ * with a warning that gives the reason. */
 int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, struct ddp_error *err);
 /* Restore into params (flat) and, when o is not NULL, into its arrays. Checks names, shapes and the model's
  * identity: an error names the first tensor that differs. Call on one rank: the arrays are shared. */
@@ -75,7 +77,8 @@ int ddp_checkpoint_load(const char *path, const struct ddp_model *m, float *para
 /* Weights only, by name, from a safetensors file of ours or PyTorch's, or from a run or checkpoint folder.
  * strict: every tensor must be there with its shape, and nothing else (num_batches_tracked may be missing);
  * else those that fit are taken and the rest is named in a warning. None at all is an error. F64, F16 and
- * BF16 are converted. batches_tracked: of the file, 0 without; may be NULL. */
+ * BF16 are converted. DDP_E_NUMERIC: a tensor that would be taken is not finite. batches_tracked: of the
+ * file, 0 without; may be NULL. */
 int ddp_weights_load(const char *path, const struct ddp_model *m, float *params, bool strict,
                      int64_t *batches_tracked, struct ddp_error *err);
 /* The file that such a path stands for: itself, or model.safetensors (average: model_ema.safetensors) of a

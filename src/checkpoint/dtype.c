@@ -1,5 +1,7 @@
 /* Element types of the safetensors format, and shapes in words. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoint/private.h"
@@ -91,4 +93,27 @@ bool ddp_tensor_floats(const struct ddp_st_tensor *t, float *out)
             out[i] = half(v);
     }
     return true;
+}
+
+int ddp_tensors_finite(const struct ddp_st_tensor *const *t, int n, struct ddp_error *err)
+{
+    for (int i = 0; i < n; i++) {
+        const int64_t count = (int64_t)(t[i]->bytes / ddp_dtype_bytes(t[i]->dtype));
+        float *v = ddp_malloc((size_t)count * sizeof *v + 1), value = 0;
+        int64_t bad = 0;
+        for (int64_t k = ddp_tensor_floats(t[i], v) ? count - 1 : -1; k >= 0; k--)
+            if (!isfinite(v[k])) {
+                bad++;
+                value = v[k];
+            }
+        free(v);
+        if (bad > 0)
+            return ddp_fail(err, DDP_E_NUMERIC, "'%s' holds %s (%lld of %lld elements are not finite)",
+                            t[i]->name,
+                            isnan(value) ? "nan"
+                            : value < 0  ? "-inf"
+                                         : "inf",
+                            (long long)bad, (long long)count);
+    }
+    return 0;
 }

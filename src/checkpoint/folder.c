@@ -112,6 +112,22 @@ static int check_file(const char *folder, const char *name, const char *want, st
     return status;
 }
 
+static int check_finite(const char *folder, struct ddp_error *err)
+{
+    char *path = ddp_folder_path(folder, DDP_MODEL_FILE);
+    struct ddp_st_file *f;
+    int status = ddp_st_open(path, &f, err);
+    for (int i = 0; status == 0 && i < ddp_st_count(f); i++) {
+        const struct ddp_st_tensor *t = ddp_st_at(f, i);
+        status = ddp_tensors_finite(&t, 1, err);
+    }
+    if (status == DDP_E_NUMERIC)
+        ddp_error_prefix(err, "%s: of no use", path);
+    ddp_st_close(f);
+    free(path);
+    return status;
+}
+
 int ddp_folder_verify(const char *folder, struct ddp_state_file *out, struct ddp_error *err)
 {
     struct ddp_state_file s;
@@ -122,6 +138,8 @@ int ddp_folder_verify(const char *folder, struct ddp_state_file *out, struct ddp
         status = check_file(folder, DDP_OPTIM_FILE, s.optim_sha256, err);
     if (status == 0 && *s.average_sha256)
         status = check_file(folder, DDP_AVERAGE_FILE, s.average_sha256, err);
+    if (status == 0)
+        status = check_finite(folder, err);
     if (status == 0)
         *out = s;
     return status;

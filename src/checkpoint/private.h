@@ -23,6 +23,9 @@ void ddp_tensor_text(const struct ddp_st_tensor *t, char *buf, int size);
 bool ddp_tensor_same_shape(const struct ddp_st_tensor *a, const struct ddp_st_tensor *b);
 /* Elements of a floating-point tensor as floats; false for other types. */
 bool ddp_tensor_floats(const struct ddp_st_tensor *t, float *out);
+/* DDP_E_NUMERIC: a floating-point tensor of the list holds a value that is not finite; the error names the
+ * first such tensor and says how much of it. */
+int ddp_tensors_finite(const struct ddp_st_tensor *const *t, int n, struct ddp_error *err);
 
 /* ddp_st_write that also gives the SHA-256 of what was written. */
 int ddp_st_write_hashed(const char *path, const struct ddp_st_tensor *t, int n, const char *const *metadata,

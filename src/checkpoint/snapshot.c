@@ -99,6 +99,17 @@ void ddp_snapshot_hash(const struct ddp_snapshot *s, char hex[65])
     free(list);
 }
 
+/* What is not finite is good for nothing, and would take the place of a checkpoint that is. */
+static int check_model(const struct ddp_snapshot *s, struct ddp_error *err)
+{
+    int status = 0;
+    for (int i = 0; i < s->model.n && status == 0; i++) {
+        const struct ddp_st_tensor *t = &s->model.t[i].st;
+        status = ddp_tensors_finite(&t, 1, err);
+    }
+    return status ? ddp_error_prefix(err, "not saved after step %lld", (long long)s->state.step) : 0;
+}
+
 static int write_list(struct ddp_st_tensor *list, int n, const char *path, char hex[65],
                       struct ddp_error *err)
 {
@@ -144,7 +155,8 @@ int ddp_snapshot_write_average(const struct ddp_snapshot *s, const char *path, s
 int ddp_snapshot_write_model(const struct ddp_snapshot *s, const char *path, struct ddp_error *err)
 {
     char hex[65];
-    return write_plain(&s->model, path, hex, err);
+    int status = check_model(s, err);
+    return status ? status : write_plain(&s->model, path, hex, err);
 }
 
 int ddp_snapshot_write(const struct ddp_snapshot *s, const char *folder, char model_hex[65],
@@ -152,7 +164,9 @@ int ddp_snapshot_write(const struct ddp_snapshot *s, const char *folder, char mo
 {
     char *model = ddp_folder_path(folder, DDP_MODEL_FILE), *optim = ddp_folder_path(folder, DDP_OPTIM_FILE);
     char *average = ddp_folder_path(folder, DDP_AVERAGE_FILE);
-    int status = write_plain(&s->model, model, model_hex, err);
+    int status = check_model(s, err);
+    if (status == 0)
+        status = write_plain(&s->model, model, model_hex, err);
     if (status == 0)
         status = write_plain(&s->opt, optim, optim_hex, err);
     average_hex[0] = '\0';

@@ -51,6 +51,19 @@ static const struct ddp_plain_tensor *find_wanted(const struct ddp_plain *p, con
     return NULL;
 }
 
+/* What would be taken is finite: NaN in weights is no fault of the training that would follow. */
+static int check_taken(const struct ddp_st_file *f, const struct ddp_plain *p, const bool *fits,
+                       struct ddp_error *err)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct ddp_st_tensor *t = ddp_st_find(f, p->t[i].name);
+        const int status = p->t[i].flat >= 0 && fits[i] ? ddp_tensors_finite(&t, 1, err) : 0;
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
 /* What does not fit, one after the other, into *why; fits[i] says which do. Older files have no
  * num_batches_tracked, and any integer in its place will do. */
 static int match(const struct ddp_st_file *f, const struct ddp_plain *p, bool *fits, int *taken,
@@ -127,6 +140,8 @@ int ddp_weights_load(const char *path, const struct ddp_model *m, float *params,
             err, DDP_E_CHECKPOINT,
             "%s: weights of another model: %.4000s (init.strict = false takes the %d tensors that fit)", file,
             why.s, taken);
+    if (status == 0 && (status = check_taken(f, &p, fits, err)) != 0)
+        ddp_error_prefix(err, "%s: weights that are not finite", file);
     if (status == 0) {
         take(f, flat, &p, fits, params, batches_tracked);
         if (problems > 0)

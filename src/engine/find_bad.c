@@ -57,7 +57,10 @@ static int look_at_loss(struct search *f, struct ddp_error *err)
     if (status)
         return status;
     if (!isfinite(loss))
-        snprintf(f->text, f->size, "loss '%s' is %s, all parameters and outputs before it are finite",
+        snprintf(f->text, f->size,
+                 "none, the loss '%s' itself overflowed to %s: all parameters and outputs before it are "
+                 "finite, but "
+                 "too large for it",
                  f->p->stage[f->p->nstages - 1].name, kind(loss));
     else
         snprintf(f->text, f->size,

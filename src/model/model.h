@@ -40,6 +40,11 @@ void ddp_model_init(const struct ddp_model *m, uint64_t seed, float *params);
 void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards, int64_t lo, int64_t hi,
                            const float *sum, float *params);
 
+/* Whether every shard of a global batch of `count` samples, cut into `shards` evenly, can train the model:
+ * DDP_E_SHAPE where one would give a batch norm over the shard a single value per channel. The error names
+ * the layer and the ways out. */
+int ddp_model_check_batch(const struct ddp_model *m, int64_t count, int shards, struct ddp_error *err);
+
 /* The reference of layer types: all, or one (empty text when it is unknown); malloc'd. */
 char *ddp_layers_help(const char *type, bool markdown);
 

@@ -7,12 +7,18 @@
  * layer is synchronised all of a global batch of at least 2. Nothing went in: nothing changes. */
 #include "model/graph.h"
 
+/* Samples of shard s. */
+static int64_t shard_samples(int64_t count, int shards, int s)
+{
+    return count * (s + 1) / shards - count * s / shards;
+}
+
 /* Elements per channel in all shards whose statistics are over at least `least` of them. */
 static int64_t elements(const struct ddp_flat_tensor *t, int64_t count, int shards, int64_t least)
 {
     int64_t sum = 0;
     for (int s = 0; s < shards; s++) {
-        int64_t n = (count * (s + 1) / shards - count * s / shards) * t->stat_pixels;
+        int64_t n = shard_samples(count, shards, s) * t->stat_pixels;
         sum += (t->stat_synced ? count * t->stat_pixels : n) >= least ? n : 0;
     }
     return sum;
@@ -35,4 +41,24 @@ void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards,
         for (int64_t k = a; k < b; k++)
             params[k] = (float)(old_weight * params[k] + new_weight * (sum[k - lo] / (double)n));
     }
+}
+
+int ddp_model_check_batch(const struct ddp_model *m, int64_t count, int shards, struct ddp_error *err)
+{
+    bool single = false;
+    char where[512];
+    for (int s = 0; s < shards && !single; s++)
+        single = shard_samples(count, shards, s) == 1;
+    for (int i = m->flat.ntrained; i < m->flat.ntensors && single; i++) {
+        const struct ddp_flat_tensor *t = &m->flat.tensor[i];
+        if (t->stat_pixels == 1 && !t->stat_synced)
+            return ddp_fail(
+                err, DDP_E_SHAPE,
+                "%s: a batch of %lld samples in %d shards gives it one value per channel in a "
+                "shard, which has no variance: its output would be its bias, whatever comes in. Set "
+                "sync = true in it to normalise over the global batch, or see to 2 samples in each "
+                "shard (a larger train.batch, or fewer train.shards)",
+                ddp_layer_where(&m->layer[t->layer], where, sizeof where), (long long)count, shards);
+    }
+    return 0;
 }

@@ -50,6 +50,22 @@ static int build_model(struct ddp_trainer *t, struct ddp_error *err)
     return status;
 }
 
+/* Every batch of an epoch can be trained on: the short last one too, if the run gets there. */
+static int check_batches(const struct ddp_trainer *t, struct ddp_error *err)
+{
+    if (!t->train_set)
+        return 0;
+    const int shards = t->plan.ranks.shards;
+    const int64_t samples = t->train_set->info.count, last = samples % t->plan.batch;
+    int status = samples < t->plan.batch ? 0 : ddp_model_check_batch(t->model, t->plan.batch, shards, err);
+    if (status || last == 0 || t->plan.last_step < t->plan.per_epoch)
+        return status;
+    status = ddp_model_check_batch(t->model, last, shards, err);
+    return status ? ddp_error_prefix(err, "the last batch of an epoch over %lld samples has %lld",
+                                     (long long)samples, (long long)last)
+                  : 0;
+}
+
 static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
 {
     return (struct ddp_engine_conf){
@@ -237,7 +253,9 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status)
         return status;
     ddp_train_plan_steps(&t->plan, t->cfg, t->train_set ? t->train_set->info.count : 0);
-    status = ddp_comm_agree(t->comm, check_memory(t, err), err);
+    status = check_batches(t, err); /* the same on all ranks */
+    if (status == 0)
+        status = ddp_comm_agree(t->comm, check_memory(t, err), err);
     if (status == 0)
         status = make_engine(t, err);
     if (status == 0)

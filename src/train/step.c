@@ -38,9 +38,10 @@ static int loss_failed(struct ddp_trainer *t, const struct ddp_engine_result *r,
     t->failed_together = true;
     return status
                ? status
-               : ddp_fail(err, DDP_E_NUMERIC,
-                          "step %lld: the loss of every shard is finite, their sum is not; " DDP_NUMERIC_CURE,
-                          (long long)r->step + 1);
+               : ddp_fail(
+                     err, DDP_E_NUMERIC,
+                     "step %lld: the loss of every shard is finite, their sum overflowed; " DDP_NUMERIC_CURE,
+                     (long long)r->step + 1);
 }
 
 static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)

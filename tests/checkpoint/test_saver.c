@@ -1,6 +1,7 @@
 /* Saving: what is kept, same step twice, background, faults at every write, kills at any moment. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -258,6 +259,77 @@ static void test_saver_syncs_the_records_first(void **state)
     rig_finish(&r);
 }
 
+/* What is not finite takes nobody's place. */
+static void test_saver_refuses_what_is_not_finite(void **state)
+{
+    (void)state;
+    static const struct {
+        int tensor;
+        float value;
+        const char *text;
+    } cases[] = {
+        {0, NAN, "not saved after step 20: 'conv1.weight' holds nan (1 of 540 elements are not finite)"},
+        {6, INFINITY, "running_var' holds inf (1 of 20 elements"},
+        {5, -INFINITY, "running_mean' holds -inf (1 of 20 elements"}};
+    for (size_t k = 0; k < DDP_COUNT(cases); k++)
+        for (int background = 0; background < 2; background++) {
+            struct rig r;
+            struct ddp_error err = {0};
+            scratch_remove();
+            scratch_make();
+            rig_init(&r, 1, background);
+            must_save(&r, 10, 10, false);
+            toy_fill(&r.toy, 20);
+            r.toy.params[r.toy.model.tensor[cases[k].tensor].offset] = cases[k].value;
+            r.toy.state.step = 20;
+            ddp_snapshot_take(r.snap, r.toy.params, &r.toy.state);
+            int status = ddp_saver_save(r.saver, r.snap, false, &err);
+            if (status == 0)
+                status = ddp_saver_wait(r.saver, &err);
+            assert_int_equal(status, DDP_E_NUMERIC);
+            if (!strstr(err.text, cases[k].text))
+                fail_msg("%s", err.text);
+            assert_int_equal(ddp_snapshot_write_model(r.snap, scratch("w"), &err), DDP_E_NUMERIC);
+            assert_false(ddp_path_exists(scratch("w")));
+            expect_list("10");
+            rig_finish(&r);
+        }
+}
+
+/* A checkpoint of an earlier version, whole but not finite. */
+static void test_resume_skips_what_is_not_finite(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ddp_error err = {0};
+    char *text, path[4096];
+    size_t bytes;
+    const float bad = NAN;
+    rig_init(&r, 0, false);
+    must_save(&r, 10, 10, false);
+    must_save(&r, 20, 20, false);
+    rig_finish(&r);
+    struct ddp_state_file s;
+    const char *model = "c/step-00000020/model.safetensors";
+    assert_int_equal(ddp_folder_state(scratch("c/step-00000020"), &s, &err), 0);
+    assert_int_equal(ddp_file_read(scratch(model), 1 << 20, &text, &bytes, &err), 0);
+    memcpy(text + bytes - 4, &bad, 4);
+    scratch_write(scratch(model), text, bytes);
+    struct ddp_sha256 h;
+    ddp_sha256_init(&h);
+    ddp_sha256_update(&h, text, bytes);
+    ddp_sha256_hex(&h, s.model_sha256);
+    free(text);
+    text = ddp_state_text(&s);
+    scratch_write(scratch("c/step-00000020/state.json"), text, strlen(text));
+    free(text);
+    assert_int_equal(ddp_checkpoint_find(scratch("c/step-00000020"), path, sizeof path, &err), DDP_E_NUMERIC);
+    assert_non_null(strstr(err.text, "of no use: '"));
+    assert_non_null(strstr(err.text, "holds nan"));
+    assert_int_equal(ddp_checkpoint_find(scratch("c"), path, sizeof path, &err), 0);
+    assert_non_null(strstr(path, "step-00000010"));
+}
+
 static void test_saver_create_reports_a_bad_folder(void **state)
 {
     (void)state;
@@ -456,6 +528,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_saver_cleans_up_after_a_killed_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_reports_background_errors_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_syncs_the_records_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_saver_refuses_what_is_not_finite, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resume_skips_what_is_not_finite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_create_reports_a_bad_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_survives_every_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_prunes_and_replaces_in_an_overlay, setup, teardown),

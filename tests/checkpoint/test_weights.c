@@ -138,21 +138,14 @@ static void test_weights_load_knows_all_halves(void **state)
     static const struct {
         uint16_t bits;
         float want;
-    } f16[] = {{0x3c00, 1},
-               {0xc000, -2},
-               {0x0000, 0},
-               {0x0001, 0x1p-24f},
-               {0x83ff, -1023 * 0x1p-24f},
-               {0x0400, 0x1p-14f},
-               {0x7bff, 65504},
-               {0x7c00, INFINITY},
-               {0xfc00, -INFINITY},
-               {0x3555, 0.333251953125f}};
+    } f16[] = {
+        {0x3c00, 1},        {0xc000, -2},    {0x0000, 0},     {0x0001, 0x1p-24f}, {0x83ff, -1023 * 0x1p-24f},
+        {0x0400, 0x1p-14f}, {0x7bff, 65504}, {0x7800, 32768}, {0xfbff, -65504},   {0x3555, 0.333251953125f}};
     static const struct {
         uint16_t bits;
         float want;
     } bf16[] = {{0x3f80, 1},        {0xc000, -2},           {0, 0},
-                {0x7f80, INFINITY}, {0x3eab, 0.333984375f}, {0x0001, 0x1p-133f}};
+                {0x7f00, 0x1p127f}, {0x3eab, 0.333984375f}, {0x0001, 0x1p-133f}};
     struct toy t;
     struct file f;
     struct ddp_error err = {0};
@@ -174,10 +167,17 @@ static void test_weights_load_knows_all_halves(void **state)
     assert_int_equal(ddp_weights_load(scratch("w"), &t.model, t.params, true, NULL, &err), 0);
     for (int e = 0; e < 6; e++)
         assert_true(t.params[t.model.tensor[4].offset + e] == bf16[e].want);
-    f.u16[0] = 0x7fc0;
-    file_write(&f);
-    assert_int_equal(ddp_weights_load(scratch("w"), &t.model, t.params, true, NULL, &err), 0);
-    assert_true(isnan(t.params[t.model.tensor[4].offset]));
+    static const struct {
+        const char *dtype, *text;
+        uint16_t bits;
+    } bad[] = {{"BF16", "holds nan", 0x7fc0}, {"BF16", "holds inf", 0x7f80}, {"F16", "holds -inf", 0xfc00}};
+    for (size_t k = 0; k < DDP_COUNT(bad); k++) {
+        f.t[4].dtype = bad[k].dtype;
+        f.u16[0] = bad[k].bits;
+        file_write(&f);
+        assert_int_equal(ddp_weights_load(scratch("w"), &t.model, t.params, true, NULL, &err), DDP_E_NUMERIC);
+        assert_non_null(strstr(err.text, bad[k].text));
+    }
     toy_finish(&t);
 }
 
@@ -255,6 +255,22 @@ static void test_weights_load_refuses_what_is_nothing_like_it(void **state)
     toy_finish(&t);
 }
 
+static void test_weights_load_names_what_is_not_finite(void **state)
+{
+    (void)state;
+    struct toy t;
+    struct ddp_error err = {0};
+    toy_init(&t, 10, DDP_OPTIM_SGD, 1);
+    static struct file f;
+    file_init(&f, &t);
+    f.f32[1][3] = INFINITY;
+    file_write(&f);
+    assert_int_equal(ddp_weights_load(scratch("w"), &t.model, t.params, true, NULL, &err), DDP_E_NUMERIC);
+    if (!strstr(err.text, "weights that are not finite: 'bn1.weight' holds inf (1 of 20 elements"))
+        fail_msg("%s", err.text);
+    toy_finish(&t);
+}
+
 static void test_weights_load_from_runs_and_checkpoints(void **state)
 {
     (void)state;
@@ -314,6 +330,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_weights_load_knows_all_halves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights_load_strict_or_not, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights_load_refuses_what_is_nothing_like_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_weights_load_names_what_is_not_finite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights_load_from_runs_and_checkpoints, setup, teardown),
         cmocka_unit_test_setup_teardown(test_weights_hash_script_agrees, setup, teardown),
     };

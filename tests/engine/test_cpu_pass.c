@@ -455,7 +455,7 @@ static void test_cpu_pass_sync_equals_one_shard(void **state)
     ddp_model_destroy(one);
 }
 
-/* Shards of one sample, of none, and of two: what the global batch has decides whether its variance counts. */
+/* Shards of one sample, of none, and of two: the global batch decides whether its variance counts. */
 static void test_cpu_pass_sync_variance_of_single_values(void **state)
 {
     (void)state;

@@ -83,13 +83,15 @@ static void test_find_bad_looks_in_forward_order(void **state)
          "parameter 'c.bias' holds nan (2 of 4 elements are not finite)"},
         {true, 2, "l.weight", 1, UP_TO_B "2 ", "output of layer 'r' at [n=3, c=5, y=1, x=0] is -inf"},
         {true, -1, NULL, NAN, UP_TO_B "2 3 l.weight l.bias 4 loss ",
-         "loss 'e' is nan, all parameters and outputs before it are finite"},
+         "none, the loss 'e' itself overflowed to nan: all parameters and outputs before it are finite, but "
+         "too large for it"},
         {true, -1, NULL, 1, UP_TO_B "2 3 l.weight l.bias 4 loss ",
          "every parameter and output is finite: the fault is in the backward pass or in the sums"},
         /* in evaluation only what goes into the loss is still there */
         {false, 1, NULL, INFINITY,
          "0 c.weight c.bias b.weight b.bias b.running_mean b.running_var l.weight l.bias 4 loss ",
-         "loss 'e' is inf, all parameters and outputs before it are finite"},
+         "none, the loss 'e' itself overflowed to inf: all parameters and outputs before it are finite, but "
+         "too large for it"},
         {false, 4, NULL, INFINITY,
          "0 c.weight c.bias b.weight b.bias b.running_mean b.running_var l.weight l.bias 4 ",
          "output of layer 'l' at [n=3, c=5, y=1, x=0] is -inf"},

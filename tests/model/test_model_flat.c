@@ -139,6 +139,39 @@ static void test_stats_follow_the_formula(void **state)
     }
 }
 
+/* One value per channel has no variance: unless the global batch decides. */
+static void test_batches_of_single_values_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sync;
+        int side;
+        int64_t count;
+        int shards;
+        bool good;
+    } cases[] = {
+        {"", 1, 16, 8, true},           {"", 1, 8, 8, false}, {"", 1, 12, 8, false},
+        {"", 1, 1, 1, false},           {"", 1, 2, 1, true},  {"", 2, 8, 8, true},
+        {"", 1, 3, 8, false}, /* five are empty, three have one */
+        {", sync=true", 1, 8, 8, true},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        char layers[256];
+        struct ddp_error err = {0};
+        snprintf(layers, sizeof layers,
+                 "{type=\"batch_norm\", name=\"n\"%s}, {type=\"flatten\"}, {type=\"linear\", out=3}, "
+                 "{type=\"mse\"}",
+                 cases[i].sync);
+        struct ddp_model *m = model_layers(layers, (struct ddp_shape){4, cases[i].side, cases[i].side}, 4, 0);
+        const int status = ddp_model_check_batch(m, cases[i].count, cases[i].shards, &err);
+        assert_int_equal(status, cases[i].good ? 0 : DDP_E_SHAPE);
+        if (!cases[i].good)
+            assert_true(strstr(err.text, "layer 'n' (batch_norm)") &&
+                        strstr(err.text, "one value per channel") && strstr(err.text, "sync = true"));
+        ddp_model_destroy(m);
+    }
+}
+
 /* Slice by slice, as the owners of slices do it, gives what one call gives. */
 static void test_stats_may_be_applied_in_slices(void **state)
 {
@@ -171,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_flat_is_trained_then_running_then_metrics),
         cmocka_unit_test(test_flat_names_are_pytorchs),
         cmocka_unit_test(test_stats_follow_the_formula),
+        cmocka_unit_test(test_batches_of_single_values_are_refused),
         cmocka_unit_test(test_stats_may_be_applied_in_slices),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

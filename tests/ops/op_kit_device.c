@@ -188,7 +188,7 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
                                          .lock = lock};
     if (half->plan && half->plan(&planner, &plan, &err))
         fail_msg("%s", err.text);
-    assert_int_equal(plan.sync_floats, 0);
+    assert_int_equal(plan.sync_doubles, 0);
 
     struct ddp_gpu_step step = {.epoch = a->epoch, .count = a->n};
     struct ddp_device_call call = {.conf = a->conf,
