@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base.h"
 #include "bench.h"
 #include "ddp/error.h"
 
@@ -25,6 +26,7 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    ddp_streams_open();
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         usage(stdout);
         return DDP_EXIT_OK;

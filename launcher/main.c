@@ -189,6 +189,7 @@ int main(int argc, char **argv)
     struct ddp_error err = {0};
     int exit_code = DDP_EXIT_OK;
 
+    ddp_streams_open();
     int rc = ddp_options_parse(argc, argv, &opt, &err);
     if (rc != 0)
         goto out;

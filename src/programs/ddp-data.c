@@ -29,6 +29,7 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+    ddp_streams_open();
     if (argc < 2) {
         usage(stderr);
         return DDP_EXIT_USAGE;

@@ -119,6 +119,7 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
 int main(int argc, char **argv)
 {
     struct options o = {0};
+    ddp_streams_open();
     int usage_status = read_options(argc, argv, &o);
     if (usage_status)
         return usage_status == 1 ? DDP_EXIT_OK : DDP_EXIT_USAGE;
