@@ -1,6 +1,12 @@
 # ddp_mpi_test(NAME RANKS PROGRAM [args ...]): a test program under mpirun on this host, on however few cores there are.
 # The options are Open MPI's (4.1 and newer); with another MPI the test is started with -n only.
+# Without MPI there are no such tests.
 if(DEFINED DDP_MPI_TEST_RUN)
+  return()
+endif()
+if(NOT MPI_C_FOUND)
+  function(ddp_mpi_test)
+  endfunction()
   return()
 endif()
 execute_process(COMMAND ${MPIEXEC_EXECUTABLE} --version OUTPUT_VARIABLE mpi_version ERROR_VARIABLE mpi_version)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,6 +120,40 @@ static void test_processes_give_pages_back(void **state)
 {
     (void)state;
     assert_int_equal(ranks_run_forked(3, NULL, find_memory, NULL), 0);
+}
+
+/* Whoever waits in any collective sleeps: rank 0 may be writing a checkpoint for seconds. */
+static int waits_asleep(struct ddp_comm *c, void *ctx)
+{
+    (void)ctx;
+    struct ddp_error err = {0};
+    struct rusage before, after;
+    char all[8], one = 1;
+    getrusage(RUSAGE_SELF, &before);
+    for (int round = 0; round < 3; round++) {
+        if (c->rank == 0)
+            usleep(200000);
+        if (round == 0)
+            CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+        else if (round == 1)
+            CHECK_OK(c, ddp_comm_bcast(c, &one, 1, 0, &err), &err);
+        else
+            CHECK_OK(c, ddp_comm_allgather(c, &one, all, 1, &err), &err);
+    }
+    getrusage(RUSAGE_SELF, &after);
+    const double used = (double)(after.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_utime.tv_sec -
+                                 before.ru_stime.tv_sec) +
+                        (double)(after.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_utime.tv_usec -
+                                 before.ru_stime.tv_usec) /
+                            1e6;
+    CHECK(c, used < 0.1);
+    return 0;
+}
+
+static void test_processes_wait_asleep(void **state)
+{
+    (void)state;
+    assert_int_equal(ranks_run_forked(4, NULL, waits_asleep, NULL), 0);
 }
 
 static void test_processes_reject_counts(void **state)
@@ -456,12 +491,19 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "world") == 0)
         return run_world(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_self_conforms),           cmocka_unit_test(test_threads_conform),
-        cmocka_unit_test(test_processes_conform),       cmocka_unit_test(test_processes_give_pages_back),
-        cmocka_unit_test(test_processes_reject_counts), cmocka_unit_test(test_processes_abort_ends_waits),
-        cmocka_unit_test(test_pseudo_nodes_conform),    cmocka_unit_test(test_cut_numbers_nodes_and_lanes),
-        cmocka_unit_test(test_threads_reject_counts),   cmocka_unit_test(test_threads_abort_ends_waits),
-        cmocka_unit_test(test_wrap_checks_table),       cmocka_unit_test(test_wrap_without_capabilities),
+        cmocka_unit_test(test_self_conforms),
+        cmocka_unit_test(test_threads_conform),
+        cmocka_unit_test(test_processes_conform),
+        cmocka_unit_test(test_processes_give_pages_back),
+        cmocka_unit_test(test_processes_wait_asleep),
+        cmocka_unit_test(test_processes_reject_counts),
+        cmocka_unit_test(test_processes_abort_ends_waits),
+        cmocka_unit_test(test_pseudo_nodes_conform),
+        cmocka_unit_test(test_cut_numbers_nodes_and_lanes),
+        cmocka_unit_test(test_threads_reject_counts),
+        cmocka_unit_test(test_threads_abort_ends_waits),
+        cmocka_unit_test(test_wrap_checks_table),
+        cmocka_unit_test(test_wrap_without_capabilities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,13 @@
 
 enum { LAUNCH_LIMIT_S = 20 };
 
+#ifdef FAKE_RANK_MPI
+enum { HOWS = 2 };
+#else /* built without MPI: there may be no mpirun */
+#define FAKE_RANK_MPI FAKE_RANK
+enum { HOWS = 1 };
+#endif
+
 /* The ways in which ranks are started, and programs that know them. */
 struct how {
     const char *starter, *program;
@@ -37,7 +44,6 @@ static const struct how hows[] = {
     {"--starter=local", FAKE_RANK, 0, false},
     {"--starter=mpirun", FAKE_RANK_MPI, 1, true},
 };
-enum { HOWS = sizeof hows / sizeof *hows };
 
 struct launch {
     pid_t pid;

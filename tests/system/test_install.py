@@ -1,4 +1,5 @@
 """The installed tree is complete, stands on its own wherever it is moved to, and shows only the public interface."""
+import json
 import os
 import pathlib
 import re
@@ -92,6 +93,25 @@ class Install(harness.Case):
         plugin = self.library.parent / "libddp_mpi.so"
         exported = {line.split()[-1].split("@")[0] for line in self.output("nm", "-D", "--defined-only", plugin).splitlines()}
         self.assertEqual(exported, {"ddp_comm_plugin"})
+
+    def test_one_machine_needs_no_mpi(self):
+        """Several ranks, the sums of reduce.mode=fast as well, where neither the plug-in nor MPI nor mpirun is."""
+        prefix = self.dir / "no-mpi"
+        shutil.copytree(self.prefix, prefix)
+        for plugin in prefix.rglob("libddp_mpi.so"):
+            plugin.unlink()
+        hide = r"for f in $(ldconfig -p | grep -E '/lib(mpi|open-(rte|pal)|pmix|mpich)[.-]' | sed 's/.*=> //'); do mount --bind /dev/null $f; done; "
+        shell = [] if os.geteuid() else ["unshare", "-m", "sh", "-ec", hide + 'exec "$@"', "sh"]
+        bare = {"PATH": "/nonexistent"} if not shell else {}
+        for mode in ("canonical", "fast"):
+            args = [self.prefix / "share/ddp/configs/cnn.cfg", "model=linear", "device=cpu", f"reduce.mode={mode}", *TINY]
+            with_mpi = self.run_program(self.prefix / "bin/ddp-launch", "--starter=mpirun", "-n", 3, "--quiet", *args)
+            without = self.run_program(*shell, prefix / "bin/ddp-launch", "-n", 3, "--quiet", *args, env=bare)
+            self.assertEqual(without.code, 0, without.err)
+            if mode == "canonical":  # fast: the order of sums is the transport's own
+                self.assertEqual(without.weights, with_mpi.weights)
+            transport = json.loads((self.dir / without.run_dir / "run.json").read_text())["transport"]
+            self.assertIn("node", str(transport))
 
     def test_ranks_without_the_plug_in_are_told_the_way_out(self):
         lone = self.dir / "alone/bin"  # a program with nothing beside it
