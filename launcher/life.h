@@ -17,6 +17,8 @@
  *   each of these -- all starters have ended --> SWEEPING -- swept --> DRAINING -- output ended --> OVER
  *                                                         or after 2 s          or after 0.5 s
  *
+ * Ranks that the launcher starts itself are their own starter: it has ended when the last of them has.
+ *
  *   state            entered with                      its limit
  *   STARTING         not all ranks have joined         none: agents see ranks that will never join
  *   RUNNING          all have                          none
