@@ -44,15 +44,21 @@ static void on_signal(int sig)
     stop = 1;
 }
 
+struct bad_list {
+    bool skip;
+    int64_t n;
+};
+
 enum { BAD_SHOWN = 20 };
 
-/* The first ones by name, the rest by their number (report()). */
+/* The first ones by name. Where bad pictures are an error, that names the first. */
 static void show_bad(void *user, const char *why)
 {
-    int64_t *n = user;
-    if ((*n)++ < BAD_SHOWN)
+    struct bad_list *list = user;
+    list->n++;
+    if (list->n <= BAD_SHOWN && (list->skip || list->n > 1))
         fprintf(stderr, "ddp-data pack: %s\n", why);
-    else if (*n == BAD_SHOWN + 1)
+    else if (list->n == BAD_SHOWN + 1)
         fprintf(stderr, "ddp-data pack: ... and more\n");
 }
 
@@ -164,7 +170,7 @@ int ddp_data_pack_main(int argc, char **argv)
     opt.out = argv[optind + 1];
     if (!quiet && isatty(2))
         opt.progress = show_progress;
-    int64_t bad = 0;
+    struct bad_list bad = {.skip = opt.skip_bad};
     opt.bad = show_bad;
     opt.user = &bad;
     opt.stop = &stop;
