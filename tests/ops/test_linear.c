@@ -16,6 +16,10 @@ static const struct conv_case cases[] = {
     {LINEAR, .c = 48, .h = 1, .w = 1, .k = 120, .n = 3, .planned = 16, .relu = true},
     {LINEAR, .c = 32, .h = 2, .w = 2, .k = 33, .n = 70, .no_din = true},
     {LINEAR, .c = 40, .h = 1, .w = 1, .k = 20, .n = 5, .scale = 1e-21f},
+    /* chunks of 512 features: 4, 5 the last of them short, 13 */
+    {LINEAR, .c = 2048, .h = 1, .w = 1, .k = 33, .n = 3, .relu = true},
+    {LINEAR, .c = 2050, .h = 1, .w = 1, .k = 17, .n = 20, .planned = 24, .relu = true},
+    {LINEAR, .c = 1100, .h = 3, .w = 2, .k = 5, .n = 2, .no_bias = true},
 };
 
 static void test_linear_matches_double_on_every_isa_and_thread_count(void **state)
@@ -24,6 +28,33 @@ static void test_linear_matches_double_on_every_isa_and_thread_count(void **stat
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
         rng = (uint32_t)i + 1;
         layer_check_everywhere(&cases[i]);
+    }
+}
+
+/* Positive features all round their sums the same way: the error does not grow with how many there are. */
+static void test_linear_keeps_digits_of_long_sums(void **state)
+{
+    (void)state;
+    static const int features[] = {1000, 12288};
+    for (size_t i = 0; i < DDP_COUNT(features); i++) {
+        struct conv_case c = {LINEAR, .c = features[i], .h = 1, .w = 1, .k = 64, .n = 16, .no_bias = true};
+        struct layer l = layer_create(&c);
+        double most = 0;
+        for (int64_t k = 0; k < l.nx; k++)
+            l.x[k] = fabsf(l.x[k]);
+        for (int64_t k = 0; k < (int64_t)c.k * c.c; k++)
+            l.w[k] = fabsf(l.w[k]);
+        layer_run(&l, NULL, NULL);
+        for (int n = 0; n < c.n; n++)
+            for (int k = 0; k < c.k; k++) {
+                double want = 0;
+                for (int f = 0; f < c.c; f++)
+                    want += (double)l.x[n * c.c + f] * (double)l.w[k * c.c + f];
+                most = fmax(most, fabs(l.out[n * c.k + k] / want - 1));
+            }
+        if (most > 1e-6)
+            fail_msg("%d features: relative error %g", c.c, most);
+        layer_destroy(&l);
     }
 }
 
@@ -109,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_matches_double_on_every_isa_and_thread_count),
+        cmocka_unit_test(test_linear_keeps_digits_of_long_sums),
         cmocka_unit_test(test_linear_of_no_samples_has_zero_gradients),
         cmocka_unit_test(test_linear_sample_is_independent_of_the_batch),
         cmocka_unit_test(test_linear_lets_bad_values_through),

@@ -4,7 +4,9 @@
  * convolution's with a kernel of the whole picture, so pictures need no reordering, and samples take the
  * place of pixels in the tiles of conv.h.
  *
- * Accumulation order: forward channel blocks, y, x, channel; data gradient output blocks, output; weight
+ * Accumulation order: forward channel blocks, y, x, channel, in one chain for each 32 blocks of 16 features;
+ * the sums of such chunks are added as the canonical tree adds (reduce/tree.h), so that the error does not
+ * grow with the features. Bias and ReLU come last. Data gradient output blocks, output; weight
  * gradient samples; bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the
  * weights' bytes (4 K F) decide. */
 #include <string.h>
@@ -32,6 +34,7 @@ static const struct ddp_key keys[] = {
 
 enum {
     BIAS_CHUNK = 64,
+    SUM_CHUNK = 32,  /* feature blocks in one chain: 512 features */
     SUM_BLOCKS = 4,  /* feature blocks swept at a time when samples take several tiles: 8 KiB of weights */
     ONE_TILE = 14,   /* samples in the largest tile */
     FLIP_BLOCKS = 2, /* feature blocks transposed at a time: 8 KiB runs of weights */
@@ -45,11 +48,20 @@ static int back_tasks(const struct ddp_conv_geom *g)
     return pairs < BACK_TASKS ? pairs : BACK_TASKS;
 }
 
+/* Sums of chunks that wait for their like: one for each bit of the last chunk's number. */
+static int waiting_sums(int blocks)
+{
+    int sums = 0;
+    for (int last = (blocks - 1) / SUM_CHUNK; last > 0; last /= 2)
+        sums++;
+    return sums;
+}
+
 static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *p,
                 struct ddp_error *err)
 {
     const struct conf *c = conf;
-    (void)nin, (void)batch;
+    (void)nin;
     int64_t features = (int64_t)in->c * in->h * in->w;
     if (features > 1 << 24)
         return ddp_fail(err, DDP_E_SHAPE, "%lld features come in (%dx%dx%d); at most %d: pool before",
@@ -61,7 +73,9 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
         weight.in = *in;
     p->nparams = ddp_conv_params(weight, c->init, (double)features, (double)c->out, c->bias, p->params);
     struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
-    p->scratch_bytes = (size_t)back_tasks(&g) * g.kb * FLIP_BLOCKS * 256 * sizeof(float);
+    const size_t flipped = (size_t)back_tasks(&g) * g.kb * FLIP_BLOCKS * 256,
+                 sums = (size_t)waiting_sums(g.cb * g.r * g.s) * g.kb * 16 * (size_t)batch;
+    p->scratch_bytes = (flipped > sums ? flipped : sums) * sizeof(float);
     p->flops = 2.0 * (double)c->out * (double)features;
     return 0;
 }
@@ -86,43 +100,119 @@ static int real(const struct ddp_conv_geom *g, int f)
     return ddp_conv_real(g->c, f / (g->r * g->s));
 }
 
-/* Part `task` of the pairs of output blocks; all of them read a part of the features before the next part
- * comes in. */
-static void forward_task(void *ctx, int task)
+/* Where outputs are summed. */
+struct sums {
+    float *p;
+    int64_t n, k; /* from one sample, output block to the next */
+};
+
+/* Level 0 is out itself, what waits above it lies in scratch. */
+static struct sums sums_at(const struct pass *p, int level)
 {
-    const struct pass *p = ctx;
+    const struct ddp_tensor *out = p->call->out;
+    if (level == 0)
+        return (struct sums){out->p, out->sn, out->sb};
+    const int64_t block = (int64_t)out->n * 16;
+    return (struct sums){(float *)p->call->scratch + (level - 1) * p->g.kb * block, 16, block};
+}
+
+/* One chain over feature blocks [from, to) for output blocks [lo, hi); all of them read a part of the
+ * features before the next part comes in. */
+static void sum_chunk(const struct pass *p, int from, int to, int lo, int hi, struct sums sums, bool end)
+{
     const struct ddp_op_call *call = p->call;
     const struct conf *c = call->conf;
     const struct ddp_tensor *in = call->in[0], *out = call->out;
-    int pairs = (p->g.kb + 1) / 2, lo = pairs * task / p->tasks * 2, hi = pairs * (task + 1) / p->tasks * 2;
-    int step = out->n > ONE_TILE ? SUM_BLOCKS : p->blocks;
+    int step = out->n > ONE_TILE ? SUM_BLOCKS : to - from;
     struct ddp_conv_tile t = {.a_p = in->sn,
                               .a_c = in->sw,
                               .b_k = ddp_conv_kstride(&p->g),
                               .b_c = 256,
-                              .o_p = out->sn,
-                              .o_k = out->sb,
+                              .o_p = sums.n,
+                              .o_k = sums.k,
                               .ny = 1,
                               .np = out->n,
                               .nr = 1,
                               .ns = 1};
-    for (int f = 0; f < p->blocks; f += step) {
-        bool end = f + step >= p->blocks;
-        t.nc = end ? p->blocks - f : step;
+    for (int f = from; f < to; f += step) {
+        bool last = end && f + step >= to;
+        t.nc = f + step >= to ? to - f : step;
         t.a = in->p + f * in->sw;
         t.last = p->g.r * p->g.s == 1 ? real(&p->g, f + t.nc - 1)
                                       : 16; /* of pictures, padded channels take part: zeros */
-        t.load = f > 0;
-        t.relu = end && call->fused & DDP_FUSE_RELU;
-        for (int kb = lo; kb < hi && kb < p->g.kb; kb += 2) {
-            t.nk = kb + 1 < p->g.kb ? 2 : 1;
+        t.load = f > from;
+        t.relu = last && call->fused & DDP_FUSE_RELU;
+        for (int kb = lo; kb < hi; kb += 2) {
+            t.nk = kb + 1 < hi ? 2 : 1;
             t.real = ddp_conv_real(p->g.k, kb + t.nk - 1);
-            t.out = ddp_at(out, 0, kb, 0, 0);
+            t.out = sums.p + kb * sums.k;
             t.b = call->param[0] + kb * t.b_k + f * 256;
-            t.bias = end && c->bias ? call->param[1] + kb * 16 : NULL;
+            t.bias = last && c->bias ? call->param[1] + kb * 16 : NULL;
             ddp_conv_kernels()->tile(&t);
         }
     }
+}
+
+/* lower += upper. In features order what a block has lies together, and often all blocks do. */
+static void merge(const struct pass *p, struct sums lower, struct sums upper, int lo, int hi)
+{
+    const int64_t n = p->call->out->n, block = n * 16;
+    const bool together = lower.n == 16, all = together && lower.k == block;
+    for (int kb = lo; kb < hi; kb += all ? hi - lo : 1)
+        for (int64_t i = 0; i < n; i += together ? n : 1)
+            ddp_vec_add(lower.p + kb * lower.k + i * lower.n, upper.p + kb * upper.k + i * upper.n,
+                        all        ? (hi - lo) * block
+                        : together ? block
+                                   : 16);
+}
+
+/* Bias and ReLU behind a sum that is complete: a tile of no taps. */
+static void finish(const struct pass *p, int lo, int hi)
+{
+    const struct ddp_op_call *call = p->call;
+    const struct conf *c = call->conf;
+    const struct sums out = sums_at(p, 0);
+    struct ddp_conv_tile t = {.o_p = out.n,
+                              .o_k = out.k,
+                              .ny = 1,
+                              .np = call->out->n,
+                              .load = true,
+                              .relu = call->fused & DDP_FUSE_RELU};
+    for (int kb = lo; kb < hi && (c->bias || t.relu); kb += 2) {
+        t.nk = kb + 1 < hi ? 2 : 1;
+        t.real = ddp_conv_real(p->g.k, kb + t.nk - 1);
+        t.out = out.p + kb * out.k;
+        t.bias = c->bias ? call->param[1] + kb * 16 : NULL;
+        ddp_conv_kernels()->tile(&t);
+    }
+}
+
+/* Output blocks [lo, hi) from all chunks. */
+static void sum_chunks(const struct pass *p, int lo, int hi)
+{
+    int level = 0, chunks = (p->blocks + SUM_CHUNK - 1) / SUM_CHUNK;
+    for (int i = 0; i < chunks; i++) {
+        int from = i * SUM_CHUNK, to = from + SUM_CHUNK < p->blocks ? from + SUM_CHUNK : p->blocks;
+        sum_chunk(p, from, to, lo, hi, sums_at(p, level), chunks == 1);
+        for (int equal = i; equal & 1; equal /= 2, level--)
+            merge(p, sums_at(p, level - 1), sums_at(p, level), lo, hi);
+        level++;
+    }
+    for (level--; level > 0; level--)
+        merge(p, sums_at(p, level - 1), sums_at(p, level), lo, hi);
+    if (chunks > 1)
+        finish(p, lo, hi);
+}
+
+/* Part `task` of the pairs of output blocks: with few samples pair after pair, so that the weights stream. */
+static void forward_task(void *ctx, int task)
+{
+    const struct pass *p = ctx;
+    int pairs = (p->g.kb + 1) / 2, lo = pairs * task / p->tasks * 2, hi = pairs * (task + 1) / p->tasks * 2;
+    hi = hi < p->g.kb ? hi : p->g.kb;
+    const int width = p->call->out->n > ONE_TILE ? hi - lo : 2;
+    for (int kb = lo; kb < hi; kb += width)
+        sum_chunks(p, kb, kb + width < hi ? kb + width : hi);
 }
 
 static void forward(const struct ddp_op_call *call)
