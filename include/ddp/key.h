@@ -37,6 +37,7 @@ enum {
     DDP_KEY_REQUIRED = 2, /* has no default */
     DDP_KEY_STOP =
         4, /* takes part in the result only by steering early stopping; in the config hash only then */
+    DDP_KEY_END = 8, /* only says where training ends: the bits of the steps before it are the same */
 };
 
 /* One key: everything that validation, --help-config, the resolved dump and docs/config.md know about it. */

@@ -182,6 +182,15 @@ int ddp_config_dump(const struct ddp_config *cfg, bool comments, char **out, str
 int ddp_config_dump_json(const struct ddp_config *cfg, char **out, struct ddp_error *err);
 /* SHA-256 over the keys marked DDP_KEY_RESULT, in table order. */
 void ddp_config_hash(const struct ddp_config *cfg, char hex[65]);
+/* The same over those keys that make a step what it is: without DDP_KEY_END. Runs of one experiment go
+ * through the same states, and differ in how far they get. */
+void ddp_config_experiment(const struct ddp_config *cfg, char hex[65]);
+
+/* Keys whose values differ, in table order: told one by one with both values as text. experiment: only those
+ * that ddp_config_experiment counts in a or in b. Returns how many. each may be NULL. */
+typedef void (*ddp_config_differs_fn)(void *user, const char *key, const char *a, const char *b);
+int ddp_config_differ(const struct ddp_config *a, const struct ddp_config *b, bool experiment,
+                      ddp_config_differs_fn each, void *user);
 
 /* The reference: all keys, or those that start with `key` (nearest names when there are none), as text for
  * the terminal or as Markdown for docs/config.md. malloc'd. */

@@ -322,14 +322,18 @@ int ddp_config_dump_json(const struct ddp_config *cfg, char **out, struct ddp_er
 
 /* ---- hash ------------------------------------------------------------------------------------ */
 
-void ddp_config_hash(const struct ddp_config *cfg, char hex[65])
+static bool counts(const struct ddp_key *key, const struct ddp_config *cfg)
+{
+    return (key->flags & DDP_KEY_RESULT) || ((key->flags & DDP_KEY_STOP) && cfg->train.early_stop > 0);
+}
+
+/* leave: keys with any of these flags are left out. */
+static void hash_keys(const struct ddp_config *cfg, unsigned leave, char hex[65])
 {
     struct ddp_text t;
     ddp_text_init(&t);
     for (const struct ddp_key *key = ddp_config_keys; key->name; key++) {
-        bool counts =
-            (key->flags & DDP_KEY_RESULT) || ((key->flags & DDP_KEY_STOP) && cfg->train.early_stop > 0);
-        if (!counts)
+        if (!counts(key, cfg) || (key->flags & leave))
             continue;
         ddp_text_add(&t, "%s=", key->name);
         ddp_value_write(&t, key, cfg, -1);
@@ -340,4 +344,37 @@ void ddp_config_hash(const struct ddp_config *cfg, char hex[65])
     ddp_sha256_update(&h, t.s, t.len);
     ddp_sha256_hex(&h, hex);
     ddp_text_finish(&t);
+}
+
+void ddp_config_hash(const struct ddp_config *cfg, char hex[65])
+{
+    hash_keys(cfg, 0, hex);
+}
+
+void ddp_config_experiment(const struct ddp_config *cfg, char hex[65])
+{
+    hash_keys(cfg, DDP_KEY_END, hex);
+}
+
+int ddp_config_differ(const struct ddp_config *a, const struct ddp_config *b, bool experiment,
+                      ddp_config_differs_fn each, void *user)
+{
+    int n = 0;
+    for (const struct ddp_key *key = ddp_config_keys; key->name; key++) {
+        if (experiment && ((key->flags & DDP_KEY_END) || !(counts(key, a) || counts(key, b))))
+            continue;
+        struct ddp_text x, y;
+        ddp_text_init(&x);
+        ddp_text_init(&y);
+        ddp_value_write(&x, key, a, -1);
+        ddp_value_write(&y, key, b, -1);
+        if (strcmp(x.s, y.s) != 0) {
+            n++;
+            if (each)
+                each(user, key->name, x.s, y.s);
+        }
+        ddp_text_finish(&x);
+        ddp_text_finish(&y);
+    }
+    return n;
 }

@@ -16,7 +16,7 @@
 #define BAR_NAME(NAME, name) "|" #name
 #define OPTIMS               (&(DDP_OPTIMS(BAR_NAME))[1])
 
-enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP };
+enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP, END = DDP_KEY_END };
 
 // clang-format off
 const struct ddp_key ddp_config_keys[] = {
@@ -33,7 +33,7 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Batches whose gradients are summed before one step"},
     {FIELD(train.epochs), .type = DDP_KEY_INT, .dflt = "10", .min = 1, .max = 1000000, .unit = "epochs", .flags = RESULT,
      .doc = "Passes over the training data; schedules stretch over them"},
-    {FIELD(train.max_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps", .flags = RESULT,
+    {FIELD(train.max_steps), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps", .flags = RESULT | END,
      .doc = "End after this many steps, if that is earlier; 0 is no limit"},
     {FIELD(train.threads), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = 4096, .unit = "threads",
      .doc = "Compute threads of each rank; 0 takes the cores that the rank was given"},

@@ -225,18 +225,65 @@ static void test_hash_key_list(void **state)
         char word[80];
         snprintf(word, sizeof word, " %s ", k->name);
         unsigned want = strstr(free_keys, word) ? 0 : strstr(stop_keys, word) ? DDP_KEY_STOP : DDP_KEY_RESULT;
+        if (strcmp(k->name, "train.max_steps") == 0)
+            want |= DDP_KEY_END;
         if (k->flags != want)
             fail_msg("%s: flags %u", k->name, k->flags);
     }
+}
+
+static void note_key(void *user, const char *key, const char *a, const char *b)
+{
+    ddp_text_add(user, "%s %s %s;", key, a, b);
+}
+
+static void test_experiment_leaves_out_where_it_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *override, *of_experiment, *of_all;
+    } cases[] = {
+        {"train.max_steps=7", "", "train.max_steps 0 7;"},
+        {"train.threads=3", "", "train.threads 0 3;"},
+        {"optim.lr=0.25", "optim.lr 0.1 0.25;", "optim.lr 0.1 0.25;"},
+        {"data.test_count=50", "", "data.test_count 10000 50;"},
+    };
+    struct ddp_config *base = NULL;
+    const struct ddp_config_options none = {.path = NULL};
+    assert_int_equal(ddp_config_load(&none, &base, NULL), 0);
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_config *cfg = NULL;
+        const struct ddp_config_options opt = {.overrides = &cases[i].override, .noverrides = 1};
+        char a[65], b[65];
+        assert_int_equal(ddp_config_load(&opt, &cfg, NULL), 0);
+        ddp_config_experiment(base, a);
+        ddp_config_experiment(cfg, b);
+        assert_int_equal(strcmp(a, b) == 0, !*cases[i].of_experiment);
+        for (int all = 0; all < 2; all++) {
+            struct ddp_text t;
+            ddp_text_init(&t);
+            const char *want = all ? cases[i].of_all : cases[i].of_experiment;
+            assert_int_equal(ddp_config_differ(base, cfg, !all, note_key, &t), *want != 0);
+            assert_string_equal(t.s, want);
+            ddp_text_finish(&t);
+        }
+        ddp_config_destroy(cfg);
+    }
+    ddp_config_destroy(base);
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_dump_round_trip),      TEST(test_dump_floats_exact),     TEST(test_dump_json),
-        TEST(test_config_tree_complete), TEST(test_hash_sees_result_keys), TEST(test_hash_canonical),
+        TEST(test_dump_round_trip),
+        TEST(test_dump_floats_exact),
+        TEST(test_dump_json),
+        TEST(test_config_tree_complete),
+        TEST(test_hash_sees_result_keys),
+        TEST(test_hash_canonical),
         TEST(test_hash_key_list),
+        TEST(test_experiment_leaves_out_where_it_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
