@@ -6,7 +6,8 @@
  *     model.safetensors       parameters and running statistics, plain layouts and PyTorch's names
  *     optimizer.safetensors   state arrays, "TENSOR.momentum"
  *     model_ema.safetensors   the model with the averages of optim.ema in place of its parameters
- *     state.json              integers and exact floats (hex), config hash, SHA-256 of the files
+ *     config.cfg              the resolved config that it was made under
+ *     state.json              integers and exact floats (hex), hashes of config, data and files
  *     ...                     what the engine adds (ddp_saver_attach)
  *
  * Written as step-00000500.tmp-PID, synced, renamed.
@@ -30,7 +31,11 @@ struct ddp_train_state {  /* everything but the arrays */
     int64_t evaluations;
     double loss_scale; /* fp16; 1 without */
     int64_t loss_scale_good, loss_scale_skipped;
-    char config_hash[65];
+    char config_hash[65]; /* of the config and what the engine adds */
+    char engine[65];      /* hash of what the engine adds to the config; "" nothing */
+    char experiment[65]; /* ddp_config_experiment; this and what follows is empty or 0 in files of format 2 */
+    char train_data[65], test_data[65]; /* digests of the data sets */
+    int64_t saved_ms; /* when, milliseconds since 1970 in UTC; grows from each save to the next */
 };
 
 /* A copy of the model and optimizer in plain layouts, taken at a step boundary; writing it may then go on in
@@ -52,7 +57,9 @@ struct ddp_saver;
 /* dir: RUN/checkpoints; made when missing. What a killed writer left in it is removed. keep: 0 keeps all. */
 int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_saver **out,
                      struct ddp_error *err);
-/* A small file of this name and text goes into every checkpoint from now on; both are copied. */
+/* A small file of this name and text goes into every checkpoint from now on, in the place of one of the same
+ * name; both are copied. At most DDP_SAVER_ATTACHED. */
+enum { DDP_SAVER_ATTACHED = 4 };
 void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text);
 /* The file behind fd (not owned; open until destroy) is on disk before each checkpoint from now on: the
  * records of the steps that lead up to it. At most DDP_SAVER_FIRST; -1 is ignored. */
@@ -70,6 +77,13 @@ void ddp_saver_destroy(struct ddp_saver *s); /* waits; NULL is fine */
  * path into path[size]. Damaged ones, and those with a parameter or statistic that is not finite, are skipped
  * with a warning that gives the reason. */
 int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, struct ddp_error *err);
+/* What the newest checkpoint of a run says of itself; whether it is whole is ddp_checkpoint_find's to say.
+ * DDP_E_CHECKPOINT: it has none. */
+int ddp_checkpoint_newest(const char *run_dir, struct ddp_train_state *state, struct ddp_error *err);
+/* Checkpoints in dir of later steps than `step` are of a future that is left: they go into a new folder
+ * dir/abandoned-N, whose name is put into name[size] ("": there were none). *n: how many. */
+int ddp_checkpoint_set_aside(const char *dir, int64_t step, char *name, int size, int *n,
+                             struct ddp_error *err);
 /* Restore into params (flat) and, when o is not NULL, into its arrays. Checks names, shapes and the model's
  * identity: an error names the first tensor that differs. Call on one rank: the arrays are shared. */
 int ddp_checkpoint_load(const char *path, const struct ddp_model *m, float *params, struct ddp_optim *o,

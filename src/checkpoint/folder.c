@@ -221,3 +221,24 @@ int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, str
     free(inner);
     return status;
 }
+
+int ddp_checkpoint_newest(const char *run_dir, struct ddp_train_state *state, struct ddp_error *err)
+{
+    char *dir = ddp_folder_path(run_dir, "checkpoints");
+    struct ddp_folder *list = NULL;
+    int n = 0, status = ddp_folder_list(dir, &list, &n, err);
+    bool found = false;
+    for (int i = 0; status == 0 && i < n && !found; i++) {
+        struct ddp_state_file s;
+        char *folder = ddp_folder_path(dir, list[i].name);
+        found = list[i].kind != DDP_FOLDER_TMP && ddp_folder_state(folder, &s, NULL) == 0;
+        if (found)
+            *state = s.state;
+        free(folder);
+    }
+    if (status == 0 && !found)
+        status = ddp_fail(err, DDP_E_CHECKPOINT, "%s: there is no checkpoint in it", run_dir);
+    free(list);
+    free(dir);
+    return status;
+}

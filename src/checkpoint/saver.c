@@ -19,8 +19,10 @@ struct ddp_saver {
     char *dir;
     int keep; /* 0: all */
     bool background;
-    char *attached_name, *attached_text; /* NULL: nothing */
-    int first[DDP_SAVER_FIRST];          /* descriptors of files that are on disk before each checkpoint is */
+    struct {
+        char *name, *text;
+    } attached[DDP_SAVER_ATTACHED]; /* name NULL: free */
+    int first[DDP_SAVER_FIRST];     /* descriptors of files that are on disk before each checkpoint is */
     int nfirst;
     int64_t best_step; /* of the checkpoint that is kept as the best, -1: none */
     bool running;      /* the thread is to be joined */
@@ -137,10 +139,13 @@ int ddp_saver_create(const char *dir, int keep, bool background, struct ddp_save
 
 void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text)
 {
-    free(s->attached_name);
-    free(s->attached_text);
-    s->attached_name = ddp_strdup(name);
-    s->attached_text = ddp_strdup(text);
+    int at = 0;
+    while (at < DDP_SAVER_ATTACHED - 1 && s->attached[at].name && strcmp(s->attached[at].name, name) != 0)
+        at++;
+    free(s->attached[at].name);
+    free(s->attached[at].text);
+    s->attached[at].name = ddp_strdup(name);
+    s->attached[at].text = ddp_strdup(text);
 }
 
 void ddp_saver_sync_first(struct ddp_saver *s, int fd)
@@ -184,10 +189,11 @@ static int write_folder(const struct ddp_saver *s, const char *folder, struct dd
                                     file.average_sha256, err);
     if (status)
         return status;
-    char *attached = s->attached_name ? ddp_folder_path(folder, s->attached_name) : NULL;
-    if (attached)
-        status = ddp_file_write(attached, s->attached_text, strlen(s->attached_text), err);
-    free(attached);
+    for (int i = 0; status == 0 && i < DDP_SAVER_ATTACHED && s->attached[i].name; i++) {
+        char *attached = ddp_folder_path(folder, s->attached[i].name);
+        status = ddp_file_write(attached, s->attached[i].text, strlen(s->attached[i].text), err);
+        free(attached);
+    }
     if (status)
         return status;
     ddp_snapshot_hash(s->snap, file.weights_hash);
@@ -224,6 +230,18 @@ static int publish(const char *tmp, const char *final, const char *old, struct d
     return status;
 }
 
+/* DIR may be made anew, the run that it belongs to is not. */
+static int check_parent(const struct ddp_saver *s, struct ddp_error *err)
+{
+    char *parent = ddp_strdup(s->dir), *slash = strrchr(parent, '/');
+    if (slash && slash != parent)
+        *slash = '\0';
+    const bool there = !slash || slash == parent || ddp_path_exists(parent);
+    const int status = there ? 0 : ddp_fail(err, DDP_E_IO, "%s: this folder is gone", parent);
+    free(parent);
+    return status;
+}
+
 static int save(struct ddp_saver *s, struct ddp_error *err)
 {
     int64_t step = ddp_snapshot_state(s->snap)->step;
@@ -233,7 +251,9 @@ static int save(struct ddp_saver *s, struct ddp_error *err)
     snprintf(old_name, sizeof old_name, "%s.old-%d", name, (int)getpid());
     char *final = ddp_folder_path(s->dir, name), *tmp = ddp_folder_path(s->dir, tmp_name),
          *old = ddp_folder_path(s->dir, old_name);
-    int status = tidy(s->dir, err);
+    int status = check_parent(s, err);
+    if (status == 0)
+        status = tidy(s->dir, err);
     if (status == 0)
         status = write_folder(s, tmp, err);
     if (status == 0)
@@ -301,8 +321,10 @@ void ddp_saver_destroy(struct ddp_saver *s)
     struct ddp_error err = {0};
     if (ddp_saver_wait(s, &err) != 0)
         ddp_log(DDP_LOG_ERROR, "%s", err.text);
-    free(s->attached_name);
-    free(s->attached_text);
+    for (int i = 0; i < DDP_SAVER_ATTACHED; i++) {
+        free(s->attached[i].name);
+        free(s->attached[i].text);
+    }
     free(s->dir);
     free(s);
 }

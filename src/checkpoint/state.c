@@ -7,7 +7,7 @@
 
 #include "checkpoint/private.h"
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3, OLDEST = 2 };
 enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH, HASH_OR_NONE }; /* the last: not there when empty */
 
 #define STATE(field) offsetof(struct ddp_state_file, state.field)
@@ -15,28 +15,34 @@ static const struct {
     const char *name;
     enum kind kind;
     size_t offset;
+    int since; /* format that brought it; 0: all have it */
 } fields[] = {
-    {"step", COUNT, STATE(step)},
-    {"epoch", COUNT, STATE(epoch)},
-    {"batch", COUNT, STATE(batch)},
-    {"batches_tracked", COUNT, STATE(batches_tracked)},
-    {"best_loss", EXACT, STATE(best_loss)},
-    {"best_accuracy", EXACT, STATE(best_accuracy)},
-    {"best_step", STEP_OR_NONE, STATE(best_step)},
-    {"evals_since_best", COUNT, STATE(evals_since_best)},
-    {"epoch_loss_sum", EXACT, STATE(epoch_loss_sum)},
-    {"epoch_correct", COUNT, STATE(epoch_correct)},
-    {"epoch_count", COUNT, STATE(epoch_count)},
-    {"evaluations", COUNT, STATE(evaluations)},
-    {"loss_scale", EXACT, STATE(loss_scale)},
-    {"loss_scale_good", COUNT, STATE(loss_scale_good)},
-    {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped)},
-    {"config_hash", HASH, STATE(config_hash)},
-    {"best", FLAG, offsetof(struct ddp_state_file, best)},
-    {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash)},
-    {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256)},
-    {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256)},
-    {"ema_sha256", HASH_OR_NONE, offsetof(struct ddp_state_file, average_sha256)},
+    {"step", COUNT, STATE(step), 0},
+    {"epoch", COUNT, STATE(epoch), 0},
+    {"batch", COUNT, STATE(batch), 0},
+    {"batches_tracked", COUNT, STATE(batches_tracked), 0},
+    {"best_loss", EXACT, STATE(best_loss), 0},
+    {"best_accuracy", EXACT, STATE(best_accuracy), 0},
+    {"best_step", STEP_OR_NONE, STATE(best_step), 0},
+    {"evals_since_best", COUNT, STATE(evals_since_best), 0},
+    {"epoch_loss_sum", EXACT, STATE(epoch_loss_sum), 0},
+    {"epoch_correct", COUNT, STATE(epoch_correct), 0},
+    {"epoch_count", COUNT, STATE(epoch_count), 0},
+    {"evaluations", COUNT, STATE(evaluations), 0},
+    {"loss_scale", EXACT, STATE(loss_scale), 0},
+    {"loss_scale_good", COUNT, STATE(loss_scale_good), 0},
+    {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped), 0},
+    {"config_hash", HASH, STATE(config_hash), 0},
+    {"engine", HASH, STATE(engine), 3},
+    {"experiment", HASH, STATE(experiment), 3},
+    {"train_data", HASH, STATE(train_data), 3},
+    {"test_data", HASH, STATE(test_data), 3},
+    {"saved_ms", COUNT, STATE(saved_ms), 3},
+    {"best", FLAG, offsetof(struct ddp_state_file, best), 0},
+    {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash), 0},
+    {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256), 0},
+    {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256), 0},
+    {"ema_sha256", HASH_OR_NONE, offsetof(struct ddp_state_file, average_sha256), 0},
 };
 
 /* "0x1.8000000000000p+3": as %a of C99, from the bits, so that no locale has a say. */
@@ -126,12 +132,13 @@ static bool read_field(const json_t *v, enum kind kind, char *out)
 static int read_fields(const char *path, const json_t *root, struct ddp_state_file *s, struct ddp_error *err)
 {
     json_int_t format = json_integer_value(json_object_get(root, "format"));
-    if (format != FORMAT)
+    if (format < OLDEST || format > FORMAT)
         return ddp_fail(err, DDP_E_CHECKPOINT,
-                        "%s: its format is %lld, this program reads %d; use the version that wrote it", path,
-                        (long long)format, FORMAT);
+                        "%s: its format is %lld, this program reads %d and %d; use the version that wrote it",
+                        path, (long long)format, OLDEST, FORMAT);
     for (size_t i = 0; i < DDP_COUNT(fields); i++)
-        if (!read_field(json_object_get(root, fields[i].name), fields[i].kind, (char *)s + fields[i].offset))
+        if (format >= fields[i].since &&
+            !read_field(json_object_get(root, fields[i].name), fields[i].kind, (char *)s + fields[i].offset))
             return ddp_fail(err, DDP_E_CHECKPOINT, "%s: damaged: '%s' is missing or not what it should be",
                             path, fields[i].name);
     return 0;

@@ -26,7 +26,12 @@ static const struct ddp_state_file sample = {
               .loss_scale = 65536,
               .loss_scale_good = 11,
               .loss_scale_skipped = 3,
-              .config_hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
+              .config_hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+              .engine = "e",
+              .experiment = "dd",
+              .train_data = "1e",
+              .test_data = "2e",
+              .saved_ms = 1795760350123},
     .best = true,
     .weights_hash = "aa",
     .model_sha256 = "bb",
@@ -38,7 +43,7 @@ static void test_state_text_is_as_documented(void **state)
     (void)state;
     static const char want[] =
         "{\n"
-        "  \"format\": 2,\n"
+        "  \"format\": 3,\n"
         "  \"step\": 500,\n"
         "  \"epoch\": 3,\n"
         "  \"batch\": 17,\n"
@@ -55,6 +60,11 @@ static void test_state_text_is_as_documented(void **state)
         "  \"loss_scale_good\": 11,\n"
         "  \"loss_scale_skipped\": 3,\n"
         "  \"config_hash\": \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\n"
+        "  \"engine\": \"e\",\n"
+        "  \"experiment\": \"dd\",\n"
+        "  \"train_data\": \"1e\",\n"
+        "  \"test_data\": \"2e\",\n"
+        "  \"saved_ms\": 1795760350123,\n"
         "  \"best\": true,\n"
         "  \"weights_hash\": \"aa\",\n"
         "  \"model_sha256\": \"bb\",\n"
@@ -95,6 +105,11 @@ static void test_state_round_trips_every_field(void **state)
     assert_true(a->epoch_loss_sum == b->epoch_loss_sum);
     assert_true(b->best_accuracy == 0 && signbit(b->best_accuracy));
     assert_string_equal(a->config_hash, b->config_hash);
+    assert_string_equal(a->engine, b->engine);
+    assert_string_equal(a->experiment, b->experiment);
+    assert_string_equal(a->train_data, b->train_data);
+    assert_string_equal(a->test_data, b->test_data);
+    assert_int_equal(a->saved_ms, b->saved_ms);
     assert_true(got.best);
     assert_string_equal(got.weights_hash, "aa");
     assert_string_equal(got.model_sha256, "bb");
@@ -149,6 +164,34 @@ static char *changed(const char *from, const char *to)
     return t.s;
 }
 
+/* As programs before format 3 wrote it. */
+static void test_state_reads_format_2(void **state)
+{
+    (void)state;
+    static const char *const news[] = {"engine", "experiment", "train_data", "test_data", "saved_ms"};
+    char *text = ddp_state_text(&sample), hex[65];
+    *strstr(text, "  \"check\"") = '\0';
+    *strstr(text, "3,") = '2';
+    for (size_t i = 0; i < DDP_COUNT(news); i++) {
+        char *line = strstr(text, news[i]) - 3, *next = strchr(line, '\n') + 1;
+        memmove(line, next, strlen(next) + 1);
+    }
+    struct ddp_text t;
+    struct ddp_state_file got;
+    struct ddp_error err = {0};
+    ddp_text_init(&t);
+    ddp_sha256_text(text, strlen(text), hex);
+    ddp_text_add(&t, "%s  \"check\": \"%s\"\n}\n", text, hex);
+    if (ddp_state_parse("x", t.s, t.len, &got, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(got.state.step, 500);
+    assert_string_equal(got.model_sha256, "bb");
+    assert_string_equal(got.state.experiment, "");
+    assert_true(got.state.saved_ms == 0);
+    ddp_text_finish(&t);
+    free(text);
+}
+
 static void test_state_checks_what_it_reads(void **state)
 {
     (void)state;
@@ -160,8 +203,10 @@ static void test_state_checks_what_it_reads(void **state)
         {"\"best_step\": -1", "\"best_step\": 0", NULL},
         {"\"best_loss\": \"0x1.999999999999ap-4\"", "\"best_loss\": \"0.25\"", NULL},
         {"\"best\": true", "\"new\": 5, \"best\": true", NULL}, /* later versions may add */
-        {"\"format\": 2", "\"format\": 1", "its format is 1"},
-        {"\"format\": 2,", "", "its format is 0"},
+        {"\"format\": 3", "\"format\": 1", "its format is 1"},
+        {"\"format\": 3", "\"format\": 4", "its format is 4"},
+        {"\"format\": 3,", "", "its format is 0"},
+        {"  \"experiment\": \"dd\",\n", "", "'experiment' is missing"},
         {"\"step\": 500", "\"step\": -1", "'step'"},
         {"\"step\": 500", "\"step\": 5.5", "'step'"},
         {"\"step\": 500", "\"step\": \"500\"", "'step'"},
@@ -258,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_state_text_is_as_documented),
         cmocka_unit_test(test_state_round_trips_every_field),
         cmocka_unit_test(test_state_keeps_doubles_exactly),
+        cmocka_unit_test(test_state_reads_format_2),
         cmocka_unit_test(test_state_checks_what_it_reads),
         cmocka_unit_test(test_state_notices_every_change),
         cmocka_unit_test(test_state_survives_mutations),
