@@ -104,13 +104,49 @@ static int find_program(const char *wanted, char out[PATH_MAX], struct ddp_error
                     "--program %s: there is no such program beside ddp-launch or on PATH", wanted);
 }
 
-int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
-                     double started, struct ddp_job *job, struct ddp_error *err)
+/* CONFIG and overrides as they were given: DDP_CONFIG holds what they came to. */
+static void describe_config(const struct ddp_options *opt, struct ddp_job *job)
+{
+    const int n = opt->overrides.n + 1;
+    char **words = ddp_calloc((size_t)n, sizeof *words);
+    words[0] = (char *)(uintptr_t)opt->config;
+    for (int i = 1; i < n; i++)
+        words[i] = opt->overrides.w[i - 1];
+    char *text = command_json(n, words);
+    ddp_words_add(&job->env, "DDP_CONFIG_GIVEN=%s", text ? text : "[]");
+    free(text);
+    free(words);
+}
+
+/* "ddp-launch -n 2 --resume " */
+static void describe_again(const char *self, const struct ddp_options *opt, int ranks, struct ddp_job *job)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_words_quote(self, &t);
+    ddp_text_add(&t, " -n %d ", ranks);
+    if (opt->program) {
+        ddp_text_add(&t, "--program ");
+        ddp_words_quote(opt->program, &t);
+        ddp_text_add(&t, " ");
+    }
+    ddp_text_add(&t, "--resume ");
+    snprintf(job->again, sizeof job->again, "%s", t.s);
+    ddp_text_finish(&t);
+}
+
+int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_config *cfg,
+                     const struct ddp_launch_plan *plan, double started, struct ddp_job *job,
+                     struct ddp_error *err)
 {
     *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks};
-    const int rc = find_program(opt->program, job->program, err);
+    int rc = find_program(opt->program, job->program, err);
+    if (rc == 0)
+        rc = ddp_config_dump(cfg, false, &job->config, err);
     if (rc != 0)
         return rc;
+    describe_config(opt, job);
+    describe_again(argv[0], opt, plan->ranks, job);
 
     /* unique on this machine: the process number, and the time against its reuse */
     snprintf(job->name, sizeof job->name, DDP_JOB_PREFIX "%d-%llx", (int)getpid(),
@@ -189,6 +225,13 @@ int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_er
         return rc;
     }
     job->lock = fd;
+    char config[PATH_MAX + 16];
+    snprintf(config, sizeof config, "%s/config.cfg", job->dir);
+    FILE *f = fopen(config, "wex");
+    const bool written = f && fputs(job->config, f) >= 0;
+    if ((f && fclose(f) != 0) || !written) /* closed by ddp_job_close */
+        return ddp_fail(err, DDP_E_RESOURCE, "%s: cannot be written: %s", config, strerror(errno));
+    ddp_words_add(&job->env, "DDP_CONFIG=%s", config);
     snprintf(job->topology, sizeof job->topology, "%.*s/topology.xml", PATH_MAX - 16, job->dir);
     if (ddp_machine_export_xml(m, job->topology, NULL) != 0)
         job->topology[0] = '\0'; /* mpirun then looks for itself, 40 ms slower */
@@ -213,6 +256,8 @@ void ddp_job_close(struct ddp_job *job)
         close(job->lock);
         job->lock = -1;
     }
+    free(job->config);
+    job->config = NULL;
     ddp_words_finish(&job->args);
     ddp_words_finish(&job->env);
 }

@@ -21,17 +21,21 @@ struct ddp_job {
     char program[PATH_MAX]; /* what the ranks run */
     int lock;               /* descriptor of the lock file; -1: no folder was made */
     int ranks;
-    struct ddp_words args; /* of the ranks' program: CONFIG overrides... */
-    struct ddp_words env;  /* NAME=VALUE to add to the environment */
+    struct ddp_words args;    /* of the ranks' program: CONFIG overrides... */
+    struct ddp_words env;     /* NAME=VALUE to add to the environment */
+    char *config;             /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
+    char again[2 * PATH_MAX]; /* the command that goes on after a stop, up to --resume's value */
 };
 
-/* Fill in all that needs no folder. argc, argv: the user's whole command. started: ddp_now() at launch. */
-int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
-                     double started, struct ddp_job *job, struct ddp_error *err);
+/* Fill in all that needs no folder. cfg: of opt->config and opt->overrides. argc, argv: the user's whole
+ * command. started: ddp_now() at launch. */
+int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_config *cfg,
+                     const struct ddp_launch_plan *plan, double started, struct ddp_job *job,
+                     struct ddp_error *err);
 /* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to
  * clean. */
 void ddp_job_locate(struct ddp_job *job, const char *base);
-/* Make the private folder where it was located and write the machine's topology into it. */
+/* Make the private folder where it was located and write the machine's topology and the config into it. */
 int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err);
 /* Remove the folder by both of its names, whatever of it is there; one try. */
 void ddp_job_remove(const struct ddp_job *job);

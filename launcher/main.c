@@ -9,6 +9,7 @@
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
 #include "launcher/supervise.h"
+#include "record/record.h"
 
 /* ---- what ends without a config -------------------------------------------------------------- */
 
@@ -155,7 +156,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         print_map(machine, &plan, gpus.note);
     if (opt->map && !opt->dry_run)
         goto out;
-    if ((rc = ddp_job_describe(argc, argv, opt, &plan, started, &job, err)) != 0)
+    if ((rc = ddp_job_describe(argc, argv, opt, cfg, &plan, started, &job, err)) != 0)
         goto out;
     if (opt->dry_run) {
         print_command(starter, &job);
@@ -173,6 +174,17 @@ out:
     return rc;
 }
 
+/* --resume RUN and --eval RUN without CONFIG: that of RUN. */
+static int find_config(struct ddp_options *opt, char path[PATH_MAX], struct ddp_error *err)
+{
+    const char *run = opt->resume ? opt->resume : opt->eval;
+    if (opt->config)
+        return 0;
+    const int rc = ddp_run_config(run, path, PATH_MAX, err);
+    opt->config = path;
+    return rc ? ddp_error_prefix(err, "%s", opt->resume ? "--resume" : "--eval") : 0;
+}
+
 static void print_error(const struct ddp_error *err)
 {
     for (const char *line = err->text; *line;) {
@@ -187,6 +199,7 @@ int main(int argc, char **argv)
     const double started = ddp_now();
     struct ddp_options opt = {0};
     struct ddp_error err = {0};
+    char config[PATH_MAX];
     int exit_code = DDP_EXIT_OK;
 
     ddp_streams_open();
@@ -199,7 +212,7 @@ int main(int argc, char **argv)
         fputs(ddp_options_version(), stdout);
     else if (opt.help_config)
         rc = print_reference(&opt, &err);
-    else
+    else if ((rc = find_config(&opt, config, &err)) == 0)
         rc = plan_and_run(argc, argv, &opt, started, &exit_code, &err);
 out:
     if (rc != 0) {

@@ -222,7 +222,12 @@ static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
         return 0;
     if (opt->markdown)
         return ddp_fail(err, DDP_E_USAGE, "--markdown belongs to --help-config");
-    if (!opt->config)
+    const char *run = opt->resume ? opt->resume : opt->eval;
+    if (!opt->config && run && (strcmp(run, "latest") == 0 || strcmp(run, "auto") == 0))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "%s looks for a run of an experiment: name its CONFIG as well, or a run directory",
+                        run);
+    if (!opt->config && !run)
         return ddp_fail(err, DDP_E_USAGE,
                         "no CONFIG given; for example: ddp-launch -n 2 configs/cnn.cfg (--help tells more)");
     if (opt->resume && opt->eval)

@@ -20,6 +20,8 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_PLACE", "Where the ranks run: the placement plan", true},
     {"DDP_MAP", "The placement as text, for run.json", true},
     {"DDP_COMMAND", "The user's command line, for run.json", true},
+    {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
+    {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
     {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* CPUs that are this rank's share of those it may run on: a container, taskset or the user's own mpirun may
@@ -189,13 +190,72 @@ out:
     return status;
 }
 
+/* ---- the config ---- */
+
+/* How many of the words at hand ddp-launch has worked into the config that it hands over; -1: none, this is
+ * another CONFIG or other words. */
+static int words_handed(const char *path, const char *const *overrides, int n)
+{
+    const char *text = getenv("DDP_CONFIG_GIVEN");
+    json_t *list = text && getenv("DDP_CONFIG") ? json_loads(text, 0, NULL) : NULL;
+    const int given = (int)json_array_size(list);
+    bool same = given > 0 && given - 1 <= n && path;
+    for (int i = 0; same && i < given; i++) {
+        const char *word = json_string_value(json_array_get(list, (size_t)i));
+        same = word && strcmp(word, i ? overrides[i - 1] : path) == 0;
+    }
+    json_decref(list);
+    return same ? given - 1 : -1;
+}
+
+static bool same_text(const struct ddp_config *a, const struct ddp_config *b)
+{
+    char *x = NULL, *y = NULL;
+    const bool same = ddp_config_dump(a, false, &x, NULL) == 0 && ddp_config_dump(b, false, &y, NULL) == 0 &&
+                      strcmp(x, y) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* ddp-launch reads CONFIG once for all: a pipe can be read no second time, and a file may change while ranks
+ * start. The file itself is read as well only for the lines that messages name, and where it still says the
+ * same. */
+static int load_config(const char *path, const char *const *overrides, int n, struct ddp_config **out,
+                       struct ddp_error *err)
+{
+    struct ddp_config_options opt = {.path = path, .overrides = overrides, .noverrides = n};
+    const int given = words_handed(path, overrides, n);
+    if (given < 0)
+        return ddp_config_load(&opt, out, err);
+    const struct ddp_config_options handed = {
+        .path = getenv("DDP_CONFIG"), .overrides = overrides + given, .noverrides = n - given};
+    struct ddp_config *cfg, *own = NULL;
+    const int status = ddp_config_load(&handed, &cfg, err);
+    if (status)
+        return status;
+    if (is_file(path) && ddp_config_load(&opt, &own, NULL) == 0 && same_text(own, cfg)) {
+        struct ddp_config *both = cfg;
+        cfg = own;
+        own = both;
+    }
+    ddp_config_destroy(own);
+    *out = cfg;
+    return 0;
+}
+
 int ddp_session_config(struct ddp_session *s, const char *path, const char *const *overrides, int n,
                        struct ddp_error *err)
 {
     struct ddp_error mine = {0};
-    struct ddp_config_options opt = {.path = path, .overrides = overrides, .noverrides = n};
     struct ddp_config *cfg = NULL;
-    int status = ddp_config_load(&opt, &cfg, &mine);
+    int status = load_config(path, overrides, n, &cfg, &mine);
     status = ddp_comm_agree(s->comm, status, &mine);
     if (status == 0)
         status = compare_configs(s, cfg, &mine);

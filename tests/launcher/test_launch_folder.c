@@ -63,12 +63,18 @@ static void test_leftovers_are_only_what_nobody_holds(void **state)
 static void test_job_folder_is_locked_and_goes(void **state)
 {
     struct ddp_machine *m = machine_synthetic(LAPTOP);
-    struct ddp_job job = {.name = DDP_JOB_PREFIX "test-1", .lock = -1};
+    struct ddp_job job = {.name = DDP_JOB_PREFIX "test-1", .lock = -1, .config = ddp_strdup("seed = 3;\n")};
     struct ddp_error err = {0};
     (void)state;
     ddp_job_locate(&job, dir);
     assert_int_equal(ddp_job_open(&job, m, &err), 0);
     assert_true(ddp_path_exists(job.topology));
+    assert_int_equal(strncmp(job.env.w[0], "DDP_CONFIG=", 11), 0);
+    char *text;
+    size_t bytes;
+    assert_int_equal(ddp_file_read(job.env.w[0] + 11, 0, &text, &bytes, &err), 0);
+    assert_string_equal(text, "seed = 3;\n"); /* what every rank trains */
+    free(text);
     ddp_leftovers_remove();
     assert_true(ddp_path_exists(job.dir));
     ddp_job_close(&job);
