@@ -396,10 +396,10 @@ static void hand_memory(struct ddp_agent *a, struct ddp_rank *rank)
 static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struct ddp_lifeline_msg *m,
                          struct ddp_news *out)
 {
-    static const enum ddp_news_kind kinds[] = {[DDP_LIFELINE_ERROR] = DDP_NEWS_ERROR,
-                                               [DDP_LIFELINE_RESULT] = DDP_NEWS_RESULT,
-                                               [DDP_LIFELINE_SAVED] = DDP_NEWS_SAVED,
-                                               [DDP_LIFELINE_BYE] = DDP_NEWS_BYE};
+    static const enum ddp_news_kind kinds[] = {
+        [DDP_LIFELINE_ERROR] = DDP_NEWS_ERROR,   [DDP_LIFELINE_RESULT] = DDP_NEWS_RESULT,
+        [DDP_LIFELINE_SAVED] = DDP_NEWS_SAVED,   [DDP_LIFELINE_RUN] = DDP_NEWS_RUN,
+        [DDP_LIFELINE_NOTICE] = DDP_NEWS_NOTICE, [DDP_LIFELINE_BYE] = DDP_NEWS_BYE};
     switch (m->kind) {
     case DDP_LIFELINE_HELLO:
         rank->number = m->rank;
@@ -418,6 +418,8 @@ static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struc
         break;
     case DDP_LIFELINE_RESULT:
     case DDP_LIFELINE_SAVED:
+    case DDP_LIFELINE_RUN:
+    case DDP_LIFELINE_NOTICE:
         break;
     default:
         return false; /* of a newer version */

@@ -21,6 +21,8 @@
 enum ddp_news_kind {
     DDP_NEWS_JOINED,       /* a rank has connected */
     DDP_NEWS_ERROR,        /* rank, value: exit status to come, text: why it fails */
+    DDP_NEWS_RUN,          /* text: the run directory whose record is open */
+    DDP_NEWS_NOTICE,       /* text: what the user is told, also when quiet */
     DDP_NEWS_RESULT,       /* text: the job's last two lines */
     DDP_NEWS_SAVED,        /* text: where the state is saved */
     DDP_NEWS_BYE,          /* rank, value: exit status that it leaves with */

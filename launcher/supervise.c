@@ -6,12 +6,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "launcher/agent.h"
 #include "launcher/life.h"
+#include "launcher/oom.h"
 #include "launcher/signals.h"
 #include "launcher/verdict.h"
+#include "record/record.h"
 
 enum { LONGEST_WAIT_S = 60 };
 
@@ -24,6 +27,7 @@ struct head {
     int signal;  /* the last that came */
     struct ddp_life life;
     struct ddp_outcome *outcome;
+    struct ddp_oom memory; /* as it stood at the start */
 };
 
 /* A line of ours on stderr. */
@@ -101,6 +105,12 @@ static void on_news(struct head *h, const struct ddp_news *n)
         break;
     case DDP_NEWS_SAVED:
         snprintf(o->saved, sizeof o->saved, "%s", n->text);
+        break;
+    case DDP_NEWS_RUN:
+        snprintf(o->run, sizeof o->run, "%s", n->text);
+        break;
+    case DDP_NEWS_NOTICE:
+        say(h, "%s", n->text);
         break;
     case DDP_NEWS_BYE:
         on_bye(h, n);
@@ -186,17 +196,37 @@ static void watch(struct head *h)
     free(fds);
 }
 
+/* Nothing of the job runs any more: a record that its ranks could not close says why. text: what the user is
+ * told. */
+static void close_record(const struct head *h, const char *text)
+{
+    const struct ddp_outcome *o = h->outcome;
+    static const char name[] = "ddp-launch: ";
+    char cause[4096];
+    if (!*o->run)
+        return;
+    text += strncmp(text, name, sizeof name - 1) == 0 ? sizeof name - 1 : 0;
+    snprintf(cause, sizeof cause, "%.*s", (int)strcspn(text, "\n"), text);
+    ddp_run_close(o->run, *cause ? cause : "it ended without a word");
+}
+
 static int conclude(struct head *h)
 {
     struct ddp_outcome *o = h->outcome;
     struct ddp_text text;
 
+    struct ddp_oom memory;
+
     ddp_agent_flush(h->agent);
+    ddp_oom_read("", &memory);
+    ddp_oom_word(&h->memory, &memory, o->memory, sizeof o->memory);
     o->killed = h->life.forced;
+    o->again = h->job->again;
     ddp_text_init(&text);
     const int code =
         ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
                     ddp_agent_starter_text(h->agent), h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
+    close_record(h, text.s);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
         if (ddp_agent_midline(h->agent))
             fputc('\n', stderr);
@@ -215,6 +245,7 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     struct head h = {.starter = starter, .job = job, .quiet = quiet};
     sigset_t mask;
 
+    ddp_oom_read("", &h.memory);
     int rc = ddp_signals_open(&h.signals, &mask, err);
     if (rc != 0)
         return rc;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "launcher/words.h"
+
 const char *ddp_signal_name(int sig)
 {
     switch (sig) {
@@ -55,7 +57,8 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
     const char *reason = o->failure.error ? first_speaker(o->failure.reason, &rank) : o->failure.reason;
     if (rank >= 0)
         snprintf(who, sizeof who, "rank %d", rank);
-    ddp_text_add(say, "ddp-launch: %s on %s %s%s\n", who, host, o->failure.error ? "failed: " : "", reason);
+    ddp_text_add(say, "ddp-launch: %s on %s %s%s%s\n", who, host, o->failure.error ? "failed: " : "", reason,
+                 o->failure.error ? "" : o->memory);
     return o->failure.status == DDP_EXIT_USAGE || o->failure.status == DDP_EXIT_RESOURCE ? o->failure.status
                                                                                          : DDP_EXIT_RANK;
 }
@@ -98,9 +101,16 @@ int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *start
     } else if (o->byes < o->ranks || (o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
         code = say_starter(o, host, starter, starter_text, say);
     } else if (o->stopped > 0) {
-        ddp_text_add(say, "ddp-launch: stopped%s%s%s%s; --resume goes on from there\n",
-                     o->stop_signal ? " by " : "", o->stop_signal ? ddp_signal_name(o->stop_signal) : "",
+        ddp_text_add(say, "ddp-launch: stopped%s%s%s%s", o->stop_signal ? " by " : "",
+                     o->stop_signal ? ddp_signal_name(o->stop_signal) : "",
                      *o->saved ? "; state saved in " : " after saving", o->saved);
+        if (*o->saved && o->again) {
+            ddp_text_add(say, "\nddp-launch: to go on: %s", o->again);
+            ddp_words_quote(o->saved, say);
+            ddp_text_add(say, "\n");
+        } else {
+            ddp_text_add(say, "; --resume goes on from there\n");
+        }
         return DDP_EXIT_STOPPED;
     } else {
         return DDP_EXIT_OK;

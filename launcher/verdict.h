@@ -21,6 +21,9 @@ struct ddp_outcome {
     bool starter_killed;            /* by us */
     char result[DDP_LIFELINE_TEXT]; /* the last two lines; "" none came */
     char saved[DDP_LIFELINE_TEXT];  /* where the state was saved; "" nowhere */
+    char run[DDP_LIFELINE_TEXT];    /* the run directory whose record is open; "" none */
+    char memory[1024];              /* of ddp_oom_word */
+    const char *again;              /* command up to --resume's value; NULL: not known */
 };
 
 /* Note a failure. The first counts; one that gives its reason replaces one that only ended. rank: -1 unknown;

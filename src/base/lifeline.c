@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/text.h"
 
 static int line = -1; /* the socket; -1: no launcher */
@@ -148,6 +149,20 @@ void ddp_lifeline_saved(const char *run_dir)
 {
     tell(DDP_LIFELINE_SAVED, 0, run_dir);
 }
+
+void ddp_lifeline_run(const char *run_dir)
+{
+    tell(DDP_LIFELINE_RUN, 0, run_dir);
+}
+
+void ddp_lifeline_notice(const char *text)
+{
+    if (line >= 0)
+        tell(DDP_LIFELINE_NOTICE, 0, text);
+    else
+        ddp_log_always("%s", text);
+}
+
 void ddp_lifeline_bye(int status)
 {
     tell(DDP_LIFELINE_BYE, status, "");

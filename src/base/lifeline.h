@@ -14,6 +14,8 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_STOP,      /* launcher -> rank: stop after this step, save, exit 75 */
     DDP_LIFELINE_SAVED,     /* rank 0 -> launcher: state is saved (text: where) */
     DDP_LIFELINE_MEMORY,    /* launcher -> rank: with the descriptor that ddp_lifeline_memory returns */
+    DDP_LIFELINE_RUN,       /* rank 0 -> launcher: text: the run directory, from now on this job's to close */
+    DDP_LIFELINE_NOTICE,    /* rank 0 -> launcher: text: what the user is told even when quiet */
 };
 
 enum { DDP_LIFELINE_TEXT = 8192 };
@@ -41,6 +43,10 @@ void ddp_lifeline_error(int status, const char *text);
 void ddp_lifeline_result(const char *run_dir, const char *weights_hash);
 /* The state is saved under run_dir: what --resume takes. */
 void ddp_lifeline_saved(const char *run_dir);
+/* This run directory's record is open: whoever sees this job end closes it. */
+void ddp_lifeline_run(const char *run_dir);
+/* Tell the user, also where a launcher keeps the ranks' output back. */
+void ddp_lifeline_notice(const char *text);
 void ddp_lifeline_bye(int status);
 /* Whether a launcher listens. */
 bool ddp_lifeline_active(void);

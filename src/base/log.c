@@ -82,12 +82,13 @@ static void put(int fd, const char *s, size_t n)
     }
 }
 
-static void emit(enum ddp_log_level level, const char *fmt, va_list ap)
+/* always: whatever the terminal's level is. */
+static void emit(enum ddp_log_level level, bool always, const char *fmt, va_list ap)
 {
     char text[LINE], line[LINE + 256];
     vsnprintf(text, sizeof text, fmt, ap);
     pthread_mutex_lock(&state.lock);
-    bool shown = level == DDP_LOG_ERROR || (level <= state.terminal && state.rank == 0);
+    bool shown = level == DDP_LOG_ERROR || ((always || level <= state.terminal) && state.rank == 0);
     if (shown) {
         bool plain = level == DDP_LOG_INFO && state.rank == 0;
         const char *clear = state.progress_shown ? "\r\033[K" : "";
@@ -115,7 +116,15 @@ void ddp_log(enum ddp_log_level level, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    emit(level, fmt, ap);
+    emit(level, false, fmt, ap);
+    va_end(ap);
+}
+
+void ddp_log_always(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    emit(DDP_LOG_INFO, true, fmt, ap);
     va_end(ap);
 }
 

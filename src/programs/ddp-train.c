@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "record/record.h"
 #include "train/session.h"
 
 static const char usage[] =
@@ -11,8 +12,16 @@ static const char usage[] =
     "of four.\n"
     "ddp-launch starts, places and supervises ranks for you and knows all keys (ddp-launch --help-config).\n"
     "\n"
-    "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks\n"
-    "  --eval RUN|FILE       only evaluate: the weights of a run, a checkpoint or a .safetensors file\n"
+    "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks; latest: the "
+    "run "
+    "of this\n"
+    "                        experiment that was saved to last; auto: the same, and where there is none a "
+    "new "
+    "one\n"
+    "  --eval RUN|FILE       only evaluate: the weights of a run, of RUN@best, a checkpoint or a "
+    ".safetensors "
+    "file\n"
+    "                        (either without CONFIG: that of RUN)\n"
     "  --relock              with --resume on a GPU: choose algorithms anew where the plan lock does not "
     "fit\n"
     "  --quiet               print only the last two lines (run: ..., weights: ...)\n"
@@ -40,6 +49,29 @@ static int show_layers(const char *type, bool markdown)
     if (!known)
         fprintf(stderr, "ddp-train: no layer type %s; ddp-train --help-layers lists them\n", type);
     return known ? 1 : 2;
+}
+
+/* The config of the run that is resumed or evaluated. As read_options. */
+static int find_config(struct options *o)
+{
+    static char path[4096];
+    struct ddp_error err = {0};
+    const char *run = o->resume ? o->resume : o->eval_only;
+    if (!run) {
+        fprintf(stderr, "ddp-train: no CONFIG\n%s", usage);
+        return 2;
+    }
+    if (strcmp(run, "latest") == 0 || strcmp(run, "auto") == 0) {
+        fprintf(stderr, "ddp-train: %s looks for a run of an experiment: name its CONFIG as well, or a run\n",
+                run);
+        return 2;
+    }
+    if (ddp_run_config(run, path, sizeof path, &err) != 0) {
+        fprintf(stderr, "ddp-train: %s\n", err.text);
+        return 2;
+    }
+    o->config = path;
+    return 0;
 }
 
 /* 0: go on; 1: done, exit 0; 2: wrong usage. */
@@ -83,11 +115,7 @@ static int read_options(int argc, char **argv, struct options *o)
             return 2;
         }
     }
-    if (!o->config) {
-        fprintf(stderr, "ddp-train: no CONFIG\n%s", usage);
-        return 2;
-    }
-    return 0;
+    return o->config ? 0 : find_config(o);
 }
 
 static int train(struct ddp_session *s, const struct options *o, struct ddp_error *err)

@@ -36,8 +36,11 @@ static void add(struct ddp_text *t, const char *name, double v)
 static int put(struct ddp_metrics *m, struct ddp_text *t, struct ddp_error *err)
 {
     ddp_text_add(t, "}\n");
+    const off_t whole = lseek(m->fd, 0, SEEK_END);
     int status = ddp_file_append(m->fd, m->path, t->s, t->len, err);
     ddp_text_finish(t);
+    if (status && whole >= 0 && ftruncate(m->fd, whole) != 0) /* a full disk leaves half a line */
+        ddp_log(DDP_LOG_DEBUG, "%s: its last line is torn", m->path);
     return status ? ddp_error_prefix(err, "run.dir") : 0;
 }
 

@@ -1,11 +1,9 @@
-/* The run directory: its name, making it, holding its lock, finding the newest. */
+/* The run directory: its name, making it, finding the one to go on in. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,67 +79,156 @@ static const char *time_part(const char *name)
     return t;
 }
 
-int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
-                    struct ddp_error *err)
+/* A run that may be meant by "latest". */
+struct candidate {
+    char path[1024];
+    struct ddp_train_state state; /* of its newest checkpoint */
+};
+
+/* What was seen on the way, for the words. */
+struct search {
+    struct candidate *list;
+    int n;
+    int empty, others; /* runs of the name without a checkpoint, of another experiment */
+    char some_empty[1024], some_other[1024];
+};
+
+/* Before format 3 a checkpoint did not say of which experiment it is: the run's config does. */
+static void fill_experiment(const char *run, struct ddp_train_state *state)
 {
-    if (strcmp(name, "latest") != 0) {
-        if (!ddp_path_exists(name))
-            return ddp_fail(err, DDP_E_USAGE,
-                            "%s: no such run; give a run directory, a checkpoint folder, a .safetensors "
-                            "file, or \"latest\"",
-                            name);
-        if (snprintf(path, (size_t)size, "%s", name) >= size)
-            return ddp_fail(err, DDP_E_USAGE, "%s: the path is too long", name);
-        return 0;
+    char path[1100];
+    struct ddp_config *cfg;
+    snprintf(path, sizeof path, "%s/config.cfg", run);
+    const struct ddp_config_options opt = {.path = path};
+    if (*state->experiment || ddp_config_load(&opt, &cfg, NULL) != 0)
+        return;
+    ddp_config_experiment(cfg, state->experiment);
+    ddp_config_destroy(cfg);
+}
+
+static void consider(struct search *s, const char *run, const char experiment[65])
+{
+    struct candidate c = {0};
+    snprintf(c.path, sizeof c.path, "%s", run);
+    if (ddp_checkpoint_newest(run, &c.state, NULL) != 0) {
+        s->empty++;
+        snprintf(s->some_empty, sizeof s->some_empty, "%s", run);
+        ddp_log(DDP_LOG_WARN, "%s has no checkpoint yet: it is not what to go on from", run);
+        return;
     }
+    fill_experiment(run, &c.state);
+    if (strcmp(c.state.experiment, experiment) != 0) {
+        s->others++;
+        snprintf(s->some_other, sizeof s->some_other, "%s", run);
+        return;
+    }
+    s->list = ddp_realloc(s->list, (size_t)(s->n + 1) * sizeof *s->list);
+    s->list[s->n++] = c;
+}
+
+/* The one saved to last first; of two of one moment, the one that has come further. */
+static int last_saved_first(const void *a, const void *b)
+{
+    const struct ddp_train_state *x = &((const struct candidate *)a)->state,
+                                 *y = &((const struct candidate *)b)->state;
+    if (x->saved_ms != y->saved_ms)
+        return x->saved_ms < y->saved_ms ? 1 : -1;
+    return x->step != y->step ? (x->step < y->step ? 1 : -1) : 0;
+}
+
+/* Whether a folder's name is the run's name with a time behind it. */
+static bool is_of(const char *folder, const char *name)
+{
+    const char *t = time_part(folder);
+    const size_t n = strlen(name);
+    return t && (size_t)(t - 1 - folder) == n && strncmp(folder, name, n) == 0;
+}
+
+/* The newest whole checkpoint of the first of them that has one, as the path of its run. */
+static int first_whole(const struct search *s, char *path, int size, struct ddp_error *err)
+{
+    char checkpoint[1100];
+    int status = DDP_E_CHECKPOINT;
+    for (int i = 0; i < s->n && status; i++) {
+        *err = (struct ddp_error){0};
+        status = ddp_checkpoint_find(s->list[i].path, checkpoint, sizeof checkpoint, err);
+        if (status)
+            ddp_log(DDP_LOG_WARN, "%s is passed over: %s", s->list[i].path, err->text);
+        else
+            snprintf(path, (size_t)size, "%s", s->list[i].path);
+    }
+    return status;
+}
+
+static int none_found(const struct ddp_config *cfg, const struct search *s, struct ddp_error *err)
+{
+    char others[1400] = "", empty[1400] = "";
+    if (s->others > 0)
+        snprintf(others, sizeof others,
+                 "; %d of that name %s of another experiment, %s for one (--resume with its path says what "
+                 "differs, and goes on from it in a new run)",
+                 s->others, s->others == 1 ? "is" : "are", s->some_other);
+    if (s->empty > 0)
+        snprintf(empty, sizeof empty, "; %d of that name %s no checkpoint, %s for one", s->empty,
+                 s->empty == 1 ? "has" : "have", s->some_empty);
+    return ddp_fail(
+        err, DDP_E_USAGE,
+        "latest: in %s is no run '%s' of this experiment that could go on%s%s; without --resume, or "
+        "with --resume auto, a new one starts",
+        cfg->run.dir, cfg->run.name, others, empty);
+}
+
+static int find_latest(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err)
+{
+    struct search s = {0};
+    char experiment[65], run[1024];
     DIR *d = opendir(cfg->run.dir);
     if (!d)
         return ddp_fail(err, DDP_E_USAGE, "latest: %s: %s; no run was made there yet", cfg->run.dir,
                         strerror(errno));
-    char best[1024] = "";
-    char best_time[32] = "";
-    struct timespec best_mtime = {0};
-    for (struct dirent *e; (e = readdir(d));) {
-        const char *t = time_part(e->d_name);
-        char checkpoints[2048];
-        struct stat st;
-        snprintf(checkpoints, sizeof checkpoints, "%s/%s/checkpoints", cfg->run.dir, e->d_name);
-        if (!t || stat(checkpoints, &st) != 0)
-            continue;
-        int order = strncmp(t, best_time, 15);
-        bool newer = st.st_mtim.tv_sec > best_mtime.tv_sec ||
-                     (st.st_mtim.tv_sec == best_mtime.tv_sec && st.st_mtim.tv_nsec > best_mtime.tv_nsec);
-        if (order > 0 || (order == 0 && newer)) { /* two runs of one second: the one written to last */
-            snprintf(best, sizeof best, "%s", e->d_name);
-            snprintf(best_time, sizeof best_time, "%.15s", t);
-            best_mtime = st.st_mtim;
-        }
-    }
+    ddp_config_experiment(cfg, experiment);
+    for (struct dirent *e; (e = readdir(d));)
+        if (is_of(e->d_name, cfg->run.name) &&
+            snprintf(run, sizeof run, "%s/%s", cfg->run.dir, e->d_name) < (int)sizeof run)
+            consider(&s, run, experiment);
     closedir(d);
-    if (!*best)
-        return ddp_fail(err, DDP_E_USAGE, "latest: no run directory in %s", cfg->run.dir);
-    if (snprintf(path, (size_t)size, "%s/%s", cfg->run.dir, best) >= size)
-        return ddp_fail(err, DDP_E_USAGE, "latest: the path is too long");
-    return 0;
+    if (s.n > 1)
+        qsort(s.list, (size_t)s.n, sizeof *s.list, last_saved_first);
+    int status = s.n > 0 ? first_whole(&s, path, size, err) : none_found(cfg, &s, err);
+    free(s.list);
+    return status;
 }
 
-int ddp_rundir_lock(const char *run_dir, int *lock, struct ddp_error *err)
+int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
+                    struct ddp_error *err)
 {
-    int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", run_dir, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 &&
-        errno == EWOULDBLOCK) { /* a file system without locks goes without */
-        close(fd);
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "%s: another process trains in this run directory; wait for it or stop it", run_dir);
+    const bool automatic = strcmp(name, "auto") == 0;
+    if (!automatic && strcmp(name, "latest") != 0)
+        return ddp_run_resolve(name, path, size, err);
+    struct ddp_error why = {0};
+    int status = find_latest(cfg, path, size, &why);
+    if (status == DDP_E_USAGE && automatic) {
+        ddp_log(DDP_LOG_INFO, "nothing to go on from: a new run starts (%s)", why.text);
+        *path = '\0';
+        return 0;
     }
-    *lock = fd;
-    return 0;
+    return status ? ddp_fail(err, status, "%s", why.text) : 0;
 }
 
-void ddp_rundir_unlock(int lock)
+int64_t ddp_rundir_last_ms(const struct ddp_config *cfg)
 {
-    if (lock >= 0)
-        close(lock);
+    int64_t last = 0;
+    DIR *d = opendir(cfg->run.dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[2048];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s/checkpoints", cfg->run.dir, e->d_name);
+        if (!is_of(e->d_name, cfg->run.name) || stat(path, &st) != 0)
+            continue;
+        const int64_t ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 + 1;
+        last = ms > last ? ms : last;
+    }
+    if (d)
+        closedir(d);
+    return last;
 }

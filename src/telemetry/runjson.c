@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "ddp/ddp.h"
 #include "ddp_version.h"
@@ -154,10 +155,139 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
     json_object_set_new(o, "train", t);
 }
 
+/* "2026-11-27T06:19:10Z": legs are compared across hosts. */
+static json_t *utc(void)
+{
+    char when[40];
+    const time_t now = time(NULL);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    return json_string(when);
+}
+
+/* ---- legs ---- */
+
+/* What a leg has from its beginning. */
+static json_t *new_leg(const struct ddp_run_info *info)
+{
+    char version[64];
+    snprintf(version, sizeof version, *DDP_GIT ? "%s+%s" : "%s", DDP_VERSION, DDP_GIT);
+    json_t *o = json_object();
+    json_object_set_new(o, "began", utc());
+    json_object_set_new(o, "command", strings(info->argc, info->command));
+    json_object_set_new(o, "code", json_string(version));
+    json_object_set_new(o, "host", info->nhosts > 0 ? text(info->hosts[0]) : json_null());
+    json_object_set_new(o, "pid", json_integer(getpid()));
+    json_object_set_new(o, "hosts", strings(info->nhosts, info->hosts));
+    json_object_set_new(o, "ranks", json_integer(info->ranks));
+    json_object_set_new(o, "threads", json_integer(info->threads));
+    json_object_set_new(o, "config_hash", text(info->config_hash));
+    json_object_set_new(o, "data", data_list(info));
+    json_object_set_new(o, "from", text(info->resumed_from));
+    json_object_set_new(o, "from_step", json_integer(info->from_step));
+    if (info->set_aside)
+        json_object_set_new(o, "set_aside", json_string(info->set_aside));
+    json_t *changes = json_object();
+    for (int i = 0; i < info->nchanges; i++)
+        json_object_set_new(changes, info->changes[i].key, text(info->changes[i].to));
+    json_object_set_new(o, "changed", changes);
+    return o;
+}
+
+/* How it stands with it: at its beginning and at its end. */
+static void set_leg(json_t *o, const struct ddp_run_info *info)
+{
+    json_object_set_new(o, "status", text(info->status));
+    if (info->error)
+        json_object_set_new(o, "error", text(info->error));
+    if (strcmp(info->status, "running") != 0)
+        json_object_set_new(o, "ended", utc());
+    if (!info->finished)
+        return;
+    json_object_set_new(o, "steps", json_integer(info->steps));
+    json_object_set_new(o, "weights_hash", text(info->weights_hash));
+}
+
+/* A run of the time before legs was one. */
+static json_t *old_leg(const json_t *run)
+{
+    static const char *const keys[] = {"command", "hosts",  "ranks", "threads",     "config_hash",
+                                       "data",    "status", "error", "weights_hash"};
+    json_t *o = json_object(), *v;
+    for (size_t i = 0; i < DDP_COUNT(keys); i++)
+        if ((v = json_object_get(run, keys[i])))
+            json_object_set(o, keys[i], v);
+    json_object_set_new(o, "from", json_incref(json_object_get(run, "resumed_from")));
+    json_object_set_new(o, "ended", json_incref(json_object_get(run, "written")));
+    return o;
+}
+
+/* The run's legs as they are on disk, with this one opened or brought up to date. */
+static json_t *legs(const char *path, const struct ddp_run_info *info, json_t **parent)
+{
+    json_t *run = json_load_file(path, 0, NULL), *list = json_incref(json_object_get(run, "legs"));
+    *parent = json_incref(json_object_get(run, "parent"));
+    if (!json_is_array(list)) {
+        json_decref(list);
+        list = json_array();
+        if (run)
+            json_array_append_new(list, old_leg(run));
+    }
+    json_decref(run);
+    json_t *last = json_array_get(list, json_array_size(list) - 1);
+    const char *status = json_string_value(json_object_get(last, "status"));
+    if (info->opens && status && strcmp(status, "running") == 0) {
+        json_object_set_new(last, "status", json_string("failed"));
+        json_object_set_new(last, "error", json_string("it ended without a word: its process is gone"));
+    }
+    if (info->opens || !last) {
+        last = new_leg(info);
+        json_array_append_new(list, last);
+    }
+    set_leg(last, info);
+    return list;
+}
+
+static json_t *new_parent(const struct ddp_run_info *info)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "run", text(info->forked_from));
+    json_object_set_new(o, "checkpoint", text(info->resumed_from));
+    json_object_set_new(o, "step", json_integer(info->from_step));
+    json_object_set_new(o, "reason", text(info->fork_reason));
+    json_t *changes = json_object();
+    for (int i = 0; i < info->nchanges; i++) {
+        json_t *pair = json_object();
+        json_object_set_new(pair, "from", text(info->changes[i].from));
+        json_object_set_new(pair, "to", text(info->changes[i].to));
+        json_object_set_new(changes, info->changes[i].key, pair);
+    }
+    json_object_set_new(o, "changed", changes);
+    return o;
+}
+
+static json_t *best(const struct ddp_run_info *info)
+{
+    if (info->best.step < 0)
+        return json_null();
+    json_t *o = json_object();
+    json_object_set_new(o, "by", json_string("held-out loss"));
+    json_object_set_new(o, "step", json_integer(info->best.step));
+    json_object_set_new(o, "loss", number(info->best.loss));
+    json_object_set_new(o, "accuracy", number(info->best.accuracy));
+    json_object_set_new(o, "path", text(info->best.path));
+    return o;
+}
+
 int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err)
 {
     char path[1100];
-    json_t *o = json_object();
+    snprintf(path, sizeof path, "%s/run.json", info->run_dir);
+    json_t *o = json_object(), *parent, *list = legs(path, info, &parent);
+    if (info->opens && info->forked_from) {
+        json_decref(parent);
+        parent = new_parent(info);
+    }
     char when[40];
     time_t now = time(NULL);
     struct tm tm;
@@ -180,21 +310,26 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     for (int i = 0; i < info->nfacts; i++)
         add_fact(o, &info->facts[i]);
     json_object_set_new(o, "resumed_from", text(info->resumed_from));
+    if (parent)
+        json_object_set_new(o, "parent", parent);
+    json_object_set_new(o, "best", best(info));
     json_object_set_new(o, "parameters", json_integer(info->parameters));
     json_object_set_new(o, "data", data_list(info));
     if (info->finished)
         add_result(o, info);
-    char *dump = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    json_object_set_new(o, "legs", list);
+    char *dump = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12)),
+         *compact = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(12));
     json_decref(o);
     if (!dump)
         return ddp_fail(err, DDP_E_INTERNAL,
                         "run.json: cannot be written as JSON (a text that is not UTF-8?)");
-    snprintf(path, sizeof path, "%s/run.json", info->run_dir);
     struct ddp_text t;
     ddp_text_init(&t);
     ddp_text_add(&t, "%s\n", dump);
-    int status = ddp_file_write(path, t.s, t.len, err);
+    int status = ddp_run_write(info->run_dir, t.s, info->opens ? NULL : compact, err);
     ddp_text_finish(&t);
     free(dump);
+    free(compact);
     return status;
 }

@@ -7,26 +7,34 @@
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
 #include "engine/engine.h"
+#include "record/record.h"
 
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
 int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
 /* Before a run goes on: remove the files that a killed process left half written in it (NAME.tmp-PID). */
 void ddp_rundir_tidy(const char *run_dir);
-/* "latest" or a path -> the run directory. latest: the newest under cfg->run.dir by the time in its name. */
+/* What --resume and --eval name -> the run, checkpoint or file.
+ *   latest   the run under cfg->run.dir that was saved to last, by what its checkpoints say, among those of
+ *            cfg's run.name and experiment; runs without a checkpoint are named and passed over
+ *   auto     the same; where there is none *path is ""
+ *   RUN@best, or a path */
 int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
                     struct ddp_error *err);
-
-/* Hold the directory for this process; DDP_E_RESOURCE when another one trains in it. The lock ends with the
- * process. */
-int ddp_rundir_lock(const char *run_dir, int *lock, struct ddp_error *err);
-void ddp_rundir_unlock(int lock); /* -1 is fine */
+/* When a run of cfg's name last wrote a checkpoint, as the file system says (ms since 1970, rounded up); 0:
+ * there is none. What is saved from now on is later, wherever the clock was set. */
+int64_t ddp_rundir_last_ms(const struct ddp_config *cfg);
 
 struct ddp_data_id {
     char name[64];
     char sha256[65];
 };
 
+struct ddp_key_change { /* borrowed */
+    const char *key, *from, *to;
+};
+
 struct ddp_run_info { /* what run.json says; strings are borrowed */
+    bool opens;       /* a new leg; false: the last one again, further on */
     const char *run_dir;
     int argc;
     const char *const *command; /* as the user gave it */
@@ -36,8 +44,19 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
-    const char *resumed_from; /* NULL: no */
-    int nfacts;               /* what the engine says of itself, of rank 0: all have the same kind */
+    const char *resumed_from; /* checkpoint; NULL: no */
+    int64_t from_step;
+    const char *forked_from; /* the run that this one forked from at resumed_from; NULL: none */
+    const char *fork_reason; /* why */
+    int nchanges; /* keys of this leg that differ from the run's config.cfg, or a fork's from its parent's */
+    const struct ddp_key_change *changes;
+    const char *set_aside; /* folder of the checkpoints that this leg turned back from; NULL: none */
+    struct {
+        int64_t step; /* < 0: none yet */
+        double loss, accuracy;
+        const char *path; /* its checkpoint, NULL: not kept */
+    } best;
+    int nfacts; /* what the engine says of itself, of rank 0: all have the same kind */
     const struct ddp_fact *facts;
     const char *config_hash; /* of the experiment */
     const char *error;       /* why it failed; NULL: it did not */
@@ -52,8 +71,9 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     double peak_rss_mb; /* of this rank */
 };
 
-/* Write run.json (whole, atomic): at start and at the end. Adds code version, dirty flag, binary hash,
- * library versions. */
+/* Write run.json (whole, atomic): at the start of a leg and at its end. The legs before it stay as they are;
+ * one that is still open is closed. The keys beside the legs are those of the newest. Adds code version,
+ * dirty flag, binary hash, library versions. */
 int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err);
 
 /* ---- metrics.jsonl --------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "train/report.h"
@@ -15,11 +16,13 @@ struct ddp_run_log {
     struct ddp_metrics *metrics;
     struct ddp_trail *trail; /* NULL: off */
     struct ddp_progress progress;
-    struct ddp_data_id data_id[2];
+    char set_aside[64]; /* in checkpoints/; "": nothing was */
+    int64_t saved_ms;   /* what is saved next is later */
 
-    double in_steps; /* seconds */
-    int64_t samples; /* trained by this process */
-    struct {         /* since the last record */
+    double in_steps;   /* seconds */
+    int64_t samples;   /* trained by this process */
+    int64_t from_step; /* it began with this many done */
+    struct {           /* since the last record */
         double s, data;
         int64_t samples, steps;
     } window;
@@ -27,6 +30,7 @@ struct ddp_run_log {
 
 /* ---- run.json and configs ---- */
 
+/* Of a new run. */
 static int write_configs(const struct ddp_trainer *t, struct ddp_error *err)
 {
     char path[1100], *text;
@@ -51,11 +55,30 @@ static double peak_rss_mb(void)
     return (double)u.ru_maxrss / 1024.0 * 1.048576;
 }
 
-static int write_run(const struct ddp_run_log *log, const char *status, const char *reason, bool finished,
-                     const struct ddp_result *result, struct ddp_error *err)
+/* The checkpoint of the lowest held-out loss, here or in the run that this one forked from. */
+static bool best_path(const struct ddp_run_log *log, char path[1200])
 {
     const struct ddp_trainer *t = log->t;
-    char host[256] = "";
+    const char *const runs[] = {t->run_dir, t->leg.run};
+    char name[32], at[1100];
+    snprintf(name, sizeof name, "/step-%08lld", (long long)t->state.best_step);
+    for (int i = 0; t->state.best_step >= 0 && i < 2; i++) {
+        snprintf(path, 1200, "%s/checkpoints%s", runs[i], name);
+        if (*runs[i] && ddp_path_exists(path))
+            return true;
+    }
+    snprintf(path, 1200, "%s@best", t->leg.run);
+    if (t->state.best_step < 0 || !*t->leg.run || ddp_run_resolve(path, at, sizeof at, NULL) != 0)
+        return false;
+    snprintf(path, 1200, "%s", at);
+    return strstr(path, name) != NULL;
+}
+
+static int write_run(const struct ddp_run_log *log, bool opens, const char *status, const char *reason,
+                     bool finished, const struct ddp_result *result, struct ddp_error *err)
+{
+    const struct ddp_trainer *t = log->t;
+    char host[256] = "", best[1200];
     gethostname(host, sizeof host - 1);
     const char *hosts[] = {host};
     struct ddp_run_info info = {
@@ -75,8 +98,19 @@ static int write_run(const struct ddp_run_log *log, const char *status, const ch
         .nhosts = 1,
         .hosts = hosts,
         .ndata = 2,
-        .data = log->data_id,
+        .data = t->leg.data,
+        .opens = opens,
         .resumed_from = *t->resumed_from ? t->resumed_from : NULL,
+        .from_step = log->from_step,
+        .forked_from = t->leg.kind == DDP_LEG_FORK ? t->leg.run : NULL,
+        .fork_reason = t->leg.why,
+        .nchanges = t->leg.nchanges,
+        .changes = t->leg.change,
+        .set_aside = *log->set_aside ? log->set_aside : NULL,
+        .best = {.step = t->state.best_step,
+                 .loss = t->state.best_loss,
+                 .accuracy = t->state.best_accuracy,
+                 .path = best_path(log, best) ? best : NULL},
         .finished = finished,
         .status = status,
         .parameters = ddp_model_parameters(t->model),
@@ -97,36 +131,7 @@ static int write_run(const struct ddp_run_log *log, const char *status, const ch
     return ddp_runjson_write(t->cfg, &info, err);
 }
 
-static int identify_data(struct ddp_run_log *log, struct ddp_error *err)
-{
-    const struct ddp_trainer *t = log->t;
-    struct ddp_dataset *set[2] = {t->train_set, t->test_set};
-    for (int i = 0; i < 2; i++) {
-        struct ddp_data_id *id = &log->data_id[i];
-        snprintf(id->name, sizeof id->name, "%.50s/%s", t->cfg->data.name, i ? "test" : "train");
-        int status = set[i]->ops->digest(set[i]->self, id->sha256, err);
-        if (status)
-            return status;
-    }
-    return 0;
-}
-
 /* ---- life ---- */
-
-/* A resumed run goes on in its own directory; DIR/checkpoints/step-N is where it was found. */
-static bool resume_directory(struct ddp_trainer *t)
-{
-    snprintf(t->run_dir, sizeof t->run_dir, "%s", t->resumed_from);
-    for (int i = 0; i < 2; i++) {
-        char *slash = strrchr(t->run_dir, '/');
-        if (!slash)
-            return false;
-        *slash = '\0';
-    }
-    char sub[1100];
-    snprintf(sub, sizeof sub, "%s/checkpoints", t->run_dir);
-    return ddp_path_exists(sub);
-}
 
 /* The engine's own file into the run directory and into every checkpoint. */
 static int keep_file(const struct ddp_run_log *log, struct ddp_error *err)
@@ -138,16 +143,71 @@ static int keep_file(const struct ddp_run_log *log, struct ddp_error *err)
     return ddp_file_write(path, e->file_text, strlen(e->file_text), err);
 }
 
+/* The resolved config into every checkpoint. */
+static int keep_config(const struct ddp_run_log *log, struct ddp_error *err)
+{
+    char *text;
+    int status = ddp_config_dump(log->t->cfg, false, &text, err);
+    if (status)
+        return status;
+    ddp_saver_attach(log->saver, "config.cfg", text);
+    free(text);
+    return 0;
+}
+
+/* A copy of a record of steps that training turns back from. */
+static int copy_aside(const char *run_dir, const char *name, const char *folder, struct ddp_error *err)
+{
+    char from[1100], to[1300], *data;
+    size_t bytes;
+    snprintf(from, sizeof from, "%s/%s", run_dir, name);
+    snprintf(to, sizeof to, "%s/checkpoints/%s/%s", run_dir, folder, name);
+    if (!ddp_path_exists(from))
+        return 0;
+    int status = ddp_file_read(from, 0, &data, &bytes, err);
+    if (status)
+        return status;
+    status = ddp_file_write(to, data, bytes, err);
+    free(data);
+    return status;
+}
+
+/* Training goes on from an earlier checkpoint than the newest: what came after it is another future now, and
+ * is never taken for this one's. */
+static int set_aside_future(struct ddp_run_log *log, struct ddp_error *err)
+{
+    const struct ddp_trainer *t = log->t;
+    char dir[1100];
+    int n;
+    snprintf(dir, sizeof dir, "%s/checkpoints", t->run_dir);
+    int status = ddp_checkpoint_set_aside(dir, t->state.step, log->set_aside, sizeof log->set_aside, &n, err);
+    if (status || n == 0)
+        return status;
+    status = copy_aside(t->run_dir, "metrics.jsonl", log->set_aside, err);
+    if (status == 0)
+        status = copy_aside(t->run_dir, "weights.trail", log->set_aside, err);
+    ddp_log(DDP_LOG_WARN, "%s goes back to step %lld: %d later checkpoint%s %s now in checkpoints/%s",
+            t->run_dir, (long long)t->state.step, n, n == 1 ? "" : "s", n == 1 ? "is" : "are",
+            log->set_aside);
+    return status;
+}
+
 /* The directory, held for this process, and its log. */
 static int open_directory(struct ddp_run_log *log, bool resumed, struct ddp_error *err)
 {
     struct ddp_trainer *t = log->t;
     char path[1100];
-    int status = resumed ? 0 : ddp_rundir_create(t->cfg, t->run_dir, sizeof t->run_dir, err);
+    int status = 0;
+    if (resumed)
+        snprintf(t->run_dir, sizeof t->run_dir, "%s", t->leg.run);
+    else
+        status = ddp_rundir_create(t->cfg, t->run_dir, sizeof t->run_dir, err);
     if (status == 0)
-        status = ddp_rundir_lock(t->run_dir, &log->lock, err);
-    if (status == 0 && resumed)
+        status = ddp_run_lock(t->run_dir, &log->lock, err);
+    if (status == 0 && resumed) {
         ddp_rundir_tidy(t->run_dir);
+        status = set_aside_future(log, err);
+    }
     snprintf(path, sizeof path, "%s/log/rank-0.log", t->run_dir);
     return status ? status : ddp_log_file(path, ddp_log_level_of(t->cfg->log.level), err);
 }
@@ -162,35 +222,69 @@ static int open_records(struct ddp_run_log *log, bool resumed, struct ddp_error 
     if (status == 0)
         status =
             ddp_saver_create(path, (int)cfg->checkpoint.keep, cfg->checkpoint.background, &log->saver, err);
+    if (status == 0)
+        status = keep_config(log, err);
     if (status == 0 && t->engine->file)
         status = keep_file(log, err);
     if (status == 0)
         status = ddp_metrics_open(t->run_dir, resumed, t->state.step, &log->metrics, err);
     if (status == 0 && cfg->train.trail_every)
         status = ddp_trail_open(t->run_dir, resumed, t->state.step, &log->trail, err);
+    if (status == 0) {
+        ddp_saver_sync_first(log->saver, ddp_metrics_fd(log->metrics));
+        ddp_saver_sync_first(log->saver, ddp_trail_fd(log->trail));
+    }
     return status;
+}
+
+/* What a checkpoint says that it was made under. */
+static void identify_state(struct ddp_trainer *t)
+{
+    struct ddp_train_state *s = &t->state;
+    strcpy(s->config_hash, t->experiment);
+    strcpy(s->engine, t->engine->identity);
+    ddp_config_experiment(t->cfg, s->experiment);
+    strcpy(s->train_data, t->leg.data[0].sha256);
+    strcpy(s->test_data, t->leg.data[1].sha256);
+}
+
+static void say_fork(const struct ddp_trainer *t)
+{
+    char text[4096];
+    snprintf(text, sizeof text,
+             "--resume: a new run %s goes on from %s, which stays as it is. It differs in: %s", t->run_dir,
+             t->resumed_from, t->leg.why);
+    ddp_lifeline_notice(text);
 }
 
 int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp_error *err)
 {
     struct ddp_run_log *log = ddp_calloc(1, sizeof *log);
-    const bool resumed = *t->resumed_from && resume_directory(t);
+    const bool resumed = t->leg.kind == DDP_LEG_APPEND;
     log->t = t;
     log->lock = -1;
+    log->from_step = t->state.step;
+    log->saved_ms = t->state.saved_ms;
+    if (!resumed) {
+        const int64_t last = ddp_rundir_last_ms(t->cfg);
+        log->saved_ms = last > log->saved_ms ? last : log->saved_ms;
+    }
+    ddp_runs_close(t->cfg->run.dir);
     int status = open_directory(log, resumed, err);
-    if (status == 0)
+    if (status == 0 && !resumed)
         status = write_configs(t, err);
-    if (status == 0)
-        status = identify_data(log, err);
     if (status == 0)
         status = open_records(log, resumed, err);
     if (status == 0)
-        status = write_run(log, "running", NULL, false, NULL, err);
+        status = write_run(log, true, "running", NULL, false, NULL, err);
     if (status) {
         ddp_run_log_destroy(log);
         return status;
     }
-    strcpy(t->state.config_hash, t->experiment);
+    ddp_lifeline_run(t->run_dir);
+    identify_state(t);
+    if (t->leg.kind == DDP_LEG_FORK)
+        say_fork(t);
     ddp_log(DDP_LOG_INFO,
             "%s %s: %lld steps (%lld epochs of %lld), batch %lld in %d shards on %d rank%s x %d thread%s, %s",
             resumed ? "resuming" : "run", t->run_dir, (long long)t->plan.last_step,
@@ -209,16 +303,37 @@ void ddp_run_log_destroy(struct ddp_run_log *log)
     ddp_trail_close(log->trail);
     ddp_saver_destroy(log->saver);
     ddp_snapshot_destroy(log->snapshot);
-    ddp_rundir_unlock(log->lock);
+    ddp_run_unlock(log->lock);
     free(log);
 }
 
 /* ---- records ---- */
 
+/* What cannot be written to a directory that is not there any more has that for its reason. */
+static int settle(const struct ddp_run_log *log, int status, struct ddp_error *err)
+{
+    struct ddp_error gone = {0};
+    if (status == 0 || ddp_run_still_there(log->t->run_dir, log->lock, &gone) == 0)
+        return status;
+    return ddp_fail(err, DDP_E_IO, "%s", gone.text);
+}
+
+/* Milliseconds since 1970; grows whatever the clock does. */
+static int64_t save_time(struct ddp_run_log *log)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const int64_t ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return log->saved_ms = ms > log->saved_ms ? ms : log->saved_ms + 1;
+}
+
 /* Of the host's state; the saver has the snapshot until it is done. */
 static int take_snapshot(struct ddp_run_log *log, struct ddp_error *err)
 {
-    const int status = ddp_saver_wait(log->saver, err);
+    int status = ddp_saver_wait(log->saver, err);
+    if (status == 0)
+        status = ddp_run_still_there(log->t->run_dir, log->lock, err);
+    log->t->state.saved_ms = save_time(log);
     if (status == 0)
         ddp_snapshot_take(log->snapshot, log->t->engine->params, &log->t->state);
     return status;
@@ -265,9 +380,9 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     const bool progress =
         t->cfg->log.progress && (ddp_progress_due(&log->progress, ddp_now() - t->began) || last);
     if (status || (!record && !progress))
-        return status;
+        return settle(log, status, err);
     const struct ddp_step_metrics m = step_metrics(log);
-    if (record)
+    if (record && (status = ddp_run_still_there(t->run_dir, log->lock, err)) == 0)
         status = ddp_metrics_step(log->metrics, &m, err);
     if (progress) {
         char line[256];
@@ -276,7 +391,7 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     }
     memset(&log->window, 0, sizeof log->window);
     t->waited = 0;
-    return status;
+    return settle(log, status, err);
 }
 
 int ddp_run_log_eval(struct ddp_run_log *log, double seconds, bool best, struct ddp_error *err)
@@ -298,13 +413,14 @@ int ddp_run_log_eval(struct ddp_run_log *log, double seconds, bool best, struct 
             "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld samples%s",
             (long long)e.step, (long long)e.epoch, 100 * e.accuracy, e.loss, (long long)e.count,
             best ? ", the best so far" : "");
-    return ddp_metrics_eval(log->metrics, &e, err);
+    const int status = ddp_run_still_there(t->run_dir, log->lock, err);
+    return status ? status : settle(log, ddp_metrics_eval(log->metrics, &e, err), err);
 }
 
 int ddp_run_log_save(struct ddp_run_log *log, bool best, struct ddp_error *err)
 {
     const int status = take_snapshot(log, err);
-    return status ? status : ddp_saver_save(log->saver, log->snapshot, best, err);
+    return settle(log, status ? status : ddp_saver_save(log->saver, log->snapshot, best, err), err);
 }
 
 double ddp_run_log_rate(const struct ddp_run_log *log)
@@ -317,21 +433,34 @@ double ddp_run_log_rate(const struct ddp_run_log *log)
 int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct ddp_result *result,
                       struct ddp_error *err)
 {
-    char path[1100];
+    char path[1100], best[1200];
     snprintf(path, sizeof path, "%s/model.safetensors", log->t->run_dir);
     int status = take_snapshot(log, err);
     if (status)
-        return status;
+        return settle(log, status, err);
     ddp_snapshot_hash(log->snapshot, result->weights_hash);
     status = ddp_snapshot_write_model(log->snapshot, path, err);
     snprintf(path, sizeof path, "%s/model_ema.safetensors", log->t->run_dir);
     if (status == 0 && ddp_snapshot_has_average(log->snapshot))
         status = ddp_snapshot_write_average(log->snapshot, path, err);
-    return status ? status : write_run(log, status_text, NULL, true, result, err);
+    if (status == 0)
+        status = ddp_saver_wait(log->saver, err); /* the record that says "done" comes last */
+    if (status == 0)
+        status = write_run(log, false, status_text, NULL, true, result, err);
+    if (status == 0 && best_path(log, best))
+        ddp_log(DDP_LOG_INFO, "best weights by held-out loss (%.4f, accuracy %.2f %%, after step %lld): %s",
+                log->t->state.best_loss, 100 * log->t->state.best_accuracy,
+                (long long)log->t->state.best_step, best);
+    return settle(log, status, err);
 }
 
 void ddp_run_log_fail(struct ddp_run_log *log, const char *reason)
 {
-    struct ddp_error ignored;
-    write_run(log, "failed", reason, false, NULL, &ignored);
+    struct ddp_trainer *t = log->t;
+    char there[sizeof t->run_dir];
+    strcpy(there, t->run_dir);
+    if (ddp_run_still_there(there, log->lock, NULL) != 0) /* the record itself, wherever it is now */
+        snprintf(t->run_dir, sizeof t->run_dir, "/proc/self/fd/%d", log->lock);
+    write_run(log, false, "failed", reason, false, NULL, NULL);
+    strcpy(t->run_dir, there);
 }

@@ -12,8 +12,9 @@ static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
     char run[1024];
     if (!t->lead || !t->opt.resume || t->opt.eval_only)
         return 0;
+    ddp_runs_close(t->cfg->run.dir);
     int status = ddp_rundir_find(t->cfg, t->opt.resume, run, sizeof run, err);
-    if (status == 0)
+    if (status == 0 && *run) /* "": auto, and there is none */
         status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
     return status ? ddp_error_prefix(err, "--resume %s", t->opt.resume) : 0;
 }
@@ -183,7 +184,10 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
     if (!t->lead)
         return 0;
     if (t->opt.eval_only) {
+        ddp_runs_close(cfg->run.dir);
         int found = ddp_rundir_find(cfg, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
+        if (found == 0 && !*t->run_dir)
+            found = ddp_fail(err, DDP_E_USAGE, "auto: there is no run to evaluate");
         if (found)
             return ddp_error_prefix(err, "--eval");
         char file[4200]; /* with optim.ema what evaluations in training used, too */
@@ -198,19 +202,13 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
         status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
                                   &t->state.batches_tracked, err);
     ddp_optim_average_copy(t->engine->optim, 0, t->engine->flat->total);
-    if (status || !t->opt.resume)
+    if (status || !*t->resumed_from)
         return status;
     status =
         ddp_checkpoint_load(t->resumed_from, t->model, t->engine->params, t->engine->optim, &t->state, err);
     if (status)
         return ddp_error_prefix(err, "--resume %s", t->opt.resume);
     ddp_optim_average_copy(t->engine->optim, t->engine->flat->stats, t->engine->flat->total);
-    if (strcmp(t->experiment, t->state.config_hash) != 0)
-        ddp_log(DDP_LOG_WARN,
-                "the config differs from the one of %s in keys that affect results (or what computes it "
-                "does): this run goes on from its state, but is not the same experiment (compare the two "
-                "config.cfg)",
-                t->resumed_from);
     return 0;
 }
 

@@ -118,15 +118,26 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     return status;
 }
 
-/* Where a run is resumed: an evaluation that a stop by signal left out is made up for. A run that was over is
- * evaluated once more, for the report only. */
+/* An evaluation that a stop by signal left out. */
+static bool evaluation_owed(const struct ddp_trainer *t)
+{
+    return evaluation_scheduled(t) && t->state.evaluations < t->state.epoch / t->cfg->eval.every_epochs;
+}
+
+static bool nothing_left(const struct ddp_trainer *t)
+{
+    return !evaluation_owed(t) && (t->state.step >= t->plan.last_step || early_stop_reached(t));
+}
+
+/* Where a run is resumed: an evaluation that is owed is made up for. A run that was over is evaluated once
+ * more, for the report only. */
 static int begin(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
     const struct ddp_train_state *s = &t->state;
     *end = false;
-    if (evaluation_scheduled(t) && s->evaluations < s->epoch / t->cfg->eval.every_epochs)
+    if (evaluation_owed(t))
         return after_step(t, false, end, err);
-    *end = s->step >= t->plan.last_step || early_stop_reached(t);
+    *end = nothing_left(t);
     const int status = *end ? ddp_trainer_evaluate(t, err) : 0;
     if (*end && status == 0 && t->lead)
         ddp_log(DDP_LOG_INFO,
@@ -187,10 +198,21 @@ static void fill_result(const struct ddp_trainer *t, struct ddp_result *r)
     snprintf(r->run_dir, sizeof r->run_dir, "%s", t->run_dir);
 }
 
+static int hash_weights(const struct ddp_trainer *t, struct ddp_result *r, struct ddp_error *err)
+{
+    struct ddp_snapshot *snapshot;
+    int status = ddp_snapshot_create(t->model, NULL, &snapshot, err);
+    if (status)
+        return status;
+    ddp_snapshot_take(snapshot, t->engine->params, &t->state);
+    ddp_snapshot_hash(snapshot, r->weights_hash);
+    ddp_snapshot_destroy(snapshot);
+    return 0;
+}
+
 /* Weights alone, which leave no record. */
 static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp_error *err)
 {
-    struct ddp_snapshot *snapshot;
     t->began = ddp_now();
     int status = ddp_trainer_evaluate(t, err);
     fill_result(t, r);
@@ -198,13 +220,18 @@ static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp
         return status;
     ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld samples", t->run_dir,
             100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count);
-    status = ddp_snapshot_create(t->model, NULL, &snapshot, err);
-    if (status)
-        return status;
-    ddp_snapshot_take(snapshot, t->engine->params, &t->state);
-    ddp_snapshot_hash(snapshot, r->weights_hash);
-    ddp_snapshot_destroy(snapshot);
-    return 0;
+    return hash_weights(t, r, err);
+}
+
+/* A finished run, looked at once more: its files are history. */
+static int report_finished(struct ddp_trainer *t, struct ddp_result *r, struct ddp_error *err)
+{
+    bool end;
+    t->began = ddp_now();
+    snprintf(t->run_dir, sizeof t->run_dir, "%s", t->leg.run);
+    int status = begin(t, &end, err);
+    fill_result(t, r);
+    return status || !t->lead ? status : hash_weights(t, r, err);
 }
 
 static int open_log(struct ddp_trainer *t, struct ddp_error *err)
@@ -214,10 +241,29 @@ static int open_log(struct ddp_trainer *t, struct ddp_error *err)
     return ddp_log_file(path, ddp_log_level_of(t->cfg->log.level), err);
 }
 
+/* How the run goes on, the same on all ranks. */
+static int decide_leg(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int status = t->lead ? ddp_leg_decide(t, nothing_left(t), &t->leg, err) : 0;
+    if (status == 0 && t->leg.other_test) { /* of other data: not comparable */
+        t->state.best_step = -1;
+        t->state.best_loss = t->state.best_accuracy = 0;
+        t->state.evals_since_best = 0;
+    }
+    status = ddp_comm_agree(t->comm, status, err);
+    if (status == 0)
+        status = ddp_comm_bcast(t->comm, &t->leg.kind, sizeof t->leg.kind, 0, err);
+    return status ? status : ddp_comm_bcast(t->comm, &t->state, sizeof t->state, 0, err);
+}
+
 static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_result *r, struct ddp_error *err)
 {
-    int status = t->lead ? ddp_run_log_open(t, &t->log, err) : 0;
-    status = ddp_comm_agree(t->comm, status, err);
+    int status = decide_leg(t, err);
+    if (status)
+        return status;
+    if (t->leg.kind == DDP_LEG_OVER)
+        return report_finished(t, r, err);
+    status = ddp_comm_agree(t->comm, t->lead ? ddp_run_log_open(t, &t->log, err) : 0, err);
     if (status == 0)
         status = ddp_comm_bcast(t->comm, t->run_dir, sizeof t->run_dir, 0, err);
     if (status)
@@ -234,7 +280,8 @@ static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_resu
     if (status)
         return status;
     if (t->stopped)
-        return ddp_fail(err, DDP_E_STOPPED, "stopped by request after step %lld; go on with --resume %s",
+        return ddp_fail(err, DDP_E_STOPPED,
+                        "stopped by request after step %lld; to go on: ddp-train --resume %s",
                         (long long)t->state.step, t->run_dir);
     return 0;
 }
@@ -259,6 +306,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     if (opt->agreed)
         *opt->agreed = agreed || t->failed_together || !failed;
     ddp_run_log_destroy(t->log);
+    ddp_leg_finish(&t->leg);
     ddp_trainer_teardown(t, failed);
     ddp_log_close();
     free(t);

@@ -1,6 +1,7 @@
 /* Run directories, records, run.json, the trail and the progress line. */
 #include "cmocka_all.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -52,23 +53,93 @@ static void test_rundir_has_name_time_and_folders(void **s)
     assert_true(ddp_path_exists(sub));
 }
 
-static void test_rundir_latest_is_the_newest_run(void **s)
+/* Which one it is among those that can go on: tests/system/test_records.py. */
+static void test_rundir_latest_says_what_cannot_go_on(void **s)
 {
     (void)s;
-    static const char *const names[] = {"z-20200101-000000-aaaa", "a-20991231-235959-0001",
-                                        "b-20991231-235958-ffff", "other"};
+    static const char *const names[] = {"demo-20200101-000000-aaaa", "demo-20991231-235959-0001", "other"};
     char path[1024];
     struct ddp_error err = {0};
+    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), DDP_E_USAGE);
     for (size_t i = 0; i < DDP_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/%s/checkpoints", cfg->run.dir, names[i]);
         assert_int_equal(ddp_dir_make(path, &err), 0);
     }
-    snprintf(path, sizeof path, "%s/c-20991231-235959-zz", cfg->run.dir); /* no run: no such form */
-    assert_int_equal(ddp_dir_make(path, &err), 0);
-    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), 0);
-    assert_string_equal(strrchr(path, '/') + 1, names[1]);
+    err = (struct ddp_error){0};
+    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), DDP_E_USAGE);
+    assert_non_null(strstr(err.text, "2 of that name have no checkpoint"));
+    assert_int_equal(ddp_rundir_find(cfg, "auto", path, sizeof path, &err), 0);
+    assert_string_equal(path, "");
+    err = (struct ddp_error){0};
     assert_int_equal(ddp_rundir_find(cfg, "/nonexistent", path, sizeof path, &err), DDP_E_USAGE);
     assert_non_null(strstr(err.text, "latest"));
+}
+
+static void test_rundir_last_ms_is_behind_every_save(void **s)
+{
+    (void)s;
+    char path[1024];
+    struct ddp_error err = {0};
+    assert_true(ddp_rundir_last_ms(cfg) == 0);
+    snprintf(path, sizeof path, "%s/demo-20200101-000000-aaaa/checkpoints", cfg->run.dir);
+    assert_int_equal(ddp_dir_make(path, &err), 0);
+    const struct timespec later[2] = {{.tv_sec = 4102444800},
+                                      {.tv_sec = 4102444800}}; /* 2100: the clock is set back */
+    assert_int_equal(utimensat(AT_FDCWD, path, later, 0), 0);
+    assert_true(ddp_rundir_last_ms(cfg) > 4102444800000);
+}
+
+/* A resumed run appends, and what was written of the legs before it stays. */
+static void test_runjson_keeps_its_legs(void **s)
+{
+    (void)s;
+    const struct ddp_key_change change = {"train.threads", "1", "2"};
+    struct ddp_run_info info = {
+        .run_dir = dir, .opens = true, .status = "running", .config_hash = "a1", .ranks = 2};
+    struct ddp_error err = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
+    info.opens = false;
+    info.status = "stopped";
+    info.finished = true;
+    info.steps = 4;
+    strcpy(info.weights_hash, "w4");
+    assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
+    struct ddp_run_info second = {.run_dir = dir,
+                                  .opens = true,
+                                  .status = "running",
+                                  .config_hash = "b2",
+                                  .ranks = 3,
+                                  .resumed_from = "x/step-4",
+                                  .from_step = 4,
+                                  .set_aside = "abandoned-1",
+                                  .nchanges = 1,
+                                  .changes = &change};
+    assert_int_equal(ddp_runjson_write(cfg, &second, &err), 0);
+    assert_int_equal(ddp_runjson_write(cfg, &second, &err), 0); /* the second was killed: a third */
+    json_t *o = json_load_file(path, 0, NULL), *legs = json_object_get(o, "legs");
+    static const struct {
+        const char *status, *hash, *error;
+        int ranks;
+    } want[] = {
+        {"stopped", "a1", NULL, 2}, {"failed", "b2", "its process is gone", 3}, {"running", "b2", NULL, 3}};
+    assert_int_equal(json_array_size(legs), DDP_COUNT(want));
+    for (size_t i = 0; i < DDP_COUNT(want); i++) {
+        json_t *leg = json_array_get(legs, i);
+        const char *error = json_string_value(json_object_get(leg, "error"));
+        assert_string_equal(json_string_value(json_object_get(leg, "status")), want[i].status);
+        assert_string_equal(json_string_value(json_object_get(leg, "config_hash")), want[i].hash);
+        assert_int_equal(json_integer_value(json_object_get(leg, "ranks")), want[i].ranks);
+        assert_int_equal(error != NULL, want[i].error != NULL);
+        assert_true(!error || strstr(error, want[i].error));
+    }
+    assert_string_equal(json_string_value(json_object_get(json_array_get(legs, 0), "weights_hash")), "w4");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(legs, 1), "from")), "x/step-4");
+    json_t *changed = json_object_get(json_array_get(legs, 1), "changed");
+    assert_string_equal(json_string_value(json_object_get(changed, "train.threads")), "2");
+    assert_string_equal(json_string_value(json_object_get(o, "config_hash")), "b2"); /* of the newest */
+    json_decref(o);
 }
 
 static void test_rundir_tidy_removes_what_was_half_written(void **s)
@@ -247,21 +318,6 @@ static void test_records_survive_what_a_power_cut_leaves(void **s)
     }
 }
 
-static void test_rundir_lock_keeps_a_second_process_out(void **s)
-{
-    (void)s;
-    int a = -1, b = -1;
-    struct ddp_error err = {0};
-    assert_int_equal(ddp_rundir_lock(dir, &a, &err), 0);
-    assert_int_equal(ddp_rundir_lock(dir, &b, &err), DDP_E_RESOURCE);
-    assert_non_null(strstr(err.text, dir));
-    ddp_rundir_unlock(a);
-    assert_int_equal(ddp_rundir_lock(dir, &b, &err), 0);
-    ddp_rundir_unlock(b);
-    ddp_rundir_unlock(-1);
-    assert_int_equal(ddp_rundir_lock("/nonexistent", &b, &err), DDP_E_IO);
-}
-
 static void test_progress_line_reads_well(void **s)
 {
     (void)s;
@@ -308,12 +364,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rundir_has_name_time_and_folders, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rundir_latest_is_the_newest_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rundir_latest_says_what_cannot_go_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rundir_tidy_removes_what_was_half_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runjson_holds_the_contract, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_metrics_of_a_resumed_run_have_each_step_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_survive_what_a_power_cut_leaves, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_rundir_lock_keeps_a_second_process_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rundir_last_ms_is_behind_every_save, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_runjson_keeps_its_legs, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
         cmocka_unit_test(test_progress_in_a_log_comes_with_growing_gaps),
     };
