@@ -8,13 +8,19 @@
 
 #include "record/record.h"
 
+enum { TRIES = 25 };
+
 int ddp_run_lock(const char *run_dir, int *lock, struct ddp_error *err)
 {
     int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return ddp_fail(err, DDP_E_IO, "%s: cannot open: %s", run_dir, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 &&
-        errno == EWOULDBLOCK) { /* a file system without locks goes without */
+    int held = flock(fd, LOCK_EX | LOCK_NB);
+    for (int tries = 0; held != 0 && errno == EWOULDBLOCK && tries < TRIES; tries++) {
+        usleep(20000); /* somebody may be closing the record of a process that is gone */
+        held = flock(fd, LOCK_EX | LOCK_NB);
+    }
+    if (held != 0 && errno == EWOULDBLOCK) { /* a file system without locks goes without */
         close(fd);
         return ddp_fail(err, DDP_E_RESOURCE,
                         "%s: another process trains in this run directory; wait for it or stop it", run_dir);
