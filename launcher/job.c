@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -238,6 +239,22 @@ int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_er
     return 0;
 }
 
+int ddp_job_hand_config(struct ddp_job *job, struct ddp_error *err)
+{
+    const size_t n = strlen(job->config);
+    const int fd = memfd_create("ddp-config", 0);
+    if (fd < 0 || write(fd, job->config, n) != (ssize_t)n) {
+        const int rc =
+            ddp_fail(err, DDP_E_RESOURCE, "no memory for a copy of the config: %s", strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    job->config_file = fd;
+    ddp_words_add(&job->env, "DDP_CONFIG=/proc/self/fd/%d", fd);
+    return 0;
+}
+
 void ddp_job_remove(const struct ddp_job *job)
 {
     if (!*job->dir)
@@ -256,6 +273,9 @@ void ddp_job_close(struct ddp_job *job)
         close(job->lock);
         job->lock = -1;
     }
+    if (job->config_file > 0)
+        close(job->config_file);
+    job->config_file = 0;
     free(job->config);
     job->config = NULL;
     ddp_words_finish(&job->args);

@@ -23,6 +23,7 @@ struct ddp_job {
     int ranks;
     struct ddp_words args;    /* of the ranks' program: CONFIG overrides... */
     struct ddp_words env;     /* NAME=VALUE to add to the environment */
+    int config_file;          /* descriptor of ddp_job_hand_config; 0: none */
     char *config;             /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
     char again[2 * PATH_MAX]; /* the command that goes on after a stop, up to --resume's value */
 };
@@ -37,6 +38,8 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
 void ddp_job_locate(struct ddp_job *job, const char *base);
 /* Make the private folder where it was located and write the machine's topology and the config into it. */
 int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err);
+/* Hand the config over where there is no folder: a file in memory that the ranks, our children, inherit. */
+int ddp_job_hand_config(struct ddp_job *job, struct ddp_error *err);
 /* Remove the folder by both of its names, whatever of it is there; one try. */
 void ddp_job_remove(const struct ddp_job *job);
 /* Remove the folder that ddp_job_open made, try again while dying processes still write into it. */

@@ -111,8 +111,7 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
         ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
         return rc;
-    if (starter->folder)
-        rc = ddp_job_open(job, m, err);
+    rc = starter->folder ? ddp_job_open(job, m, err) : ddp_job_hand_config(job, err);
     if (rc == 0)
         rc = ddp_supervise_job(starter, job, opt->quiet, exit_code, err);
     ddp_job_close(job);
