@@ -18,7 +18,9 @@ static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "SLURM_PROCID",
                                         "SLURM_STEP_NUM_TASKS",
                                         "OMPI_COMM_WORLD_LOCAL_RANK",
-                                        "MPI_LOCALRANKID"};
+                                        "MPI_LOCALRANKID",
+                                        "DDP_RANK",
+                                        "DDP_RANKS"};
 
 static void forget(void)
 {
@@ -116,6 +118,44 @@ static void test_world_without_plugin_says_so(void **state)
     forget();
 }
 
+/* Ranks of ddp-launch: its numbers go before those of a launcher of MPI around it, and nothing is believed
+ * without a launcher that answers. */
+static void test_world_of_the_launchers_own_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rank, *ranks;
+        int code;
+        const char *says; /* of a failure */
+    } cases[] = {
+        {"0", "1", 0, NULL},
+        {"0", "2", DDP_E_COMM, "no ddp-launch answers"},
+        {"2", "2", DDP_E_COMM, "unset both"},
+        {"-1", "2", DDP_E_COMM, "unset both"},
+        {NULL, "2", DDP_E_COMM, "unset both"},
+        {"0", "many", DDP_E_COMM, "unset both"},
+        {"0", "0", DDP_E_COMM, "unset both"},
+        {"0", "1000000", DDP_E_COMM, "unset both"},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_error err = {0};
+        struct ddp_comm *c = NULL;
+        forget();
+        setenv("OMPI_COMM_WORLD_SIZE", "3", 1);
+        setenv("DDP_RANKS", cases[i].ranks, 1);
+        if (cases[i].rank != NULL)
+            setenv("DDP_RANK", cases[i].rank, 1);
+        assert_int_equal(ddp_comm_world_create(NULL, NULL, &c, &err), cases[i].code);
+        if (cases[i].code == 0)
+            assert_string_equal(c->ops->name, "self");
+        else
+            assert_non_null(strstr(err.text, cases[i].says));
+        assert_false(is_loaded("libddp_mpi"));
+        ddp_comm_destroy(c);
+    }
+    forget();
+}
+
 static void test_announced_local_rank(void **state)
 {
     (void)state;
@@ -129,6 +169,7 @@ static void test_announced_local_rank(void **state)
         {"OMPI_COMM_WORLD_LOCAL_RANK", "x", -1},
         {"OMPI_COMM_WORLD_LOCAL_RANK", "-2", -1},
         {"MPI_LOCALRANKID", "5", 5},
+        {"DDP_RANK", "7", 7},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
         forget();
@@ -196,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_launched_reads_environment),
         cmocka_unit_test(test_world_alone_leaves_mpi_alone),
         cmocka_unit_test(test_world_without_plugin_says_so),
+        cmocka_unit_test(test_world_of_the_launchers_own_ranks),
         cmocka_unit_test(test_announced_local_rank),
         cmocka_unit_test(test_hosts_text_names_hosts),
         cmocka_unit_test(test_spin_only_with_spare_cpus),
