@@ -269,12 +269,23 @@ void ddp_agent_go_on(struct ddp_agent *a)
         a->ranks.rank[i].halted_seen = 0;
 }
 
-void ddp_agent_flush(struct ddp_agent *a)
+void ddp_agent_say(struct ddp_agent *a, const char *line)
+{
+    ddp_sink_say(&a->err, line, strlen(line));
+}
+
+void ddp_agent_end_output(struct ddp_agent *a)
 {
     for (int i = 0; i < a->nworkers; i++) {
-        ddp_relay_drain(&a->worker[i].out, 0);
-        ddp_relay_drain(&a->worker[i].err, 0);
+        ddp_relay_end(&a->worker[i].out);
+        ddp_relay_end(&a->worker[i].err);
     }
+}
+
+void ddp_agent_flush(struct ddp_agent *a)
+{
+    ddp_sink_drain(&a->out);
+    ddp_sink_drain(&a->err);
 }
 
 bool ddp_agent_midline(const struct ddp_agent *a)

@@ -73,6 +73,10 @@ void ddp_agent_sweep(struct ddp_agent *a);
 /* Ctrl-Z: ranks are in another process group and pause with the head. */
 void ddp_agent_pause(struct ddp_agent *a);
 void ddp_agent_go_on(struct ddp_agent *a);
+/* A line of the head's own on stderr, behind what the ranks have printed; never waits for the reader. */
+void ddp_agent_say(struct ddp_agent *a, const char *line);
+/* Nothing more is read: what is held of a line counts as one. */
+void ddp_agent_end_output(struct ddp_agent *a);
 /* Write all output that is still held, however long the reader takes. */
 void ddp_agent_flush(struct ddp_agent *a);
 

@@ -114,7 +114,7 @@ static void judge(struct ddp_relay *r, const char *s, size_t n)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-static void at_end(struct ddp_relay *r)
+void ddp_relay_end(struct ddp_relay *r)
 {
     if (r->line.len > 0) {
         if (r->in_block)
@@ -142,7 +142,7 @@ static bool read_some(struct ddp_relay *r)
         return false;
     close(r->from);
     r->from = -1;
-    at_end(r);
+    ddp_relay_end(r);
     return false;
 }
 
@@ -171,6 +171,6 @@ void ddp_relay_drain(struct ddp_relay *r, double seconds)
             struct pollfd p = {.fd = r->from, .events = POLLIN};
             poll(&p, 1, 20);
         }
-    at_end(r);
+    ddp_relay_end(r);
     ddp_sink_drain(r->sink);
 }

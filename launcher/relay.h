@@ -31,6 +31,8 @@ struct pollfd ddp_relay_poll(const struct ddp_relay *r);
 void ddp_relay_move(struct ddp_relay *r);
 /* Nobody is left who could wait until our output is taken: from now on all there is is read at once. */
 void ddp_relay_hurry(struct ddp_relay *r);
+/* Nothing more is read: a line without its end counts as one. */
+void ddp_relay_end(struct ddp_relay *r);
 /* Read to the end (no longer than `seconds` for a stream that others hold open). */
 void ddp_relay_drain(struct ddp_relay *r, double seconds);
 

@@ -36,6 +36,29 @@ void ddp_signals_add(sigset_t *set)
         sigaddset(set, ours[i]);
 }
 
+static volatile sig_atomic_t last_status;
+
+static void leave(int sig)
+{
+    (void)sig;
+    _exit(last_status);
+}
+
+void ddp_signals_end_with(int fd, int status)
+{
+    const struct sigaction a = {.sa_handler = leave};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    last_status = status;
+    while (ddp_signals_read(fd) != 0) /* what came before meant the job */
+        ;
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int ddp_signals_read(int fd)
 {
     struct signalfd_siginfo si;

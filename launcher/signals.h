@@ -12,6 +12,9 @@ int ddp_signals_open(int *fd, sigset_t *before, struct ddp_error *err);
 /* Add those of them that a starter's program shall have blocked: batch systems signal every process, we alone
  * decide what it means. */
 void ddp_signals_add(sigset_t *set);
+/* All is over and only words are left to print: INT and TERM, once more, end us at once with this status. The
+ * reader of our output may never come. */
+void ddp_signals_end_with(int fd, int status);
 /* The next one that has come; 0: none. */
 int ddp_signals_read(int fd);
 

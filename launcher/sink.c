@@ -48,6 +48,17 @@ void ddp_sink_put(struct ddp_sink *s, const void *who, const char *bytes, size_t
     s->midline = bytes[n - 1] == '\n' ? NULL : who;
 }
 
+void ddp_sink_say(struct ddp_sink *s, const char *line, size_t n)
+{
+    if (s->broken)
+        return;
+    if (s->midline)
+        ddp_text_append(&s->pending, "\n", 1);
+    ddp_text_append(&s->pending, line, n);
+    s->midline = NULL;
+    ddp_sink_move(s);
+}
+
 bool ddp_sink_is_full(const struct ddp_sink *s)
 {
     return s->pending.len > 0;

@@ -26,6 +26,9 @@ void ddp_sink_finish(struct ddp_sink *s);
 /* Pass bytes on for `who`: what stands behind another's part of a line begins a new one. */
 void ddp_sink_put(struct ddp_sink *s, const void *who, const char *bytes, size_t n);
 
+/* Words of the launcher's own, from the start of a line: shown though the ranks' are not. */
+void ddp_sink_say(struct ddp_sink *s, const char *line, size_t n);
+
 bool ddp_sink_is_full(const struct ddp_sink *s); /* something is pending */
 /* What to poll for; fd -1 when nothing is. */
 struct pollfd ddp_sink_poll(const struct ddp_sink *s);

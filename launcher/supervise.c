@@ -34,13 +34,12 @@ struct head {
 static void DDP_PRINTF(2, 3) say(const struct head *h, const char *fmt, ...)
 {
     va_list ap;
+    char text[1024], line[1100];
     va_start(ap, fmt);
-    if (ddp_agent_midline(h->agent)) /* a progress line stands there */
-        fputc('\n', stderr);
-    fputs("ddp-launch: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    snprintf(line, sizeof line, "ddp-launch: %s\n", text);
+    ddp_agent_say(h->agent, line);
 }
 
 /* ---- what follows ---------------------------------------------------------------------------- */
@@ -214,10 +213,9 @@ static int conclude(struct head *h)
 {
     struct ddp_outcome *o = h->outcome;
     struct ddp_text text;
-
     struct ddp_oom memory;
 
-    ddp_agent_flush(h->agent);
+    ddp_agent_end_output(h->agent);
     ddp_oom_read("", &memory);
     ddp_oom_word(&h->memory, &memory, o->memory, sizeof o->memory);
     o->killed = h->life.forced;
@@ -227,6 +225,8 @@ static int conclude(struct head *h)
         ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
                     ddp_agent_starter_text(h->agent), h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
     close_record(h, text.s);
+    ddp_signals_end_with(h->signals, code);
+    ddp_agent_flush(h->agent);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
         if (ddp_agent_midline(h->agent))
             fputc('\n', stderr);

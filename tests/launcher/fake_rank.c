@@ -96,9 +96,21 @@ static int misbehave(void)
     return until_stop();
 }
 
+/* More than all the pipes on the way hold. */
+static void flood(void)
+{
+    static char line[1024];
+    memset(line, 'x', sizeof line - 2);
+    line[sizeof line - 2] = '\n';
+    for (int i = 0; i < 2000; i++)
+        fputs(line, stderr);
+}
+
 static int work(void)
 {
-    if (is("done") || is("slow-output"))
+    if (is("flood"))
+        flood();
+    if (is("done") || is("flood") || is("slow-output"))
         return 0;
     if (who < 0 || rank == who)
         return misbehave();

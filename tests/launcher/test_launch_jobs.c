@@ -315,6 +315,50 @@ static void test_job_needs_nothing_of_the_system(void **state)
     }
 }
 
+/* Nobody reads our output, and its pipe stays open: signals end us all the same, and nothing is left. */
+static void test_job_ends_though_nobody_reads(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGINT};
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(signals); i++) {
+        struct launch l = {0};
+        int pipes[2], status = 0;
+        strcpy(l.dir, "/tmp/ddp-test-launch-XXXXXX");
+        assert_non_null(mkdtemp(l.dir));
+        launch_config(l.dir);
+        assert_int_equal(pipe(pipes), 0);
+        l.pid = fork();
+        if (l.pid == 0) {
+            if (chdir(l.dir) != 0)
+                _exit(99);
+            setenv("RANK_DIR", l.dir, 1);
+            setenv("RANK_MODE", "flood", 1);
+            setenv("DDP_CONFIGS_DIR", SOURCE_DIR "/configs", 1);
+            dup2(pipes[1], 1);
+            dup2(pipes[1], 2);
+            execl(DDP_LAUNCH, DDP_LAUNCH, "-n", "2", "--program", FAKE_RANK, "c.cfg", (char *)NULL);
+            _exit(98);
+        }
+        launch_wait_ranks(&l, 2);
+        launch_learn_job(&l);
+        usleep(300000);
+        pid_t ended = 0;
+        for (int k = 0; k < 10 && ended == 0; k++) { /* a stop, the end of the job, and of its last words */
+            kill(l.pid, signals[i]);
+            usleep(500000);
+            ended = waitpid(l.pid, &status, WNOHANG);
+        }
+        if (ended == 0)
+            kill(l.pid, SIGKILL);
+        close(pipes[0]);
+        close(pipes[1]);
+        assert_int_equal(ended, l.pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+        assert_nothing_left(&l, 2);
+        launch_end(&l);
+    }
+}
+
 /* One process group of their own, no terminal to read from, and each its number. */
 static void test_job_ranks_are_children(void **state)
 {
@@ -358,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_job_says_who_is_stopped),
         cmocka_unit_test(test_job_needs_nothing_of_the_system),
         cmocka_unit_test(test_job_ranks_are_children),
+        cmocka_unit_test(test_job_ends_though_nobody_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
