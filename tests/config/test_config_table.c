@@ -220,8 +220,7 @@ static void test_keys_read(void **state)
         "main.cfg:2: model.layers[1].p: wants a number from 0 to 1, got 2",
         "main.cfg:2: model.layers[1].bias: wants true or false, got 1",
         "main.cfg:2: model.layers[1].kernel: wants an integer, got the text \"a\"",
-        "main.cfg:2: model.layers[1].pad: wants an integer from 0 to 9, or \"same\", got the text \"smae\"; "
-        "did you mean \"same\"?",
+        "wants an integer from 0 to 9, or \"same\", got the text \"smae\"; did you mean \"same\"?",
         "main.cfg:2: model.layers[1].typ: unknown key; did you mean 'type'?",
         "main.cfg:2: model.layers[1].mode: wants one of \"a\", \"b\", \"c\"",
         "main.cfg:2: model.layers[1].out: is missing; it wants an integer from 1 to 100 channels",
