@@ -1,0 +1,264 @@
+/* News of the ranks and of what started them: what was said, who died, who is missing, what is over. */
+#include "launcher/agent_private.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const double MISSING_S = 0.8; /* for so long they must have been too few */
+static const double NOBODY_S = 30;   /* for a starter that has started none */
+enum { LOOKS_HALTED = 2 };
+
+/* ---- news of ranks --------------------------------------------------------------------------- */
+
+/* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. */
+static bool is_starter_lost(const struct ddp_agent *a)
+{
+    bool exiting;
+    if (a->starter->direct)
+        return false;
+    ddp_process_state(a->worker[0].child.pid, &exiting);
+    return a->starter_ended || exiting;
+}
+
+/* A rank's line is closed and it had not said goodbye: false where that is no news of its own. */
+static bool find_death(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_news *out)
+{
+    if (a->killed_ranks)
+        return false;
+    if (is_starter_lost(a)) {
+        out->kind = DDP_NEWS_STARTER_LOST;
+        return !a->told_lost && (a->told_lost = true);
+    }
+    const pid_t reaper = a->starter->direct ? 0 : a->worker[0].child.pid;
+    if (rank->told_error && reaper > 0) /* MPI_Abort ends the others */
+        return false;
+    for (int i = 0; i < a->nworkers; i++) /* one that ended before we heard of it was waited for already */
+        if (a->worker[i].ended && a->worker[i].child.pid == rank->pid)
+            rank->wait_status = a->worker[i].wait_status;
+    if (reaper > 0)
+        kill(reaper, SIGSTOP); /* it must not reap the rank before we have seen how it died */
+    ddp_agent_kill_ranks(a);
+    ddp_rank_death(rank, out->text, sizeof out->text);
+    if (reaper > 0)
+        kill(reaper, SIGCONT);
+    out->kind = DDP_NEWS_DIED;
+    return true;
+}
+
+/* The last one to get it keeps it alive, with the others. */
+static void hand_memory(struct ddp_agent *a, struct ddp_rank *rank)
+{
+    if (a->memory < 0)
+        return;
+    ddp_rank_hand(rank, a->memory);
+    if (++a->handed < a->ranks.expected)
+        return;
+    close(a->memory);
+    a->memory = -1;
+}
+
+/* False for a message that is between the rank and us. */
+static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struct ddp_lifeline_msg *m,
+                         struct ddp_news *out)
+{
+    static const enum ddp_news_kind kinds[] = {
+        [DDP_LIFELINE_ERROR] = DDP_NEWS_ERROR,   [DDP_LIFELINE_RESULT] = DDP_NEWS_RESULT,
+        [DDP_LIFELINE_SAVED] = DDP_NEWS_SAVED,   [DDP_LIFELINE_RUN] = DDP_NEWS_RUN,
+        [DDP_LIFELINE_NOTICE] = DDP_NEWS_NOTICE, [DDP_LIFELINE_BYE] = DDP_NEWS_BYE};
+    switch (m->kind) {
+    case DDP_LIFELINE_HELLO:
+        rank->number = m->rank;
+        hand_memory(a, rank);
+        if (a->stopping)
+            ddp_rank_stop(rank);
+        return false;
+    case DDP_LIFELINE_ERROR:
+        rank->told_error = true;
+        break;
+    case DDP_LIFELINE_BYE:
+        if (rank->bye)
+            return false;
+        rank->bye = true;
+        a->byes++;
+        break;
+    case DDP_LIFELINE_RESULT:
+    case DDP_LIFELINE_SAVED:
+    case DDP_LIFELINE_RUN:
+    case DDP_LIFELINE_NOTICE:
+        break;
+    default:
+        return false; /* of a newer version */
+    }
+    out->kind = kinds[m->kind];
+    out->rank = rank->number;
+    out->value = m->value;
+    snprintf(out->text, sizeof out->text, "%s", m->text);
+    return true;
+}
+
+static bool hear(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_news *out)
+{
+    struct ddp_lifeline_msg m;
+    int got = 0;
+
+    while (rank->calls && (got = ddp_rank_receive(rank, &m)) > 0)
+        if (read_message(a, rank, &m, out))
+            return true;
+    rank->calls = false;
+    out->rank = rank->number;
+    if (got < 0 && !rank->gone) {
+        rank->gone = true;
+        if (!rank->bye && find_death(a, rank, out))
+            return true;
+    }
+    if (!rank->gone || rank->told_gone)
+        return false;
+    out->kind = DDP_NEWS_GONE;
+    return rank->told_gone = true;
+}
+
+/* ---- news of looking ------------------------------------------------------------------------- */
+
+/* Looks at which a rank was found halted are counted; beyond the last it has been told. */
+static void look_for_halted(struct ddp_agent *a, double now)
+{
+    a->look_at = now + DDP_AGENT_LOOK_S;
+    for (int i = 0; i < a->ranks.n; i++) {
+        struct ddp_rank *r = &a->ranks.rank[i];
+        if (r->gone || ddp_process_state(r->pid, NULL) != 'T')
+            r->halted_seen = 0;
+        else if (r->halted_seen < LOOKS_HALTED)
+            r->halted_seen++;
+    }
+}
+
+static bool tell_halted(struct ddp_agent *a, struct ddp_news *out)
+{
+    for (int i = 0; i < a->ranks.n; i++) {
+        struct ddp_rank *r = &a->ranks.rank[i];
+        if (r->halted_seen != LOOKS_HALTED)
+            continue;
+        r->halted_seen++;
+        out->kind = DDP_NEWS_HALTED;
+        out->rank = r->number;
+        snprintf(out->text, sizeof out->text,
+                 "rank %d on %s (process %d) is stopped, and all others wait for it: 'kill -CONT %d' lets it "
+                 "go on",
+                 r->number, a->job->host, (int)r->pid, (int)r->pid);
+        return true;
+    }
+    return false;
+}
+
+/* A rank that dies before its hello is missed by nobody, mpirun would wait for ever: the starter has fewer
+ * children than there are ranks, and that does not change for a while. */
+static bool look_for_missing(struct ddp_agent *a, double now, struct ddp_news *out)
+{
+    const pid_t starter = a->worker[0].child.pid;
+    const int n = ddp_process_children(starter), expected = a->ranks.expected;
+
+    a->count_at = now + DDP_AGENT_COUNT_S;
+    a->children_seen |= n > 0 || ddp_process_has_reaped(starter);
+    if (n != a->children)
+        a->children_since = now;
+    a->children = n;
+    const double same = now - a->children_since;
+    if (n >= expected)
+        return false;
+    if (n == 0) { /* all gone; or it has not got so far yet */
+        out->kind = DDP_NEWS_NOBODY;
+        return same > (a->children_seen || a->ranks.n > 0 ? MISSING_S : NOBODY_S);
+    }
+    if (a->ranks.n == 0 || same < MISSING_S) /* without a single hello it may not speak to us */
+        return false;
+    out->kind = DDP_NEWS_MISSING;
+    if (a->ranks.n == expected - 1) { /* the number that nobody has is the sum of all less those we know */
+        out->rank = (int)((long)expected * (expected - 1) / 2);
+        for (int i = 0; i < a->ranks.n; i++)
+            out->rank -= a->ranks.rank[i].number;
+    }
+    snprintf(out->text, sizeof out->text, "ended before it could report to ddp-launch");
+    return true;
+}
+
+/* A child of ours that has ended, and no rank of its number ever joined. */
+static bool find_missing(struct ddp_agent *a, struct ddp_news *out)
+{
+    for (int i = 0; i < a->nworkers && a->starter->direct && !a->killed_ranks; i++) {
+        struct ddp_worker *w = &a->worker[i];
+        if (!w->ended || w->told_missing || ddp_ranks_find(&a->ranks, i))
+            continue;
+        const char *slash = strrchr(a->job->program, '/');
+        const bool other =
+            !WIFSIGNALED(w->wait_status) && strcmp(slash ? slash + 1 : a->job->program, "ddp-train") != 0;
+        char how[128];
+        ddp_wait_status_text(w->wait_status, how, sizeof how);
+        out->kind = DDP_NEWS_MISSING;
+        out->rank = i;
+        snprintf(out->text, sizeof out->text, "%s before it could report to ddp-launch%s", how,
+                 other ? " (a --program must be one on the ddp library)" : "");
+        return w->told_missing = true;
+    }
+    return false;
+}
+
+/* ---- news of the starter --------------------------------------------------------------------- */
+
+static bool is_output_over(const struct ddp_agent *a)
+{
+    for (int i = 0; i < a->nworkers; i++)
+        if (a->worker[i].out.from >= 0 || a->worker[i].err.from >= 0)
+            return false;
+    return true;
+}
+
+static bool find_end(struct ddp_agent *a, struct ddp_news *out)
+{
+    /* ranks that have not said goodbye will not come to their end: ranks of other hosts wait for them */
+    if (a->starter_ended && a->byes < a->ranks.expected && !a->killed_ranks && !a->told_lost) {
+        out->kind = DDP_NEWS_STARTER_LOST;
+        return a->told_lost = true;
+    }
+    if (a->starter_ended && !a->told_ended) {
+        out->kind = DDP_NEWS_STARTER_ENDED;
+        out->value = a->starter->direct ? 0 : a->worker[0].wait_status;
+        out->killed = a->killed_starter;
+        return a->told_ended = true;
+    }
+    if (a->swept && !a->told_swept) {
+        out->kind = DDP_NEWS_SWEPT;
+        return a->told_swept = true;
+    }
+    if (a->told_swept && !a->told_output && is_output_over(a)) {
+        out->kind = DDP_NEWS_OUTPUT_ENDED;
+        return a->told_output = true;
+    }
+    return false;
+}
+
+bool ddp_agent_next(struct ddp_agent *a, double now, struct ddp_news *out)
+{
+    out->kind = DDP_NEWS_JOINED;
+    out->rank = -1;
+    out->value = 0;
+    out->killed = false;
+    struct ddp_rank *joined = a->knocked ? ddp_ranks_accept(&a->ranks) : NULL;
+    if (joined)
+        return joined->calls = true; /* its hello */
+    a->knocked = false;
+    for (int i = 0; i < a->ranks.n; i++)
+        if (hear(a, &a->ranks.rank[i], out))
+            return true;
+    out->rank = -1;
+    if (find_missing(a, out))
+        return true;
+    if (ddp_agent_is_counting(a) && now >= a->count_at && look_for_missing(a, now, out))
+        return true;
+    if (!a->starter_ended && now >= a->look_at)
+        look_for_halted(a, now);
+    if (tell_halted(a, out))
+        return true;
+    return find_end(a, out);
+}

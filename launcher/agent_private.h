@@ -1,0 +1,53 @@
+/* What agent.c and agent_news.c share: the agent of this process. */
+#ifndef DDP_LAUNCHER_AGENT_PRIVATE_H
+#define DDP_LAUNCHER_AGENT_PRIVATE_H
+
+#include "launcher/agent.h"
+#include "launcher/ranks.h"
+#include "launcher/relay.h"
+#include "launcher/spawn.h"
+
+static const double DDP_AGENT_COUNT_S = 0.02; /* between counts of the starter's children, ranks missing */
+static const double DDP_AGENT_LOOK_S = 2.0;   /* between looks for ranks that somebody stopped */
+
+struct ddp_worker { /* a process that we have started: a rank, or the starter's program */
+    struct ddp_child child;
+    bool ended;
+    int wait_status; /* once it has */
+    bool told_missing;
+    struct ddp_relay out, err;
+};
+
+struct ddp_agent {
+    const struct ddp_starter *starter;
+    const struct ddp_job *job;
+    struct ddp_worker *worker; /* [nworkers] of a direct starter the ranks in order, else its program alone */
+    int nworkers;
+    struct ddp_ranks ranks;
+    int byes;
+    int memory,
+        handed; /* in which the ranks meet, and how many have it; -1: they meet otherwise, or all have */
+    struct ddp_sink out, err;
+    struct ddp_text starter_text;
+
+    /* what it was told */
+    bool stopping, killed_ranks, killed_starter, swept;
+    /* what has happened .. */
+    bool knocked;       /* somebody wants to connect */
+    bool starter_ended; /* all workers have */
+    /* .. and what of it is no news any more */
+    bool told_lost, told_ended, told_swept, told_output;
+
+    double look_at, count_at; /* when to look for halted ranks, and for missing ones */
+    int children;             /* the starter's living children .. */
+    double children_since;    /* .. since when they are as many .. */
+    bool children_seen;       /* .. and whether there ever were any */
+};
+
+/* Whether the starter's children are counted, to see that some will never report. */
+static inline bool ddp_agent_is_counting(const struct ddp_agent *a)
+{
+    return !a->starter->direct && a->ranks.n < a->ranks.expected && !a->killed_ranks && !a->starter_ended;
+}
+
+#endif
