@@ -98,7 +98,8 @@ bool ddp_tensor_floats(const struct ddp_st_tensor *t, float *out)
 int ddp_tensors_finite(const struct ddp_st_tensor *const *t, int n, struct ddp_error *err)
 {
     for (int i = 0; i < n; i++) {
-        const int64_t count = (int64_t)(t[i]->bytes / ddp_dtype_bytes(t[i]->dtype));
+        const size_t each = ddp_dtype_bytes(t[i]->dtype); /* 0: a type without numbers that we know */
+        const int64_t count = each > 0 ? (int64_t)(t[i]->bytes / each) : 0;
         float *v = ddp_malloc((size_t)count * sizeof *v + 1), value = 0;
         int64_t bad = 0;
         for (int64_t k = ddp_tensor_floats(t[i], v) ? count - 1 : -1; k >= 0; k--)

@@ -54,7 +54,7 @@ static int threads_shared_alloc(void *self, size_t bytes, void **out, struct ddp
             pthread_mutex_unlock(&g->lock);
         }
     }
-    int code = ddp_meeting_allgather(k, &mine, all, sizeof mine, made == 0 ? err : NULL);
+    int code = ddp_meeting_allgather(k, &mine, all, sizeof(struct segment *), made == 0 ? err : NULL);
     if (made != 0)
         code = made;
     if (code == 0 && all[first] != NULL) {

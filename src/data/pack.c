@@ -268,7 +268,7 @@ int ddp_pack_run(const struct ddp_pack_options *opt, struct ddp_pack_result *res
     if (!rc && bad)
         rc = ddp_fail(err, chunk.worst.code,
                       "%lld of %lld pictures are bad (--skip-bad leaves them out), the first: %s",
-                      (long long)bad, (long long)(scan.count[0] + scan.count[1]), chunk.worst.text);
+                      (long long)bad, (long long)scan.count[0] + (long long)scan.count[1], chunk.worst.text);
     if (!rc && stopped(opt))
         rc = stopped_error(opt, err);
     if (!rc)

@@ -46,8 +46,8 @@ static bool write_over(const char *path, const char *text)
     if (ok) {
         const size_t bytes = (size_t)st.st_size;
         char *all = ddp_malloc(bytes);
-        memcpy(all, text, n);
-        memset(all + n, ' ', bytes - n);
+        memset(all, ' ', bytes);
+        memcpy(all, text, n); /* NOLINT(bugprone-not-null-terminated-result): blanks end it */
         all[bytes - 1] = '\n';
         ok = pwrite(fd, all, bytes, 0) == (ssize_t)bytes && fsync(fd) == 0;
         free(all);

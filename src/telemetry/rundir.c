@@ -33,12 +33,13 @@ int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct
                             "run.dir: cannot make %s: %s; choose another folder with run.dir=...", run,
                             strerror(errno));
         }
-        if ((status = ddp_dir_sync(cfg->run.dir, err))) /* the run is there after a power cut */
+        status = ddp_dir_sync(cfg->run.dir, err); /* the run is there after a power cut */
+        if (status)
             return status;
         static const char *const parts[] = {"log", "checkpoints"};
         for (size_t i = 0; i < DDP_COUNT(parts); i++) {
             snprintf(sub, sizeof sub, "%s/%s", run, parts[i]);
-            if ((status = ddp_dir_make(sub, err)))
+            if (ddp_dir_make(sub, err) != 0)
                 return ddp_error_prefix(err, "run.dir");
         }
         snprintf(path, (size_t)size, "%s", run);

@@ -124,7 +124,7 @@ static void free_exchange(struct exchange *x)
 
 static struct exchange *plan_exchange(const struct ddp_message *list, int n, int tag)
 {
-    size_t pieces = 0;
+    size_t pieces = 1; /* of the empty list too */
     for (int i = 0; i < n; i++)
         pieces += list[i].bytes / PIECE + 1;
     struct exchange *x = calloc(1, sizeof *x);

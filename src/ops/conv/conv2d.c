@@ -235,7 +235,7 @@ static void sweep_rows(const struct sweep *s, struct ddp_conv_tile t, int block,
 /* Taps of position i that read inside of the picture. */
 static int inside(const struct axis *a, int i, int *first)
 {
-    const int at = i * a->from_step + a->from, d = a->dir > 0 ? a->dir : -a->dir;
+    const int at = i * a->from_step + a->from, d = a->dir > 0 ? a->dir : a->dir < 0 ? -a->dir : 1;
     const int low = a->dir > 0 ? at : a->size - 1 - at; /* pixels before the first tap, from where it comes */
     const int high = a->dir > 0 ? a->size - 1 - at : at; /* and behind it */
     int lo = low < 0 ? (-low + d - 1) / d : 0, hi = high < 0 ? 0 : high / d + 1;
