@@ -270,7 +270,7 @@ class Keys(harness.Case):
         self.assertEqual(sorted(set(self.table) - set(ROWS)), [], "keys without a row in tests/system/test_keys.py")
         self.assertEqual(sorted(set(ROWS) - set(self.table)), [], "rows of keys that are gone")
         self.assertEqual({key for key, kind in self.table.items() if kind == "by early stop"},
-                         {"data.test_count", "data.limit_test", "eval.every_epochs"})
+                         {"data.test_count", "data.limit_test", "eval.every_epochs", "optim.ema"})
 
 
 harness.main()
