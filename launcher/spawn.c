@@ -15,7 +15,7 @@ struct start {
     const sigset_t *mask;
     pid_t parent, group;
     int out, err;
-    volatile int code; /* errno of what failed */
+    int failed; /* takes errno of what failed; closed by exec */
 };
 
 /* In our memory: nothing but system calls. */
@@ -34,8 +34,8 @@ static void __attribute__((noreturn)) become(struct start *s)
         sigprocmask(SIG_SETMASK, s->mask, NULL);
         execvpe(s->argv[0], s->argv, s->env);
     }
-    s->code = errno;
-    _exit(127);
+    const int code = errno;
+    _exit(write(s->failed, &code, sizeof code) == sizeof code ? 127 : 126);
 }
 
 static pid_t start(struct start *s)
@@ -46,6 +46,18 @@ static pid_t start(struct start *s)
     if (pid == 0)
         become(s); /* NOLINT(clang-analyzer-unix.Vfork) */
     return pid;
+}
+
+/* errno of a start that failed, 0 when the program runs. Through a pipe and not through the memory that vfork
+ * shares: sanitizers and emulators make a fork of it. */
+static int why_not(int said[2])
+{
+    int code = 0;
+    close(said[1]);
+    said[1] = -1;
+    while (read(said[0], &code, sizeof code) < 0 && errno == EINTR)
+        ;
+    return code;
 }
 
 static size_t name_length(const char *entry)
@@ -86,16 +98,17 @@ static char **merge(const struct ddp_words *env)
 int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const sigset_t *mask, pid_t group,
               struct ddp_child *out, struct ddp_error *err)
 {
-    int fds[2][2] = {{-1, -1}, {-1, -1}}, rc = 0; /* stdout, stderr */
+    int fds[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}, rc = 0; /* stdout, stderr, why it does not start */
     struct start s = {.argv = argv->w, .mask = mask, .parent = getpid(), .group = group};
 
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (pipe2(fds[i], O_CLOEXEC) != 0) {
             rc = ddp_fail(err, DDP_E_RESOURCE, "no pipe for %s: %s", argv->w[0], strerror(errno));
             goto out;
         }
     s.out = fds[0][1];
     s.err = fds[1][1];
+    s.failed = fds[2][1];
     s.env = merge(env);
     const pid_t pid = start(&s);
     free(s.env);
@@ -103,9 +116,10 @@ int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const s
         rc = ddp_fail(err, DDP_E_RESOURCE, "no process for %s: %s", argv->w[0], strerror(errno));
         goto out;
     }
-    if (s.code != 0) {
+    const int code = why_not(fds[2]);
+    if (code != 0) {
         waitpid(pid, NULL, 0);
-        rc = ddp_fail(err, DDP_E_RESOURCE, "%s cannot be started: %s", argv->w[0], strerror(s.code));
+        rc = ddp_fail(err, DDP_E_RESOURCE, "%s cannot be started: %s", argv->w[0], strerror(code));
         goto out;
     }
     for (int i = 0; i < 2; i++)
@@ -113,7 +127,7 @@ int ddp_spawn(const struct ddp_words *argv, const struct ddp_words *env, const s
     *out = (struct ddp_child){.pid = pid, .out = fds[0][0], .err = fds[1][0]};
     fds[0][0] = fds[1][0] = -1;
 out:
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         for (int k = 0; k < 2; k++)
             if (fds[i][k] >= 0)
                 close(fds[i][k]);
