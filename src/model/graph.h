@@ -66,6 +66,5 @@ char *ddp_layer_where(const struct ddp_layer *l, char *buf, int size);
 char *ddp_shape_text(struct ddp_shape s, char *buf);
 
 bool ddp_layer_is(const struct ddp_layer *l, const char *type);
-bool ddp_shape_equal(struct ddp_shape a, struct ddp_shape b);
 
 #endif

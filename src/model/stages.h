@@ -86,4 +86,6 @@ struct ddp_stages {
 struct ddp_model;
 const struct ddp_stages *ddp_model_stages(const struct ddp_model *m);
 
+bool ddp_shape_equal(struct ddp_shape a, struct ddp_shape b);
+
 #endif

@@ -15,9 +15,6 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 SOURCE = (".c", ".h", ".cu", ".cuh", ".cpp")
 ON_TOP = ("src/programs", "src/lib", "launcher", "bench")  # stand on all modules, by their faces
 
-# Private headers that are included nevertheless: file, header, and why.
-EXCUSED = {("src/engine/gpu/op.c", "config/parts.h"): "finds the keys of an op by their names"}
-
 
 def read_modules(root):
     """{module: its faces, as paths in src}, from the ground up; a star is every header in the module's own folder."""
@@ -48,7 +45,7 @@ def include_violations(root, path, me, header, modules):
         yield f"{where}: {me} must not include {header}: {first} comes after it"
     elif not (root / "src" / header).exists():
         yield f'{where}: "{header}" does not exist'
-    elif first != me and header not in modules[first] and (str(where), header) not in EXCUSED:
+    elif first != me and header not in modules[first]:
         yield f"{where}: {header} is private to {first}; its faces are {', '.join(sorted(modules[first])) or 'none'}"
 
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "data/augment_kernels.h"
-#include "model/graph.h"
 #include "ops/shape/flatten_kernels.h"
 
 /* ---- plans ---- */
