@@ -91,3 +91,21 @@ void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, i
                                              .partial = scratch};
     c->kernels->point->bias_backward(c->stream, &a);
 }
+
+/* ---- gradients that vendors' calls write ---- */
+
+void *ddp_device_gradient_to(const struct ddp_device_call *c)
+{
+    return c->accumulate[0] ? c->scratch : c->din[0];
+}
+
+void ddp_device_gradient_add(const struct ddp_device_call *c, const void *from)
+{
+    const struct ddp_gpu_add_args add = {.type = c->type,
+                                         .count = c->batch * ddp_gpu_elements(c->in_shape[0]),
+                                         .a = c->din[0],
+                                         .b = from,
+                                         .out = c->din[0]};
+    if (c->accumulate[0])
+        c->kernels->point->add_forward(c->stream, &add);
+}

@@ -19,4 +19,9 @@ void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, i
                               float *scratch);
 size_t ddp_device_epilogue_scratch(int64_t pixels, int channels);
 
+/* Where a vendor's call, which only writes, is to put the gradient of in[0]: din[0], or scratch where it is
+ * added to what stands there; and the adding, which then follows. */
+void *ddp_device_gradient_to(const struct ddp_device_call *c);
+void ddp_device_gradient_add(const struct ddp_device_call *c, const void *from);
+
 #endif

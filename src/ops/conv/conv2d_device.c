@@ -91,15 +91,9 @@ static void weight_gradient(const struct ddp_device_call *c)
 
 static void data_gradient(const struct ddp_device_call *c)
 {
-    void *to = c->accumulate[0] ? c->scratch : c->din[0];
+    void *to = ddp_device_gradient_to(c);
     c->api->conv_run(c->stream, c->vendor[DDP_GPU_CONV_DGRAD], to, c->weight[0], c->dout, c->workspace);
-    const struct ddp_gpu_add_args add = {.type = c->type,
-                                         .count = c->batch * ddp_gpu_elements(c->in_shape[0]),
-                                         .a = c->din[0],
-                                         .b = to,
-                                         .out = c->din[0]};
-    if (c->accumulate[0])
-        c->kernels->point->add_forward(c->stream, &add);
+    ddp_device_gradient_add(c, to);
 }
 
 static void backward(const struct ddp_device_call *c)

@@ -59,15 +59,9 @@ static void backward(const struct ddp_device_call *c)
     c->api->matmul_run(c->stream, c->vendor[WGRAD], c->dout, c->in[0], c->grad[0], c->workspace);
     if (!c->din[0])
         return;
-    void *to = c->accumulate[0] ? c->scratch : c->din[0];
+    void *to = ddp_device_gradient_to(c);
     c->api->matmul_run(c->stream, c->vendor[DGRAD], c->dout, c->weight[0], to, c->workspace);
-    const struct ddp_gpu_add_args add = {.type = c->type,
-                                         .count = c->batch * ddp_gpu_elements(c->in_shape[0]),
-                                         .a = c->din[0],
-                                         .b = to,
-                                         .out = c->din[0]};
-    if (c->accumulate[0])
-        c->kernels->point->add_forward(c->stream, &add);
+    ddp_device_gradient_add(c, to);
 }
 
 const struct ddp_op_device ddp_linear_device = {.plan = plan, .forward = forward, .backward = backward};
