@@ -120,6 +120,14 @@ int ddp_dir_make(const char *path, struct ddp_error *err)
     return status;
 }
 
+int ddp_dir_add(const char *path, struct ddp_error *err)
+{
+    if (ddp_fault_hit(path) || (mkdir(path, 0777) != 0 && errno != EEXIST))
+        return ddp_fail(err, DDP_E_IO, "%s: cannot make this folder: %s", path,
+                        ddp_write_reason(errno, path));
+    return 0;
+}
+
 int ddp_dir_sync(const char *path, struct ddp_error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

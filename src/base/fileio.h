@@ -39,6 +39,8 @@ int ddp_file_sync(int fd, const char *path, struct ddp_error *err);
 
 /* Make a folder and its parents, and sync the entry of each that is new. An existing folder is fine. */
 int ddp_dir_make(const char *path, struct ddp_error *err);
+/* Make this one folder; its parent must be there, and is not synced. An existing folder is fine. */
+int ddp_dir_add(const char *path, struct ddp_error *err);
 /* Sync a folder's own entries. One that may not be read cannot be synced, and is left alone. */
 int ddp_dir_sync(const char *path, struct ddp_error *err);
 /* rename() a folder or file over, then sync the parent. */

@@ -183,7 +183,7 @@ static void prune(const struct ddp_saver *s, int64_t step)
 static int write_folder(const struct ddp_saver *s, const char *folder, struct ddp_error *err)
 {
     struct ddp_state_file file = {.state = *ddp_snapshot_state(s->snap), .best = s->best};
-    int status = ddp_dir_make(folder, err);
+    int status = ddp_dir_add(folder, err); /* never a run directory that was moved away meanwhile */
     if (status == 0)
         status = ddp_snapshot_write(s->snap, folder, file.model_sha256, file.optim_sha256,
                                     file.average_sha256, err);

@@ -342,6 +342,22 @@ static void test_saver_create_reports_a_bad_folder(void **state)
     ddp_saver_destroy(s);
 }
 
+/* Between the look whether it is still there and the save, somebody takes the folder away. */
+static void test_saver_never_makes_a_folder_anew(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ddp_error err = {0};
+    rig_init(&r, 1, true);
+    assert_int_equal(rename(scratch("c"), scratch("aside")), 0);
+    rig_save(&r, 10, 1, false, &err);
+    assert_int_equal(ddp_saver_wait(r.saver, &err), DDP_E_IO);
+    assert_false(ddp_path_exists(scratch("c")));
+    assert_int_equal(rename(scratch("aside"), scratch("c")), 0);
+    must_save(&r, 20, 2, false);
+    rig_finish(&r);
+}
+
 /* Where step 10 is moved while a new one takes its name. */
 static char *scratch_old(void)
 {
@@ -531,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_saver_refuses_what_is_not_finite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resume_skips_what_is_not_finite, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_create_reports_a_bad_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_saver_never_makes_a_folder_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_survives_every_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_prunes_and_replaces_in_an_overlay, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_can_be_killed_at_any_moment, setup, teardown),
