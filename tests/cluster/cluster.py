@@ -1,0 +1,35 @@
+"""What the cluster tests share: a bed for the whole suite, and the word why there is none."""
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
+from bed import Bed, why_not  # noqa: E402
+from harness import BIN, ROOT, SKIP  # noqa: E402
+
+
+class Case(unittest.TestCase):
+    """Tests on one bed of `hosts` hosts; self.dir is a folder that all hosts see."""
+
+    hosts, slurm = 3, False
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bed = Bed(cls.hosts, slurm=cls.slurm, keep=[BIN]).__enter__()
+        cls.addClassCleanup(cls.bed.__exit__)
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=self.bed.dir))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+
+def main(slurm=False):
+    """unittest.main, or a word why no test ran (a failure where DDP_TEST_CLUSTER=must says that there is a cluster)."""
+    reason = why_not(slurm)
+    if reason:
+        print(f"skipped: {reason}")
+        sys.exit(1 if os.environ.get("DDP_TEST_CLUSTER") == "must" else SKIP)
+    unittest.main(verbosity=2)
