@@ -10,6 +10,7 @@
 #include "launcher/preflight.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
+#include "train/check.h"
 
 /* ---- what ends without a config -------------------------------------------------------------- */
 
@@ -119,14 +120,34 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
     return rc;
 }
 
+/* Shapes, batches and patterns. A plan may be made where the data is not; ranks of a run find it here. */
+static int check_whole(const struct ddp_options *opt, struct ddp_config *cfg, struct ddp_error *err)
+{
+    const bool plans = opt->map || opt->dry_run;
+    struct ddp_text notes;
+    ddp_text_init(&notes);
+    int rc = ddp_train_check(cfg, opt->eval != NULL, &notes, err);
+    if (plans && rc != 0 && rc != DDP_E_CONFIG && rc != DDP_E_SHAPE) {
+        ddp_text_add(&notes, "shapes are not checked: %s\n", err->text);
+        rc = 0;
+    }
+    for (char *line = notes.s, *end; plans && rc == 0 && (end = strchr(line, '\n')); line = end + 1)
+        fprintf(stderr, "ddp-launch: %.*s\n", (int)(end - line), line);
+    ddp_text_finish(&notes);
+    return rc;
+}
+
 /* Everything that needs a config. */
 static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
                         struct ddp_error *err)
 {
     const struct ddp_starter *starter = ddp_starter_find(opt->starter ? opt->starter : "auto");
+    struct ddp_train_check check = {.open = opt->program != NULL};
     const struct ddp_config_options source = {.path = opt->config,
                                               .overrides = (const char *const *)opt->overrides.w,
-                                              .noverrides = opt->overrides.n};
+                                              .noverrides = opt->overrides.n,
+                                              .check = ddp_train_check_keys,
+                                              .user = &check};
     struct ddp_config *cfg = NULL;
     struct ddp_machine *machine = NULL;
     struct ddp_launch_gpus gpus = {0};
@@ -139,6 +160,8 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     if (opt->print_config && (rc = print_config(cfg, err)) != 0)
         goto out;
     if (opt->print_config && !opt->map && !opt->dry_run)
+        goto out;
+    if (check.known && (rc = check_whole(opt, cfg, err)) != 0)
         goto out;
     const bool described = ddp_launch_described();
     if (!described && (rc = ddp_launch_gpus_find(cfg, opt, &gpus, err)) != 0)

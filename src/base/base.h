@@ -3,6 +3,8 @@
 #ifndef DDP_BASE_H
 #define DDP_BASE_H
 
+#include <stdbool.h>
+
 #include "ddp/error.h"
 
 #include "base/alloc.h"
@@ -22,6 +24,9 @@
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "numbers go into checkpoints and hashes as they lie in memory: ddp needs a little-endian machine"
 #endif
+
+/* Whether err's text has no room for another line: ddp_error_add() then only says that there are more. */
+bool ddp_error_is_full(const struct ddp_error *err);
 
 #define DDP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

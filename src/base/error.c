@@ -35,6 +35,15 @@ int ddp_error_prefix(struct ddp_error *err, const char *fmt, ...)
     return err->code;
 }
 
+/* The last line of a text that took not all that was added. */
+static const char more[] = "\n.. and more than there is room to list here";
+
+bool ddp_error_is_full(const struct ddp_error *err)
+{
+    const size_t len = strlen(err->text), n = sizeof more - 1;
+    return len + n >= sizeof err->text || (len > n && strcmp(err->text + len - n, more) == 0);
+}
+
 int ddp_error_add(struct ddp_error *err, int code, const char *fmt, ...)
 {
     if (!err)
@@ -43,13 +52,20 @@ int ddp_error_add(struct ddp_error *err, int code, const char *fmt, ...)
         err->code = code;
         err->text[0] = '\0';
     }
-    size_t len = strlen(err->text);
-    if (len > 0 && len < sizeof err->text - 1)
-        err->text[len++] = '\n';
+    const size_t len = strlen(err->text), room = sizeof err->text - sizeof more;
+    if (len > 0 && ddp_error_is_full(err))
+        return err->code;
+    char line[sizeof err->text];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(err->text + len, sizeof err->text - len, fmt, ap);
+    const int n = vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
+    if (len == 0)
+        strcpy(err->text, line);
+    else if (n >= 0 && len + 1 + (size_t)n < room)
+        snprintf(err->text + len, sizeof err->text - len, "\n%s", line);
+    else
+        strcpy(err->text + len, more);
     return err->code;
 }
 

@@ -24,6 +24,7 @@ enum ddp_node_type {
     DDP_NODE_STRING
 };
 
+struct ddp_config;
 struct ddp_node {
     enum ddp_node_type type;
     const char *name; /* key in its group; NULL for list elements and the root */
@@ -41,6 +42,9 @@ struct ddp_node {
 
 const struct ddp_node *ddp_node_get(const struct ddp_node *group,
                                     const char *path); /* "optim.lr"; NULL: absent */
+/* "FILE:LINE: ", "command line: ", "default: ", or "" where the tree has no such key: the start of a message
+ * about it. buf, size as snprintf; returns buf. */
+char *ddp_config_where(const struct ddp_config *cfg, const char *key, char *buf, int size);
 /* "optim.lr", "model.layers[3].kernel": the dotted path of a node. buf, size as snprintf; returns buf. */
 char *ddp_node_path(const struct ddp_node *node, char *buf, int size);
 
@@ -48,7 +52,6 @@ char *ddp_node_path(const struct ddp_node *node, char *buf, int size);
  * Unknown keys, wrong types and ranges are added to err, all of them, each with file, line, key, what is
  * allowed and the nearest name. `common`: names that are the caller's business and are skipped
  * (NULL-terminated list, may be NULL). Strings and lists in *conf belong to the arena of `cfg`. */
-struct ddp_config;
 int ddp_keys_read(struct ddp_config *cfg, const struct ddp_node *group, const struct ddp_key *keys,
                   const char *const *common, void *conf, struct ddp_error *err);
 
@@ -154,8 +157,9 @@ struct ddp_config {
         bool memory_bind, hyperthreads;
     } launch;
 
-    struct ddp_node *tree;   /* resolved, every key of the table in it */
-    struct ddp_arena *arena; /* owns all strings, lists and nodes */
+    struct ddp_node *tree;       /* resolved, every key of the table in it */
+    struct ddp_refused *refused; /* while it is loaded: keys whose values are not what the user wrote */
+    struct ddp_arena *arena;     /* owns all strings, lists and nodes */
 };
 
 struct ddp_config_options {
@@ -165,7 +169,16 @@ struct ddp_config_options {
     /* Where groups are looked for besides the file's own folder and its parents; NULL: the installed or
      * source configs/. */
     const char *configs_dir;
+    /* What config itself cannot know: layers, formats, optimizer groups (ddp_train_check_keys). Called with
+     * all keys read, those that were refused at their defaults (ddp_config_usable); adds faults to err. NULL:
+     * nobody. */
+    void (*check)(struct ddp_config *cfg, void *user, struct ddp_error *err);
+    void *user;
 };
+
+/* Within options.check: whether the value of a key, or the list below it, is what the user gave: false where
+ * it, its group or a part of it was refused, which is said already. */
+bool ddp_config_usable(const struct ddp_config *cfg, const char *key);
 
 /* Read, merge, override, check. On failure err holds every error found, one a line. Also refuses DDP_*
  * environment variables that mean nothing (naming the nearest that does). Free with ddp_config_destroy. */
@@ -191,6 +204,9 @@ void ddp_config_experiment(const struct ddp_config *cfg, char hex[65]);
 typedef void (*ddp_config_differs_fn)(void *user, const char *key, const char *a, const char *b);
 int ddp_config_differ(const struct ddp_config *a, const struct ddp_config *b, bool experiment,
                       ddp_config_differs_fn each, void *user);
+
+/* The same for the keys of cfg that are not at the defaults of the table: `b` is the default. */
+int ddp_config_not_default(const struct ddp_config *cfg, ddp_config_differs_fn each, void *user);
 
 /* The reference: all keys, or those that start with `key` (nearest names when there are none), as text for
  * the terminal or as Markdown for docs/config.md. malloc'd. */

@@ -378,3 +378,14 @@ int ddp_config_differ(const struct ddp_config *a, const struct ddp_config *b, bo
     }
     return n;
 }
+
+int ddp_config_not_default(const struct ddp_config *cfg, ddp_config_differs_fn each, void *user)
+{
+    const struct ddp_node empty = {.type = DDP_NODE_GROUP};
+    struct ddp_config dflt = {.arena = ddp_arena_create()};
+    struct ddp_arena *arena = dflt.arena;
+    ddp_keys_read(&dflt, &empty, ddp_config_keys, NULL, &dflt, NULL);
+    const int n = ddp_config_differ(cfg, &dflt, false, each, user);
+    ddp_arena_destroy(arena);
+    return n;
+}

@@ -279,9 +279,10 @@ static struct ddp_node *read_group(struct finder *f, const char *kind, struct dd
     return under;
 }
 
-void ddp_groups_read(struct ddp_arena *a, struct ddp_node *root, const struct ddp_config_options *opt,
-                     struct ddp_error *err)
+void ddp_groups_read(struct ddp_config *cfg, const struct ddp_config_options *opt, struct ddp_error *err)
 {
+    struct ddp_arena *a = cfg->arena;
+    struct ddp_node *root = cfg->tree;
     struct finder f = {.arena = a, .err = err};
     find_folders(&f, opt);
     for (const struct ddp_config_group *g = ddp_config_groups; g->name; g++) {
@@ -294,8 +295,10 @@ void ddp_groups_read(struct ddp_arena *a, struct ddp_node *root, const struct dd
             ddp_node_add(root, node);
         }
         struct ddp_node *group = read_group(&f, g->name, node, NULL);
-        if (!group)
+        if (!group) {
+            ddp_config_refuse(cfg, g->name);
             group = ddp_node_create(a, DDP_NODE_GROUP, g->name, node->file, node->line);
+        }
         group->name = g->name;
         if (group != node)
             ddp_node_set(root, group);

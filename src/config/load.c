@@ -31,7 +31,7 @@ static void complete_tree(struct ddp_config *cfg)
             }
             name = dot + 1;
         }
-        if (!ddp_node_child(group, name) && key->dflt)
+        if (group->type == DDP_NODE_GROUP && !ddp_node_child(group, name) && key->dflt)
             ddp_node_add(group, ddp_key_default(cfg->arena, key, name));
     }
 }
@@ -73,18 +73,18 @@ int ddp_config_load(const struct ddp_config_options *opt, struct ddp_config **ou
     int n;
 
     ddp_env_check(&faults);
-    ddp_overrides_parse(arena, opt, &overrides, &n, &faults);
+    ddp_overrides_parse(cfg, opt, &overrides, &n, &faults);
     if (read_file(cfg, opt->path, &faults) < 0)
         goto done;
-    ddp_overrides_choose(arena, cfg->tree, overrides, n, &faults);
-    ddp_groups_read(arena, cfg->tree, opt, &faults);
-    ddp_overrides_apply(arena, cfg->tree, overrides, n, &faults);
+    ddp_overrides_choose(cfg, overrides, n, &faults);
+    ddp_groups_read(cfg, opt, &faults);
+    ddp_overrides_apply(cfg, overrides, n, &faults);
     ddp_keys_read(cfg, cfg->tree, ddp_config_keys, NULL, cfg, &faults);
-    if (faults.code)
-        goto done;
     complete_tree(cfg);
     resolve_places(cfg, opt->path);
     ddp_config_check(cfg, &faults);
+    if (opt->check)
+        opt->check(cfg, opt->user, &faults);
 done:
     if (faults.code) {
         ddp_arena_destroy(arena);

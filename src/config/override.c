@@ -11,8 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static void fault(struct ddp_error *err, const struct ddp_override *o, const char *text, const char *more)
+static void fault(struct ddp_config *cfg, struct ddp_error *err, const struct ddp_override *o,
+                  const char *text, const char *more)
 {
+    if (o->key)
+        ddp_config_refuse(cfg, o->key);
     ddp_error_add(err, DDP_E_CONFIG, DDP_COMMAND_LINE ": %.200s: %s%s", o->raw, text, more);
 }
 
@@ -30,9 +33,10 @@ static bool path_valid(const char *key)
     return more == 0 && n > 0;
 }
 
-void ddp_overrides_parse(struct ddp_arena *a, const struct ddp_config_options *opt, struct ddp_override **out,
-                         int *n, struct ddp_error *err)
+void ddp_overrides_parse(struct ddp_config *cfg, const struct ddp_config_options *opt,
+                         struct ddp_override **out, int *n, struct ddp_error *err)
 {
+    struct ddp_arena *a = cfg->arena;
     *out = ddp_arena_alloc(a, (size_t)(opt->noverrides + 1) * sizeof **out);
     *n = 0;
     for (int i = 0; i < opt->noverrides; i++) {
@@ -49,13 +53,13 @@ void ddp_overrides_parse(struct ddp_arena *a, const struct ddp_config_options *o
         o.key = key;
         o.value = equals ? equals + 1 : NULL;
         if (!ddp_utf8_valid(raw, strlen(raw)))
-            fault(err, &o, "is not UTF-8", "");
+            fault(cfg, err, &o, "is not UTF-8", "");
         else if (o.op == '~' && equals)
-            fault(err, &o, "~KEY goes back to the default and takes no value", "");
+            fault(cfg, err, &o, "~KEY goes back to the default and takes no value", "");
         else if (o.op != '~' && !equals)
-            fault(err, &o, "an override is KEY=VALUE, +KEY=VALUE or ~KEY", "");
+            fault(cfg, err, &o, "an override is KEY=VALUE, +KEY=VALUE or ~KEY", "");
         else if (!path_valid(key))
-            fault(err, &o, "its key is not a path like optim.lr or model.layers[0].out", "");
+            fault(cfg, err, &o, "its key is not a path like optim.lr or model.layers[0].out", "");
         else
             (*out)[(*n)++] = o;
     }
@@ -80,26 +84,26 @@ static struct ddp_node *text_node(struct ddp_arena *a, const char *name, const c
 }
 
 /* The right-hand side, by the type that the key wants. NULL: fault added. */
-static struct ddp_node *value(struct ddp_arena *a, const struct ddp_override *o, const char *name,
+static struct ddp_node *value(struct ddp_config *cfg, const struct ddp_override *o, const char *name,
                               bool scalar_text, bool text, struct ddp_error *err)
 {
     const char *s = o->value + strspn(o->value, " \t");
     const char *why = "";
     if (scalar_text && *s != '"' && *s != '\'')
-        return text_node(a, name, o->value);
-    struct ddp_node *node = ddp_value_parse(a, s, text || scalar_text, name, DDP_COMMAND_LINE, &why);
+        return text_node(cfg->arena, name, o->value);
+    struct ddp_node *node = ddp_value_parse(cfg->arena, s, text || scalar_text, name, DDP_COMMAND_LINE, &why);
     if (!node)
-        fault(err, o, why, "");
+        fault(cfg, err, o, why, "");
     return node;
 }
 
-static void choose(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *o,
+static void choose(struct ddp_config *cfg, struct ddp_node *root, const struct ddp_override *o,
                    const struct ddp_config_group *g, struct ddp_error *err)
 {
     struct ddp_node *old = ddp_node_child(root, g->name);
     bool base = o->key[strlen(g->name)] == '.';
     if (o->op == '+') {
-        fault(err, o, "is a known key; write it without +", "");
+        fault(cfg, err, o, "is a known key; write it without +", "");
         return;
     }
     if (o->op == '~') {
@@ -111,7 +115,7 @@ static void choose(struct ddp_arena *a, struct ddp_node *root, const struct ddp_
         return;
     }
     bool inline_group = !base && o->value[strspn(o->value, " \t")] == '{';
-    struct ddp_node *node = value(a, o, g->name, !inline_group, false, err);
+    struct ddp_node *node = value(cfg, o, g->name, !inline_group, false, err);
     if (!node)
         return;
     if (base && old && old->type == DDP_NODE_GROUP) {
@@ -122,31 +126,31 @@ static void choose(struct ddp_arena *a, struct ddp_node *root, const struct ddp_
     }
 }
 
-void ddp_overrides_choose(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *ov, int n,
-                          struct ddp_error *err)
+void ddp_overrides_choose(struct ddp_config *cfg, const struct ddp_override *ov, int n, struct ddp_error *err)
 {
+    struct ddp_node *root = cfg->tree;
     for (int i = 0; i < n; i++) {
         const struct ddp_config_group *g = chosen_group(ov[i].key);
         if (g)
-            choose(a, root, &ov[i], g, err);
+            choose(cfg, root, &ov[i], g, err);
     }
 }
 
 /* ---- keys of the table ----------------------------------------------------------------------- */
 
 /* Set a key of the table; its groups are made on the way. */
-static void set_known(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *o,
+static void set_known(struct ddp_config *cfg, struct ddp_node *root, const struct ddp_override *o,
                       const struct ddp_key *key, struct ddp_error *err)
 {
     struct ddp_node *at = root;
-    const char *path = ddp_arena_strdup(a, o->key);
+    const char *path = ddp_arena_strdup(cfg->arena, o->key);
     for (char *dot; (dot = strchr(path, '.')); path = dot + 1) {
         *dot = '\0';
         struct ddp_node *next = ddp_node_child(at, path);
         if (!next || next->type != DDP_NODE_GROUP) {
             if (o->op == '~')
                 return;
-            next = ddp_node_create(a, DDP_NODE_GROUP, path, DDP_COMMAND_LINE, 0);
+            next = ddp_node_create(cfg->arena, DDP_NODE_GROUP, path, DDP_COMMAND_LINE, 0);
             ddp_node_set(at, next);
         }
         at = next;
@@ -158,11 +162,11 @@ static void set_known(struct ddp_arena *a, struct ddp_node *root, const struct d
         return;
     }
     bool scalar_text = key && (key->type == DDP_KEY_STRING || key->type == DDP_KEY_CHOICE);
-    struct ddp_node *node = value(a, o, path, scalar_text, key && key->type == DDP_KEY_STRING_LIST, err);
+    struct ddp_node *node = value(cfg, o, path, scalar_text, key && key->type == DDP_KEY_STRING_LIST, err);
     if (!node)
         return;
     if (!key && node->type != DDP_NODE_GROUP)
-        fault(err, o, "is a group: override one of its keys, or give {key = value, ..}", "");
+        fault(cfg, err, o, "is a group: override one of its keys, or give {key = value, ..}", "");
     else if (!key && old && old->type == DDP_NODE_GROUP)
         ddp_node_merge(old, node);
     else
@@ -191,7 +195,7 @@ static char *children_text(const struct ddp_node *at, char buf[DDP_WHERE_SIZE])
     return buf;
 }
 
-static void set_inside(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *o,
+static void set_inside(struct ddp_config *cfg, struct ddp_node *root, const struct ddp_override *o,
                        const struct ddp_key *outer, struct ddp_error *err)
 {
     if (err->code && !ddp_node_get(root, outer->name))
@@ -212,16 +216,16 @@ static void set_inside(struct ddp_arena *a, struct ddp_node *root, const struct 
         char message[192];
         const char *cure = *path || o->op == '~' || at->type != DDP_NODE_GROUP ? "" : " (+ in front adds it)";
         snprintf(message, sizeof message, "there is no %s here%s", part_text, cure);
-        fault(err, o, message, children_text(at, text));
+        fault(cfg, err, o, message, children_text(at, text));
     } else if (next && o->op == '+') {
-        fault(err, o, "is there already; write it without +", "");
+        fault(cfg, err, o, "is there already; write it without +", "");
     } else if (!next && (at->type != DDP_NODE_GROUP || !part.name)) {
-        fault(err, o, "only a key of a group can be added", "");
+        fault(cfg, err, o, "only a key of a group can be added", "");
     } else if (o->op == '~') {
         ddp_node_remove(next);
     } else {
-        const char *name = next ? next->name : ddp_arena_strdup(a, part_text);
-        struct ddp_node *node = value(a, o, name, next && next->type == DDP_NODE_STRING, false, err);
+        const char *name = next ? next->name : ddp_arena_strdup(cfg->arena, part_text);
+        struct ddp_node *node = value(cfg, o, name, next && next->type == DDP_NODE_STRING, false, err);
         if (!node)
             return;
         if (!next) {
@@ -249,9 +253,9 @@ static const struct ddp_key *leads_into(const char *path)
     return NULL;
 }
 
-void ddp_overrides_apply(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *ov, int n,
-                         struct ddp_error *err)
+void ddp_overrides_apply(struct ddp_config *cfg, const struct ddp_override *ov, int n, struct ddp_error *err)
 {
+    struct ddp_node *root = cfg->tree;
     for (int i = 0; i < n; i++) {
         const struct ddp_override *o = &ov[i];
         const struct ddp_key *key = ddp_key_find(ddp_config_keys, o->key);
@@ -259,16 +263,16 @@ void ddp_overrides_apply(struct ddp_arena *a, struct ddp_node *root, const struc
             continue;
         if (key || ddp_key_is_group(ddp_config_keys, o->key)) {
             if (o->op == '+')
-                fault(err, o, "is a known key; write it without +", "");
+                fault(cfg, err, o, "is a known key; write it without +", "");
             else
-                set_known(a, root, o, key, err);
+                set_known(cfg, root, o, key, err);
         } else if (leads_into(o->key)) {
-            set_inside(a, root, o, leads_into(o->key), err);
+            set_inside(cfg, root, o, leads_into(o->key), err);
         } else {
             char near[DDP_WHERE_SIZE], prefix[256];
             const char *dot = strrchr(o->key, '.');
             snprintf(prefix, sizeof prefix, "%.*s", dot ? (int)(dot - o->key) + 1 : 0, o->key);
-            fault(err, o, "unknown key",
+            fault(cfg, err, o, "unknown key",
                   ddp_suggest_key(ddp_config_keys, NULL, prefix, dot ? dot + 1 : o->key, near));
         }
     }

@@ -5,6 +5,7 @@
  *   groups.c     model, data, optim: the group's file found, read and merged under what is given inline
  *   override.c   a.b=1 from the command line, with value.c for the right-hand sides
  *   read.c       the tree through a key table (schema.c) into a struct
+ *   refused.c    which keys were refused on the way, so that nobody complains about what stands in for them
  *   check.c      what one key's table row cannot say: keys that must agree with each other
  *   load.c       all of it, in this order
  *
@@ -85,18 +86,25 @@ struct ddp_override {
     const char *raw, *key, *value;
 };
 /* Take the overrides apart; faults are added to err, the good ones are kept. *out belongs to the arena. */
-void ddp_overrides_parse(struct ddp_arena *a, const struct ddp_config_options *opt, struct ddp_override **out,
-                         int *n, struct ddp_error *err);
+void ddp_overrides_parse(struct ddp_config *cfg, const struct ddp_config_options *opt,
+                         struct ddp_override **out, int *n, struct ddp_error *err);
 /* First those that choose groups (model=NAME, optim.base=NAME), before the groups are read, ... */
-void ddp_overrides_choose(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *ov, int n,
+void ddp_overrides_choose(struct ddp_config *cfg, const struct ddp_override *ov, int n,
                           struct ddp_error *err);
 /* ... and all others after. */
-void ddp_overrides_apply(struct ddp_arena *a, struct ddp_node *root, const struct ddp_override *ov, int n,
-                         struct ddp_error *err);
+void ddp_overrides_apply(struct ddp_config *cfg, const struct ddp_override *ov, int n, struct ddp_error *err);
 
-/* Replace each group of root that is a name, or has a `base`, by what the files say. */
-void ddp_groups_read(struct ddp_arena *a, struct ddp_node *root, const struct ddp_config_options *opt,
-                     struct ddp_error *err);
+/* Replace each group of cfg->tree that is a name, or has a `base`, by what the files say. */
+void ddp_groups_read(struct ddp_config *cfg, const struct ddp_config_options *opt, struct ddp_error *err);
+
+/* ---- refused.c ------------------------------------------------------------------------------- */
+
+struct ddp_refused {
+    const char *key; /* "optim.lr", "model.layers[2].out", "data" */
+    struct ddp_refused *next;
+};
+/* Note that a key, or a group, was refused: rules that read it say nothing more. */
+void ddp_config_refuse(struct ddp_config *cfg, const char *key);
 
 /* ---- schema.c, read.c, check.c, suggest.c, env.c --------------------------------------------- */
 
@@ -119,7 +127,7 @@ int ddp_choice_count(const char *choices);                                      
 const char *ddp_choice_at(const char *choices, int i, char buf[DDP_WHERE_SIZE]); /* copy of the i-th */
 
 /* Add to err every rule between keys that cfg breaks. */
-void ddp_config_check(const struct ddp_config *cfg, struct ddp_error *err);
+void ddp_config_check(struct ddp_config *cfg, struct ddp_error *err);
 
 /* The nearest of names[0..n-1] to `given` if it is near enough to be what was meant; NULL else. */
 const char *ddp_suggest(const char *given, const char *const *names, int n);

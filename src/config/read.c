@@ -8,6 +8,7 @@
 #include <string.h>
 
 struct reader {
+    struct ddp_config *cfg;
     struct ddp_arena *arena;
     const struct ddp_key *keys;
     const char *const *common;
@@ -75,9 +76,11 @@ char *ddp_key_allowed(const struct ddp_key *key, char buf[DDP_WHERE_SIZE])
 static void refuse(struct reader *r, const struct ddp_node *node, const struct ddp_key *key, const char *hint)
 {
     char where[DDP_WHERE_SIZE], given[DDP_WHERE_SIZE], allowed[DDP_WHERE_SIZE], path[DDP_WHERE_SIZE];
-    ddp_error_add(r->err, DDP_E_CONFIG, "%s: %s: wants %s, got %s%s", ddp_node_where(node, where),
-                  ddp_node_path(node, path, sizeof path), ddp_key_allowed(key, allowed),
-                  ddp_node_given(node, given), hint);
+    if (ddp_error_is_full(r->err))
+        return;
+    ddp_config_refuse(r->cfg, ddp_node_path(node, path, sizeof path));
+    ddp_error_add(r->err, DDP_E_CONFIG, "%s: %s: wants %s, got %s%s", ddp_node_where(node, where), path,
+                  ddp_key_allowed(key, allowed), ddp_node_given(node, given), hint);
 }
 
 /* A word on how a value of the wrong type became one. */
@@ -319,11 +322,11 @@ static void read_group(struct reader *r, const struct ddp_node *group, const cha
                 snprintf(below, sizeof below, "%s.", full);
                 read_group(r, c, below);
             } else {
+                ddp_config_refuse(r->cfg, ddp_node_path(c, path, sizeof path));
                 ddp_error_add(r->err, DDP_E_CONFIG, "%s: %s: wants a group, %s: { key = value; .. }, got %s",
-                              ddp_node_where(c, where), ddp_node_path(c, path, sizeof path), c->name,
-                              ddp_node_given(c, text));
+                              ddp_node_where(c, where), path, c->name, ddp_node_given(c, text));
             }
-        } else if (!is_common(r, prefix, c->name)) {
+        } else if (!is_common(r, prefix, c->name) && !ddp_error_is_full(r->err)) {
             ddp_error_add(r->err, DDP_E_CONFIG, "%s: %s: unknown key%s", ddp_node_where(c, where),
                           ddp_node_path(c, path, sizeof path),
                           ddp_suggest_key(r->keys, r->common, prefix, c->name, text));
@@ -339,7 +342,8 @@ int ddp_keys_read(struct ddp_config *cfg, const struct ddp_node *group, const st
     while (keys[n].name)
         n++;
     struct ddp_error faults = {0};
-    struct reader r = {cfg->arena, keys, common, conf, &faults, ddp_arena_alloc(cfg->arena, (size_t)n + 1)};
+    struct reader r = {
+        cfg, cfg->arena, keys, common, conf, &faults, ddp_arena_alloc(cfg->arena, (size_t)n + 1)};
     apply_defaults(&r);
     if (group->type != DDP_NODE_GROUP)
         ddp_error_add(&faults, DDP_E_CONFIG, "%s: %s: wants a group { key = value; .. }, got %s",

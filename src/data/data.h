@@ -20,7 +20,10 @@ struct ddp_dataset {
  * (`ddp-data fetch mnist`). */
 int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
                      struct ddp_error *err);
-void ddp_dataset_close(struct ddp_dataset *ds);             /* NULL is fine */
+void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
+bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
+/* What shows without opening anything is added to err: a format that is not known. */
+int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err);
 const struct ddp_dataset_ops *ddp_dataset_format_at(int i); /* NULL past the end */
 
 /* ---- order ----------------------------------------------------------------------------------- */

@@ -72,8 +72,10 @@ int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *er
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-static int unknown_format(const char *format, struct ddp_error *err)
+static int unknown_format(const struct ddp_config *cfg, struct ddp_error *err)
 {
+    const char *format = cfg->data.format;
+    char where[512];
     struct ddp_text names;
     ddp_text_init(&names);
     const struct ddp_dataset_ops *ops;
@@ -87,9 +89,9 @@ static int unknown_format(const char *format, struct ddp_error *err)
             nearest = ops->name;
         }
     }
-    int rc =
-        ddp_fail(err, DDP_E_CONFIG, "data.format = \"%s\" is no known format; known are %s; nearest is %s",
-                 format, names.s, nearest);
+    int rc = ddp_error_add(
+        err, DDP_E_CONFIG, "%sdata.format = \"%s\" is no known format; known are %s; nearest is %s",
+        ddp_config_where(cfg, "data.format", where, sizeof where), format, names.s, nearest);
     ddp_text_finish(&names);
     return rc;
 }
@@ -128,6 +130,16 @@ static int check_floats(const char *key, const struct ddp_floats *f, int channel
     return 0;
 }
 
+bool ddp_dataset_known(const struct ddp_config *cfg)
+{
+    return find_format(cfg->data.format) != NULL;
+}
+
+int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err)
+{
+    return ddp_dataset_known(cfg) ? 0 : unknown_format(cfg, err);
+}
+
 int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
                      struct ddp_error *err)
 {
@@ -147,7 +159,7 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
     const char *name = cfg->data.name && cfg->data.name[0] ? cfg->data.name : conf.format;
     const struct ddp_dataset_ops *ops = find_format(conf.format);
     if (!ops)
-        return unknown_format(conf.format, err);
+        return unknown_format(cfg, err);
 
     struct ddp_dataset *ds = ddp_calloc(1, sizeof *ds);
     ds->ops = ops;

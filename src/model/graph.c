@@ -22,6 +22,8 @@ static int find_earlier(const struct ddp_model *m, const char *name, int self)
 static void unknown_input(const struct ddp_model *m, const char *name, int self, struct ddp_error *err)
 {
     char where[512];
+    if (ddp_error_is_full(err))
+        return;
     ddp_layer_where(&m->layer[self], where, sizeof where);
     for (int i = self; i < m->nlayers; i++)
         if (strcmp(m->layer[i].name, name) == 0) {
@@ -78,6 +80,8 @@ static void connect_layer(struct ddp_model *m, int i, struct ddp_error *err)
     const struct ddp_node *input = ddp_node_get(l->node, "input");
     const char *names[DDP_OP_MAX_IN] = {"", ""};
     char where[512];
+    if (!l->op)
+        return; /* nobody knows how many inputs it has */
     l->nin = l->op->nin;
     if (!input) {
         l->in[0] = i - 1; /* DDP_DATA for the first */
@@ -102,37 +106,41 @@ static void connect_layer(struct ddp_model *m, int i, struct ddp_error *err)
             continue;
         struct ddp_layer *p = &m->layer[l->in[k]];
         p->consumers++;
-        if (p->op->is_loss)
+        if (p->op && p->op->is_loss)
             ddp_error_add(err, DDP_E_CONFIG, "%s: reads the loss '%s'; a loss is the end of the model",
                           ddp_layer_where(l, where, sizeof where), p->name);
     }
 }
 
-int ddp_graph_connect(struct ddp_model *m, struct ddp_error *err)
+/* What the graph as a whole must be. */
+static void check_ends(const struct ddp_model *m, struct ddp_error *err)
 {
     char where[512];
-    struct ddp_error found = {0};
-    for (int i = 0; i < m->nlayers; i++)
-        connect_layer(m, i, &found);
-    if (!found.code) {
-        /* only now: a wrong name would also leave a layer unused, and one fault should give one line */
-        for (int i = 0; i < m->nlayers; i++) {
-            const struct ddp_layer *l = &m->layer[i];
-            ddp_layer_where(l, where, sizeof where);
-            if (l->op->is_loss && i < m->nlayers - 1)
-                ddp_error_add(&found, DDP_E_CONFIG,
-                              "%s: a model has one loss, its last layer; layer '%s' comes after it", where,
-                              m->layer[i + 1].name);
-            else if (!l->op->is_loss && i == m->nlayers - 1)
-                ddp_error_add(&found, DDP_E_CONFIG,
-                              "%s: the last layer must be a loss: add {type = \"softmax_cross_entropy\"}",
-                              where);
-            else if (!l->op->is_loss && l->consumers == 0)
-                ddp_error_add(&found, DDP_E_CONFIG,
-                              "%s: no layer reads it; name it as input of another or remove it", where);
-        }
+    for (int i = 0; i < m->nlayers; i++) {
+        const struct ddp_layer *l = &m->layer[i];
+        ddp_layer_where(l, where, sizeof where);
+        if (l->op->is_loss && i < m->nlayers - 1)
+            ddp_error_add(err, DDP_E_CONFIG,
+                          "%s: a model has one loss, its last layer; layer '%s' comes after it", where,
+                          m->layer[i + 1].name);
+        else if (!l->op->is_loss && i == m->nlayers - 1)
+            ddp_error_add(err, DDP_E_CONFIG,
+                          "%s: the last layer must be a loss: add {type = \"softmax_cross_entropy\"}", where);
+        else if (!l->op->is_loss && l->consumers == 0)
+            ddp_error_add(err, DDP_E_CONFIG,
+                          "%s: no layer reads it; name it as input of another or remove it", where);
     }
-    if (found.code && err)
-        *err = found;
-    return found.code;
+}
+
+int ddp_graph_connect(struct ddp_model *m, struct ddp_error *err)
+{
+    bool known = true;
+    for (int i = 0; i < m->nlayers; i++) {
+        known = known && m->layer[i].op;
+        connect_layer(m, i, err);
+    }
+    /* only now: a wrong name would also leave a layer unused, and one fault should give one line */
+    if (!err->code && known)
+        check_ends(m, err);
+    return err->code;
 }

@@ -18,7 +18,7 @@
 /* A layer as the config has it. */
 struct ddp_layer {
     const char *name;
-    const struct ddp_op *op;
+    const struct ddp_op *op; /* NULL: not known, and the model goes no further than ddp_graph_connect */
     void *conf;
     const struct ddp_node *node; /* where it was written */
     int nin;
@@ -26,9 +26,10 @@ struct ddp_layer {
     struct ddp_shape shape[DDP_OP_MAX_IN]; /* what comes in */
     struct ddp_layer_plan plan;
     enum ddp_order order; /* of its output */
-    bool keeps;    /* a flatten whose output has the shape of what comes in: nobody can tell, see shape.c */
-    int consumers; /* inputs of other layers that read it */
-    int host;      /* layer whose call does this one's work: itself unless fused */
+    bool keeps;     /* a flatten whose output has the shape of what comes in: nobody can tell, see shape.c */
+    bool shapeless; /* its plan, or that of one before it, was refused */
+    int consumers;  /* inputs of other layers that read it */
+    int host;       /* layer whose call does this one's work: itself unless fused */
 };
 
 struct ddp_model {
@@ -36,6 +37,7 @@ struct ddp_model {
     struct ddp_shape input;
     int classes, batch; /* of a shard */
     bool gpu;           /* weights lie as a GPU wants them */
+    bool open;          /* types that are not known here are another program's own */
     int nlayers, nstages, nvalues;
     struct ddp_layer *layer;
     struct ddp_stage *stage;
@@ -51,7 +53,9 @@ enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4, DD
 int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
                     unsigned flags, struct ddp_model **out, struct ddp_error *err);
 
-/* The steps, in this order; each reads what those before it have filled in. */
+/* The steps, in this order; each reads what those before it have filled in. The first three add all faults
+ * that they find to err, which is not NULL, and return its code; connect finds what it can where read found
+ * faults. */
 int ddp_graph_read(struct ddp_model *m, struct ddp_config *cfg, struct ddp_error *err); /* layer.c */
 int ddp_graph_connect(struct ddp_model *m, struct ddp_error *err);                      /* graph.c */
 int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err);                       /* shape.c */

@@ -86,54 +86,77 @@ static const char *common_string(const struct ddp_node *group, const char *key, 
     return NULL;
 }
 
-static void read_layer(struct ddp_model *m, struct ddp_config *cfg, const struct ddp_node *node,
-                       struct ddp_layer *l, struct ddp_error *err)
+/* The op of a layer; NULL: its type is not known, which is a fault unless the type may be another program's
+ * own. */
+static const struct ddp_op *find_op(struct ddp_model *m, const struct ddp_node *node, const char **type,
+                                    struct ddp_error *err)
 {
     char where[512], known[1024];
-    node_where(node, where, sizeof where);
-    if (node->type != DDP_NODE_GROUP) {
-        ddp_error_add(err, DDP_E_CONFIG,
-                      "%s: a layer is a group in braces: {type = \"conv2d\", out = 32, ...}", where);
-        return;
-    }
     const struct ddp_node *given;
-    const char *type = common_string(node, "type", &given, err);
-    if (!type) {
+    node_where(node, where, sizeof where);
+    *type = common_string(node, "type", &given, err);
+    if (!*type) {
         name_ops("", known, sizeof known);
         if (!given)
             ddp_error_add(err, DDP_E_CONFIG, "%s: has no type; known types: %s", where, known);
-        return;
+        return NULL;
     }
-    l->op = ddp_op_find(type);
-    if (!l->op) {
-        name_ops(type, known, sizeof known);
-        ddp_error_add(err, DDP_E_CONFIG, "%s: unknown layer type '%s'; known types: %s", where, type, known);
-        return;
-    }
-    int running = 1; /* unnamed layers are numbered by type: conv2d1, conv2d2, ... */
+    const struct ddp_op *op = ddp_op_find(*type);
+    if (op || m->open)
+        return op;
+    name_ops(*type, known, sizeof known);
+    ddp_error_add(err, DDP_E_CONFIG, "%s: unknown layer type '%s'; known types: %s", where, *type, known);
+    return NULL;
+}
+
+/* Its own, or by type and number: conv2d1, conv2d2, ... */
+static void name_layer(struct ddp_model *m, struct ddp_layer *l, const char *type, struct ddp_error *err)
+{
+    char where[512], numbered[1024];
+    const struct ddp_node *given;
+    int running = 1;
+    node_where(l->node, where, sizeof where);
     for (const struct ddp_layer *k = m->layer; k < l; k++)
         running += k->op == l->op;
-    const char *name = common_string(node, "name", &given, err);
+    const char *name = common_string(l->node, "name", &given, err);
     if (name && !name_is_legal(name))
         ddp_error_add(err, DDP_E_CONFIG,
                       "%s: layer name '%s': 1 to 100 letters, digits, '_', '-' and '.' are allowed", where,
                       name);
     if (!name) {
-        snprintf(known, sizeof known, "%s%d", type, running);
-        name = known;
+        snprintf(numbered, sizeof numbered, "%.900s%d", type ? type : "layer", running);
+        name = numbered;
     }
     l->name = ddp_arena_strdup(m->arena, name);
     if (strcmp(name, "data") == 0)
         ddp_error_add(err, DDP_E_CONFIG, "%s: the name 'data' stands for the model's input, take another",
                       where);
-    for (const struct ddp_layer *k = m->layer; k < l; k++)
-        if (k->name && strcmp(k->name, l->name) == 0)
+    for (const struct ddp_layer *k = m->layer; k < l && given; k++)
+        if (strcmp(k->name, l->name) == 0)
             ddp_error_add(err, DDP_E_CONFIG,
                           "%s: the name '%s' is taken by the layer in line %d; names are unique", where,
                           l->name, k->node->line);
+}
 
-    l->conf = ddp_arena_alloc(m->arena, l->op->conf_bytes + 1);
+static void read_layer(struct ddp_model *m, struct ddp_config *cfg, struct ddp_layer *l,
+                       struct ddp_error *err)
+{
     static const struct ddp_key no_keys[] = {{0}};
+    const struct ddp_node *node = l->node;
+    char where[512];
+    const char *type = NULL;
+    l->name = "";
+    if (node->type != DDP_NODE_GROUP) {
+        ddp_error_add(err, DDP_E_CONFIG,
+                      "%s: a layer is a group in braces: {type = \"conv2d\", out = 32, ...}",
+                      node_where(node, where, sizeof where));
+        return;
+    }
+    l->op = find_op(m, node, &type, err);
+    name_layer(m, l, type, err);
+    if (!l->op)
+        return;
+    l->conf = ddp_arena_alloc(m->arena, l->op->conf_bytes + 1);
     ddp_keys_read(cfg, node, l->op->keys ? l->op->keys : no_keys, common_keys, l->conf, err);
 }
 
@@ -141,7 +164,7 @@ int ddp_graph_read(struct ddp_model *m, struct ddp_config *cfg, struct ddp_error
 {
     const struct ddp_node *list = cfg->model.layers;
     if (!list || list->type != DDP_NODE_LIST || !list->first)
-        return ddp_fail(
+        return ddp_error_add(
             err, DDP_E_CONFIG,
             "model.layers: the model has no layers; name a group of configs/model (model = \"mnist_cnn\") "
             "or write a list: layers = ({type = \"linear\", out = 10}, {type = \"softmax_cross_entropy\"})");
@@ -149,12 +172,9 @@ int ddp_graph_read(struct ddp_model *m, struct ddp_config *cfg, struct ddp_error
     m->layer = ddp_arena_alloc(m->arena, n * sizeof *m->layer);
     m->nlayers = n;
     int i = 0;
-    struct ddp_error found = {0};
     for (const struct ddp_node *node = list->first; node; node = node->next, i++) {
         m->layer[i].node = node;
-        read_layer(m, cfg, node, &m->layer[i], &found);
+        read_layer(m, cfg, &m->layer[i], err);
     }
-    if (found.code && err)
-        *err = found;
-    return found.code;
+    return err->code;
 }

@@ -28,27 +28,46 @@ static int check_input(const struct ddp_config *cfg, struct ddp_shape input, str
     return 0;
 }
 
-int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
-                    unsigned flags, struct ddp_model **out, struct ddp_error *err)
+static struct ddp_model *create(struct ddp_shape input, int classes, int shard_batch, unsigned flags)
 {
-    struct ddp_error ignored = {0};
-    err = err ? err : &ignored;
-    if (shard_batch < 1)
-        return ddp_fail(err, DDP_E_USAGE, "ddp_model_create: a shard of %d samples; it wants at least one",
-                        shard_batch);
-    int rc = check_input(cfg, input, err);
-    if (rc != 0)
-        return rc;
     struct ddp_model *m = ddp_calloc(1, sizeof *m);
     m->arena = ddp_arena_create();
     m->input = input;
     m->classes = classes;
     m->batch = shard_batch;
     m->gpu = flags & DDP_BUILD_GPU;
-    if ((rc = ddp_graph_read(m, cfg, err)) != 0 || (rc = ddp_graph_connect(m, err)) != 0 ||
-        (rc = ddp_graph_shapes(m, err)) != 0) {
-        ddp_model_destroy(m);
+    return m;
+}
+
+int ddp_model_check_layers(struct ddp_config *cfg, bool open, bool *known, struct ddp_error *err)
+{
+    struct ddp_error found = {0};
+    struct ddp_model *m = create((struct ddp_shape){1, 1, 1}, 0, 1, 0);
+    m->open = open;
+    ddp_graph_read(m, cfg, &found);
+    ddp_graph_connect(m, &found);
+    *known = found.code == 0;
+    for (int i = 0; i < m->nlayers; i++)
+        *known = *known && m->layer[i].op;
+    ddp_model_destroy(m);
+    return found.code ? ddp_error_add(err, found.code, "%s", found.text) : 0;
+}
+
+int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
+                    unsigned flags, struct ddp_model **out, struct ddp_error *err)
+{
+    struct ddp_error found = {0};
+    if (shard_batch < 1)
+        return ddp_fail(err, DDP_E_USAGE, "ddp_model_create: a shard of %d samples; it wants at least one",
+                        shard_batch);
+    int rc = check_input(cfg, input, err);
+    if (rc != 0)
         return rc;
+    struct ddp_model *m = create(input, classes, shard_batch, flags);
+    ddp_graph_read(m, cfg, &found);
+    if ((rc = ddp_graph_connect(m, &found)) != 0 || (rc = ddp_graph_shapes(m, &found)) != 0) {
+        ddp_model_destroy(m);
+        return ddp_fail(err, rc, "%s", found.text);
     }
     ddp_graph_fuse(m, !(flags & DDP_BUILD_NO_FUSE));
     ddp_graph_values(m, !(flags & DDP_BUILD_NO_ALIAS));

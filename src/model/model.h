@@ -24,6 +24,11 @@ int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes
                      enum ddp_model_form form, struct ddp_model **out, struct ddp_error *err);
 void ddp_model_destroy(struct ddp_model *m); /* NULL is fine */
 
+/* The faults of cfg->model.layers that show without the data: types, names, keys, inputs. All of them are
+ * added to err. open: types that are not known here may be those of another program; *known: whether there
+ * are none of these, and no faults, so that the model can be made. */
+int ddp_model_check_layers(struct ddp_config *cfg, bool open, bool *known, struct ddp_error *err);
+
 const struct ddp_flat *ddp_model_flat(const struct ddp_model *m);
 int64_t ddp_model_parameters(const struct ddp_model *m); /* trained, plain count */
 double ddp_model_flops(const struct ddp_model *m);       /* forward, per sample */

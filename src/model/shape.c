@@ -136,14 +136,21 @@ static int plan_layer(struct ddp_model *m, struct ddp_layer *l, struct ddp_error
     return 0;
 }
 
+/* All faults that do not follow from one before them: behind a layer without a shape nobody is asked. */
 static int plan_layers(struct ddp_model *m, struct ddp_error *err)
 {
     for (int i = 0; i < m->nlayers; i++) {
-        int rc = plan_layer(m, &m->layer[i], err);
-        if (rc != 0)
-            return rc;
+        struct ddp_layer *l = &m->layer[i];
+        struct ddp_error found = {0};
+        l->shapeless = false;
+        for (int k = 0; k < l->nin; k++)
+            l->shapeless |= l->in[k] != DDP_DATA && m->layer[l->in[k]].shapeless;
+        if (!l->shapeless && plan_layer(m, l, &found) != 0) {
+            l->shapeless = true;
+            ddp_error_add(err, found.code, "%s", found.text);
+        }
     }
-    return 0;
+    return err->code;
 }
 
 /* The layer makes features of pictures. */

@@ -1,7 +1,6 @@
 /* Which optimizer a config means, and the list of stages that follows. Pure. */
-#include <stdio.h>
-
 #include "optim/kind.h"
+#include "optim/optim.h"
 
 #define EXTERN(NAME, name) extern const struct ddp_optim_kind ddp_optim_##name;
 DDP_OPTIMS(EXTERN)
@@ -74,16 +73,6 @@ const char *ddp_optim_array_name(const struct ddp_optim_plan *p, int i)
 
 /* ---- what an optimizer cannot work with ---- */
 
-/* "FILE:LINE: " of a key, where there is one. */
-static const char *where(const struct ddp_config *cfg, const char *key, char *buf, int size)
-{
-    const struct ddp_node *node = cfg->tree ? ddp_node_get(cfg->tree, key) : NULL;
-    buf[0] = '\0';
-    if (node && node->file)
-        snprintf(buf, (size_t)size, node->line > 0 ? "%s:%d: " : "%s: ", node->file, node->line);
-    return buf;
-}
-
 int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err)
 {
     char at[512];
@@ -93,19 +82,20 @@ int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err)
         return ddp_fail(
             err, DDP_E_CONFIG,
             "%soptim.nesterov = true needs optim.momentum > 0 (it is %g) and optim.dampening = 0 (it is %g)",
-            where(cfg, "optim.nesterov", at, sizeof at), cfg->optim.momentum, cfg->optim.dampening);
+            ddp_config_where(cfg, "optim.nesterov", at, sizeof at), cfg->optim.momentum,
+            cfg->optim.dampening);
     if (kind->reads & DDP_READS_EPS && !((float)cfg->optim.eps > 0))
         return ddp_fail(
             err, DDP_E_CONFIG,
             "%soptim.eps = %g: %s divides by it where a gradient was always zero, so it must be above 1e-45 "
             "(1e-8 is usual)",
-            where(cfg, "optim.eps", at, sizeof at), cfg->optim.eps, kind->name);
+            ddp_config_where(cfg, "optim.eps", at, sizeof at), cfg->optim.eps, kind->name);
     const double beta[2] = {cfg->optim.beta1, cfg->optim.beta2};
     for (int i = 0; kind->reads & DDP_READS_BETAS && i < 2; i++) {
         const char *key = i == 0 ? "optim.beta1" : "optim.beta2";
         if (!(beta[i] >= 0 && beta[i] < 1))
             return ddp_fail(err, DDP_E_CONFIG, "%s%s = %g must be at least 0 and below 1",
-                            where(cfg, key, at, sizeof at), key, beta[i]);
+                            ddp_config_where(cfg, key, at, sizeof at), key, beta[i]);
     }
     return 0;
 }

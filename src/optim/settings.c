@@ -49,36 +49,83 @@ static bool decays(const struct ddp_config *cfg, const struct ddp_flat_tensor *t
     return true;
 }
 
+static int read_group(const struct ddp_config *cfg, const struct ddp_node *node, struct group *g,
+                      struct ddp_error *err)
+{
+    /* reading adds strings to the arena of cfg and changes nothing else in it */
+    return ddp_keys_read((struct ddp_config *)(uintptr_t)cfg, node, group_keys, NULL, g, err);
+}
+
+static const struct ddp_node *first_group(const struct ddp_config *cfg)
+{
+    return cfg->optim.groups ? cfg->optim.groups->first : NULL;
+}
+
+int ddp_optim_check_groups(const struct ddp_config *cfg, struct ddp_error *err)
+{
+    struct ddp_error found = {0};
+    struct group g;
+    for (const struct ddp_node *node = first_group(cfg); node; node = node->next)
+        read_group(cfg, node, &g, &found);
+    return found.code ? ddp_error_add(err, found.code, "%s", found.text) : 0;
+}
+
+/* The trained tensor whose name is nearest to a pattern that fits none; "" where there are none. */
+static const char *nearest_tensor(const struct ddp_flat *flat, const char *pattern)
+{
+    const char *nearest = flat->ntrained ? flat->tensor[0].name : "";
+    for (int i = 1; i < flat->ntrained; i++)
+        if (ddp_edit_distance(pattern, flat->tensor[i].name) < ddp_edit_distance(pattern, nearest))
+            nearest = flat->tensor[i].name;
+    return nearest;
+}
+
+static bool fits_any(const struct ddp_flat *flat, const char *pattern)
+{
+    for (int i = 0; i < flat->ntrained; i++)
+        if (fnmatch(pattern, flat->tensor[i].name, 0) == 0)
+            return true;
+    return false;
+}
+
 static int apply_group(const struct ddp_config *cfg, const struct ddp_node *node, const struct ddp_flat *flat,
                        struct ddp_optim_setting *out, struct ddp_error *err)
 {
     struct group g;
-    /* reading adds strings to the arena of cfg and changes nothing else in it */
-    int status = ddp_keys_read((struct ddp_config *)(uintptr_t)cfg, node, group_keys, NULL, &g, err);
+    int status = read_group(cfg, node, &g, err);
     if (status)
         return status;
-    int matches = 0, nearest = 0;
+    char path[256];
+    if (!fits_any(flat, g.match))
+        return ddp_error_add(
+            err, DDP_E_CONFIG,
+            "%s:%d: %s.match = \"%s\" fits none of the model's %d tensors (the nearest name is '%s'); use a "
+            "pattern such as \"%s*\" or remove the group",
+            node->file, node->line, ddp_node_path(node, path, sizeof path), g.match, flat->ntrained,
+            nearest_tensor(flat, g.match), flat->ntrained ? flat->tensor[0].name : "");
     for (int i = 0; i < flat->ntrained; i++) {
-        const char *name = flat->tensor[i].name;
-        if (ddp_edit_distance(g.match, name) < ddp_edit_distance(g.match, flat->tensor[nearest].name))
-            nearest = i;
-        if (fnmatch(g.match, name, 0) != 0)
+        if (fnmatch(g.match, flat->tensor[i].name, 0) != 0)
             continue;
-        matches++;
         if (ddp_node_get(node, "lr_scale"))
             out[i].lr_scale = g.lr_scale;
         if (ddp_node_get(node, "weight_decay"))
             out[i].weight_decay = g.weight_decay;
     }
-    if (matches > 0)
-        return 0;
-    char path[256];
-    return ddp_fail(
-        err, DDP_E_CONFIG,
-        "%s:%d: %s.match = \"%s\" fits none of the model's %d tensors (the nearest name is '%s'); use a "
-        "pattern such as \"%s*\" or remove the group",
-        node->file, node->line, ddp_node_path(node, path, sizeof path), g.match, flat->ntrained,
-        flat->ntrained ? flat->tensor[nearest].name : "", flat->ntrained ? flat->tensor[0].name : "");
+    return 0;
+}
+
+void ddp_optim_notes(const struct ddp_config *cfg, const struct ddp_flat *flat, struct ddp_text *notes)
+{
+    char where[512];
+    for (int i = 0; i < cfg->optim.no_decay.n; i++) {
+        const char *pattern = cfg->optim.no_decay.v[i];
+        if (!fits_any(flat, pattern))
+            ddp_text_add(notes,
+                         "%soptim.no_decay: \"%s\" fits none of the model's %d tensors (the nearest name is "
+                         "'%s'), so it has no effect\n",
+                         ddp_config_where(cfg, "optim.no_decay", where, sizeof where), pattern,
+                         flat->ntrained, nearest_tensor(flat, pattern));
+    }
 }
 
 int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
@@ -92,11 +139,8 @@ int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat
         out[i] = (struct ddp_optim_setting){
             .lr_scale = 1, .weight_decay = d ? cfg->optim.weight_decay : 0, .adapt = d, .trust = 1};
     }
-    const struct ddp_node *groups = cfg->optim.groups;
-    for (const struct ddp_node *node = groups ? groups->first : NULL; node; node = node->next) {
-        status = apply_group(cfg, node, flat, out, err);
-        if (status)
-            return status;
-    }
-    return 0;
+    struct ddp_error found = {0};
+    for (const struct ddp_node *node = first_group(cfg); node; node = node->next)
+        apply_group(cfg, node, flat, out, &found);
+    return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;
 }

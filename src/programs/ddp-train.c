@@ -144,6 +144,16 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
     return status;
 }
 
+/* Each line of it is a message. */
+static void log_error(const struct ddp_error *err)
+{
+    for (const char *line = err->text; *line;) {
+        const int n = (int)strcspn(line, "\n");
+        ddp_log(DDP_LOG_ERROR, "%.*s", n, line);
+        line += n + (line[n] == '\n');
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {0};
@@ -158,7 +168,7 @@ int main(int argc, char **argv)
     if (status == 0)
         status = train(s, &o, &err);
     if (status && status != DDP_E_STOPPED && ddp_session_reports(s))
-        ddp_log(DDP_LOG_ERROR, "%s", err.text);
+        log_error(&err);
     ddp_session_close(s, &err);
     return ddp_error_exit(status);
 }

@@ -1,5 +1,6 @@
 /* A process's part in a job: joining it, its config, training, leaving; who reports a failure. */
 #include "train/session.h"
+#include "train/check.h"
 
 #include <jansson.h>
 #include <sched.h>
@@ -230,12 +231,17 @@ static bool is_file(const char *path)
 static int load_config(const char *path, const char *const *overrides, int n, struct ddp_config **out,
                        struct ddp_error *err)
 {
-    struct ddp_config_options opt = {.path = path, .overrides = overrides, .noverrides = n};
+    struct ddp_train_check check = {0};
+    struct ddp_config_options opt = {
+        .path = path, .overrides = overrides, .noverrides = n, .check = ddp_train_check_keys, .user = &check};
     const int given = words_handed(path, overrides, n);
     if (given < 0)
         return ddp_config_load(&opt, out, err);
-    const struct ddp_config_options handed = {
-        .path = getenv("DDP_CONFIG"), .overrides = overrides + given, .noverrides = n - given};
+    const struct ddp_config_options handed = {.path = getenv("DDP_CONFIG"),
+                                              .overrides = overrides + given,
+                                              .noverrides = n - given,
+                                              .check = ddp_train_check_keys,
+                                              .user = &check};
     struct ddp_config *cfg, *own = NULL;
     const int status = ddp_config_load(&handed, &cfg, err);
     if (status)

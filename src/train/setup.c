@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "comm/memory.h"
+#include "train/check.h"
 #include "train/trainer.h"
 
 /* The checkpoint to go on from: an engine may want to look at it before anything is planned. */
@@ -41,30 +42,30 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_dataset_info *info = &t->test_set->info;
-    int status = ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch,
-                                  t->engine_ops->model, &t->model, err);
-    if (status == 0 && t->lead && !t->opt.eval_only) {
-        char *table = ddp_model_summary(t->model);
-        ddp_log(DDP_LOG_INFO, "%s", table);
-        free(table);
-    }
-    return status;
+    return ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch, t->engine_ops->model,
+                            &t->model, err);
 }
 
-/* Every batch of an epoch can be trained on: the short last one too, if the run gets there. */
-static int check_batches(const struct ddp_trainer *t, struct ddp_error *err)
+static void show_model(const struct ddp_trainer *t)
 {
-    if (!t->train_set)
-        return 0;
-    const int shards = t->plan.ranks.shards;
-    const int64_t samples = t->train_set->info.count, last = samples % t->plan.batch;
-    int status = samples < t->plan.batch ? 0 : ddp_model_check_batch(t->model, t->plan.batch, shards, err);
-    if (status || last == 0 || t->plan.last_step < t->plan.per_epoch)
-        return status;
-    status = ddp_model_check_batch(t->model, last, shards, err);
-    return status ? ddp_error_prefix(err, "the last batch of an epoch over %lld samples has %lld",
-                                     (long long)samples, (long long)last)
-                  : 0;
+    if (!t->lead || t->opt.eval_only)
+        return;
+    char *table = ddp_model_summary(t->model);
+    ddp_log(DDP_LOG_INFO, "%s", table);
+    free(table);
+}
+
+/* Shapes, batches and patterns, which the launcher has asked about too where it started us. */
+static int check_whole(const struct ddp_trainer *t, struct ddp_error *err)
+{
+    struct ddp_text notes;
+    ddp_text_init(&notes);
+    const int status =
+        ddp_train_check_model(t->cfg, t->model, t->train_set ? t->train_set->info.count : 0, &notes, err);
+    for (char *line = notes.s, *end; status == 0 && t->lead && (end = strchr(line, '\n')); line = end + 1)
+        ddp_log(DDP_LOG_WARN, "%.*s", (int)(end - line), line);
+    ddp_text_finish(&notes);
+    return status;
 }
 
 static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
@@ -251,9 +252,11 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status)
         return status;
     ddp_train_plan_steps(&t->plan, t->cfg, t->train_set ? t->train_set->info.count : 0);
-    status = check_batches(t, err); /* the same on all ranks */
-    if (status == 0)
-        status = ddp_comm_agree(t->comm, check_memory(t, err), err);
+    status = check_whole(t, err); /* the same on all ranks */
+    if (status)
+        return status;
+    show_model(t);
+    status = ddp_comm_agree(t->comm, check_memory(t, err), err);
     if (status == 0)
         status = make_engine(t, err);
     if (status == 0)

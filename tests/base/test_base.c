@@ -24,6 +24,27 @@ static void test_error_prefix_and_add_keep_the_reason(void **s)
     assert_int_equal(ddp_fail(NULL, DDP_E_IO, "x"), DDP_E_IO);
 }
 
+static void test_error_says_that_there_is_no_room_for_more(void **s)
+{
+    (void)s;
+    struct ddp_error err = {0};
+    static const char line[] = "a fault of some length, as there may be hundreds: number";
+    int n = 0;
+    for (; n < 1000 && !ddp_error_is_full(&err); n++)
+        assert_int_equal(ddp_error_add(&err, DDP_E_CONFIG, "%s %d", line, n), DDP_E_CONFIG);
+    assert_in_range(n, 100, 200);
+    assert_non_null(strstr(err.text, "\n.. and more than there is room to list here"));
+    char before[sizeof err.text];
+    strcpy(before, err.text);
+    ddp_error_add(&err, DDP_E_SHAPE, "one more");
+    assert_string_equal(err.text, before);
+    assert_int_equal(err.code, DDP_E_CONFIG);
+    struct ddp_error copy = {0}; /* whole, and still known to be full */
+    ddp_error_add(&copy, err.code, "%s", err.text);
+    assert_string_equal(copy.text, before);
+    assert_true(ddp_error_is_full(&copy));
+}
+
 static void test_error_codes_map_to_exit_codes(void **s)
 {
     (void)s;
@@ -235,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_prefix_and_add_keep_the_reason),
+        cmocka_unit_test(test_error_says_that_there_is_no_room_for_more),
         cmocka_unit_test(test_error_codes_map_to_exit_codes),
         cmocka_unit_test(test_text_doubles_round_trip_in_every_locale),
         cmocka_unit_test(test_text_parse_rejects_leftovers),
