@@ -1,5 +1,5 @@
 /* News of the ranks and of what started them: what was said, who died, who is missing, what is over. */
-#include "launcher/agent_private.h"
+#include "launcher/agent_local_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,33 +13,35 @@ enum { LOOKS_HALTED = 2 };
 /* ---- news of ranks --------------------------------------------------------------------------- */
 
 /* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. */
-static bool is_starter_lost(const struct ddp_agent *a)
+static bool is_starter_lost(const struct ddp_local_agent *a, const struct ddp_rank *rank)
 {
-    bool exiting;
+    bool exiting = false;
     if (a->starter->direct)
         return false;
-    ddp_process_state(a->worker[0].child.pid, &exiting);
+    const pid_t parent = a->nworkers > 0 ? a->worker[0].child.pid : rank->parent; /* there its daemon */
+    if (parent > 0)
+        ddp_process_state(parent, &exiting);
     return a->starter_ended || exiting;
 }
 
 /* A rank's line is closed and it had not said goodbye: false where that is no news of its own. */
-static bool find_death(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_news *out)
+static bool find_death(struct ddp_local_agent *a, struct ddp_rank *rank, struct ddp_news *out)
 {
     if (a->killed_ranks)
         return false;
-    if (is_starter_lost(a)) {
+    if (is_starter_lost(a, rank)) {
         out->kind = DDP_NEWS_STARTER_LOST;
         return !a->told_lost && (a->told_lost = true);
     }
-    const pid_t reaper = a->starter->direct ? 0 : a->worker[0].child.pid;
-    if (rank->told_error && reaper > 0) /* MPI_Abort ends the others */
+    const pid_t reaper = a->starter->direct ? 0 : rank->parent;
+    if (rank->told_error && !a->starter->direct) /* MPI_Abort ends the others */
         return false;
     for (int i = 0; i < a->nworkers; i++) /* one that ended before we heard of it was waited for already */
         if (a->worker[i].ended && a->worker[i].child.pid == rank->pid)
             rank->wait_status = a->worker[i].wait_status;
     if (reaper > 0)
         kill(reaper, SIGSTOP); /* it must not reap the rank before we have seen how it died */
-    ddp_agent_kill_ranks(a);
+    ddp_local_agent_kill_ranks(a);
     ddp_rank_death(rank, out->text, sizeof out->text);
     if (reaper > 0)
         kill(reaper, SIGCONT);
@@ -48,7 +50,7 @@ static bool find_death(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_ne
 }
 
 /* The last one to get it keeps it alive, with the others. */
-static void hand_memory(struct ddp_agent *a, struct ddp_rank *rank)
+static void hand_memory(struct ddp_local_agent *a, struct ddp_rank *rank)
 {
     if (a->memory < 0)
         return;
@@ -60,13 +62,14 @@ static void hand_memory(struct ddp_agent *a, struct ddp_rank *rank)
 }
 
 /* False for a message that is between the rank and us. */
-static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struct ddp_lifeline_msg *m,
+static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const struct ddp_lifeline_msg *m,
                          struct ddp_news *out)
 {
     static const enum ddp_news_kind kinds[] = {
         [DDP_LIFELINE_ERROR] = DDP_NEWS_ERROR,   [DDP_LIFELINE_RESULT] = DDP_NEWS_RESULT,
         [DDP_LIFELINE_SAVED] = DDP_NEWS_SAVED,   [DDP_LIFELINE_RUN] = DDP_NEWS_RUN,
-        [DDP_LIFELINE_NOTICE] = DDP_NEWS_NOTICE, [DDP_LIFELINE_BYE] = DDP_NEWS_BYE};
+        [DDP_LIFELINE_NOTICE] = DDP_NEWS_NOTICE, [DDP_LIFELINE_BYE] = DDP_NEWS_BYE,
+        [DDP_LIFELINE_CUT] = DDP_NEWS_CUT};
     switch (m->kind) {
     case DDP_LIFELINE_HELLO:
         rank->number = m->rank;
@@ -75,6 +78,7 @@ static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struc
             ddp_rank_stop(rank);
         return false;
     case DDP_LIFELINE_ERROR:
+    case DDP_LIFELINE_CUT:
         rank->told_error = true;
         break;
     case DDP_LIFELINE_BYE:
@@ -98,7 +102,7 @@ static bool read_message(struct ddp_agent *a, struct ddp_rank *rank, const struc
     return true;
 }
 
-static bool hear(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_news *out)
+static bool hear(struct ddp_local_agent *a, struct ddp_rank *rank, struct ddp_news *out)
 {
     struct ddp_lifeline_msg m;
     int got = 0;
@@ -122,7 +126,7 @@ static bool hear(struct ddp_agent *a, struct ddp_rank *rank, struct ddp_news *ou
 /* ---- news of looking ------------------------------------------------------------------------- */
 
 /* Looks at which a rank was found halted are counted; beyond the last it has been told. */
-static void look_for_halted(struct ddp_agent *a, double now)
+static void look_for_halted(struct ddp_local_agent *a, double now)
 {
     a->look_at = now + DDP_AGENT_LOOK_S;
     for (int i = 0; i < a->ranks.n; i++) {
@@ -134,7 +138,7 @@ static void look_for_halted(struct ddp_agent *a, double now)
     }
 }
 
-static bool tell_halted(struct ddp_agent *a, struct ddp_news *out)
+static bool tell_halted(struct ddp_local_agent *a, struct ddp_news *out)
 {
     for (int i = 0; i < a->ranks.n; i++) {
         struct ddp_rank *r = &a->ranks.rank[i];
@@ -154,7 +158,7 @@ static bool tell_halted(struct ddp_agent *a, struct ddp_news *out)
 
 /* A rank that dies before its hello is missed by nobody, mpirun would wait for ever: the starter has fewer
  * children than there are ranks, and that does not change for a while. */
-static bool look_for_missing(struct ddp_agent *a, double now, struct ddp_news *out)
+static bool look_for_missing(struct ddp_local_agent *a, double now, struct ddp_news *out)
 {
     const pid_t starter = a->worker[0].child.pid;
     const int n = ddp_process_children(starter), expected = a->ranks.expected;
@@ -184,7 +188,7 @@ static bool look_for_missing(struct ddp_agent *a, double now, struct ddp_news *o
 }
 
 /* A child of ours that has ended, and no rank of its number ever joined. */
-static bool find_missing(struct ddp_agent *a, struct ddp_news *out)
+static bool find_missing(struct ddp_local_agent *a, struct ddp_news *out)
 {
     for (int i = 0; i < a->nworkers && a->starter->direct && !a->killed_ranks; i++) {
         struct ddp_worker *w = &a->worker[i];
@@ -206,7 +210,7 @@ static bool find_missing(struct ddp_agent *a, struct ddp_news *out)
 
 /* ---- news of the starter --------------------------------------------------------------------- */
 
-static bool is_output_over(const struct ddp_agent *a)
+static bool is_output_over(const struct ddp_local_agent *a)
 {
     for (int i = 0; i < a->nworkers; i++)
         if (a->worker[i].out.from >= 0 || a->worker[i].err.from >= 0)
@@ -214,7 +218,7 @@ static bool is_output_over(const struct ddp_agent *a)
     return true;
 }
 
-static bool find_end(struct ddp_agent *a, struct ddp_news *out)
+static bool find_end(struct ddp_local_agent *a, struct ddp_news *out)
 {
     /* ranks that have not said goodbye will not come to their end: ranks of other hosts wait for them */
     if (a->starter_ended && a->byes < a->ranks.expected && !a->killed_ranks && !a->told_lost) {
@@ -223,7 +227,7 @@ static bool find_end(struct ddp_agent *a, struct ddp_news *out)
     }
     if (a->starter_ended && !a->told_ended) {
         out->kind = DDP_NEWS_STARTER_ENDED;
-        out->value = a->starter->direct ? 0 : a->worker[0].wait_status;
+        out->value = a->starter->direct || a->nworkers == 0 ? 0 : a->worker[0].wait_status;
         out->killed = a->killed_starter;
         return a->told_ended = true;
     }
@@ -238,8 +242,9 @@ static bool find_end(struct ddp_agent *a, struct ddp_news *out)
     return false;
 }
 
-bool ddp_agent_next(struct ddp_agent *a, double now, struct ddp_news *out)
+bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *out)
 {
+    struct ddp_local_agent *a = ddp_agent_as_local(agent);
     out->kind = DDP_NEWS_JOINED;
     out->rank = -1;
     out->value = 0;

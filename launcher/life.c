@@ -57,6 +57,7 @@ static const unsigned char moves[DDP_LIFE_EVENTS][DDP_LIFE_STATES] = {
     [DDP_LIFE_MISSING]         = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_NOBODY]          = { FELL,  FELL,  FELL,  FELL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_STARTER_LOST]    = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
+    [DDP_LIFE_HOST_LOST]       = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_STARTER_ENDED]   = { SWEEP, SWEEP, SWEEP, SWEEP, SWEEP, SWEEP, SWEEP, ___,   ___,   ___},
     [DDP_LIFE_SWEPT]           = { ___,   ___,   ___,   ___,   ___,   ___,   ___,   DRAIN, ___,   ___},
     [DDP_LIFE_OUTPUT_ENDED]    = { ___,   ___,   ___,   ___,   ___,   ___,   ___,   ___,   OVER,  ___},

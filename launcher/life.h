@@ -9,7 +9,7 @@
  *      +-------------------------------+--------------------+--- all ranks are gone ---> LEAVING
  *      |                               |                                                    |
  *      | a rank says that it fails     | a rank dies or never joins,                        | 2 s
- *      |                               | a starter is dying                                 |
+ *      |                               | a starter dies, a host is lost                              |
  *      v            0.7 s              v                 the starter's own time             v
  *   FAILING ---------------------> KILLING_RANKS --------------------------------> KILLING_STARTER
  *                                                       (a second SIGINT or SIGTERM: at once)
@@ -58,6 +58,7 @@ enum ddp_life_event {
     DDP_LIFE_MISSING,       /* a rank has ended before it joined */
     DDP_LIFE_NOBODY,        /* a starter has no ranks and will get none */
     DDP_LIFE_STARTER_LOST,  /* a starter ends while ranks of it are there */
+    DDP_LIFE_HOST_LOST,     /* nothing is heard of a host any more, or of its agent */
     DDP_LIFE_STARTER_ENDED, /* a host's starter has ended (moves when it was the last one) */
     DDP_LIFE_SWEPT,         /* nothing is left on a host (moves when it was the last one) */
     DDP_LIFE_OUTPUT_ENDED,  /* all of a host's output has been read (moves when it was the last one) */

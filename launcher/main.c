@@ -114,7 +114,7 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
         return rc;
     rc = starter->folder ? ddp_job_open(job, m, err) : ddp_job_hand_config(job, err);
     if (rc == 0)
-        rc = ddp_supervise_job(starter, job, opt->quiet, exit_code, err);
+        rc = ddp_supervise_job(starter, job, NULL, opt->quiet, exit_code, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
     return rc;

@@ -76,6 +76,17 @@ static int peer_pidfd(int line, pid_t pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+static bool read_stat(pid_t pid, char *buf, size_t size, char **fields);
+
+static pid_t parent_of(pid_t pid)
+{
+    char buf[1024], *fields;
+    int parent = 0;
+    if (!read_stat(pid, buf, sizeof buf, &fields) || sscanf(fields, "%*c %d", &parent) != 1)
+        return 0;
+    return parent > 1 && parent != getpid() ? parent : 0;
+}
+
 struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
 {
     struct ucred who;
@@ -92,6 +103,7 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks)
     struct ddp_rank *rank = &ranks->rank[ranks->n++];
     *rank = (struct ddp_rank){.number = -1, .pid = who.pid, .line = fd, .wait_status = -1};
     rank->pidfd = ranks->children ? -1 : peer_pidfd(fd, who.pid);
+    rank->parent = ranks->children ? 0 : parent_of(who.pid);
     return rank;
 }
 

@@ -9,7 +9,8 @@
 struct ddp_rank {
     int number; /* -1 before its hello */
     pid_t pid;
-    int line;  /* socket; -1 once it is gone */
+    pid_t parent; /* what started it, when it joined; 0: we, or nobody knows */
+    int line;     /* socket; -1 once it is gone */
     int pidfd; /* -1: the kernel has none, or it is our child, whose number is its own until we wait for it */
     bool bye;  /* left cleanly, with `status` */
     bool told_error;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "launcher/agent.h"
+#include "launcher/agent_local.h"
 #include "launcher/life.h"
 #include "launcher/oom.h"
 #include "launcher/signals.h"
@@ -22,9 +22,11 @@ struct head {
     const struct ddp_starter *starter;
     const struct ddp_job *job;
     bool quiet;
-    struct ddp_agent *agent;
-    int signals; /* descriptor */
-    int signal;  /* the last that came */
+    struct ddp_local_agent *here;
+    int nagents;
+    struct ddp_agent **agent; /* [nagents] of each host; the first is `here` */
+    int signals;              /* descriptor */
+    int signal;               /* the last that came */
     struct ddp_life life;
     struct ddp_outcome *outcome;
     struct ddp_oom memory; /* as it stood at the start */
@@ -39,15 +41,21 @@ static void DDP_PRINTF(2, 3) say(const struct head *h, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     snprintf(line, sizeof line, "ddp-launch: %s\n", text);
-    ddp_agent_say(h->agent, line);
+    ddp_local_agent_say(h->here, line);
 }
 
 /* ---- what follows ---------------------------------------------------------------------------- */
 
+static void order_all(const struct head *h, enum ddp_order order)
+{
+    for (int i = 0; i < h->nagents; i++)
+        ddp_agent_order(h->agent[i], order);
+}
+
 static void ask_stop(struct head *h)
 {
     h->outcome->stop_signal = h->signal;
-    ddp_agent_stop(h->agent);
+    order_all(h, DDP_ORDER_STOP);
     if (!h->quiet)
         say(h, "%s: stopping after this step and saving; Ctrl-C (again) ends at once",
             ddp_signal_name(h->signal));
@@ -58,11 +66,11 @@ static void act(struct head *h, unsigned actions)
     if (actions & DDP_LIFE_ASK_STOP)
         ask_stop(h);
     if (actions & DDP_LIFE_KILL_RANKS)
-        ddp_agent_kill_ranks(h->agent);
+        order_all(h, DDP_ORDER_KILL_RANKS);
     if (actions & DDP_LIFE_KILL_STARTER)
-        ddp_agent_kill_starter(h->agent);
+        order_all(h, DDP_ORDER_KILL_STARTER);
     if (actions & DDP_LIFE_SWEEP)
-        ddp_agent_sweep(h->agent);
+        order_all(h, DDP_ORDER_SWEEP);
 }
 
 static void happened(struct head *h, enum ddp_life_event event)
@@ -72,7 +80,7 @@ static void happened(struct head *h, enum ddp_life_event event)
 
 /* ---- what happens ---------------------------------------------------------------------------- */
 
-static void on_bye(struct head *h, const struct ddp_news *n)
+static void on_bye(struct head *h, const char *host, const struct ddp_news *n)
 {
     struct ddp_outcome *o = h->outcome;
     char how[64];
@@ -82,13 +90,26 @@ static void on_bye(struct head *h, const struct ddp_news *n)
     if (n->value == DDP_EXIT_OK || n->value == DDP_EXIT_STOPPED)
         return;
     snprintf(how, sizeof how, "ended with exit status %d", n->value);
-    ddp_outcome_fail(o, n->rank, false, n->value, how);
+    ddp_outcome_fail(o, host, n->rank, false, n->value, how);
     happened(h, DDP_LIFE_FAILED);
 }
 
-static void on_news(struct head *h, const struct ddp_news *n)
+/* The starter's program runs here and has started ranks on all hosts. */
+static void on_starter_ended(struct head *h, const struct ddp_agent *from, const struct ddp_news *n)
+{
+    if (from == h->agent[0]) {
+        h->outcome->starter_status = n->value;
+        h->outcome->starter_killed = n->killed;
+        for (int i = 1; i < h->nagents; i++)
+            ddp_agent_order(h->agent[i], DDP_ORDER_NO_STARTER);
+    }
+    happened(h, DDP_LIFE_STARTER_ENDED);
+}
+
+static void on_news(struct head *h, const struct ddp_agent *from, const struct ddp_news *n)
 {
     struct ddp_outcome *o = h->outcome;
+    const char *host = from->host;
 
     switch (n->kind) {
     case DDP_NEWS_JOINED:
@@ -96,7 +117,11 @@ static void on_news(struct head *h, const struct ddp_news *n)
         happened(h, DDP_LIFE_JOINED);
         break;
     case DDP_NEWS_ERROR:
-        ddp_outcome_fail(o, n->rank, true, n->value, n->text);
+        ddp_outcome_fail(o, host, n->rank, true, n->value, n->text);
+        happened(h, DDP_LIFE_FAILED);
+        break;
+    case DDP_NEWS_CUT:
+        ddp_outcome_cut(o, host, n->rank, n->value, n->text);
         happened(h, DDP_LIFE_FAILED);
         break;
     case DDP_NEWS_RESULT:
@@ -112,17 +137,17 @@ static void on_news(struct head *h, const struct ddp_news *n)
         say(h, "%s", n->text);
         break;
     case DDP_NEWS_BYE:
-        on_bye(h, n);
+        on_bye(h, host, n);
         break;
     case DDP_NEWS_DIED:
-        ddp_outcome_fail(o, n->rank, false, 0, n->text);
+        ddp_outcome_fail(o, host, n->rank, false, 0, n->text);
         happened(h, DDP_LIFE_DIED);
         break;
     case DDP_NEWS_GONE:
         happened(h, DDP_LIFE_GONE);
         break;
     case DDP_NEWS_MISSING:
-        ddp_outcome_fail(o, n->rank, false, 0, n->text);
+        ddp_outcome_fail(o, host, n->rank, false, 0, n->text);
         happened(h, DDP_LIFE_MISSING);
         break;
     case DDP_NEWS_NOBODY:
@@ -134,10 +159,12 @@ static void on_news(struct head *h, const struct ddp_news *n)
     case DDP_NEWS_STARTER_LOST:
         happened(h, DDP_LIFE_STARTER_LOST);
         break;
+    case DDP_NEWS_LOST:
+        ddp_outcome_lose(o, host, n->text);
+        happened(h, DDP_LIFE_HOST_LOST);
+        break;
     case DDP_NEWS_STARTER_ENDED:
-        o->starter_status = n->value;
-        o->starter_killed = n->killed;
-        happened(h, DDP_LIFE_STARTER_ENDED);
+        on_starter_ended(h, from, n);
         break;
     case DDP_NEWS_SWEPT:
         happened(h, DDP_LIFE_SWEPT);
@@ -155,9 +182,9 @@ static void on_signal(struct head *h, int sig)
     case SIGCHLD: /* the agent looks at its children whenever it is woken */
         break;
     case SIGTSTP: /* the ranks are in another process group and pause with us */
-        ddp_agent_pause(h->agent);
+        order_all(h, DDP_ORDER_PAUSE);
         raise(SIGSTOP);
-        ddp_agent_go_on(h->agent);
+        order_all(h, DDP_ORDER_GO_ON);
         break;
     default:
         h->signal = sig;
@@ -173,24 +200,42 @@ static int wait_ms(double until)
     return s < 0 ? 0 : s > LONGEST_WAIT_S ? LONGEST_WAIT_S * 1000 : (int)(s * 1e3) + 1;
 }
 
+/* Wait for signals and agents. fds: room for all of their descriptors; at: [nagents], to note where each
+ * one's begin. */
+static void wait_for_news(struct head *h, struct pollfd *fds, int *at)
+{
+    double until = h->life.deadline;
+    int n = 1;
+    fds[0] = (struct pollfd){.fd = h->signals, .events = POLLIN};
+    for (int i = 0; i < h->nagents; i++) {
+        at[i] = n;
+        n += ddp_agent_watch(h->agent[i], fds + n, &until);
+    }
+    if (poll(fds, (nfds_t)n, wait_ms(until)) <= 0)
+        return;
+    if (fds[0].revents) /* before the agents: a child's end that comes after their look wakes us again */
+        on_signal(h, ddp_signals_read(h->signals));
+    for (int i = 0; i < h->nagents; i++)
+        ddp_agent_woken(h->agent[i], fds + at[i]);
+}
+
 static void watch(struct head *h)
 {
-    struct pollfd *fds = ddp_calloc((size_t)ddp_agent_watches(h->agent) + 1, sizeof *fds);
+    int most = 1;
+    for (int i = 0; i < h->nagents; i++)
+        most += ddp_agent_watches(h->agent[i]);
+    struct pollfd *fds = ddp_calloc((size_t)most, sizeof *fds);
     struct ddp_news *news = ddp_calloc(1, sizeof *news);
+    int *at = ddp_calloc((size_t)h->nagents, sizeof *at);
 
     while (h->life.state != DDP_LIFE_OVER) {
-        double until = h->life.deadline;
-        fds[0] = (struct pollfd){.fd = h->signals, .events = POLLIN};
-        const int n = ddp_agent_watch(h->agent, fds + 1, &until);
-        if (poll(fds, (nfds_t)n + 1, wait_ms(until)) > 0) {
-            if (fds[0].revents) /* before the agent: a child's end that comes after its look wakes us again */
-                on_signal(h, ddp_signals_read(h->signals));
-            ddp_agent_woken(h->agent, fds + 1);
-        }
-        while (ddp_agent_next(h->agent, ddp_now(), news))
-            on_news(h, news);
+        wait_for_news(h, fds, at);
+        for (int i = 0; i < h->nagents; i++)
+            while (ddp_agent_next(h->agent[i], ddp_now(), news))
+                on_news(h, h->agent[i], news);
         act(h, ddp_life_pass_time(&h->life, ddp_now()));
     }
+    free(at);
     free(news);
     free(fds);
 }
@@ -215,20 +260,20 @@ static int conclude(struct head *h)
     struct ddp_text text;
     struct ddp_oom memory;
 
-    ddp_agent_end_output(h->agent);
+    ddp_local_agent_end_output(h->here);
     ddp_oom_read("", &memory);
     ddp_oom_word(&h->memory, &memory, o->memory, sizeof o->memory);
     o->killed = h->life.forced;
     o->again = h->job->again;
     ddp_text_init(&text);
-    const int code =
-        ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
-                    ddp_agent_starter_text(h->agent), h->quiet ? ddp_agent_last_lines(h->agent) : "", &text);
+    const int code = ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
+                                 ddp_local_agent_starter_text(h->here),
+                                 h->quiet ? ddp_local_agent_last_lines(h->here) : "", &text);
     close_record(h, text.s);
     ddp_signals_end_with(h->signals, code);
-    ddp_agent_flush(h->agent);
+    ddp_local_agent_flush(h->here);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
-        if (ddp_agent_midline(h->agent))
+        if (ddp_local_agent_midline(h->here))
             fputc('\n', stderr);
         fputs(text.s, stderr);
     }
@@ -239,27 +284,36 @@ static int conclude(struct head *h)
     return code;
 }
 
-int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job, bool quiet,
-                      int *exit_code, struct ddp_error *err)
+int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job,
+                      const struct ddp_elsewhere *others, bool quiet, int *exit_code, struct ddp_error *err)
 {
+    static const struct ddp_elsewhere none = {0};
     struct head h = {.starter = starter, .job = job, .quiet = quiet};
+    const int ranks_here = others ? others->ranks_here : job->ranks;
     sigset_t mask;
 
+    others = others ? others : &none;
     ddp_oom_read("", &h.memory);
     int rc = ddp_signals_open(&h.signals, &mask, err);
     if (rc != 0)
         return rc;
     if (!starter->direct)
         ddp_signals_add(&mask);
-    if ((rc = ddp_agent_create(starter, job, &mask, quiet, &h.agent, err)) != 0)
+    if ((rc = ddp_local_agent_create(starter, job, ranks_here, &mask, quiet, &h.here, err)) != 0)
         goto out;
+    h.agent = ddp_calloc((size_t)others->n + 1, sizeof *h.agent);
+    h.agent[h.nagents++] = ddp_agent_here(h.here);
+    for (int i = 0; i < others->n; i++)
+        h.agent[h.nagents++] = others->agent[i];
     h.outcome = ddp_calloc(1, sizeof *h.outcome);
     h.outcome->ranks = job->ranks;
-    ddp_life_init(&h.life, job->ranks, 1, starter->kill_after_ms / 1e3);
+    h.outcome->host_of = others->host_of;
+    ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3);
     watch(&h);
     *exit_code = conclude(&h);
     free(h.outcome);
-    ddp_agent_destroy(h.agent);
+    free(h.agent);
+    ddp_agent_destroy(ddp_agent_here(h.here));
 out:
     close(h.signals);
     return rc;

@@ -27,15 +27,42 @@ const char *ddp_signal_name(int sig)
     }
 }
 
-void ddp_outcome_fail(struct ddp_outcome *o, int rank, bool error, int status, const char *reason)
+static void note(struct ddp_outcome *o, const char *host, int rank, const char *reason)
 {
-    if (o->failure.known && (o->failure.error || !error))
-        return;
     o->failure.known = true;
-    o->failure.error = error;
+    o->failure.error = o->failure.cut = o->failure.lost = false;
     o->failure.rank = rank;
-    o->failure.status = status;
+    o->failure.status = 0;
+    snprintf(o->failure.host, sizeof o->failure.host, "%s", host);
     snprintf(o->failure.reason, sizeof o->failure.reason, "%s", reason);
+}
+
+void ddp_outcome_fail(struct ddp_outcome *o, const char *host, int rank, bool error, int status,
+                      const char *reason)
+{
+    const bool only_ended = !o->failure.error && !o->failure.lost;
+    if (o->failure.known && !o->failure.cut && (!only_ended || !error))
+        return;
+    note(o, host, rank, reason);
+    o->failure.error = error;
+    o->failure.status = status;
+}
+
+void ddp_outcome_cut(struct ddp_outcome *o, const char *host, int rank, int status, const char *reason)
+{
+    if (o->failure.known)
+        return;
+    note(o, host, rank, reason);
+    o->failure.error = o->failure.cut = true;
+    o->failure.status = status;
+}
+
+void ddp_outcome_lose(struct ddp_outcome *o, const char *host, const char *reason)
+{
+    if (o->failure.known && !o->failure.cut && (o->failure.error || o->failure.lost))
+        return;
+    note(o, host, -1, reason);
+    o->failure.lost = true;
 }
 
 /* Ranks agree on the first error and pass it on as "rank 3: text": name that one. */
@@ -54,9 +81,17 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
     int rank = o->failure.rank;
     char who[64] = "a rank";
 
+    if (*o->failure.host)
+        host = o->failure.host;
+    if (o->failure.lost) {
+        ddp_text_add(say, "ddp-launch: host %s %s\n", host, o->failure.reason);
+        return DDP_EXIT_RANK;
+    }
     const char *reason = o->failure.error ? first_speaker(o->failure.reason, &rank) : o->failure.reason;
     if (rank >= 0)
         snprintf(who, sizeof who, "rank %d", rank);
+    if (rank >= 0 && rank < o->ranks && o->host_of)
+        host = o->host_of[rank];
     ddp_text_add(say, "ddp-launch: %s on %s %s%s%s\n", who, host, o->failure.error ? "failed: " : "", reason,
                  o->failure.error ? "" : o->memory);
     return o->failure.status == DDP_EXIT_USAGE || o->failure.status == DDP_EXIT_RESOURCE ? o->failure.status

@@ -2,6 +2,7 @@
 #include "base/lifeline.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -136,6 +137,18 @@ bool ddp_lifeline_stop_requested(void)
 void ddp_lifeline_error(int status, const char *text)
 {
     tell(DDP_LIFELINE_ERROR, status, text);
+}
+
+void ddp_lifeline_cut(int status, const char *text)
+{
+    tell(DDP_LIFELINE_CUT, status, text);
+}
+
+void ddp_lifeline_wait(double seconds)
+{
+    struct pollfd p = {.fd = line, .events = 0}; /* to see it close */
+    if (line >= 0)
+        poll(&p, 1, (int)(seconds * 1e3));
 }
 
 void ddp_lifeline_result(const char *run_dir, const char *weights_hash)

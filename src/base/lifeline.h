@@ -16,6 +16,7 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_MEMORY,    /* launcher -> rank: with the descriptor that ddp_lifeline_memory returns */
     DDP_LIFELINE_RUN,       /* rank 0 -> launcher: text: the run directory, from now on this job's to close */
     DDP_LIFELINE_NOTICE,    /* rank 0 -> launcher: text: what the user is told even when quiet */
+    DDP_LIFELINE_CUT, /* as ERROR of a rank that cannot reach others: they may have ended, or their host */
 };
 
 enum { DDP_LIFELINE_TEXT = 8192 };
@@ -40,6 +41,10 @@ int ddp_lifeline_memory(void);
  * installs the handlers). Cheap; ends the process (status 112) when the launcher is gone. */
 bool ddp_lifeline_stop_requested(void);
 void ddp_lifeline_error(int status, const char *text);
+/* The same where the reason is that another rank cannot be reached, so that its end is one's own. */
+void ddp_lifeline_cut(int status, const char *text);
+/* Wait for the launcher to end this process, no longer than `seconds`; returns at once without one. */
+void ddp_lifeline_wait(double seconds);
 void ddp_lifeline_result(const char *run_dir, const char *weights_hash);
 /* The state is saved under run_dir: what --resume takes. */
 void ddp_lifeline_saved(const char *run_dir);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const double ABORT_S = 5; /* for the launcher to learn whose end it was, and to end us */
+
 /* CPUs that are this rank's share of those it may run on: a container, taskset or the user's own mpirun may
  * leave it few of the machine's, for itself or together with other ranks. Collective. */
 static int count_cpus(struct ddp_session *s, struct ddp_error *err)
@@ -139,7 +141,9 @@ static int settle(struct ddp_session *s, int status, bool agreed, const struct d
     if (status && status != DDP_E_STOPPED) {
         if (!agreed)
             s->failed = status;
-        if (s->speaks)
+        if (s->speaks && status == DDP_E_COMM && !agreed)
+            ddp_lifeline_cut(ddp_error_exit(status), err ? err->text : "");
+        else if (s->speaks)
             ddp_lifeline_error(ddp_error_exit(status), err ? err->text : "");
     }
     return status;
@@ -328,6 +332,8 @@ int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
         return 0;
     if (!s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
         ddp_lifeline_bye(ddp_error_exit(s->status));
+    if (s->failed == DDP_E_COMM && s->comm && s->comm->nodes > 1) /* MPI_Abort would blame those it ends */
+        ddp_lifeline_wait(ABORT_S);
     if (s->failed && s->comm && s->comm->size > 1)
         ddp_comm_abort(s->comm, ddp_error_exit(s->failed));
     ddp_comm_destroy(s->comm);

@@ -13,9 +13,9 @@
 
 #include <cmocka.h>
 
-#include "launcher/agent.h"
+#include "launcher/agent_local.h"
 
-enum { LIMIT_S = 20 };
+enum { LIMIT_S = 20, NO_ORDER = -1 };
 
 /* ---- the starter ----------------------------------------------------------------------------- */
 
@@ -72,7 +72,7 @@ static void write_down(struct log *log, const struct ddp_news *n)
 }
 
 /* What the head of a job would do next; `order` is given when all ranks have joined. */
-static void live(struct ddp_agent *a, int ranks, void (*order)(struct ddp_agent *), struct log *log)
+static void live(struct ddp_agent *a, int ranks, int order, struct log *log)
 {
     struct pollfd fds[32];
     static struct ddp_news news;
@@ -86,12 +86,12 @@ static void live(struct ddp_agent *a, int ranks, void (*order)(struct ddp_agent 
         ddp_agent_woken(a, fds);
         while (ddp_agent_next(a, ddp_now(), &news)) {
             write_down(log, &news);
-            if (news.kind == DDP_NEWS_JOINED && log->joined == ranks && order)
-                order(a);
+            if (news.kind == DDP_NEWS_JOINED && log->joined == ranks && order >= 0)
+                ddp_agent_order(a, (enum ddp_order)order);
             if (news.kind == DDP_NEWS_MISSING)
-                ddp_agent_kill_ranks(a);
+                ddp_agent_order(a, DDP_ORDER_KILL_RANKS);
             if (news.kind == DDP_NEWS_STARTER_ENDED)
-                ddp_agent_sweep(a);
+                ddp_agent_order(a, DDP_ORDER_SWEEP);
             over |= news.kind == DDP_NEWS_OUTPUT_ENDED;
         }
     }
@@ -103,38 +103,40 @@ static void live(struct ddp_agent *a, int ranks, void (*order)(struct ddp_agent 
 struct agent_case {
     const char *mode, *who;
     int ranks;
-    void (*order)(struct ddp_agent *);
+    int order;
     const char *news, *text;
 };
 
 static const struct agent_case shell_cases[] = {
-    {"done", "", 1, NULL, "result bye=0 ended swept output ", ""},
-    {"done", "", 1, ddp_agent_stop, "result bye=0 ended swept output ", ""}, /* never reads it */
-    {"stop", "", 1, ddp_agent_stop, "result bye=75 ended swept output ", ""},
-    {"error-data", "", 1, NULL, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
-    {"segfault", "1", 2, NULL, "died:1 ended swept output ", "was killed by signal 11 (Segmentation fault)"},
-    {"exit", "0", 2, NULL, "died:0 ended swept output ", "ended with exit status 7"},
-    {"die-early", "1", 2, NULL, "missing:1 ended swept output ",
+    {"done", "", 1, NO_ORDER, "result bye=0 ended swept output ", ""},
+    {"done", "", 1, DDP_ORDER_STOP, "result bye=0 ended swept output ", ""}, /* never reads it */
+    {"stop", "", 1, DDP_ORDER_STOP, "result bye=75 ended swept output ", ""},
+    {"error-data", "", 1, NO_ORDER, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
+    {"segfault", "1", 2, NO_ORDER, "died:1 ended swept output ",
+     "was killed by signal 11 (Segmentation fault)"},
+    {"exit", "0", 2, NO_ORDER, "died:0 ended swept output ", "ended with exit status 7"},
+    {"die-early", "1", 2, NO_ORDER, "missing:1 ended swept output ",
      "ended before it could report to ddp-launch"},
-    {"die-early", "", 2, NULL, "lost ended swept output ", ""},
-    {"stop", "", 2, ddp_agent_kill_ranks, "ended swept output ", ""},
-    {"stop", "", 2, ddp_agent_kill_starter, "lost ended:killed swept output ", ""},
+    {"die-early", "", 2, NO_ORDER, "lost ended swept output ", ""},
+    {"stop", "", 2, DDP_ORDER_KILL_RANKS, "ended swept output ", ""},
+    {"stop", "", 2, DDP_ORDER_KILL_STARTER, "lost ended:killed swept output ", ""},
 };
 
 /* The same with ranks that are the agent's own children: what it could only guess of others, it sees. */
 static const struct agent_case own_cases[] = {
-    {"done", "", 1, NULL, "result bye=0 ended swept output ", ""},
-    {"done", "", 1, ddp_agent_stop, "result bye=0 ended swept output ", ""},
-    {"stop", "", 1, ddp_agent_stop, "result bye=75 ended swept output ", ""},
-    {"error-data", "", 1, NULL, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
-    {"segfault", "1", 2, NULL, "died:1 ended swept output ", "was killed by signal 11 (Segmentation fault)"},
-    {"exit", "0", 2, NULL, "died:0 ended swept output ", "ended with exit status 7 before it was done"},
-    {"die-early", "1", 2, NULL, "missing:1 ended swept output ",
+    {"done", "", 1, NO_ORDER, "result bye=0 ended swept output ", ""},
+    {"done", "", 1, DDP_ORDER_STOP, "result bye=0 ended swept output ", ""},
+    {"stop", "", 1, DDP_ORDER_STOP, "result bye=75 ended swept output ", ""},
+    {"error-data", "", 1, NO_ORDER, "error:0 bye=3 ended swept output ", "truncated after 100 bytes"},
+    {"segfault", "1", 2, NO_ORDER, "died:1 ended swept output ",
+     "was killed by signal 11 (Segmentation fault)"},
+    {"exit", "0", 2, NO_ORDER, "died:0 ended swept output ", "ended with exit status 7 before it was done"},
+    {"die-early", "1", 2, NO_ORDER, "missing:1 ended swept output ",
      "was killed by signal 9 (Killed) before it could report"},
-    {"die-early", "", 1, NULL, "missing:0 ended swept output ", "was killed by signal 9 (Killed)"},
-    {"exit-early", "1", 2, NULL, "missing:1 ended swept output ", "exit status 7 before it could report"},
-    {"error-gone", "1", 2, NULL, "error:1 died:1 ended swept output ", "ended with exit status 3"},
-    {"stop", "", 2, ddp_agent_kill_ranks, "ended swept output ", ""},
+    {"die-early", "", 1, NO_ORDER, "missing:0 ended swept output ", "was killed by signal 9 (Killed)"},
+    {"exit-early", "1", 2, NO_ORDER, "missing:1 ended swept output ", "exit status 7 before it could report"},
+    {"error-gone", "1", 2, NO_ORDER, "error:1 died:1 ended swept output ", "ended with exit status 3"},
+    {"stop", "", 2, DDP_ORDER_KILL_RANKS, "ended swept output ", ""},
 };
 
 static void run_cases(const struct ddp_starter *starter, const struct agent_case *cases, size_t n)
@@ -142,7 +144,7 @@ static void run_cases(const struct ddp_starter *starter, const struct agent_case
     for (size_t i = 0; i < n; i++) {
         struct ddp_job job = {.lock = -1, .ranks = cases[i].ranks, .host = "n0"};
         struct log log = {0};
-        struct ddp_agent *agent = NULL;
+        struct ddp_local_agent *agent = NULL;
         struct ddp_error err = {0};
         sigset_t mask;
         sigemptyset(&mask);
@@ -152,15 +154,15 @@ static void run_cases(const struct ddp_starter *starter, const struct agent_case
         ddp_words_add(&job.env, "RANK_MODE=%s", cases[i].mode);
         if (cases[i].who[0])
             ddp_words_add(&job.env, "RANK_WHO=%s", cases[i].who);
-        assert_int_equal(ddp_agent_create(starter, &job, &mask, true, &agent, &err), 0);
-        live(agent, cases[i].ranks, cases[i].order, &log);
+        assert_int_equal(ddp_local_agent_create(starter, &job, job.ranks, &mask, true, &agent, &err), 0);
+        live(ddp_agent_here(agent), cases[i].ranks, cases[i].order, &log);
         if (strcmp(log.news, cases[i].news) != 0 || !strstr(log.text, cases[i].text))
             fail_msg("%s %s: %s(%s), not %s(%s)", cases[i].mode, cases[i].who, log.news, log.text,
                      cases[i].news, cases[i].text);
         if (cases[i].order !=
-            ddp_agent_kill_starter) /* those may outlive it by the time that a signal takes */
+            DDP_ORDER_KILL_STARTER) /* those may outlive it by the time that a signal takes */
             assert_int_equal(log.gone, log.joined);
-        ddp_agent_destroy(agent);
+        ddp_agent_destroy(ddp_agent_here(agent));
         ddp_words_finish(&job.env);
     }
 }
@@ -181,7 +183,7 @@ static void test_agent_tells_of_its_own_children(void **state)
 static void test_agent_names_the_limit_of_descriptors(void **state)
 {
     struct ddp_job job = {.lock = -1, .ranks = 64, .host = "n0", .name = "ddp-agent-limit"};
-    struct ddp_agent *agent = NULL;
+    struct ddp_local_agent *agent = NULL;
     struct ddp_error err = {0};
     sigset_t mask;
     (void)state;
@@ -190,7 +192,8 @@ static void test_agent_names_the_limit_of_descriptors(void **state)
     const pid_t pid = fork();
     if (pid == 0) {
         setrlimit(RLIMIT_NOFILE, &(struct rlimit){100, 100});
-        const int code = ddp_agent_create(&ddp_starter_local, &job, &mask, true, &agent, &err);
+        const int code =
+            ddp_local_agent_create(&ddp_starter_local, &job, job.ranks, &mask, true, &agent, &err);
         _exit(code == DDP_E_RESOURCE && strstr(err.text, "64 ranks need") && strstr(err.text, "limit is 100")
                   ? 0
                   : 1);
@@ -203,16 +206,16 @@ static void test_agent_names_the_limit_of_descriptors(void **state)
 static void test_agent_fails_without_its_starter(void **state)
 {
     struct ddp_job job = {.lock = -1, .ranks = 1, .host = "n0", .name = "ddp-agent-none"};
-    struct ddp_agent *agent = NULL;
+    struct ddp_local_agent *agent = NULL;
     struct ddp_error err = {0};
     sigset_t mask;
     (void)state;
     sigemptyset(&mask);
     setenv("PATH", "/nowhere", 1);
-    assert_int_equal(ddp_agent_create(&shell, &job, &mask, true, &agent, &err), DDP_E_RESOURCE);
+    assert_int_equal(ddp_local_agent_create(&shell, &job, job.ranks, &mask, true, &agent, &err),
+                     DDP_E_RESOURCE);
     assert_non_null(strstr(err.text, "sh cannot be started"));
     assert_null(agent);
-    ddp_agent_destroy(agent);
 }
 
 int main(void)

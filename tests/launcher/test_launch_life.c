@@ -109,6 +109,11 @@ static const struct {
       S(1, STARTER_ENDED, KILLING_RANKS, 0), W(1.2, KILLING_STARTER, RANKS | STARTER),
       S(1.2, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), S(2, SWEPT, SWEEPING, 0), S(2, SWEPT, DRAINING, 0),
       W(9, OVER, 0)}},
+    {"two hosts: one is lost while the other says that it cannot reach it", 2, 2, false,
+     {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0),
+      S(5.3, HOST_LOST, KILLING_RANKS, RANKS), S(5.3, STARTER_ENDED, KILLING_RANKS, 0),
+      S(5.4, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), S(5.4, SWEPT, SWEEPING, 0), S(5.4, SWEPT, DRAINING, 0),
+      S(5.4, OUTPUT_ENDED, DRAINING, 0), S(5.4, OUTPUT_ENDED, OVER, 0)}},
 };
 // clang-format on
 

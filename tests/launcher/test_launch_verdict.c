@@ -153,22 +153,60 @@ static void test_verdict_notes_the_first_failure(void **state)
 {
     struct ddp_outcome o = {0};
     (void)state;
-    ddp_outcome_fail(&o, 2, false, 0, "was killed");
-    ddp_outcome_fail(&o, 3, false, 5, "ended");
+    ddp_outcome_fail(&o, "n0", 2, false, 0, "was killed");
+    ddp_outcome_fail(&o, "n0", 3, false, 5, "ended");
     assert_int_equal(o.failure.rank, 2);
     assert_string_equal(o.failure.reason, "was killed");
-    ddp_outcome_fail(&o, 1, true, 3, "no data");
-    ddp_outcome_fail(&o, 0, true, 2, "no config");
-    ddp_outcome_fail(&o, 2, false, 0, "was killed");
+    ddp_outcome_fail(&o, "n0", 1, true, 3, "no data");
+    ddp_outcome_fail(&o, "n0", 0, true, 2, "no config");
+    ddp_outcome_fail(&o, "n0", 2, false, 0, "was killed");
     assert_int_equal(o.failure.rank, 1);
     assert_int_equal(o.failure.status, 3);
     assert_true(o.failure.error);
     assert_string_equal(o.failure.reason, "no data");
 }
 
+static void clear(struct ddp_text *t)
+{
+    t->len = 0;
+    t->s[0] = '\0';
+}
+
+/* Of several hosts: who is named, and where. */
+static void test_verdict_names_the_host(void **state)
+{
+    static const char *const host_of[] = {"n0", "n0", "n1", "n1"};
+    struct ddp_outcome o = {.ranks = 4, .joined = 4, .host_of = host_of};
+    struct ddp_text say;
+    (void)state;
+    ddp_text_init(&say);
+    ddp_outcome_cut(&o, "n0", 1, 4, "MPI_Wait failed: connection reset");
+    ddp_outcome_cut(&o, "n0", 0, 4, "MPI_Wait failed: connection reset");
+    assert_int_equal(ddp_verdict(&o, "head", "mpirun", "", "", &say), 4);
+    assert_string_equal(say.s, "ddp-launch: rank 1 on n0 failed: MPI_Wait failed: connection reset\n");
+    ddp_outcome_fail(&o, "n1", 3, false, 0, "was killed by signal 9 (Killed)"); /* that was why */
+    clear(&say);
+    ddp_verdict(&o, "head", "mpirun", "", "", &say);
+    assert_string_equal(say.s, "ddp-launch: rank 3 on n1 was killed by signal 9 (Killed)\n");
+    ddp_outcome_lose(&o, "n1", "does not answer any more"); /* and this is why it was killed */
+    ddp_outcome_fail(&o, "n0", 0, false, 0, "was killed by signal 15 (Terminated)");
+    ddp_outcome_fail(&o, "n0", 0, true, 3, "no data");
+    clear(&say);
+    assert_int_equal(ddp_verdict(&o, "head", "mpirun", "", "", &say), 4);
+    assert_string_equal(say.s, "ddp-launch: host n1 does not answer any more\n");
+
+    o = (struct ddp_outcome){.ranks = 4, .joined = 4, .host_of = host_of};
+    ddp_outcome_fail(&o, "n0", 0, true, 3, "rank 2: no data"); /* agreed: rank 0 speaks */
+    clear(&say);
+    ddp_verdict(&o, "head", "mpirun", "", "", &say);
+    assert_string_equal(say.s, "ddp-launch: rank 2 on n1 failed: no data\n");
+    ddp_text_finish(&say);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_verdict_follows_the_table),
-                                       cmocka_unit_test(test_verdict_notes_the_first_failure)};
+                                       cmocka_unit_test(test_verdict_notes_the_first_failure),
+                                       cmocka_unit_test(test_verdict_names_the_host)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

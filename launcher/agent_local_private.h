@@ -1,8 +1,8 @@
-/* What agent.c and agent_news.c share: the agent of this process. */
-#ifndef DDP_LAUNCHER_AGENT_PRIVATE_H
-#define DDP_LAUNCHER_AGENT_PRIVATE_H
+/* What agent_local.c, agent_orders.c and agent_news.c share: the agent of this process. */
+#ifndef DDP_LAUNCHER_AGENT_LOCAL_PRIVATE_H
+#define DDP_LAUNCHER_AGENT_LOCAL_PRIVATE_H
 
-#include "launcher/agent.h"
+#include "launcher/agent_local.h"
 #include "launcher/ranks.h"
 #include "launcher/relay.h"
 #include "launcher/spawn.h"
@@ -18,11 +18,12 @@ struct ddp_worker { /* a process that we have started: a rank, or the starter's 
     struct ddp_relay out, err;
 };
 
-struct ddp_agent {
+struct ddp_local_agent {
+    struct ddp_agent agent;
     const struct ddp_starter *starter;
     const struct ddp_job *job;
     struct ddp_worker *worker; /* [nworkers] of a direct starter the ranks in order, else its program alone */
-    int nworkers;
+    int nworkers;              /* 0: they are started elsewhere */
     struct ddp_ranks ranks;
     int byes;
     int memory,
@@ -45,9 +46,28 @@ struct ddp_agent {
 };
 
 /* Whether the starter's children are counted, to see that some will never report. */
-static inline bool ddp_agent_is_counting(const struct ddp_agent *a)
+static inline bool ddp_agent_is_counting(const struct ddp_local_agent *a)
 {
-    return !a->starter->direct && a->ranks.n < a->ranks.expected && !a->killed_ranks && !a->starter_ended;
+    return a->nworkers > 0 && !a->starter->direct && a->ranks.expected == a->job->ranks &&
+           a->ranks.n < a->ranks.expected && !a->killed_ranks && !a->starter_ended;
 }
+
+static inline struct ddp_local_agent *ddp_agent_as_local(struct ddp_agent *agent)
+{
+    return (struct ddp_local_agent *)agent; /* its first member */
+}
+
+static inline const struct ddp_local_agent *ddp_agent_as_local_const(const struct ddp_agent *agent)
+{
+    return (const struct ddp_local_agent *)agent;
+}
+
+void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order);
+bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *out);
+
+void ddp_local_agent_kill_ranks(struct ddp_local_agent *a);
+void ddp_local_agent_kill_workers(const struct ddp_local_agent *a, int sig);
+/* Collect children that have ended: ranks or the starter's program, and orphans that they have left to us. */
+void ddp_local_agent_reap(struct ddp_local_agent *a);
 
 #endif
