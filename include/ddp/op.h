@@ -105,7 +105,11 @@ struct ddp_layer_plan {
     size_t saved_bytes;   /* kept from forward to backward, per shard */
     size_t scratch_bytes; /* needed inside one call, per rank */
     int sync_doubles; /* > 0: sums that op->forward_stats/backward_stats write, added up over all shards */
-    double flops;     /* forward, per sample; a multiply-add is 2 */
+    double flops;     /* forward by definition, per sample; a multiply-add is 2 */
+    /* Where an algorithm needs fewer products than the definition has: its name, and what forward really
+     * does of flops per sample (transforms not counted). NULL and 0: by definition. */
+    const char *algorithm;
+    double done;
 };
 
 /* Everything one call sees. Ownership: all memory is the graph's. */

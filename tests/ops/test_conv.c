@@ -647,8 +647,27 @@ static void test_conv_takes_winograd_by_shape(void **state)
         struct layer l = layer_create(&rows[i].c);
         if (layer_is_wino(&l) != rows[i].wino)
             fail_msg("row %d", (int)i);
+        assert_int_equal(l.plan.algorithm && strstr(l.plan.algorithm, "Winograd"), rows[i].wino);
+        if (rows[i].wino) { /* 16 products for 4 outputs, edge tiles whole */
+            const int h = (l.plan.out.h + 1) / 2, w = (l.plan.out.w + 1) / 2;
+            assert_true(l.plan.done == 2.0 * 16 * 16 * 16 * h * w);
+            assert_true(l.plan.done < l.plan.flops);
+        }
         layer_destroy(&l);
     }
+}
+
+/* 4x4 with a border: a corner sees 4 of 9 taps, an edge 6, the middle all. */
+static void test_conv_counts_the_taps_that_are_done(void **state)
+{
+    (void)state;
+    const struct conv_case c = {
+        .c = 16, .h = 4, .w = 4, .k = 16, .r = 3, .s = 3, .stride = 1, .pad = 1, .groups = 1, .n = 1};
+    struct layer l = layer_create(&c);
+    assert_non_null(l.plan.algorithm);
+    assert_true(l.plan.done == 2.0 * 16 * 16 * (4 * 4 + 8 * 6 + 4 * 9));
+    assert_true(l.plan.flops == 2.0 * 16 * 16 * 16 * 9);
+    layer_destroy(&l);
 }
 
 static void test_conv_rejects_shapes_that_do_not_fit(void **state)
@@ -771,6 +790,7 @@ int main(void)
         cmocka_unit_test(test_conv_plans_pytorch_parameters),
         cmocka_unit_test(test_conv_asks_for_the_halo_it_reads),
         cmocka_unit_test(test_conv_takes_winograd_by_shape),
+        cmocka_unit_test(test_conv_counts_the_taps_that_are_done),
         cmocka_unit_test(test_conv_rejects_shapes_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

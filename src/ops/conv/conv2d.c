@@ -129,6 +129,18 @@ static int dgrad_reach(int in, int out, int kernel, int stride, int pad, int dil
 
 /* ---- plan ---- */
 
+/* Taps of one axis that lie inside the picture, over all positions of the output. */
+static int64_t taps_inside(int in, int out, int kernel, int stride, int pad, int dilation)
+{
+    int64_t n = 0;
+    for (int o = 0; o < out; o++)
+        for (int t = 0; t < kernel; t++) {
+            const int at = o * stride - pad + t * dilation;
+            n += at >= 0 && at < in;
+        }
+    return n;
+}
+
 /* Output blocks that read channel block cb. */
 static int readers(const struct ddp_conv_geom *g, int cb, int *first)
 {
@@ -190,9 +202,14 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     }
     struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
     p->scratch_bytes = (size_t)g.cb * max_readers(&g) * r * s * 256 * sizeof(float);
-    if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w))
-        ddp_wino_plan(&g, pad, p);
     p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
+    if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w)) {
+        ddp_wino_plan(&g, pad, p);
+    } else if (conv_algo(p->out.h, p->out.w) == CONV_SAMPLES && pad > 0) {
+        p->algorithm = "direct, taps inside";
+        p->done = 2.0 * (double)c->out * cg * (double)taps_inside(in->h, p->out.h, r, st, pad, dil) *
+                  (double)taps_inside(in->w, p->out.w, s, st, pad, dil);
+    }
     return 0;
 }
 

@@ -53,6 +53,8 @@ void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, struct ddp_layer_plan
     p->in_halo = pad + odd;
     p->dout_halo = 2 - pad + odd;
     p->scratch_bytes = (size_t)(POINTS * point_weights(g) + LANES * lane_floats(g)) * sizeof(float);
+    p->algorithm = "Winograd F(2x2,3x3)";
+    p->done = 2.0 * POINTS * g->k * g->cg * tiles(p->out.h) * tiles(p->out.w);
 }
 
 /* ---- forward and data gradient ---- */

@@ -20,7 +20,7 @@
 
 /* Whether a layer is computed this way: a function of its shape alone, because it decides the bits. */
 bool ddp_wino_fits(const struct ddp_conv_geom *g, int stride, int pad, int out_h, int out_w);
-/* Zero borders that windows and tiles at the edge reach into, and the memory of all passes. */
+/* Zero borders that windows and tiles at the edge reach into, the memory of all passes, and their work. */
 void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, struct ddp_layer_plan *p);
 
 /* The passes of a layer that fits; pad is the layer's. Each wants at least one sample. */

@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""ddp-bench ops: no rate above the core's peak, because what is compared with it are the products really done."""
+import re
+
+import harness
+
+BENCH = harness.BIN / "ddp-bench"
+
+
+class BenchOps(harness.Case):
+    def rows(self, text):
+        r = self.run_program(BENCH, "ops", text)
+        self.assertEqual(r.code, 0, r.err)
+        self.assertRegex(r.out, r"peak of one core [0-9.]+ GFLOP/s")
+        rows = re.findall(r"^(.+?) +(forward|data gradient|weight gradient) +(.*?) +([0-9.]+) +([0-9.]+) +([0-9.]+) +([0-9.]+)$", r.out, re.M)
+        self.assertGreater(len(rows), 0, r.out)
+        return [(name, way, algorithm, *map(float, numbers)) for name, way, algorithm, *numbers in rows]
+
+    def test_rates_are_of_what_is_done(self):
+        seen = {}
+        for name, way, algorithm, ms, direct, done, percent in self.rows("resnet"):
+            self.assertLess(percent, 110, f"{name} {way} ({algorithm})")  # the clock may move by a little between the two
+            self.assertGreater(percent, 0)
+            seen.setdefault(algorithm, set()).add(round(direct / done, 2))
+        self.assertEqual(sorted(seen), ["Winograd F(2x2,3x3)", "direct", "direct, taps inside"])
+        self.assertTrue(all(abs(x - 2.25) < 0.02 for x in seen["Winograd F(2x2,3x3)"]), seen)
+        self.assertTrue(all(abs(x - 1) < 0.02 for x in seen["direct"]), seen)
+        self.assertTrue(all(abs(x - 1.44) < 0.02 for x in seen["direct, taps inside"]), seen)
+
+
+if __name__ == "__main__":
+    harness.main()
