@@ -234,7 +234,7 @@ int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_er
         return ddp_fail(err, DDP_E_RESOURCE, "%s: cannot be written: %s", config, strerror(errno));
     ddp_words_add(&job->env, "DDP_CONFIG=%s", config);
     snprintf(job->topology, sizeof job->topology, "%.*s/topology.xml", PATH_MAX - 16, job->dir);
-    if (ddp_machine_export_xml(m, job->topology, NULL) != 0)
+    if (!m || ddp_machine_export_xml(m, job->topology, NULL) != 0)
         job->topology[0] = '\0'; /* mpirun then looks for itself, 40 ms slower */
     return 0;
 }

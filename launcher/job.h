@@ -36,7 +36,8 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
 /* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to
  * clean. */
 void ddp_job_locate(struct ddp_job *job, const char *base);
-/* Make the private folder where it was located and write the machine's topology and the config into it. */
+/* Make the private folder where it was located and write the machine's topology (NULL: none is wanted) and
+ * the config into it. */
 int ddp_job_open(struct ddp_job *job, const struct ddp_machine *m, struct ddp_error *err);
 /* Hand the config over where there is no folder: a file in memory that the ranks, our children, inherit. */
 int ddp_job_hand_config(struct ddp_job *job, struct ddp_error *err);

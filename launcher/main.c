@@ -4,10 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/agent_main.h"
 #include "launcher/gpus.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
+#include "launcher/rank_env.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
@@ -225,6 +227,10 @@ int main(int argc, char **argv)
     int exit_code = DDP_EXIT_OK;
 
     ddp_streams_open();
+    if (argc > 1 && strcmp(argv[1], DDP_AGENT_OPTION) == 0)
+        return ddp_agent_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], DDP_RANK_OPTION) == 0)
+        return ddp_rank_main(argc - 2, argv + 2);
     int rc = ddp_options_parse(argc, argv, &opt, &err);
     if (rc != 0)
         goto out;

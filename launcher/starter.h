@@ -16,6 +16,10 @@ struct ddp_starter {
     /* The whole command, and NAME=VALUE to add to the environment besides the job's own; NAME alone removes
      * it. */
     void (*command)(const struct ddp_job *job, struct ddp_words *argv, struct ddp_words *env);
+    /* The command that starts `agent` (a program and its arguments) once on each of these hosts, with the
+     * variable DDP_AGENT_TOKEN of env. NULL: it starts nothing on other hosts. */
+    void (*agents)(const struct ddp_words *hosts, const struct ddp_words *agent, struct ddp_words *argv,
+                   struct ddp_words *env);
 
     /* The next three are NULL where all output is the ranks'. */
 

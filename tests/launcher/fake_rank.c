@@ -72,6 +72,10 @@ static int misbehave(void)
         ddp_lifeline_error(DDP_EXIT_RESOURCE, "train-images.gz: truncated after 100 bytes");
         return DDP_EXIT_RESOURCE;
     }
+    if (is("error-cut")) {
+        ddp_lifeline_cut(DDP_EXIT_RANK, "MPI_Wait failed: connection reset");
+        return DDP_EXIT_RANK;
+    }
     if (is("error-comm")) {
         ddp_lifeline_error(DDP_EXIT_RANK, "loss is not finite at step 7");
         return DDP_EXIT_RANK;

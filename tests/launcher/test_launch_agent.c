@@ -13,9 +13,8 @@
 
 #include <cmocka.h>
 
+#include "agent_log.h"
 #include "launcher/agent_local.h"
-
-enum { LIMIT_S = 20, NO_ORDER = -1 };
 
 /* ---- the starter ----------------------------------------------------------------------------- */
 
@@ -38,74 +37,7 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
 static const struct ddp_starter shell = {
     .name = "sh", .check = check, .command = command, .kill_after_ms = 100};
 
-/* ---- a head that only writes down ------------------------------------------------------------ */
-
-static const char *const names[] = {[DDP_NEWS_ERROR] = "error",       [DDP_NEWS_RESULT] = "result",
-                                    [DDP_NEWS_SAVED] = "saved",       [DDP_NEWS_BYE] = "bye",
-                                    [DDP_NEWS_DIED] = "died",         [DDP_NEWS_MISSING] = "missing",
-                                    [DDP_NEWS_NOBODY] = "nobody",     [DDP_NEWS_HALTED] = "halted",
-                                    [DDP_NEWS_STARTER_LOST] = "lost", [DDP_NEWS_STARTER_ENDED] = "ended",
-                                    [DDP_NEWS_SWEPT] = "swept",       [DDP_NEWS_OUTPUT_ENDED] = "output"};
-
-struct log {
-    char news[512]; /* their names; rank of a failure, status of a goodbye */
-    char text[512]; /* of the first failure */
-    int joined, gone;
-};
-
-static void write_down(struct log *log, const struct ddp_news *n)
-{
-    const size_t len = strlen(log->news);
-    log->joined += n->kind == DDP_NEWS_JOINED;
-    log->gone += n->kind == DDP_NEWS_GONE;
-    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE) /* when, is the kernel's business */
-        return;
-    const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";
-    if (n->kind == DDP_NEWS_ERROR || n->kind == DDP_NEWS_DIED || n->kind == DDP_NEWS_MISSING) {
-        snprintf(log->news + len, sizeof log->news - len, "%s:%d ", names[n->kind], n->rank);
-        snprintf(log->text, sizeof log->text, "%.500s", n->text);
-    } else if (n->kind == DDP_NEWS_BYE) {
-        snprintf(log->news + len, sizeof log->news - len, "bye=%d ", n->value);
-    } else {
-        snprintf(log->news + len, sizeof log->news - len, "%s%s ", names[n->kind], end);
-    }
-}
-
-/* What the head of a job would do next; `order` is given when all ranks have joined. */
-static void live(struct ddp_agent *a, int ranks, int order, struct log *log)
-{
-    struct pollfd fds[32];
-    static struct ddp_news news;
-    bool over = false;
-    const double end = ddp_now() + LIMIT_S;
-    assert_true(ddp_agent_watches(a) <= (int)DDP_COUNT(fds));
-    while (!over && ddp_now() < end) {
-        double until = ddp_now() + 0.01;
-        const int n = ddp_agent_watch(a, fds, &until);
-        poll(fds, (nfds_t)n, 10);
-        ddp_agent_woken(a, fds);
-        while (ddp_agent_next(a, ddp_now(), &news)) {
-            write_down(log, &news);
-            if (news.kind == DDP_NEWS_JOINED && log->joined == ranks && order >= 0)
-                ddp_agent_order(a, (enum ddp_order)order);
-            if (news.kind == DDP_NEWS_MISSING)
-                ddp_agent_order(a, DDP_ORDER_KILL_RANKS);
-            if (news.kind == DDP_NEWS_STARTER_ENDED)
-                ddp_agent_order(a, DDP_ORDER_SWEEP);
-            over |= news.kind == DDP_NEWS_OUTPUT_ENDED;
-        }
-    }
-    assert_true(over);
-}
-
 /* ---- what it sees ---------------------------------------------------------------------------- */
-
-struct agent_case {
-    const char *mode, *who;
-    int ranks;
-    int order;
-    const char *news, *text;
-};
 
 static const struct agent_case shell_cases[] = {
     {"done", "", 1, NO_ORDER, "result bye=0 ended swept output ", ""},
@@ -155,10 +87,8 @@ static void run_cases(const struct ddp_starter *starter, const struct agent_case
         if (cases[i].who[0])
             ddp_words_add(&job.env, "RANK_WHO=%s", cases[i].who);
         assert_int_equal(ddp_local_agent_create(starter, &job, job.ranks, &mask, true, &agent, &err), 0);
-        live(ddp_agent_here(agent), cases[i].ranks, cases[i].order, &log);
-        if (strcmp(log.news, cases[i].news) != 0 || !strstr(log.text, cases[i].text))
-            fail_msg("%s %s: %s(%s), not %s(%s)", cases[i].mode, cases[i].who, log.news, log.text,
-                     cases[i].news, cases[i].text);
+        live(ddp_agent_here(agent), cases[i].ranks, cases[i].order, NULL, &log);
+        assert_case(&cases[i], &log);
         if (cases[i].order !=
             DDP_ORDER_KILL_STARTER) /* those may outlive it by the time that a signal takes */
             assert_int_equal(log.gone, log.joined);

@@ -1,0 +1,96 @@
+/* The tasks of an agent on another host. */
+#include "launcher/agent_tasks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "launcher/leftovers.h"
+#include "launcher/rank_env.h"
+
+static json_t *answer_error(int code, const struct ddp_error *err)
+{
+    return json_pack("{s:s,s:i}", "error", err->text, "code", code);
+}
+
+static const char *text_of(const json_t *task, const char *key)
+{
+    const char *s = json_string_value(json_object_get(task, key));
+    return s ? s : "";
+}
+
+/* ---- open: the ranks may come ---------------------------------------------------------------- */
+
+static void read_environment(const json_t *task, struct ddp_job *job)
+{
+    size_t i;
+    json_t *word;
+    json_array_foreach(json_object_get(task, "env"), i, word)
+        ddp_words_add(&job->env, "%s", json_string_value(word));
+    /* clocks of hosts have nothing to do with each other: how long ago the command was given has */
+    ddp_words_add(&job->env, "DDP_STARTED=%.17g",
+                  ddp_now() - json_number_value(json_object_get(task, "elapsed")));
+}
+
+static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_error *err)
+{
+    struct ddp_job *job = &desk->job;
+    const int ranks = (int)json_integer_value(json_object_get(task, "ranks"));
+    sigset_t mask;
+
+    *job = (struct ddp_job){.lock = -1, .ranks = ranks};
+    snprintf(job->name, sizeof job->name, "%s", text_of(task, "job"));
+    snprintf(job->host, sizeof job->host, "%s", text_of(task, "host"));
+    job->config = ddp_strdup(text_of(task, "config"));
+    read_environment(task, job);
+    ddp_leftovers_remove();
+    ddp_job_locate(job, text_of(task, "base"));
+    int rc = ddp_janitor_start(job, &desk->janitor, err);
+    if (rc == 0)
+        rc = ddp_job_open(job, NULL, err);
+    if (rc == 0)
+        rc = ddp_rank_env_write(job, err);
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    if (rc == 0)
+        rc = ddp_local_agent_create(NULL, job, ranks, &mask, true, &desk->agent, err);
+    return rc;
+}
+
+static json_t *do_open(struct ddp_agent_desk *desk, const json_t *task)
+{
+    struct ddp_error err = {0};
+    if (desk->agent)
+        return json_pack("{s:s,s:i}", "error", "this agent has its ranks already", "code", DDP_E_USAGE);
+    const int rc = open_job(desk, task, &err);
+    return rc ? answer_error(rc, &err) : json_pack("{s:b}", "ready", 1);
+}
+
+void ddp_agent_clear(struct ddp_agent_desk *desk)
+{
+    if (desk->agent) {
+        struct ddp_agent *agent = ddp_agent_here(desk->agent);
+        ddp_agent_order(agent, DDP_ORDER_KILL_RANKS);
+        ddp_agent_order(agent, DDP_ORDER_SWEEP);
+        ddp_agent_destroy(agent);
+    }
+    ddp_job_close(&desk->job);
+    if (desk->janitor.pid > 0)
+        ddp_janitor_dismiss(&desk->janitor);
+    *desk = (struct ddp_agent_desk){.job.lock = -1};
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+json_t *ddp_agent_task(struct ddp_agent_desk *desk, const json_t *task)
+{
+    static const struct {
+        const char *name;
+        json_t *(*run)(struct ddp_agent_desk *desk, const json_t *task);
+    } tasks[] = {{"open", do_open}};
+    for (size_t i = 0; i < DDP_COUNT(tasks); i++)
+        if (strcmp(tasks[i].name, text_of(task, "do")) == 0)
+            return tasks[i].run(desk, task);
+    return json_pack("{s:s,s:i}", "error", "this agent does not know what it is asked to do", "code",
+                     DDP_E_USAGE);
+}

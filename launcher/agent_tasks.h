@@ -1,0 +1,29 @@
+/* What the agent of another host does before its ranks are there: tasks and answers as JSON objects, one
+ * answer for each task.
+ *
+ *   do      with                                     answer
+ *   facts   config, program, data, run, marker       what facts.h says of the host
+ *   reach   peers: [{host, addresses}], port, token  nets: which of them could be connected to
+ *   open    job, dir, base, ranks, files, env        ready: true; the ranks may come now
+ *
+ * An answer that holds "error" (text) and "code" is a failure. */
+#ifndef DDP_LAUNCHER_AGENT_TASKS_H
+#define DDP_LAUNCHER_AGENT_TASKS_H
+
+#include <jansson.h>
+
+#include "launcher/agent_local.h"
+#include "launcher/janitor.h"
+
+struct ddp_agent_desk { /* what an agent has on its hands */
+    struct ddp_job job; /* its host's part; .name "" until the ranks are expected */
+    struct ddp_janitor janitor;
+    struct ddp_local_agent *agent; /* NULL until then */
+};
+
+/* Do it. The answer is a new reference. */
+json_t *ddp_agent_task(struct ddp_agent_desk *desk, const json_t *task);
+/* Kill what is left and remove what was made. */
+void ddp_agent_clear(struct ddp_agent_desk *desk);
+
+#endif

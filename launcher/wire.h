@@ -1,0 +1,54 @@
+/* What goes between the head and the agent of another host: frames over TCP, each a kind and its bytes. What
+ * is sent is kept until it can be written, so that neither side ever waits for the other. A host that
+ * vanishes without a word is noticed by the kernel's own probes, however busy or stopped processes are. */
+#ifndef DDP_LAUNCHER_WIRE_H
+#define DDP_LAUNCHER_WIRE_H
+
+#include <poll.h>
+
+#include "base/base.h"
+
+enum ddp_wire_kind {
+    DDP_WIRE_HELLO = 1, /* agent -> head: JSON: who it is, and the job's token */
+    DDP_WIRE_WELCOME,   /* head -> agent: the token: this is your head */
+    DDP_WIRE_TASK,      /* head -> agent: JSON (agent_tasks.h) */
+    DDP_WIRE_ANSWER,    /* agent -> head: JSON */
+    DDP_WIRE_ORDER,     /* head -> agent: int32 enum ddp_order */
+    DDP_WIRE_NEWS,      /* agent -> head: struct ddp_wire_news, cut behind its text */
+};
+
+enum { DDP_WIRE_STRANGER = 1 << 16, DDP_WIRE_MOST = 1 << 26 }; /* bytes of a frame, before and after hello */
+
+struct ddp_wire {
+    int fd;             /* -1: none */
+    size_t most;        /* larger frames are refused */
+    struct ddp_text in; /* read, from `taken` on */
+    size_t taken;
+    struct ddp_text out; /* to write, from `written` on */
+    size_t written;
+    bool over;     /* nothing comes or goes any more .. */
+    char why[128]; /* .. because it "closed the connection" */
+};
+
+struct ddp_frame {
+    enum ddp_wire_kind kind;
+    const char *bytes; /* [n] inside the wire until the next call; a NUL stands behind */
+    size_t n;
+};
+
+/* Take over a connected socket. */
+void ddp_wire_init(struct ddp_wire *w, int fd);
+void ddp_wire_finish(struct ddp_wire *w); /* closes it */
+
+/* Queue a frame, and write what goes at once. */
+void ddp_wire_send(struct ddp_wire *w, enum ddp_wire_kind kind, const void *bytes, size_t n);
+/* The next frame that has come whole; false: none. */
+bool ddp_wire_next(struct ddp_wire *w, struct ddp_frame *out);
+
+struct pollfd ddp_wire_poll(const struct ddp_wire *w);
+/* Read and write what goes without waiting. */
+void ddp_wire_move(struct ddp_wire *w);
+/* Wait for a frame, no later than `until` (ddp_now()). */
+bool ddp_wire_wait(struct ddp_wire *w, double until, struct ddp_frame *out);
+
+#endif
