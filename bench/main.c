@@ -24,9 +24,8 @@ static void usage(FILE *to)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].doc);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    ddp_streams_open();
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         usage(stdout);
         return DDP_EXIT_OK;
@@ -38,4 +37,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "ddp-bench: unknown command '%s'\n", argv[1]);
     usage(stderr);
     return DDP_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    ddp_streams_open();
+    return ddp_streams_close("ddp-bench", run(argc, argv));
 }

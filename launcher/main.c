@@ -10,6 +10,7 @@
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
 #include "launcher/rank_env.h"
+#include "launcher/signals.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
@@ -218,7 +219,7 @@ static void print_error(const struct ddp_error *err)
     }
 }
 
-int main(int argc, char **argv)
+static int answer(int argc, char **argv)
 {
     const double started = ddp_now();
     struct ddp_options opt = {0};
@@ -226,7 +227,6 @@ int main(int argc, char **argv)
     char config[PATH_MAX];
     int exit_code = DDP_EXIT_OK;
 
-    ddp_streams_open();
     if (argc > 1 && strcmp(argv[1], DDP_AGENT_OPTION) == 0)
         return ddp_agent_main(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], DDP_RANK_OPTION) == 0)
@@ -249,4 +249,11 @@ out:
     }
     ddp_options_finish(&opt);
     return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    ddp_streams_open();
+    ddp_signals_prepare();
+    return ddp_streams_close("ddp-launch", answer(argc, argv));
 }

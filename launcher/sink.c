@@ -77,8 +77,11 @@ static void write_some(struct ddp_sink *s)
     const ssize_t n = write(s->to, s->pending.s + s->written, left < CHUNK ? left : CHUNK);
     if (n > 0)
         s->written += (size_t)n;
-    else if (n < 0 && errno != EINTR && errno != EAGAIN)
-        s->broken = true; /* "| head": training goes on */
+    else if (n < 0 && errno != EINTR && errno != EAGAIN) {
+        s->broken = true; /* "| head", a full disk: training goes on */
+        if (s->to == STDOUT_FILENO)
+            ddp_stream_failed(errno);
+    }
     if (s->broken || s->written == s->pending.len) {
         s->pending.len = 0;
         s->pending.s[0] = '\0';

@@ -49,10 +49,6 @@ int ddp_path_rename(const char *from, const char *to, struct ddp_error *err);
 int ddp_dir_remove(const char *path, struct ddp_error *err);
 bool ddp_path_exists(const char *path);
 
-/* First thing in every main(): descriptors 0, 1 and 2 that are closed are opened on /dev/null. The next file
- * would get such a number otherwise, and what is printed would go into it. */
-void ddp_streams_open(void);
-
 /* Tests: let the nth (from 1) write-side system call from now on fail with errno_value, and all after it
  * (disk full, read-only). n = 0 turns it off. Also set by the environment variable
  * DDP_TEST_FAULT="N:ERRNO[:SUBSTRING]" where only paths that contain SUBSTRING count; read once. Returns how

@@ -1,4 +1,4 @@
-/* A rank's end of the line to ddp-launch, and the signals that ask it to stop where there is none. */
+/* A rank's end of the line to ddp-launch. */
 #include "base/lifeline.h"
 
 #include <errno.h>
@@ -14,20 +14,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 #include "base/text.h"
 
 static int line = -1; /* the socket; -1: no launcher */
 static int my_rank;
-static volatile sig_atomic_t asked; /* by a signal, without launcher */
-static bool told;                   /* by the launcher */
-
-static void on_signal(int sig)
-{
-    (void)sig;
-    if (asked)
-        _exit(130); /* the second one does not wait */
-    asked = 1;
-}
+static bool told; /* by the launcher, to stop */
 
 static int rank_from_environment(void)
 {
@@ -53,20 +45,13 @@ static void tell(enum ddp_lifeline_kind kind, int value, const char *text)
         ;
 }
 
-static void catch_signals(void)
-{
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    static const int sigs[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < sizeof sigs / sizeof *sigs; i++)
-        sigaction(sigs[i], &a, NULL);
-}
-
 void ddp_lifeline_join(void)
 {
     my_rank = rank_from_environment();
     const char *name = getenv("DDP_LIFELINE");
-    catch_signals(); /* under a launcher too: mpirun passes USR1 on, and only the launcher decides */
-    if (!name || !*name)
+    const bool alone = !name || !*name;
+    ddp_stop_catch(alone); /* batch systems signal every process, mpirun passes on what it gets */
+    if (alone)
         return;
     pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -120,9 +105,7 @@ int ddp_lifeline_memory(void)
 
 bool ddp_lifeline_stop_requested(void)
 {
-    if (line < 0)
-        return asked;
-    while (!told) {
+    while (line >= 0 && !told) {
         struct ddp_lifeline_msg m;
         ssize_t n = recv(line, &m, sizeof m, MSG_DONTWAIT);
         if (n == 0)
@@ -131,7 +114,7 @@ bool ddp_lifeline_stop_requested(void)
             break;
         told = m.kind == DDP_LIFELINE_STOP;
     }
-    return told;
+    return told || ddp_stop_asked() != 0;
 }
 
 void ddp_lifeline_error(int status, const char *text)

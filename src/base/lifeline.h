@@ -37,8 +37,9 @@ void ddp_lifeline_join(void);
  * hello: one anonymous file, empty at first. A descriptor, the caller's to close; once. -1: there is no
  * launcher. Only for ranks that were told DDP_RANKS. */
 int ddp_lifeline_memory(void);
-/* True once the launcher has asked for a stop (or, without launcher, SIGTERM/SIGINT/SIGUSR1 was caught: join
- * installs the handlers). Cheap; ends the process (status 112) when the launcher is gone. */
+/* True once the launcher has asked for a stop, or a signal has, sent to this very process: join catches them
+ * (base/stop.h). One rank that is asked stops the job. Cheap; ends the process (status 112) when the launcher
+ * is gone. */
 bool ddp_lifeline_stop_requested(void);
 void ddp_lifeline_error(int status, const char *text);
 /* The same where the reason is that another rank cannot be reached, so that its end is one's own. */

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/streams.h"
+
 enum { LINE = 10240 };
 
 static struct {
@@ -69,17 +71,10 @@ void ddp_log_close(void)
     pthread_mutex_unlock(&state.lock);
 }
 
+/* A log that cannot be written must not end the run. */
 static void put(int fd, const char *s, size_t n)
 {
-    while (n > 0) {
-        ssize_t k = write(fd, s, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return; /* a log that cannot be written must not end the run */
-        s += k;
-        n -= (size_t)k;
-    }
+    ddp_stream_write(fd, s, n);
 }
 
 /* always: whatever the terminal's level is. */

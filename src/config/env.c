@@ -23,6 +23,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
     {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
+    {"DDP_NOHUP", "1 where the launcher was started with SIGHUP ignored: ranks ignore it, too", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
     {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},
     {"DDP_EMU_*", "Tests: the emulated GPU (tests/emulator/standin.h)", true},

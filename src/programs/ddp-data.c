@@ -27,9 +27,8 @@ static void usage(FILE *to)
         "exit codes: 0 done; 2 wrong usage or config; 3 data missing or damaged, network or disk failed\n");
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    ddp_streams_open();
     if (argc < 2) {
         usage(stderr);
         return DDP_EXIT_USAGE;
@@ -47,4 +46,10 @@ int main(int argc, char **argv)
     }
     fprintf(stderr, "ddp-data: there is no command '%s'; did you mean '%s'?\n", argv[1], nearest);
     return DDP_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    ddp_streams_open();
+    return ddp_streams_close("ddp-data", run(argc, argv));
 }

@@ -29,8 +29,9 @@ static const char usage[] =
     "  --version, --help\n"
     "\n"
     "exit codes: 0 done; 2 usage or config; 3 a resource is missing or too small; 4 a rank failed; 75 "
-    "stopped by a\n"
-    "signal after saving (go on with --resume); 130 a second signal\n";
+    "stopped by\n"
+    "SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 after saving (go on with --resume); 130 a second SIGINT or "
+    "SIGTERM\n";
 
 struct options {
     const char *config, *resume, *eval_only;
@@ -154,10 +155,9 @@ static void log_error(const struct ddp_error *err)
     }
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct options o = {0};
-    ddp_streams_open();
     int usage_status = read_options(argc, argv, &o);
     if (usage_status)
         return usage_status == 1 ? DDP_EXIT_OK : DDP_EXIT_USAGE;
@@ -171,4 +171,10 @@ int main(int argc, char **argv)
         log_error(&err);
     ddp_session_close(s, &err);
     return ddp_error_exit(status);
+}
+
+int main(int argc, char **argv)
+{
+    ddp_streams_open();
+    return ddp_streams_close("ddp-train", run(argc, argv));
 }

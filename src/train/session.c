@@ -97,6 +97,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     s->arena = ddp_arena_create();
     s->speaks = true;
     const char *started = getenv("DDP_STARTED");
+    ddp_streams_open(); /* of a program that is not ours, too: no file of ours may be its standard error */
     if (!started || !ddp_parse_double(started, &s->started))
         s->started = ddp_now();
     ddp_lifeline_join();
