@@ -50,7 +50,9 @@ struct ddp_news {
 };
 
 enum ddp_order {
-    DDP_ORDER_STOP,         /* ask the ranks, also those that join later, to stop after this step and save */
+    /* Ask the ranks, also those that join later, to stop after this step and save. From now on what they
+     * print is read at once, so that none waits for a reader of ours. */
+    DDP_ORDER_STOP,
     DDP_ORDER_KILL_RANKS,   /* SIGKILL for all ranks; their deaths are no news from now on */
     DDP_ORDER_KILL_STARTER, /* of an agent that has one */
     DDP_ORDER_NO_STARTER,   /* the starter on another host, which started these ranks too, has ended */

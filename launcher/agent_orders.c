@@ -7,9 +7,18 @@
 
 #include "launcher/tagged.h"
 
+static void hurry(struct ddp_local_agent *a)
+{
+    for (int i = 0; i < a->nworkers; i++) {
+        ddp_relay_hurry(&a->worker[i].out);
+        ddp_relay_hurry(&a->worker[i].err);
+    }
+}
+
 static void stop_ranks(struct ddp_local_agent *a)
 {
     a->stopping = true;
+    hurry(a);
     for (int i = 0; i < a->ranks.n; i++)
         ddp_rank_stop(&a->ranks.rank[i]);
 }
@@ -64,14 +73,6 @@ void ddp_local_agent_reap(struct ddp_local_agent *a)
     for (int i = 0; i < a->nworkers; i++)
         ended &= a->worker[i].ended;
     a->starter_ended |= ended;
-}
-
-static void hurry(struct ddp_local_agent *a)
-{
-    for (int i = 0; i < a->nworkers; i++) {
-        ddp_relay_hurry(&a->worker[i].out);
-        ddp_relay_hurry(&a->worker[i].err);
-    }
 }
 
 static void sweep(struct ddp_local_agent *a)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "launcher/signals.h"
 
 enum { PATH_FOR_SOCKETS = 60 }; /* socket paths below a longer folder would pass the system's limit of 107 */
 
@@ -65,6 +68,8 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
     ddp_words_add(&job->env, "DDP_MAP=%s", map);
     if (isatty(STDERR_FILENO))
         ddp_words_add(&job->env, "DDP_TTY=1");
+    if (ddp_signals_nohup())
+        ddp_words_add(&job->env, "DDP_NOHUP=1"); /* mpirun gives ranks the default again */
     free(map);
     free(command);
 }
@@ -141,6 +146,7 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
                      struct ddp_error *err)
 {
     *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks};
+    job->grace = cfg->launch.grace > 0 ? cfg->launch.grace : HUGE_VAL;
     int rc = find_program(opt->program, job->program, err);
     if (rc == 0)
         rc = ddp_config_dump(cfg, false, &job->config, err);

@@ -4,8 +4,10 @@
 #include <assert.h>
 #include <math.h>
 
-/* From the kill of ranks to that of their starter: every starter has its own. */
+/* From the kill of ranks to that of their starter: every starter has its own. From the request to stop to the
+ * kill of ranks: the user's. */
 #define STARTERS_OWN (-1.0)
+#define GRACE        (-2.0)
 #define NO_LIMIT     HUGE_VAL
 
 static const double HURRY_S = 0.35;       /* left to the failing, once one of them is gone */
@@ -18,7 +20,7 @@ static const struct {
 } states[] = {
     [DDP_LIFE_STARTING] = {"starting", NO_LIMIT, 0},
     [DDP_LIFE_RUNNING] = {"running", NO_LIMIT, 0},
-    [DDP_LIFE_STOPPING] = {"stopping", NO_LIMIT, DDP_LIFE_ASK_STOP},
+    [DDP_LIFE_STOPPING] = {"stopping", GRACE, DDP_LIFE_ASK_STOP},
     [DDP_LIFE_FAILING] = {"failing", 0.7, 0},
     [DDP_LIFE_KILLING_RANKS] = {"killing ranks", STARTERS_OWN, DDP_LIFE_KILL_RANKS},
     [DDP_LIFE_LEAVING] = {"leaving", 2.0, 0},
@@ -64,7 +66,7 @@ static const unsigned char moves[DDP_LIFE_EVENTS][DDP_LIFE_STATES] = {
     [DDP_LIFE_STOP]            = { STOP,  STOP,  ___,   ___,   ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_INTERRUPT]       = { STOP,  STOP,  ___,   ___,   ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_INTERRUPT_AGAIN] = { FELL,  FELL,  FELL,  FELL,  FELL,  FELL,  ___,   ___,   ___,   ___},
-    [DDP_LIFE_DEADLINE]        = { ___,   ___,   ___,   KILL,  FELL,  FELL,  ___,   DRAIN, OVER,  ___},
+    [DDP_LIFE_DEADLINE]        = { ___,   ___,   KILL,  KILL,  FELL,  FELL,  ___,   DRAIN, OVER,  ___},
 };
 // clang-format on
 static_assert(sizeof states / sizeof *states == DDP_LIFE_STATES, "every state has its row");
@@ -80,16 +82,17 @@ const char *ddp_life_state_name(enum ddp_life_state state)
     return states[state].name;
 }
 
-void ddp_life_init(struct ddp_life *life, int ranks, int hosts, double kill_after)
+void ddp_life_init(struct ddp_life *life, int ranks, int hosts, double kill_after, double grace)
 {
-    *life = (struct ddp_life){.deadline = NO_LIMIT, .ranks = ranks, .hosts = hosts, .kill_after = kill_after};
+    *life = (struct ddp_life){
+        .deadline = NO_LIMIT, .ranks = ranks, .hosts = hosts, .kill_after = kill_after, .grace = grace};
 }
 
 static unsigned enter(struct ddp_life *life, enum ddp_life_state state, double now)
 {
     const double limit = states[state].limit;
     life->state = state;
-    life->deadline = now + (limit < 0 ? life->kill_after : limit);
+    life->deadline = now + (limit == STARTERS_OWN ? life->kill_after : limit == GRACE ? life->grace : limit);
     return states[state].actions;
 }
 
@@ -117,10 +120,16 @@ unsigned ddp_life_on(struct ddp_life *life, enum ddp_life_event event, double no
     if (seen < needed || next == life->state)
         return 0;
     life->forced |= event == DDP_LIFE_INTERRUPT_AGAIN;
+    life->overdue |= event == DDP_LIFE_DEADLINE && life->state == DDP_LIFE_STOPPING;
     return enter(life, next, now);
 }
 
 unsigned ddp_life_pass_time(struct ddp_life *life, double now)
 {
     return now >= life->deadline ? ddp_life_on(life, DDP_LIFE_DEADLINE, now) : 0;
+}
+
+void ddp_life_skip_time(struct ddp_life *life, double seconds)
+{
+    life->deadline += seconds;
 }

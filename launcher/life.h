@@ -22,7 +22,7 @@
  *   state            entered with                      its limit
  *   STARTING         not all ranks have joined         none: agents see ranks that will never join
  *   RUNNING          all have                          none
- *   STOPPING         ranks are asked to stop and save  none: how long a step takes is theirs to know
+ *   STOPPING         ranks are asked to stop and save  launch.grace: who has not stopped is named
  *   FAILING          nothing: ranks agree on the error 0.7 s; 0.35 s from the moment that one is gone
  *   KILLING_RANKS    ranks are killed                  the starter's kill_after_ms
  *   LEAVING          nothing: starters end themselves  2 s
@@ -83,16 +83,20 @@ struct ddp_life {
     int ranks, hosts;
     int seen[DDP_LIFE_EVENTS]; /* how often each has happened */
     double kill_after;         /* seconds from the ranks' death to the starter's */
+    double grace;              /* seconds from the request to stop to the ranks' death; HUGE_VAL: no limit */
     double interrupted;        /* when, last */
     bool forced;               /* a second interrupt ended it */
+    bool overdue;              /* ranks had not stopped in time */
 };
 
 /* A job of so many ranks on so many hosts, STARTING. */
-void ddp_life_init(struct ddp_life *life, int ranks, int hosts, double kill_after);
+void ddp_life_init(struct ddp_life *life, int ranks, int hosts, double kill_after, double grace);
 /* This has happened at `now` (seconds on any clock that does not jump). Returns what is to be done. */
 unsigned ddp_life_on(struct ddp_life *life, enum ddp_life_event event, double now);
 /* DDP_LIFE_DEADLINE if it is time for it. */
 unsigned ddp_life_pass_time(struct ddp_life *life, double now);
+/* So many seconds, in which everything was paused, do not count. */
+void ddp_life_skip_time(struct ddp_life *life, double seconds);
 
 /* "killing ranks". Static. */
 const char *ddp_life_state_name(enum ddp_life_state state);

@@ -1,6 +1,7 @@
 /* The head of a running job: takes the news of agents, signals and time to the life of the job, and acts. */
 #include "launcher/supervise.h"
 
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "launcher/agent_local.h"
+#include "launcher/late.h"
 #include "launcher/life.h"
 #include "launcher/oom.h"
 #include "launcher/signals.h"
@@ -27,6 +29,8 @@ struct head {
     struct ddp_agent **agent; /* [nagents] of each host; the first is `here` */
     int signals;              /* descriptor */
     int signal;               /* the last that came */
+    double asked;             /* when ranks were asked to stop; 0: they were not */
+    unsigned char *ended;     /* [ranks] enum ddp_ended */
     struct ddp_life life;
     struct ddp_outcome *outcome;
     struct ddp_oom memory; /* as it stood at the start */
@@ -54,17 +58,33 @@ static void order_all(const struct head *h, enum ddp_order order)
 
 static void ask_stop(struct head *h)
 {
+    char limit[64] = "";
     h->outcome->stop_signal = h->signal;
+    h->asked = ddp_now();
     order_all(h, DDP_ORDER_STOP);
+    if (isfinite(h->life.grace))
+        snprintf(limit, sizeof limit, ", within %g s (launch.grace)", h->life.grace);
     if (!h->quiet)
-        say(h, "%s: stopping after this step and saving; Ctrl-C (again) ends at once",
-            ddp_signal_name(h->signal));
+        say(h, "%s: stopping after this step and saving%s; Ctrl-C (again) ends at once",
+            ddp_signal_name(h->signal), limit);
+}
+
+/* They have not stopped in time. */
+static void name_late(struct head *h)
+{
+    struct ddp_outcome *o = h->outcome;
+    if (o->late[0])
+        return;
+    o->grace = h->life.grace;
+    ddp_late_name(o->ranks, h->ended, h->job->host, o->host_of, o->late, sizeof o->late);
 }
 
 static void act(struct head *h, unsigned actions)
 {
     if (actions & DDP_LIFE_ASK_STOP)
         ask_stop(h);
+    if (h->life.overdue)
+        name_late(h);
     if (actions & DDP_LIFE_KILL_RANKS)
         order_all(h, DDP_ORDER_KILL_RANKS);
     if (actions & DDP_LIFE_KILL_STARTER)
@@ -80,11 +100,18 @@ static void happened(struct head *h, enum ddp_life_event event)
 
 /* ---- what happens ---------------------------------------------------------------------------- */
 
+static void note_end(struct head *h, int rank, enum ddp_ended how)
+{
+    if (rank >= 0 && rank < h->outcome->ranks)
+        h->ended[rank] = (unsigned char)how;
+}
+
 static void on_bye(struct head *h, const char *host, const struct ddp_news *n)
 {
     struct ddp_outcome *o = h->outcome;
     char how[64];
 
+    note_end(h, n->rank, DDP_ENDED_SAYS);
     o->byes++;
     o->stopped += n->value == DDP_EXIT_STOPPED;
     if (n->value == DDP_EXIT_OK || n->value == DDP_EXIT_STOPPED)
@@ -144,6 +171,7 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
         happened(h, DDP_LIFE_DIED);
         break;
     case DDP_NEWS_GONE:
+        note_end(h, n->rank, DDP_ENDED);
         happened(h, DDP_LIFE_GONE);
         break;
     case DDP_NEWS_MISSING:
@@ -175,6 +203,15 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
     }
 }
 
+static void pause_all(struct head *h)
+{
+    const double before = ddp_now();
+    order_all(h, DDP_ORDER_PAUSE);
+    raise(SIGSTOP);
+    order_all(h, DDP_ORDER_GO_ON);
+    ddp_life_skip_time(&h->life, ddp_now() - before);
+}
+
 static void on_signal(struct head *h, int sig)
 {
     switch (sig) {
@@ -182,9 +219,7 @@ static void on_signal(struct head *h, int sig)
     case SIGCHLD: /* the agent looks at its children whenever it is woken */
         break;
     case SIGTSTP: /* the ranks are in another process group and pause with us */
-        order_all(h, DDP_ORDER_PAUSE);
-        raise(SIGSTOP);
-        order_all(h, DDP_ORDER_GO_ON);
+        pause_all(h);
         break;
     default:
         h->signal = sig;
@@ -254,6 +289,12 @@ static void close_record(const struct head *h, const char *text)
     ddp_run_close(o->run, *cause ? cause : "it ended without a word");
 }
 
+/* For the reader of our output: whoever asked for a stop has launch.grace from then on. */
+static double patience(const struct head *h)
+{
+    return h->asked > 0 ? h->asked + h->life.grace - ddp_now() : HUGE_VAL;
+}
+
 static int conclude(struct head *h)
 {
     struct ddp_outcome *o = h->outcome;
@@ -270,7 +311,7 @@ static int conclude(struct head *h)
                                  ddp_local_agent_starter_text(h->here),
                                  h->quiet ? ddp_local_agent_last_lines(h->here) : "", &text);
     close_record(h, text.s);
-    ddp_signals_end_with(h->signals, code);
+    ddp_signals_end_with(h->signals, code, patience(h));
     ddp_local_agent_flush(h->here);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
         if (ddp_local_agent_midline(h->here))
@@ -279,7 +320,6 @@ static int conclude(struct head *h)
     }
     if (*o->result && (code == DDP_EXIT_OK || code == DDP_EXIT_STOPPED))
         printf("%s\n", o->result);
-    fflush(stdout);
     ddp_text_finish(&text);
     return code;
 }
@@ -308,9 +348,11 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     h.outcome = ddp_calloc(1, sizeof *h.outcome);
     h.outcome->ranks = job->ranks;
     h.outcome->host_of = others->host_of;
-    ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3);
+    h.ended = ddp_calloc((size_t)job->ranks, 1);
+    ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3, job->grace);
     watch(&h);
     *exit_code = conclude(&h);
+    free(h.ended);
     free(h.outcome);
     free(h.agent);
     ddp_agent_destroy(ddp_agent_here(h.here));

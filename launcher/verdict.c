@@ -120,6 +120,15 @@ static int say_starter(const struct ddp_outcome *o, const char *host, const char
     return DDP_EXIT_RANK;
 }
 
+static int say_late(const struct ddp_outcome *o, struct ddp_text *say)
+{
+    ddp_text_add(say,
+                 "ddp-launch: %s did not stop within %g s of %s (launch.grace) and had to be killed; the "
+                 "last complete checkpoint is what there is\n",
+                 o->late, o->grace, ddp_signal_name(o->stop_signal));
+    return DDP_EXIT_RANK;
+}
+
 int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *starter, const char *starter_text,
                 const char *tail, struct ddp_text *say)
 {
@@ -131,7 +140,9 @@ int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *start
             "ddp-launch: ended at once by a second signal; the last complete checkpoint is what there is\n");
         return DDP_EXIT_KILLED;
     }
-    if (o->failure.known) {
+    if (*o->late) {
+        code = say_late(o, say);
+    } else if (o->failure.known) {
         code = say_failure(o, host, say);
     } else if (o->byes < o->ranks || (o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
         code = say_starter(o, host, starter, starter_text, say);

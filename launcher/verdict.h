@@ -20,6 +20,8 @@ struct ddp_outcome {
         char host[256]; /* of whom the agent speaks; "": the launcher's own */
         char reason[DDP_LIFELINE_TEXT];
     } failure;                      /* the first */
+    char late[4096];                /* who had not stopped in time and was killed (late.h); "" nobody */
+    double grace;                   /* seconds that they had */
     int starter_status;             /* from waitpid */
     bool starter_killed;            /* by us */
     char result[DDP_LIFELINE_TEXT]; /* the last two lines; "" none came */

@@ -155,6 +155,7 @@ struct ddp_config {
     struct {
         int bind;
         bool memory_bind, hyperthreads;
+        double grace; /* seconds; 0: no limit */
     } launch;
 
     struct ddp_node *tree;       /* resolved, every key of the table in it */

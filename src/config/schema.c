@@ -207,6 +207,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Bind a rank's memory to the NUMA nodes of its cores"},
     {FIELD(launch.hyperthreads), .type = DDP_KEY_BOOL, .dflt = "false",
      .doc = "Count hyperthreads as cores"},
+    {FIELD(launch.grace), .type = DDP_KEY_FLOAT, .dflt = "30", .min = 0, .max = 1000000, .unit = "seconds",
+     .doc = "From a request to stop (a signal) until ranks that have not stopped are named and killed; 0 is never"},
     {.name = NULL},
 };
 // clang-format on

@@ -187,6 +187,90 @@ static void test_job_stops_softly_on_signals(void **state)
     }
 }
 
+/* Batch systems and closed sessions signal every process of a job; and who signals one rank means the job. */
+static void test_job_stops_softly_on_signals_to_ranks(void **state)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    (void)state;
+    for (size_t k = 0; k < 2 * HOWS * DDP_COUNT(signals); k++) {
+        const struct how *how = &hows[k % HOWS];
+        const int sig = signals[k / HOWS % DDP_COUNT(signals)];
+        const bool all = k >= HOWS * DDP_COUNT(signals);
+        struct launch l;
+        launch_start(
+            &l, (const char *const[]){"RANK_MODE=stop", NULL},
+            (const char *const[]){how->starter, "-n", "3", "--program", how->program, "c.cfg", NULL});
+        launch_wait_ranks(&l, 3);
+        launch_learn_job(&l);
+        const double t = ddp_now();
+        for (int r = 0; r < 3; r++)
+            kill(launch_rank_pid(&l, r), sig);
+        if (all)
+            kill(l.pid, sig);
+        launch_wait(&l, t);
+        assert_status(&l, 75);
+        assert_says(l.err, "stopped");
+        assert_nothing_left(&l, 0);
+        launch_end(&l);
+    }
+}
+
+/* nohup: what was ignored at the start stays so, in the launcher and in its ranks. */
+static void test_job_goes_on_under_nohup(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HOWS; i++) {
+        struct launch l;
+        signal(SIGHUP, SIG_IGN);
+        launch_start(
+            &l, (const char *const[]){"RANK_MODE=stop", NULL},
+            (const char *const[]){hows[i].starter, "-n", "2", "--program", hows[i].program, "c.cfg", NULL});
+        signal(SIGHUP, SIG_DFL);
+        launch_wait_ranks(&l, 2);
+        launch_learn_job(&l);
+        for (int r = 0; r < 2; r++)
+            kill(launch_rank_pid(&l, r), SIGHUP);
+        kill(l.pid, SIGHUP);
+        usleep(300000);
+        assert_int_equal(waitpid(l.pid, NULL, WNOHANG), 0);
+        assert_int_equal(launch_processes(&l), 2 + hows[i].processes);
+        kill(l.pid, SIGTERM);
+        launch_wait(&l, ddp_now());
+        assert_status(&l, 75);
+        assert_says(l.err, "stopped by SIGTERM");
+        launch_end(&l);
+    }
+}
+
+/* launch.grace seconds after a request, who has not stopped is named and killed. */
+static void test_job_names_who_does_not_stop(void **state)
+{
+    static const struct {
+        const char *who, *says;
+    } table[] = {{"RANK_WHO=1", ": rank 1 on "}, {"RANK_WHO=-1", ": ranks 0, 1 and 2 on "}};
+    (void)state;
+    for (size_t k = 0; k < HOWS * DDP_COUNT(table); k++) {
+        const struct how *how = &hows[k % HOWS];
+        struct launch l;
+        launch_start(&l, (const char *const[]){"RANK_MODE=ignore-stop", table[k / HOWS].who, NULL},
+                     (const char *const[]){how->starter, "-n", "3", "--program", how->program, "c.cfg",
+                                           "launch.grace=1", NULL});
+        launch_wait_ranks(&l, 3);
+        launch_learn_job(&l);
+        const double t = ddp_now();
+        kill(l.pid, SIGTERM);
+        launch_wait(&l, t);
+        assert_status(&l, 4);
+        assert_true(l.seconds >= 1);
+        assert_says(l.err, "SIGTERM: stopping after this step and saving, within 1 s (launch.grace)");
+        assert_says(l.err, table[k / HOWS].says);
+        assert_says(l.err, " did not stop within 1 s of SIGTERM (launch.grace) and had to be killed");
+        assert_silent_about(l.out, "weights:");
+        assert_nothing_left(&l, 1);
+        launch_end(&l);
+    }
+}
+
 /* `timeout` signals us and then our whole group: one request, and no business of mpirun's. */
 static void test_job_takes_a_doubled_signal_as_one(void **state)
 {
@@ -271,6 +355,8 @@ static void test_job_needs_nothing_of_the_system(void **state)
          "DDP_RANK=7 "
          "DDP_RANKS=8; exec \"$0\" -n 2 --program \"$1\" c.cfg",
          "weights:", 0},
+        {"trap '' CHLD HUP INT TERM PIPE ALRM USR1 USR2; exec \"$0\" -n 2 --program \"$1\" c.cfg",
+         "weights:", 0},
         {"exec \"$0\" -n 2 --program \"$1\" c.cfg <&-", "weights:", 0},
         {"exec \"$0\" -n 2 --program \"$1\" c.cfg >&-", "err of rank 0", 0},
         {"exec \"$0\" -n 2 --program \"$1\" c.cfg 2>&-", "weights:", 0},
@@ -315,10 +401,11 @@ static void test_job_needs_nothing_of_the_system(void **state)
     }
 }
 
-/* Nobody reads our output, and its pipe stays open: signals end us all the same, and nothing is left. */
+/* Nobody reads our output, and its pipe stays open: a signal stops the job all the same, and launch.grace
+ * after it no word is waited for. */
 static void test_job_ends_though_nobody_reads(void **state)
 {
-    static const int signals[] = {SIGTERM, SIGINT};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(signals); i++) {
         struct launch l = {0};
@@ -336,24 +423,25 @@ static void test_job_ends_though_nobody_reads(void **state)
             setenv("DDP_CONFIGS_DIR", SOURCE_DIR "/configs", 1);
             dup2(pipes[1], 1);
             dup2(pipes[1], 2);
-            execl(DDP_LAUNCH, DDP_LAUNCH, "-n", "2", "--program", FAKE_RANK, "c.cfg", (char *)NULL);
+            execl(DDP_LAUNCH, DDP_LAUNCH, "-n", "2", "--program", FAKE_RANK, "c.cfg", "launch.grace=1",
+                  (char *)NULL);
             _exit(98);
         }
         launch_wait_ranks(&l, 2);
         launch_learn_job(&l);
         usleep(300000);
+        assert_int_equal(waitpid(l.pid, NULL, WNOHANG), 0);
+        kill(l.pid, signals[i]);
         pid_t ended = 0;
-        for (int k = 0; k < 10 && ended == 0; k++) { /* a stop, the end of the job, and of its last words */
-            kill(l.pid, signals[i]);
-            usleep(500000);
+        for (double end = ddp_now() + LAUNCH_LIMIT_S; ended == 0 && ddp_now() < end; usleep(10000))
             ended = waitpid(l.pid, &status, WNOHANG);
-        }
         if (ended == 0)
             kill(l.pid, SIGKILL);
         close(pipes[0]);
         close(pipes[1]);
         assert_int_equal(ended, l.pid);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 75)
+            fail_msg("wait status %x", status);
         assert_nothing_left(&l, 2);
         launch_end(&l);
     }
@@ -397,6 +485,9 @@ int main(void)
         cmocka_unit_test(test_job_fails_when_nobody_reports),
         cmocka_unit_test(test_job_shows_what_mpirun_said),
         cmocka_unit_test(test_job_stops_softly_on_signals),
+        cmocka_unit_test(test_job_stops_softly_on_signals_to_ranks),
+        cmocka_unit_test(test_job_goes_on_under_nohup),
+        cmocka_unit_test(test_job_names_who_does_not_stop),
         cmocka_unit_test(test_job_takes_a_doubled_signal_as_one),
         cmocka_unit_test(test_job_second_ctrl_c_ends_at_once),
         cmocka_unit_test(test_job_says_who_is_stopped),

@@ -12,7 +12,7 @@
 #include "launcher/life.h"
 
 enum { MOST = 16, ASK = DDP_LIFE_ASK_STOP, RANKS = DDP_LIFE_KILL_RANKS, STARTER = DDP_LIFE_KILL_STARTER };
-static const double KILL_AFTER_S = 0.1;
+static const double KILL_AFTER_S = 0.1, GRACE_S = 1000;
 
 /* One event at a time; then the state, and what was to be done. WAIT: nothing happens, time passes. */
 #define WAIT DDP_LIFE_EVENTS
@@ -31,85 +31,93 @@ struct step {
 static const struct {
     const char *name;
     int ranks, hosts;
-    bool forced;
+    bool forced, overdue;
     struct step steps[MOST]; /* up to OVER */
 } lives[] = {
-    {"a job that is done", 2, 1, false,
+    {"a job that is done", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(9, GONE, RUNNING, 0), S(9, GONE, LEAVING, 0),
       END_AT(9.1)}},
-    {"ranks that leave before others join", 2, 1, false,
+    {"ranks that leave before others join", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(1, GONE, STARTING, 0), S(2, JOINED, RUNNING, 0), S(3, GONE, LEAVING, 0),
       END_AT(3)}},
-    {"a starter that does not end", 1, 1, false,
+    {"a starter that does not end", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(5, GONE, LEAVING, 0), W(6.9, LEAVING, 0),
       W(7.1, KILLING_STARTER, RANKS | STARTER), W(99, KILLING_STARTER, 0), END_AT(100)}},
-    {"a soft stop", 1, 1, false,
+    {"a soft stop", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(1, STOP, STOPPING, ASK), S(2, STOP, STOPPING, 0), W(999, STOPPING, 0),
       S(999, GONE, LEAVING, 0), END_AT(999)}},
-    {"a soft stop before all have joined", 2, 1, false,
+    {"a soft stop that one does not follow", 2, 1, false, true,
+     {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(1, STOP, STOPPING, ASK),
+      S(500, STOP, STOPPING, 0),
+      W(1000.9, STOPPING, 0), W(1001.1, KILLING_RANKS, RANKS), W(1001.3, KILLING_STARTER, RANKS | STARTER),
+      END_AT(1002)}},
+    {"a stop of ranks that never join", 2, 1, false, true,
+     {S(0, JOINED, STARTING, 0), S(1, INTERRUPT, STOPPING, ASK), W(1002, KILLING_RANKS, RANKS),
+      END_AT(1002)}},
+    {"a soft stop before all have joined", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(1, INTERRUPT, STOPPING, ASK), S(2, JOINED, STOPPING, 0),
       S(3, GONE, STOPPING, 0), S(3, GONE, LEAVING, 0), END_AT(3)}},
-    {"one interrupt that comes twice", 1, 1, false,
+    {"one interrupt that comes twice", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(1, INTERRUPT, STOPPING, ASK), S(1.1, INTERRUPT, STOPPING, 0),
       S(1.15, STOP, STOPPING, 0), S(2, GONE, LEAVING, 0), END_AT(2)}},
-    {"a second interrupt", 1, 1, true,
+    {"a second interrupt", 1, 1, true, false,
      {S(0, JOINED, RUNNING, 0), S(1, INTERRUPT, STOPPING, ASK), S(1.1, INTERRUPT, STOPPING, 0),
       S(1.3, INTERRUPT, KILLING_STARTER, RANKS | STARTER), S(1.3, GONE, KILLING_STARTER, 0), END_AT(1.3)}},
-    {"an interrupt after a soft stop is the first", 1, 1, true,
+    {"an interrupt after a soft stop is the first", 1, 1, true, false,
      {S(0, JOINED, RUNNING, 0), S(1, STOP, STOPPING, ASK), S(2, INTERRUPT, STOPPING, 0),
       S(3, INTERRUPT, KILLING_STARTER, RANKS | STARTER), END_AT(3)}},
-    {"an interrupt once the starter has ended changes nothing", 1, 1, false,
+    {"an interrupt once the starter has ended changes nothing", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(0, INTERRUPT, STOPPING, ASK), S(1, GONE, LEAVING, 0),
       S(1, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), S(1, INTERRUPT, SWEEPING, 0), S(1, SWEPT, DRAINING, 0),
       S(2, OUTPUT_ENDED, OVER, 0)}},
-    {"a rank dies", 3, 1, false,
+    {"a rank dies", 3, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0),
       S(5, DIED, KILLING_RANKS, RANKS), S(5, GONE, KILLING_RANKS, 0), S(5, GONE, KILLING_RANKS, 0),
       S(5, GONE, KILLING_RANKS, 0), W(5.05, KILLING_RANKS, 0), W(5.11, KILLING_STARTER, RANKS | STARTER),
       END_AT(5.2)}},
-    {"a rank dies while it stops", 1, 1, false,
+    {"a rank dies while it stops", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(1, STOP, STOPPING, ASK), S(2, DIED, KILLING_RANKS, RANKS),
       S(2, STOP, KILLING_RANKS, 0), END_AT(2)}},
-    {"a rank never joins", 2, 1, false,
+    {"a rank never joins", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(1, MISSING, KILLING_RANKS, RANKS), S(1, GONE, KILLING_RANKS, 0),
       END_AT(1)}},
-    {"nobody joins", 2, 1, false,
+    {"nobody joins", 2, 1, false, false,
      {W(29, STARTING, 0), S(30, NOBODY, KILLING_STARTER, RANKS | STARTER), S(31, NOBODY, KILLING_STARTER, 0),
       END_AT(31)}},
-    {"an error that ranks agree on", 2, 1, false,
+    {"an error that ranks agree on", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0),
       S(5.2, FAILED, FAILING, 0), S(5.21, GONE, FAILING, 0), S(5.22, GONE, FAILING, 0), END_AT(5.3)}},
-    {"an error of one rank, others hang", 2, 1, false,
+    {"an error of one rank, others hang", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0), W(5.69, FAILING, 0),
       W(5.71, KILLING_RANKS, RANKS), W(5.82, KILLING_STARTER, RANKS | STARTER), END_AT(6)}},
-    {"an error of one rank, which is gone at once", 2, 1, false,
+    {"an error of one rank, which is gone at once", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0), S(5, GONE, FAILING, 0),
       W(5.34, FAILING, 0), W(5.36, KILLING_RANKS, RANKS), END_AT(6)}},
-    {"the end of one gives the failing no more time", 2, 1, false,
+    {"the end of one gives the failing no more time", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0), S(5.6, GONE, FAILING, 0),
       W(5.71, KILLING_RANKS, RANKS), END_AT(6)}},
-    {"a death among the failing", 2, 1, false,
+    {"a death among the failing", 2, 1, false, false,
      {S(0, JOINED, STARTING, 0), S(0, FAILED, FAILING, 0), S(0.1, DIED, KILLING_RANKS, RANKS), END_AT(1)}},
-    {"a stop of the failing is too late, a second one is not", 1, 1, true,
+    {"a stop of the failing is too late, a second one is not", 1, 1, true, false,
      {S(0, JOINED, RUNNING, 0), S(1, FAILED, FAILING, 0), S(1.1, INTERRUPT, FAILING, 0),
       S(1.4, INTERRUPT, KILLING_STARTER, RANKS | STARTER), END_AT(2)}},
-    {"a starter that dies", 1, 1, false,
+    {"a starter that dies", 1, 1, false, false,
      {S(0, JOINED, RUNNING, 0), S(1, STARTER_LOST, KILLING_RANKS, RANKS), S(1, GONE, KILLING_RANKS, 0),
       END_AT(1)}},
-    {"a sweep and an output without end", 1, 1, false,
+    {"a sweep and an output without end", 1, 1, false, false,
      {S(0, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), W(1.9, SWEEPING, 0), W(2.1, DRAINING, 0),
       S(2.2, SWEPT, DRAINING, 0), W(2.5, DRAINING, 0), W(2.7, OVER, 0)}},
-    {"two hosts: each comes to its end", 2, 2, false,
+    {"two hosts: each comes to its end", 2, 2, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(1, GONE, RUNNING, 0),
       S(1, STARTER_ENDED, RUNNING, 0), S(2, GONE, LEAVING, 0), S(2, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP),
       S(2, SWEPT, SWEEPING, 0), S(2, SWEPT, DRAINING, 0), S(2, OUTPUT_ENDED, DRAINING, 0),
       S(2, OUTPUT_ENDED, OVER, 0)}},
-    {"two hosts: the death of a starter ends the other", 2, 2, false,
+    {"two hosts: the death of a starter ends the other", 2, 2, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(1, STARTER_LOST, KILLING_RANKS, RANKS),
       S(1, STARTER_ENDED, KILLING_RANKS, 0), W(1.2, KILLING_STARTER, RANKS | STARTER),
       S(1.2, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), S(2, SWEPT, SWEEPING, 0), S(2, SWEPT, DRAINING, 0),
       W(9, OVER, 0)}},
-    {"two hosts: one is lost while the other says that it cannot reach it", 2, 2, false,
+    {"two hosts: one is lost while the other says that it cannot reach it", 2, 2, false, false,
      {S(0, JOINED, STARTING, 0), S(0, JOINED, RUNNING, 0), S(5, FAILED, FAILING, 0),
       S(5.3, HOST_LOST, KILLING_RANKS, RANKS), S(5.3, STARTER_ENDED, KILLING_RANKS, 0),
       S(5.4, STARTER_ENDED, SWEEPING, DDP_LIFE_SWEEP), S(5.4, SWEPT, SWEEPING, 0), S(5.4, SWEPT, DRAINING, 0),
@@ -122,7 +130,7 @@ static void test_life_follows_the_table(void **state)
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(lives); i++) {
         struct ddp_life life;
-        ddp_life_init(&life, lives[i].ranks, lives[i].hosts, KILL_AFTER_S);
+        ddp_life_init(&life, lives[i].ranks, lives[i].hosts, KILL_AFTER_S, GRACE_S);
         for (int k = 0; k < MOST && life.state != DDP_LIFE_OVER; k++) {
             const struct step *s = &lives[i].steps[k];
             const unsigned actions =
@@ -133,9 +141,9 @@ static void test_life_follows_the_table(void **state)
             if (actions != s->actions)
                 fail_msg("%s, step %d: actions %x, not %x", lives[i].name, k, actions, s->actions);
         }
-        if (life.state != DDP_LIFE_OVER || life.forced != lives[i].forced)
-            fail_msg("%s: %s, %sforced", lives[i].name, ddp_life_state_name(life.state),
-                     life.forced ? "" : "not ");
+        if (life.state != DDP_LIFE_OVER || life.forced != lives[i].forced || life.overdue != lives[i].overdue)
+            fail_msg("%s: %s, %sforced, %soverdue", lives[i].name, ddp_life_state_name(life.state),
+                     life.forced ? "" : "not ", life.overdue ? "" : "not ");
     }
 }
 
@@ -150,6 +158,24 @@ static void test_life_always_ends(void **state)
         for (int e = 0; e < DDP_LIFE_EVENTS; e++)
             assert_true((int)ddp_life_next((enum ddp_life_state)s, (enum ddp_life_event)e) >= s);
     }
+}
+
+/* Time in which all were paused is none, and without a limit none comes. */
+static void test_life_grace_is_time_to_work(void **state)
+{
+    struct ddp_life life;
+    (void)state;
+    ddp_life_init(&life, 1, 1, KILL_AFTER_S, 10);
+    ddp_life_on(&life, DDP_LIFE_JOINED, 0);
+    ddp_life_on(&life, DDP_LIFE_STOP, 1);
+    ddp_life_skip_time(&life, 100);
+    assert_int_equal(ddp_life_pass_time(&life, 110.9), 0);
+    assert_int_equal(ddp_life_pass_time(&life, 111.1), RANKS);
+    ddp_life_init(&life, 1, 1, KILL_AFTER_S, HUGE_VAL);
+    ddp_life_on(&life, DDP_LIFE_STOP, 1);
+    ddp_life_skip_time(&life, 100);
+    assert_int_equal(ddp_life_pass_time(&life, 1e9), 0);
+    assert_int_equal(life.state, DDP_LIFE_STOPPING);
 }
 
 /* A state has a limit exactly where the table knows what follows it. */
@@ -173,7 +199,7 @@ static void test_life_limits_have_a_consequence(void **state)
     (void)state;
     for (int s = 0; s < DDP_LIFE_STATES; s++) {
         struct ddp_life life;
-        ddp_life_init(&life, 1, 1, KILL_AFTER_S);
+        ddp_life_init(&life, 1, 1, KILL_AFTER_S, GRACE_S);
         for (int k = 0; k < ways[s].n; k++)
             ddp_life_on(&life, ways[s].events[k], 0);
         assert_int_equal(life.state, s);
@@ -188,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life_follows_the_table),
         cmocka_unit_test(test_life_always_ends),
+        cmocka_unit_test(test_life_grace_is_time_to_work),
         cmocka_unit_test(test_life_limits_have_a_consequence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

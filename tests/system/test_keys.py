@@ -135,6 +135,7 @@ ROWS = {
     "launch.bind": Row("spread", "none", **RANKS),
     "launch.memory_bind": Row("false", **RANKS),
     "launch.hyperthreads": Row("true", **RANKS),
+    "launch.grace": Row("0", "5", **RANKS),
 }
 
 
