@@ -26,10 +26,11 @@ struct ddp_dataset_info {
 
 /* What open() gets: the `data` group, already checked. Strings live as long as the data set. */
 struct ddp_dataset_conf {
-    const char *format;              /* the data set's own name, as registered */
-    const char *root;                /* data.root, or DDP_DATA_DIR, or "data" */
-    const char *path;                /* data.path: folder or file under root; "" when not set */
-    struct ddp_strings files;        /* data.files */
+    const char *format;       /* the data set's own name, as registered */
+    const char *root;         /* data.root, or DDP_DATA_DIR, or "data" */
+    const char *path;         /* data.path: absolute where it was found, else under root; "": not set */
+    const char *beside;       /* not found: the folder where it was looked for as well; NULL: none */
+    struct ddp_strings files; /* data.files */
     int64_t train_count, test_count; /* built-in data: how many; else 0 */
     uint64_t seed;                   /* data.seed: of generated data only */
     bool verify;                     /* data.verify: check checksums over all bytes at start */
@@ -48,6 +49,8 @@ struct ddp_dataset_ops {
      * text of 64 hex digits. It identifies the data in run.json. */
     int (*digest)(const void *ds, char hex[65], struct ddp_error *err);
     void (*close)(void *ds);
+    /* Optional: the label alone, where that is less work than get(). */
+    int (*label)(const void *ds, int64_t index, int32_t *label, struct ddp_error *err);
 };
 
 /* SHA-256 of bytes as text, for digest(). */

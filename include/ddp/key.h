@@ -38,6 +38,10 @@ enum {
     DDP_KEY_STOP =
         4, /* takes part in the result only by steering early stopping; in the config hash only then */
     DDP_KEY_END = 8, /* only says where training ends: the bits of the steps before it are the same */
+    /* STRING, in the config's own table: an existing file or folder. Relative to the file in which it is
+     * written, on the command line to the working directory; absolute once the config is read. Without
+     * RESULT what lies there counts, not where. */
+    DDP_KEY_PATH = 16,
 };
 
 /* One key: everything that validation, --help-config, the resolved dump and docs/config.md know about it. */

@@ -93,7 +93,7 @@ struct ddp_config {
         const char *format, *root, *path;
         struct ddp_strings files;
         int64_t train_count, test_count, seed;
-        int64_t limit_train, limit_test; /* use only the first K samples; 0: all */
+        int64_t limit_train, limit_test; /* use only so many samples, of all classes alike; 0: all */
         bool normalize;
         struct ddp_floats mean, std; /* n = 0: the data set's own */
         int64_t crop_padding;        /* random crop after zero padding by this many pixels; 0: off */
@@ -161,6 +161,7 @@ struct ddp_config {
     struct ddp_node *tree;       /* resolved, every key of the table in it */
     struct ddp_refused *refused; /* while it is loaded: keys whose values are not what the user wrote */
     struct ddp_arena *arena;     /* owns all strings, lists and nodes */
+    const char *data_beside; /* data.path is relative, as it was found nowhere: the folder it is written in */
 };
 
 struct ddp_config_options {

@@ -7,7 +7,10 @@
 
 static const char *effect(const struct ddp_key *key)
 {
-    return key->flags & DDP_KEY_RESULT ? "yes" : key->flags & DDP_KEY_STOP ? "by early stop" : "no";
+    return key->flags & DDP_KEY_RESULT ? "yes"
+           : key->flags & DDP_KEY_STOP ? "by early stop"
+           : key->flags & DDP_KEY_PATH ? "by content"
+                                       : "no";
 }
 
 /* What it accepts in few words: "integer, 1 to 65536". */
@@ -49,6 +52,7 @@ static void add_text(struct ddp_text *t, const struct ddp_key *key)
     ddp_text_add(t, "%s = %s\n    %s\n    %s%s\n", key->name, default_text(key, dflt), key->doc, range,
                  key->flags & DDP_KEY_RESULT ? "; changes the result"
                  : key->flags & DDP_KEY_STOP ? "; changes the result where train.early_stop is on"
+                 : key->flags & DDP_KEY_PATH ? "; what lies there changes the result"
                                              : "");
 }
 
@@ -125,7 +129,11 @@ static const char markdown_head[] =
     "- Types are strict: an integer may stand for a number, nothing else for anything else. Integers\n"
     "  reach 9223372036854775807.\n"
     "- *changes the result*: whether another value gives other weights. Keys with `no` never do; keys\n"
-    "  with `yes` and their values are the config hash in `run.json`.\n";
+    "  with `yes` and their values are the config hash in `run.json`. Of keys with `by content` it is the\n"
+    "  data that counts, not where it lies; its hash is in `run.json`, too.\n"
+    "- Files and folders that are read (`data.path`, `data.root`, `init.from`) are relative to the file\n"
+    "  that names them, on the command line to the working directory; the resolved config has them\n"
+    "  absolute. `run.dir` is always below the working directory.\n";
 
 static void add_env(struct ddp_text *t)
 {

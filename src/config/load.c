@@ -2,18 +2,7 @@
  * left out only where an earlier fault would make it complain about things that are not there. */
 #include "config/parts.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static struct ddp_node *set_text(struct ddp_config *cfg, struct ddp_node *group, const char *name,
-                                 const char *text)
-{
-    struct ddp_node *node = ddp_node_create(cfg->arena, DDP_NODE_STRING, name, DDP_DEFAULT_FILE, 0);
-    node->s = ddp_arena_strdup(cfg->arena, text);
-    ddp_node_set(group, node);
-    return node;
-}
 
 /* Every key of the table gets a node in the tree. */
 static void complete_tree(struct ddp_config *cfg)
@@ -33,25 +22,6 @@ static void complete_tree(struct ddp_config *cfg)
         }
         if (group->type == DDP_NODE_GROUP && !ddp_node_child(group, name) && key->dflt)
             ddp_node_add(group, ddp_key_default(cfg->arena, key, name));
-    }
-}
-
-/* Values that depend on where the program runs: written into the config, so that the
- * resolved one says them. */
-static void resolve_places(struct ddp_config *cfg, const char *path)
-{
-    if (!cfg->data.root[0]) {
-        const char *dir = getenv("DDP_DATA_DIR");
-        cfg->data.root =
-            set_text(cfg, ddp_node_child(cfg->tree, "data"), "root", dir && dir[0] ? dir : "data")->s;
-    }
-    if (!cfg->run.name[0]) {
-        const char *slash = path ? strrchr(path, '/') : NULL;
-        char *name = ddp_arena_strdup(cfg->arena, path ? slash ? slash + 1 : path : "run");
-        char *dot = strrchr(name, '.');
-        if (dot && dot != name)
-            *dot = '\0';
-        cfg->run.name = set_text(cfg, ddp_node_child(cfg->tree, "run"), "name", name[0] ? name : "run")->s;
     }
 }
 
@@ -81,7 +51,7 @@ int ddp_config_load(const struct ddp_config_options *opt, struct ddp_config **ou
     ddp_overrides_apply(cfg, overrides, n, &faults);
     ddp_keys_read(cfg, cfg->tree, ddp_config_keys, NULL, cfg, &faults);
     complete_tree(cfg);
-    resolve_places(cfg, opt->path);
+    ddp_config_place(cfg, opt->path);
     ddp_config_check(cfg, &faults);
     if (opt->check)
         opt->check(cfg, opt->user, &faults);

@@ -6,6 +6,7 @@
  *   override.c   a.b=1 from the command line, with value.c for the right-hand sides
  *   read.c       the tree through a key table (schema.c) into a struct
  *   refused.c    which keys were refused on the way, so that nobody complains about what stands in for them
+ *   place.c      what depends on where the program runs; names of files made absolute
  *   check.c      what one key's table row cannot say: keys that must agree with each other
  *   load.c       all of it, in this order
  *
@@ -105,6 +106,12 @@ struct ddp_refused {
 };
 /* Note that a key, or a group, was refused: rules that read it say nothing more. */
 void ddp_config_refuse(struct ddp_config *cfg, const char *key);
+
+/* ---- place.c --------------------------------------------------------------------------------- */
+
+/* Once the tree is complete: write the defaults that depend on the place into the config, so that the
+ * resolved one says them, and make every key with DDP_KEY_PATH absolute. path: of the config; NULL: none. */
+void ddp_config_place(struct ddp_config *cfg, const char *path);
 
 /* ---- schema.c, read.c, check.c, suggest.c, env.c --------------------------------------------- */
 

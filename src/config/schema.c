@@ -2,8 +2,8 @@
  * docs/config.md all come from it; a new key is a field in struct ddp_config and a row here.
  *
  * flags: DDP_KEY_RESULT where another value gives other weights (tests/system perturbs every key
- * both ways), DDP_KEY_STOP where it can do so only by steering early stopping. Everything else must
- * leave the bits alone. */
+ * both ways), DDP_KEY_STOP where it can do so only by steering early stopping, DDP_KEY_PATH where it names
+ * something to read (place.c). Everything else must leave the bits alone. */
 #include "config/parts.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #define BAR_NAME(NAME, name) "|" #name
 #define OPTIMS               (&(DDP_OPTIMS(BAR_NAME))[1])
 
-enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP, END = DDP_KEY_END };
+enum { RESULT = DDP_KEY_RESULT, STOP = DDP_KEY_STOP, END = DDP_KEY_END, PATH = DDP_KEY_PATH };
 
 // clang-format off
 const struct ddp_key ddp_config_keys[] = {
@@ -61,10 +61,10 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Name of the data set in run.json and messages"},
     {FIELD(data.format), .type = DDP_KEY_STRING, .dflt = "digits", .flags = RESULT,
      .doc = "How the data is stored: digits (drawn by the program), idx, cifar10, cifar100, packed, or a registered format"},
-    {FIELD(data.root), .type = DDP_KEY_STRING, .dflt = "",
+    {FIELD(data.root), .type = DDP_KEY_STRING, .dflt = "", .flags = PATH,
      .doc = "Folder that holds the data sets; empty takes the variable DDP_DATA_DIR, or data"},
-    {FIELD(data.path), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT,
-     .doc = "Folder or file of the data set below data.root, or an absolute path"},
+    {FIELD(data.path), .type = DDP_KEY_STRING, .dflt = "", .flags = PATH,
+     .doc = "Folder or file of the data set: beside the file that says so, or below data.root, which comes first where it is given"},
     {FIELD(data.files), .type = DDP_KEY_STRING_LIST, .dflt = "[]", .flags = RESULT,
      .doc = "Names of the files below data.path; empty takes the format's own"},
     {FIELD(data.train_count), .type = DDP_KEY_INT, .dflt = "60000", .min = 1, .max = 1 << 30, .unit = "images", .flags = RESULT,
@@ -72,11 +72,11 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(data.test_count), .type = DDP_KEY_INT, .dflt = "10000", .min = 1, .max = 1 << 30, .unit = "images", .flags = STOP,
      .doc = "Generated data: pictures held out"},
     {FIELD(data.seed), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = SEED_MAX, .flags = RESULT,
-     .doc = "Generated data: which pictures"},
+     .doc = "Which pictures are drawn: of generated data, and by data.limit_train and data.limit_test"},
     {FIELD(data.limit_train), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "images", .flags = RESULT,
-     .doc = "Train on the first so many pictures only; 0 is all"},
+     .doc = "Train on so many pictures only, drawn from all classes alike; 0 is all"},
     {FIELD(data.limit_test), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "images", .flags = STOP,
-     .doc = "Evaluate on the first so many pictures only; 0 is all"},
+     .doc = "Evaluate on so many pictures only, drawn from all classes alike; 0 is all"},
     {FIELD(data.normalize), .type = DDP_KEY_BOOL, .dflt = "true", .flags = RESULT,
      .doc = "Subtract the mean and divide by the standard deviation of each channel"},
     {FIELD(data.mean), .type = DDP_KEY_FLOAT_LIST, .dflt = "[]", .min = -1000, .max = 1000, .flags = RESULT,
@@ -184,13 +184,13 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(checkpoint.background), .type = DDP_KEY_BOOL, .dflt = "true",
      .doc = "Write while training goes on"},
 
-    {FIELD(init.from), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT,
+    {FIELD(init.from), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT | PATH,
      .doc = "Start from the weights of this safetensors file, by name; empty draws them"},
     {FIELD(init.strict), .type = DDP_KEY_BOOL, .dflt = "true",
      .doc = "Refuse a file whose tensors are not exactly the model's"},
 
     {FIELD(run.dir), .type = DDP_KEY_STRING, .dflt = "runs",
-     .doc = "Folder in which the run directory is made"},
+     .doc = "Folder in which the run directory is made, below the working directory"},
     {FIELD(run.name), .type = DDP_KEY_STRING, .dflt = "",
      .doc = "First part of the run directory's name; empty takes the config's file name"},
 

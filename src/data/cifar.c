@@ -170,9 +170,9 @@ static void cifar_info(const void *ds, struct ddp_dataset_info *info)
 
 /* Labels are checked here and not at open: they lie 3 KB apart, and looking at all
  * would read the whole file. */
-static int cifar_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err)
+static int find_record(const struct cifar *d, int64_t index, const uint8_t **record, int32_t *label,
+                       struct ddp_error *err)
 {
-    const struct cifar *d = ds;
     int64_t in_file = index;
     int i = 0;
     while (i < d->nfiles && in_file >= d->file[i].records)
@@ -180,16 +180,30 @@ static int cifar_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *la
     if (index < 0 || i == d->nfiles)
         return ddp_fail(err, DDP_E_DATA, "CIFAR: sample %lld of %lld asked for", (long long)index,
                         (long long)d->count);
-    const uint8_t *record = d->file[i].data + (size_t)in_file * (size_t)(d->kind->label_bytes + PICTURE);
-    int found = record[d->kind->label_bytes - 1];
-    if (found >= d->kind->classes)
+    *record = d->file[i].data + (size_t)in_file * (size_t)(d->kind->label_bytes + PICTURE);
+    *label = (*record)[d->kind->label_bytes - 1];
+    if (*label >= d->kind->classes)
         return ddp_fail(err, DDP_E_DATA,
                         "%s: label %d of record %lld is out of range; allowed are 0..%d; the file is "
                         "damaged, fetch it again",
-                        d->file[i].path, found, (long long)in_file, d->kind->classes - 1);
-    memcpy(pixels, record + d->kind->label_bytes, PICTURE);
-    *label = found;
+                        d->file[i].path, (int)*label, (long long)in_file, d->kind->classes - 1);
     return 0;
+}
+
+static int cifar_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err)
+{
+    const struct cifar *d = ds;
+    const uint8_t *record;
+    const int status = find_record(d, index, &record, label, err);
+    if (status == 0)
+        memcpy(pixels, record + d->kind->label_bytes, PICTURE);
+    return status;
+}
+
+static int cifar_label(const void *ds, int64_t index, int32_t *label, struct ddp_error *err)
+{
+    const uint8_t *record;
+    return find_record(ds, index, &record, label, err);
 }
 
 static int cifar_digest(const void *ds, char hex[65], struct ddp_error *err)
@@ -212,6 +226,7 @@ const struct ddp_dataset_ops ddp_cifar10_format = {
     .get = cifar_get,
     .digest = cifar_digest,
     .close = cifar_close,
+    .label = cifar_label,
 };
 const struct ddp_dataset_ops ddp_cifar100_format = {
     .name = "cifar100",
@@ -221,4 +236,5 @@ const struct ddp_dataset_ops ddp_cifar100_format = {
     .get = cifar_get,
     .digest = cifar_digest,
     .close = cifar_close,
+    .label = cifar_label,
 };

@@ -14,6 +14,7 @@ struct ddp_dataset {
     void *self;
     struct ddp_dataset_info info; /* count already cut by data.limit_* */
     enum ddp_split split;
+    int64_t *pick; /* [count] samples of ops that data.limit_* took; NULL: all */
 };
 
 /* Open the split that cfg's data group describes. Errors say which file, what is wrong, and how to get it
@@ -24,6 +25,16 @@ void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
 bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
 /* What shows without opening anything is added to err: a format that is not known. */
 int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err);
+/* Sample 0..count-1: pixels [c, h, w] and a label that is one of the classes. Errors name the sample. Called
+ * from several threads at once. */
+int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, uint8_t *pixels, int32_t *label,
+                    struct ddp_error *err);
+/* The label alone; scratch: room for a sample. */
+int ddp_dataset_label(const struct ddp_dataset *ds, int64_t index, uint8_t *scratch, int32_t *label,
+                      struct ddp_error *err);
+/* Keep `limit` samples, classes in the proportion in which the set has them, drawn by seed; 0, or more than
+ * there are: all. Reads all labels. */
+int ddp_dataset_limit(struct ddp_dataset *ds, int64_t limit, uint64_t seed, struct ddp_error *err);
 const struct ddp_dataset_ops *ddp_dataset_format_at(int i); /* NULL past the end */
 
 /* ---- order ----------------------------------------------------------------------------------- */

@@ -150,6 +150,7 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
                 : env && env[0] ? env
                                 : "data",
         .path = cfg->data.path ? cfg->data.path : "",
+        .beside = cfg->data_beside,
         .files = cfg->data.files,
         .train_count = cfg->data.train_count,
         .test_count = cfg->data.test_count,
@@ -173,11 +174,11 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
         rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
     if (!rc)
         rc = check_floats("data.std", &cfg->data.std, ds->info.shape.c, true, err);
+    if (!rc)
+        rc = ddp_dataset_limit(ds, split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test,
+                               conf.seed, err);
     if (rc)
         goto close_self;
-    int64_t limit = split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test;
-    if (limit > 0 && limit < ds->info.count)
-        ds->info.count = limit;
     *out = ds;
     return 0;
 
@@ -193,5 +194,6 @@ void ddp_dataset_close(struct ddp_dataset *ds)
     if (!ds)
         return;
     ds->ops->close(ds->self);
+    free(ds->pick);
     free(ds);
 }

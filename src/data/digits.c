@@ -51,6 +51,14 @@ static int digits_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *l
     return 0;
 }
 
+static int digits_label(const void *ds, int64_t index, int32_t *label, struct ddp_error *err)
+{
+    (void)err;
+    const struct digits *d = ds;
+    *label = ddp_digit_label(d->seed, d->split, index);
+    return 0;
+}
+
 /* Drawing all pictures would take a second. They follow from the drawing's version, seed, split and count,
  * and the first of them prove that this machine draws them so. */
 static int digits_digest(const void *ds, char hex[65], struct ddp_error *err)
@@ -89,4 +97,5 @@ const struct ddp_dataset_ops ddp_digits_format = {
     .get = digits_get,
     .digest = digits_digest,
     .close = digits_close,
+    .label = digits_label,
 };

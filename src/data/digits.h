@@ -34,5 +34,7 @@ const struct ddp_glyph *ddp_digit_glyphs(int digit, int *n);
  * a fixed order. index < 2^32. */
 void ddp_digit_draw(uint64_t seed, enum ddp_split split, int64_t index, uint8_t pixels[DDP_DIGIT_PIXELS],
                     int32_t *label);
+/* The same label, without drawing. */
+int32_t ddp_digit_label(uint64_t seed, enum ddp_split split, int64_t index);
 
 #endif

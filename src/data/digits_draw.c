@@ -213,11 +213,22 @@ static void develop(struct stream *s, float ink[SIDE][SIDE], uint8_t *pixels)
         }
 }
 
+static int draw_label(struct stream *s)
+{
+    return (int)ddp_uniform_int(next_word(s), 10);
+}
+
+int32_t ddp_digit_label(uint64_t seed, enum ddp_split split, int64_t index)
+{
+    struct stream s = {.seed = seed, .index = (uint32_t)index, .split = (uint32_t)split};
+    return draw_label(&s);
+}
+
 void ddp_digit_draw(uint64_t seed, enum ddp_split split, int64_t index, uint8_t pixels[DDP_DIGIT_PIXELS],
                     int32_t *label)
 {
     struct stream s = {.seed = seed, .index = (uint32_t)index, .split = (uint32_t)split};
-    int digit = (int)ddp_uniform_int(next_word(&s), 10);
+    int digit = draw_label(&s);
     const struct ddp_glyph *g = choose_glyph(&s, digit);
 
     float px[DDP_GLYPH_MAX_POINTS] = {0}, py[DDP_GLYPH_MAX_POINTS] = {0}, pr[DDP_GLYPH_MAX_POINTS] = {0};

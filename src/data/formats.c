@@ -12,11 +12,6 @@ char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name)
         ddp_text_add(&t, "%s", conf->root);
     if (conf->path[0])
         ddp_text_add(&t, "%s%s", t.len ? "/" : "", conf->path);
-    if (conf->path[0] && !ddp_path_exists(t.s) && ddp_path_exists(conf->path)) { /* a file just packed */
-        ddp_text_finish(&t);
-        ddp_text_init(&t);
-        ddp_text_add(&t, "%s", conf->path);
-    }
     if (name[0])
         ddp_text_add(&t, "/%s", name);
     return t.s;
@@ -37,6 +32,8 @@ int ddp_data_missing(const struct ddp_dataset_conf *conf, const char *what, stru
     char *folder = ddp_data_path(conf, "");
     struct ddp_text cure;
     ddp_text_init(&cure);
+    if (conf->beside)
+        ddp_text_add(&cure, ", nor in %s/%s", conf->beside, conf->path);
     if (fetch)
         ddp_text_add(&cure, "; get it with `ddp-data fetch %s --root %s`, or", fetch, conf->root);
     else

@@ -8,7 +8,8 @@
 extern const struct ddp_dataset_ops ddp_digits_format, ddp_idx_format, ddp_cifar10_format,
     ddp_cifar100_format, ddp_packed_format;
 
-/* "root/path/name", "root/name" when path is "", path itself when absolute. malloc'd. */
+/* "path/name" where path is absolute, as it is once it was found; else "root/path/name", "root/name" when
+ * path is "". malloc'd. */
 char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name);
 
 /* Fail with a text that says what was looked for (`what`: "train-images-idx3-ubyte or ..."), in which folder,

@@ -379,6 +379,13 @@ static int idx_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *labe
     return 0;
 }
 
+static int idx_label(const void *ds, int64_t index, int32_t *label, struct ddp_error *err)
+{
+    (void)err;
+    *label = ((const struct idx *)ds)->labels.payload[index];
+    return 0;
+}
+
 static int idx_digest(const void *ds, char hex[65], struct ddp_error *err)
 {
     (void)err;
@@ -399,4 +406,5 @@ const struct ddp_dataset_ops ddp_idx_format = {
     .get = idx_get,
     .digest = idx_digest,
     .close = idx_close,
+    .label = idx_label,
 };

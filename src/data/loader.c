@@ -112,13 +112,9 @@ static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
             char *to = s->pixels + at * l->picture;
             if (l->conf.form == DDP_LOADER_BYTES)
                 bytes = (uint8_t *)to;
-            s->rc = l->ds->ops->get(l->ds->self, index, bytes, &s->label[at], &s->err);
-            if (!s->rc && (s->label[at] < 0 || s->label[at] >= l->ds->info.classes))
-                s->rc = ddp_fail(&s->err, DDP_E_DATA, "label %d is out of range; allowed are 0..%d",
-                                 (int)s->label[at], l->ds->info.classes - 1);
+            s->rc = ddp_dataset_get(l->ds, index, bytes, &s->label[at], &s->err);
             if (s->rc) {
-                ddp_error_prefix(&s->err, "sample %lld (epoch %lld, batch %lld)", (long long)index,
-                                 (long long)b->epoch, (long long)b->index);
+                ddp_error_prefix(&s->err, "epoch %lld, batch %lld", (long long)b->epoch, (long long)b->index);
                 return;
             }
             if (l->conf.form == DDP_LOADER_FLOATS)

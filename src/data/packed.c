@@ -225,6 +225,13 @@ static int packed_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *l
     return 0;
 }
 
+static int packed_label(const void *ds, int64_t index, int32_t *label, struct ddp_error *err)
+{
+    (void)err;
+    *label = ((const struct packed *)ds)->labels[index];
+    return 0;
+}
+
 static int packed_digest(const void *ds, char hex[65], struct ddp_error *err)
 {
     (void)err;
@@ -242,4 +249,5 @@ const struct ddp_dataset_ops ddp_packed_format = {
     .get = packed_get,
     .digest = packed_digest,
     .close = packed_close,
+    .label = packed_label,
 };

@@ -84,14 +84,9 @@ static int survey_split(struct ddp_dataset *ds, struct survey *s, struct sheet *
     int rc = ds->ops->digest(ds->self, s->digest, err);
     for (int64_t i = 0; !rc && i < ds->info.count; i++) {
         int32_t label;
-        rc = ds->ops->get(ds->self, i, pixels, &label, err);
-        if (!rc && (label < 0 || label >= ds->info.classes))
-            rc = ddp_fail(err, DDP_E_DATA, "label %d is out of range; allowed are 0..%d", (int)label,
-                          ds->info.classes - 1);
-        if (rc) {
-            ddp_error_prefix(err, "sample %lld", (long long)i);
+        rc = ddp_dataset_get(ds, i, pixels, &label, err);
+        if (rc)
             break;
-        }
         s->classes[label]++;
         ddp_pixel_stats_add(&s->stats, ds->info.shape, pixels);
         if (sheet)

@@ -107,7 +107,13 @@ static void fill_experiment(const char *run, struct ddp_train_state *state)
     ddp_config_destroy(cfg);
 }
 
-static void consider(struct search *s, const char *run, const char experiment[65])
+/* A checkpoint that does not say on what it was trained is taken at the config's word. */
+static bool same_data(const struct ddp_train_state *state, const char *train_data)
+{
+    return !train_data || !*state->train_data || strcmp(state->train_data, train_data) == 0;
+}
+
+static void consider(struct search *s, const char *run, const char experiment[65], const char *train_data)
 {
     struct candidate c = {0};
     snprintf(c.path, sizeof c.path, "%s", run);
@@ -118,7 +124,7 @@ static void consider(struct search *s, const char *run, const char experiment[65
         return;
     }
     fill_experiment(run, &c.state);
-    if (strcmp(c.state.experiment, experiment) != 0) {
+    if (strcmp(c.state.experiment, experiment) != 0 || !same_data(&c.state, train_data)) {
         s->others++;
         snprintf(s->some_other, sizeof s->some_other, "%s", run);
         return;
@@ -166,7 +172,8 @@ static int none_found(const struct ddp_config *cfg, const struct search *s, stru
     char others[1400] = "", empty[1400] = "";
     if (s->others > 0)
         snprintf(others, sizeof others,
-                 "; %d of that name %s of another experiment, %s for one (--resume with its path says what "
+                 "; %d of that name %s of another experiment or other data, %s for one (--resume with its "
+                 "path says what "
                  "differs, and goes on from it in a new run)",
                  s->others, s->others == 1 ? "is" : "are", s->some_other);
     if (s->empty > 0)
@@ -179,7 +186,8 @@ static int none_found(const struct ddp_config *cfg, const struct search *s, stru
         cfg->run.dir, cfg->run.name, others, empty);
 }
 
-static int find_latest(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err)
+static int find_latest(const struct ddp_config *cfg, const char *train_data, char *path, int size,
+                       struct ddp_error *err)
 {
     struct search s = {0};
     char experiment[65], run[1024];
@@ -191,7 +199,7 @@ static int find_latest(const struct ddp_config *cfg, char *path, int size, struc
     for (struct dirent *e; (e = readdir(d));)
         if (is_of(e->d_name, cfg->run.name) &&
             snprintf(run, sizeof run, "%s/%s", cfg->run.dir, e->d_name) < (int)sizeof run)
-            consider(&s, run, experiment);
+            consider(&s, run, experiment, train_data);
     closedir(d);
     if (s.n > 1)
         qsort(s.list, (size_t)s.n, sizeof *s.list, last_saved_first);
@@ -200,14 +208,14 @@ static int find_latest(const struct ddp_config *cfg, char *path, int size, struc
     return status;
 }
 
-int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
-                    struct ddp_error *err)
+int ddp_rundir_find(const struct ddp_config *cfg, const char *train_data, const char *name, char *path,
+                    int size, struct ddp_error *err)
 {
     const bool automatic = strcmp(name, "auto") == 0;
     if (!automatic && strcmp(name, "latest") != 0)
         return ddp_run_resolve(name, path, size, err);
     struct ddp_error why = {0};
-    int status = find_latest(cfg, path, size, &why);
+    int status = find_latest(cfg, train_data, path, size, &why);
     if (status == DDP_E_USAGE && automatic) {
         ddp_log(DDP_LOG_INFO, "nothing to go on from: a new run starts (%s)", why.text);
         *path = '\0';

@@ -15,11 +15,12 @@ int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct
 void ddp_rundir_tidy(const char *run_dir);
 /* What --resume and --eval name -> the run, checkpoint or file.
  *   latest   the run under cfg->run.dir that was saved to last, by what its checkpoints say, among those of
- *            cfg's run.name and experiment; runs without a checkpoint are named and passed over
+ *            cfg's run.name, experiment and training data (SHA-256; NULL: whatever it is); runs without a
+ *            checkpoint are named and passed over
  *   auto     the same; where there is none *path is ""
  *   RUN@best, or a path */
-int ddp_rundir_find(const struct ddp_config *cfg, const char *name, char *path, int size,
-                    struct ddp_error *err);
+int ddp_rundir_find(const struct ddp_config *cfg, const char *train_data, const char *name, char *path,
+                    int size, struct ddp_error *err);
 /* When a run of cfg's name last wrote a checkpoint, as the file system says (ms since 1970, rounded up); 0:
  * there is none. What is saved from now on is later, wherever the clock was set. */
 int64_t ddp_rundir_last_ms(const struct ddp_config *cfg);

@@ -76,27 +76,14 @@ static void compare(const struct ddp_trainer *t, struct ddp_leg *leg, struct ddp
     else
         add_reason(why, other(s->experiment, experiment),
                    "keys that affect results (its config cannot be read)");
-    leg->other_test = other(s->test_data, leg->data[1].sha256);
-    add_reason(why, other(s->train_data, leg->data[0].sha256), "the training data");
+    leg->other_test = other(s->test_data, t->data[1].sha256);
+    add_reason(why, other(s->train_data, t->data[0].sha256), "the training data");
     add_reason(why, leg->other_test, "the held-out data");
     add_reason(why, *s->experiment && strcmp(s->engine, t->engine->identity) != 0,
                "what computes it, or by which algorithms");
 }
 
 /* ---- deciding -------------------------------------------------------------------------------- */
-
-static int identify_data(const struct ddp_trainer *t, struct ddp_leg *leg, struct ddp_error *err)
-{
-    struct ddp_dataset *set[2] = {t->train_set, t->test_set};
-    for (int i = 0; i < 2; i++) {
-        struct ddp_data_id *id = &leg->data[i];
-        snprintf(id->name, sizeof id->name, "%.50s/%s", t->cfg->data.name, i ? "test" : "train");
-        int status = set[i]->ops->digest(set[i]->self, id->sha256, err);
-        if (status)
-            return status;
-    }
-    return 0;
-}
 
 /* DIR/checkpoints/step-N lies in the run DIR, step-N moved anywhere else in none. */
 static void find_run(const char *checkpoint, char run[1024])
@@ -134,13 +121,13 @@ static int refuse(const struct ddp_trainer *t, const struct ddp_leg *leg, const 
 int ddp_leg_decide(struct ddp_trainer *t, bool nothing_left, struct ddp_leg *leg, struct ddp_error *err)
 {
     *leg = (struct ddp_leg){.kind = DDP_LEG_NEW, .arena = ddp_arena_create()};
-    int status = identify_data(t, leg, err);
-    if (status || !*t->resumed_from)
-        return status;
+    if (!*t->resumed_from)
+        return 0;
     find_run(t->resumed_from, leg->run);
     struct ddp_text why;
     ddp_text_init(&why);
     compare(t, leg, &why);
+    int status = 0;
     const bool differs = why.len > 0;
     char was[32] = "";
     if (*leg->run)

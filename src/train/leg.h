@@ -19,8 +19,7 @@ struct ddp_leg {
     bool other_test; /* the held-out data differ: what was the best before is not comparable */
     int nchanges;    /* keys that differ: of a fork those that affect results, else all */
     struct ddp_key_change *change;
-    struct ddp_arena *arena;    /* of the changes */
-    struct ddp_data_id data[2]; /* training, held-out */
+    struct ddp_arena *arena; /* of the changes */
 };
 
 struct ddp_trainer;

@@ -98,7 +98,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .nhosts = 1,
         .hosts = hosts,
         .ndata = 2,
-        .data = t->leg.data,
+        .data = t->data,
         .opens = opens,
         .resumed_from = *t->resumed_from ? t->resumed_from : NULL,
         .from_step = log->from_step,
@@ -244,8 +244,8 @@ static void identify_state(struct ddp_trainer *t)
     strcpy(s->config_hash, t->experiment);
     strcpy(s->engine, t->engine->identity);
     ddp_config_experiment(t->cfg, s->experiment);
-    strcpy(s->train_data, t->leg.data[0].sha256);
-    strcpy(s->test_data, t->leg.data[1].sha256);
+    strcpy(s->train_data, t->data[0].sha256);
+    strcpy(s->test_data, t->data[1].sha256);
 }
 
 static void say_fork(const struct ddp_trainer *t)

@@ -14,7 +14,7 @@ static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
     if (!t->lead || !t->opt.resume || t->opt.eval_only)
         return 0;
     ddp_runs_close(t->cfg->run.dir);
-    int status = ddp_rundir_find(t->cfg, t->opt.resume, run, sizeof run, err);
+    int status = ddp_rundir_find(t->cfg, t->data[0].sha256, t->opt.resume, run, sizeof run, err);
     if (status == 0 && *run) /* "": auto, and there is none */
         status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
     return status ? ddp_error_prefix(err, "--resume %s", t->opt.resume) : 0;
@@ -29,6 +29,19 @@ static int start_threads(struct ddp_trainer *t, struct ddp_error *err)
     return status ? ddp_error_prefix(err, "train.threads = %d", t->opt.threads) : 0;
 }
 
+/* What the data is, for records and for telling experiments apart. */
+static int identify_data(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_dataset *set[2] = {t->train_set, t->test_set};
+    int status = 0;
+    for (int i = 0; i < 2 && status == 0; i++) {
+        struct ddp_data_id *id = &t->data[i];
+        snprintf(id->name, sizeof id->name, "%.50s/%s", t->cfg->data.name, i ? "test" : "train");
+        status = set[i]->ops->digest(set[i]->self, id->sha256, err);
+    }
+    return status;
+}
+
 static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 {
     if (!t->lead)
@@ -36,7 +49,7 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
     int status = ddp_dataset_open(t->cfg, DDP_SPLIT_TEST, &t->test_set, err);
     if (status == 0 && !t->opt.eval_only)
         status = ddp_dataset_open(t->cfg, DDP_SPLIT_TRAIN, &t->train_set, err);
-    return status;
+    return status == 0 && t->lead && !t->opt.eval_only ? identify_data(t, err) : status;
 }
 
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
@@ -186,7 +199,7 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
         return 0;
     if (t->opt.eval_only) {
         ddp_runs_close(cfg->run.dir);
-        int found = ddp_rundir_find(cfg, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
+        int found = ddp_rundir_find(cfg, NULL, t->opt.eval_only, t->run_dir, sizeof t->run_dir, err);
         if (found == 0 && !*t->run_dir)
             found = ddp_fail(err, DDP_E_USAGE, "auto: there is no run to evaluate");
         if (found)

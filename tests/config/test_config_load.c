@@ -18,7 +18,9 @@ static void test_config_defaults(void **state)
     assert_string_equal(cfg->model.name, "mnist_cnn");
     assert_string_equal(cfg->data.name, "digits");
     assert_string_equal(cfg->optim.name, "sgd");
-    assert_string_equal(cfg->data.root, "data");
+    char here[300];
+    assert_non_null(getcwd(here, sizeof here - 8));
+    assert_string_equal(cfg->data.root, strcat(here, "/data"));
     assert_string_equal(cfg->run.name, "main");
     assert_int_equal(cfg->reduce.mode, DDP_REDUCE_CANONICAL);
     assert_int_equal(ddp_node_count(cfg->model.layers), 2);
@@ -347,8 +349,8 @@ static void test_config_data_root(void **state)
     assert_string_equal(cfg->data.root, "/somewhere");
     assert_string_equal(ddp_node_get(cfg->tree, "data.root")->s, "/somewhere");
     ddp_config_destroy(cfg);
-    cfg = fixture_ok("data: { root = \"mine\"; };", NONE);
-    assert_string_equal(cfg->data.root, "mine");
+    cfg = fixture_ok("data: { root = \"/mine\"; };", NONE);
+    assert_string_equal(cfg->data.root, "/mine");
     ddp_config_destroy(cfg);
     unsetenv("DDP_DATA_DIR");
 }

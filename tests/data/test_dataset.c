@@ -117,6 +117,136 @@ static void test_limits_cut_each_split(void **state)
     ddp_dataset_close(NULL);
 }
 
+/* ---- which samples a limit takes ---- */
+
+/* 64 samples: label i is what the table says for i, pixels say which sample it is. */
+static struct {
+    int count, classes;
+    const int32_t *label;
+} sorted;
+static void sorted_info(const void *ds, struct ddp_dataset_info *info)
+{
+    (void)ds;
+    *info = (struct ddp_dataset_info){
+        .count = sorted.count, .shape = {1, 2, 2}, .classes = sorted.classes, .std = {1}};
+}
+static int sorted_get(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err)
+{
+    (void)ds, (void)err;
+    memset(pixels, (int)index, 4);
+    *label = sorted.label[index];
+    return 0;
+}
+static int sorted_label(const void *ds, int64_t index, int32_t *label, struct ddp_error *err)
+{
+    (void)ds, (void)err;
+    *label = sorted.label[index];
+    return 0;
+}
+
+/* Samples and labels of the first `limit`, in order. */
+static void take(bool label_op, int limit, int64_t seed, int sample[], int32_t label[])
+{
+    struct ddp_dataset_ops ops = fake_ops;
+    struct ddp_dataset ds = {.ops = &ops};
+    struct ddp_error err = {0};
+    uint8_t pixels[4];
+    ops.get = sorted_get;
+    ops.label = label_op ? sorted_label : NULL;
+    sorted_info(NULL, &ds.info);
+    assert_int_equal(ddp_dataset_limit(&ds, limit, (uint64_t)seed, &err), 0);
+    assert_int_equal(ds.info.count, limit > 0 && limit < sorted.count ? limit : sorted.count);
+    for (int i = 0; i < ds.info.count; i++) {
+        int32_t alone;
+        assert_int_equal(ddp_dataset_get(&ds, i, pixels, &label[i], &err), 0);
+        assert_int_equal(ddp_dataset_label(&ds, i, pixels, &alone, &err), 0);
+        assert_int_equal(alone, label[i]);
+        sample[i] = pixels[0];
+    }
+    free(ds.pick);
+}
+
+/* Every class has its share of every beginning to within one sample, beside a crowd of rare ones two; nothing
+ * comes twice; a smaller limit is the beginning of a larger one; another seed is another choice; label() and
+ * get() give the same. */
+static void test_limit_takes_of_all_classes(void **state)
+{
+    (void)state;
+    enum { N = 64, CLASSES = 5 };
+    static const int share[][CLASSES] = {{13, 13, 13, 13, 12}, {32, 16, 8, 8, 0}, {60, 1, 1, 1, 1}, {64}};
+    for (size_t s = 0; s < DDP_COUNT(share); s++) {
+        int32_t of[N], label[N], all_label[N];
+        int n = 0, sample[N], all[N], other[N];
+        for (int c = 0; c < CLASSES; c++)
+            for (int i = 0; i < share[s][c]; i++)
+                of[n++] = c; /* sorted by class, as packed folders are */
+        sorted.count = N;
+        sorted.classes = CLASSES;
+        sorted.label = of;
+        take(true, N - 1, 1, all, all_label);
+        take(false, N - 1, 2, other, label);
+        assert_memory_not_equal(all, other, (N - 1) * sizeof(int));
+        for (int limit = 1; limit < N; limit++) {
+            int found[CLASSES] = {0};
+            bool seen[N] = {false};
+            take(limit % 2, limit, 1, sample, label);
+            for (int i = 0; i < limit; i++) {
+                assert_int_equal(sample[i], all[i]);
+                assert_int_equal(label[i], of[sample[i]]);
+                assert_false(seen[sample[i]]);
+                seen[sample[i]] = true;
+                found[label[i]]++;
+            }
+            for (int c = 0; c < CLASSES; c++) {
+                double fair = (double)limit * share[s][c] / N;
+                if (fabs(found[c] - fair) > (s < 2 ? 1.0 : 2.0) + 1e-9)
+                    fail_msg("set %zu, limit %d: class %d %d times, its share is %g", s, limit, c, found[c],
+                             fair);
+            }
+        }
+    }
+}
+
+/* As few as there are classes, out of a set that is sorted. */
+static void test_limit_takes_four_classes_of_four(void **state)
+{
+    (void)state;
+    static const int32_t of[] = {0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3};
+    sorted.count = 12;
+    sorted.classes = 4;
+    sorted.label = of;
+    for (int64_t seed = 0; seed < 20; seed++) {
+        int sample[12], found = 0;
+        int32_t label[12];
+        take(true, 4, seed, sample, label);
+        for (int i = 0; i < 4; i++)
+            found |= 1 << label[i];
+        assert_int_equal(found, 15);
+    }
+    int sample[12];
+    int32_t label[12];
+    take(true, 0, 1, sample, label); /* all: as they lie */
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(sample[i], i);
+}
+
+static void test_limit_refuses_a_label_out_of_range(void **state)
+{
+    (void)state;
+    static const int32_t of[] = {0, 1, 7};
+    struct ddp_dataset_ops ops = fake_ops;
+    struct ddp_dataset ds = {.ops = &ops};
+    struct ddp_error err = {0};
+    sorted.count = 3;
+    sorted.classes = 2;
+    sorted.label = of;
+    ops.get = sorted_get;
+    sorted_info(NULL, &ds.info);
+    assert_int_equal(ddp_dataset_limit(&ds, 2, 1, &err), DDP_E_DATA);
+    assert_contains(err.text, "sample 2: label 7 is out of range; allowed are 0..1");
+    assert_null(ds.pick);
+}
+
 static void test_root_comes_from_config_then_environment_then_default(void **state)
 {
     (void)state;
@@ -278,6 +408,9 @@ int main(void)
         cmocka_unit_test(test_register_checks_members_and_names), /* first: registers "fake" */
         cmocka_unit_test(test_unknown_format_names_the_nearest),
         cmocka_unit_test(test_limits_cut_each_split),
+        cmocka_unit_test(test_limit_takes_of_all_classes),
+        cmocka_unit_test(test_limit_takes_four_classes_of_four),
+        cmocka_unit_test(test_limit_refuses_a_label_out_of_range),
         cmocka_unit_test(test_root_comes_from_config_then_environment_then_default),
         cmocka_unit_test(test_open_refuses_what_a_format_must_not_deliver),
         cmocka_unit_test(test_open_accepts_the_extremes),

@@ -346,7 +346,7 @@ static void test_error_comes_at_its_batch_and_stays(void **state)
                 assert_int_equal(ddp_loader_next(l, &b, &err), 0);
             for (int again = 0; again < 3; again++) {
                 assert_int_equal(ddp_loader_next(l, &b, &err), DDP_E_DATA);
-                assert_contains(err.text, "sample 29 (epoch 0, batch 3)");
+                assert_contains(err.text, "epoch 0, batch 3: sample 29: ");
                 assert_contains(err.text, kind ? "label 5 is out of range; allowed are 0..4"
                                                : "file.bin: record 29 is damaged");
             }

@@ -31,11 +31,11 @@ class Row:
     """Overrides under which the key matters, and other values for it: with a key that changes the result each one must.
 
     any_of: one of the values has to, where it is the data that decides. base for keys that matter by early stop: what is
-    added to STOPS.
+    added to STOPS. other: of a key that matters by content, a value with other content than the rest.
     """
 
-    def __init__(self, *values, base=(), ranks=0, any_of=False):
-        self.values, self.base, self.ranks, self.any_of = values, list(base), ranks, any_of
+    def __init__(self, *values, base=(), ranks=0, any_of=False, other=None):
+        self.values, self.base, self.ranks, self.any_of, self.other = values, list(base), ranks, any_of, other
 
 
 ADAMW, LARS, LAMB, RMSPROP = (["optim=" + name, "optim.lr=0.01", "optim.warmup_steps=0"] for name in ("adamw", "lars", "lamb", "rmsprop"))
@@ -67,8 +67,8 @@ ROWS = {
     "model.input": Row("[1, 28, 28]"),
     "data.name": Row("other"),
     "data.format": Row("idx", base=["data.root={dir}/idx", "data.path=one"]),
-    "data.root": Row("{dir}/idx-copy", base=IDX),
-    "data.path": Row("two", base=IDX),
+    "data.root": Row("{dir}/idx-copy", base=IDX, other="{dir}/idx-other"),
+    "data.path": Row("one-copy", "{dir}/idx-copy/one", base=IDX, other="two"),
     "data.files": Row('["b-images", "b-labels", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]', base=IDX),
     "data.train_count": Row("80"),
     "data.test_count": Row("1", "2", "3", "5", any_of=True),
@@ -167,7 +167,7 @@ class Keys(harness.Case):
     @classmethod
     def setUpClass(cls):
         text = harness.subprocess.run([LAUNCH, "--help-config", "--markdown"], capture_output=True, text=True, check=True).stdout
-        cls.table = dict(re.findall(r"^\| `([a-z_.0-9]+)` \|[^\n]*?\| (yes|no|by early stop) \|", text, re.M))
+        cls.table = dict(re.findall(r"^\| `([a-z_.0-9]+)` \|[^\n]*?\| (yes|no|by early stop|by content) \|", text, re.M))
 
     def prepare(self):
         """The files that rows speak of."""
@@ -178,7 +178,9 @@ class Keys(harness.Case):
             write_idx(self.dir / "idx" / folder, train, seed, 96)
             write_idx(self.dir / "idx" / folder, test, 3, 32)
         write_idx(self.dir / "idx/one", ["b-images", "b-labels"], 4, 96)
+        shutil.copytree(self.dir / "idx/one", self.dir / "idx/one-copy")
         shutil.copytree(self.dir / "idx", self.dir / "idx-copy")
+        shutil.copytree(self.dir / "idx/two", self.dir / "idx-other/one")
         for split, count in (("train", 8), ("test", 2)):
             for label in range(10):
                 folder = self.dir / f"pictures/{split}/class-{label}"
@@ -242,6 +244,10 @@ class Keys(harness.Case):
                 expect([*STOPS, *row.base], True, "with early stop")
             else:
                 expect(row.base, kind == "yes", f"({' '.join(row.base) or 'no other override'})")
+            if kind == "by content":
+                (_, differs, hashed), = self.compare(key, Row(row.other, ranks=row.ranks), row.base)
+                if not differs or hashed:
+                    wrong.append(f"{key}={row.other}: other content {'is in the config hash' if hashed else 'gives the same weights'}")
         except AssertionError as e:
             wrong.append(str(e))
         return wrong

@@ -150,6 +150,46 @@ class Records(harness.Case):
         self.assertEqual(files(first.run_dir), before)
         self.assertNotEqual(first.json()["data"][0]["sha256"], r.json()["data"][0]["sha256"])
 
+    def test_a_path_in_a_config_means_the_same_from_everywhere(self):
+        """data.path beside the file that names it: trained from one folder, gone on with from another, by launcher and by hand."""
+        home, away = self.dir / "home", self.dir / "away"
+        (home / "sets").mkdir(parents=True)
+        away.mkdir()
+        make_idx(home / "sets/digits", 1)
+        (home / "sets/mine.cfg").write_text('format = "idx"; path = "digits";')
+        config = home / "T.cfg"
+        config.write_text(re.sub("data: {.*};", 'data = "sets/mine.cfg";', CONFIG))
+        words = [f"run.dir={self.runs}", "log.progress=false"]
+        whole = self.run_program(LAUNCH, "-n", 2, "T.cfg", f"run.dir={self.dir}/whole", cwd=home)
+        self.assertEqual(whole.code, 0, whole.err)
+        steps = whole.json()["legs"][0]["steps"]
+        first = self.run_program(LAUNCH, "-n", 2, "home/T.cfg", *words, "train.max_steps=2", cwd=self.dir)
+        self.assertEqual(first.code, 0, first.err)
+        self.assertIn(f'path = "{home}/sets/digits"', (pathlib.Path(first.run_dir) / "config.cfg").read_text())
+        shutil.copytree(home / "sets", away / "sets")  # the same bytes at another place: the same experiment
+        for n, program in ((3, [LAUNCH, "-n", 2]), (4, [TRAIN])):
+            r = self.run_program(*program, "--resume", first.run_dir, "train.max_steps=%d" % n, cwd=away)
+            self.assertEqual((r.code, r.run_dir), (0, first.run_dir), r.err)
+        r = self.run_program(LAUNCH, "-n", 1, "../home/T.cfg", *words, "--resume", "latest", "data.path=sets/digits", cwd=away)
+        self.assertEqual((r.code, r.run_dir, r.weights), (0, first.run_dir, whole.weights), r.err)
+        self.assertIn(f"{away}/sets/digits", r.json()["legs"][-1]["changed"]["data.path"])
+        self.assertGreater(steps, 4)
+        r = self.run_program(TRAIN, "--eval", first.run_dir, cwd=away)
+        self.assertEqual(r.code, 0, r.err)
+
+    def test_latest_takes_no_run_on_other_data(self):
+        """Two packed files or folders under one name: the config is the same, the data is not."""
+        for name, seed in (("a", 1), ("b", 2)):
+            make_idx(self.dir / name, seed)
+        words = ["data.format=idx", "train.max_steps=2"]
+        first = self.go(*words, f"data.path={self.dir}/a")
+        self.go(*words, f"data.path={self.dir}/b")
+        r = self.go("data.format=idx", f"data.path={self.dir}/a", "--resume", "latest", "train.max_steps=4")
+        self.assertEqual(r.run_dir, first.run_dir)
+        shutil.rmtree(first.run_dir)
+        r = self.go("data.format=idx", f"data.path={self.dir}/a", "--resume", "latest", code=2)
+        self.assertIn("other data", r.err)
+
     def test_going_back_sets_the_future_aside(self):
         run = self.make("killed")  # steps 2, 4, 6
         whole = self.whole()

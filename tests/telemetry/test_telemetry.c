@@ -60,18 +60,18 @@ static void test_rundir_latest_says_what_cannot_go_on(void **s)
     static const char *const names[] = {"demo-20200101-000000-aaaa", "demo-20991231-235959-0001", "other"};
     char path[1024];
     struct ddp_error err = {0};
-    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_rundir_find(cfg, NULL, "latest", path, sizeof path, &err), DDP_E_USAGE);
     for (size_t i = 0; i < DDP_COUNT(names); i++) {
         snprintf(path, sizeof path, "%s/%s/checkpoints", cfg->run.dir, names[i]);
         assert_int_equal(ddp_dir_make(path, &err), 0);
     }
     err = (struct ddp_error){0};
-    assert_int_equal(ddp_rundir_find(cfg, "latest", path, sizeof path, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_rundir_find(cfg, NULL, "latest", path, sizeof path, &err), DDP_E_USAGE);
     assert_non_null(strstr(err.text, "2 of that name have no checkpoint"));
-    assert_int_equal(ddp_rundir_find(cfg, "auto", path, sizeof path, &err), 0);
+    assert_int_equal(ddp_rundir_find(cfg, NULL, "auto", path, sizeof path, &err), 0);
     assert_string_equal(path, "");
     err = (struct ddp_error){0};
-    assert_int_equal(ddp_rundir_find(cfg, "/nonexistent", path, sizeof path, &err), DDP_E_USAGE);
+    assert_int_equal(ddp_rundir_find(cfg, NULL, "/nonexistent", path, sizeof path, &err), DDP_E_USAGE);
     assert_non_null(strstr(err.text, "latest"));
 }
 

@@ -25,12 +25,9 @@ static int load_chunk(struct ddp_gpu_engine *e, uint8_t *pinned, int64_t first, 
     const struct ddp_dataset *ds = e->base.conf.train_set;
     for (int64_t i = 0; i < n; i++) {
         int32_t *label = &e->label[first + i];
-        int status = ds->ops->get(ds->self, first + i, pinned + (size_t)i * e->picture, label, err);
-        if (status == 0 && (*label < 0 || *label >= ds->info.classes))
-            status = ddp_fail(err, DDP_E_DATA, "label %d is out of range; allowed are 0..%d", (int)*label,
-                              ds->info.classes - 1);
+        int status = ddp_dataset_get(ds, first + i, pinned + (size_t)i * e->picture, label, err);
         if (status)
-            return ddp_error_prefix(err, "sample %lld", (long long)first + i);
+            return status;
     }
     e->api->copy(e->copy, e->data + (size_t)first * e->picture, pinned, (size_t)n * e->picture);
     return ddp_gpu_engine_drain(e, e->copy, "copying the data set to the GPU", err);
