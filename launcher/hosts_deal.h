@@ -1,8 +1,8 @@
 /* How many ranks a job has, and which host each runs on. Pure.
  *
- *   blocks    (default) host by host, so that neighbours in rank, and in shard, share a host. A list that gives
- *             slots for every host is filled in its order, as mpirun does; otherwise each host gets a part
- *             that fits what it has (GPUs, cores, the scheduler's tasks)
+ *   blocks    (default) host by host, so that neighbours in rank, and in shard, share a host. A list that
+ *             gives slots for every host is filled in its order, as mpirun does; otherwise each host gets a
+ *             part that fits what it has (GPUs, cores, the scheduler's tasks)
  *   by node   ranks go round the hosts
  *
  * More ranks than that go round too, where it is no limit: a list's slots are one. */

@@ -40,29 +40,14 @@ static char *command_json(int argc, char **argv)
     return text;
 }
 
-/* "cpus=0 ...;cpus=1 ..." */
-static void add_places(struct ddp_words *env, const struct ddp_placement *p)
-{
-    struct ddp_text t;
-    ddp_text_init(&t);
-    for (int r = 0; r < p->ranks; r++) {
-        const int size = ddp_place_format(&p->place[r], p->oversubscribed, NULL, 0) + 1;
-        char *text = ddp_malloc((size_t)size);
-        ddp_place_format(&p->place[r], p->oversubscribed, text, size);
-        ddp_text_add(&t, "%s%s", r ? ";" : "", text);
-        free(text);
-    }
-    ddp_words_add(env, "DDP_PLACE=%s", t.s);
-    ddp_text_finish(&t);
-}
-
 static void describe_environment(int argc, char **argv, const struct ddp_launch_plan *plan, double started,
                                  struct ddp_job *job)
 {
-    char *command = command_json(argc, argv), *map = ddp_launch_plan_line(plan);
+    char *command = command_json(argc, argv), *map = ddp_launch_plan_line(plan),
+         *places = ddp_launch_part_places(&plan->part[0]);
 
     ddp_words_add(&job->env, "DDP_LIFELINE=%s", job->name);
-    add_places(&job->env, plan->placement);
+    ddp_words_add(&job->env, "DDP_PLACE=%s", places);
     ddp_words_add(&job->env, "DDP_STARTED=%.17g", started);
     ddp_words_add(&job->env, "DDP_COMMAND=%s", command ? command : "[]");
     ddp_words_add(&job->env, "DDP_MAP=%s", map);
@@ -70,6 +55,7 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
         ddp_words_add(&job->env, "DDP_TTY=1");
     if (ddp_signals_nohup())
         ddp_words_add(&job->env, "DDP_NOHUP=1"); /* mpirun gives ranks the default again */
+    free(places);
     free(map);
     free(command);
 }

@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include "launcher/agent_main.h"
-#include "launcher/gpus.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
 #include "launcher/rank_env.h"
 #include "launcher/signals.h"
+#include "launcher/sites.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
@@ -41,14 +41,14 @@ static int print_config(const struct ddp_config *cfg, struct ddp_error *err)
     return 0;
 }
 
-static void print_map(const struct ddp_machine *m, const struct ddp_launch_plan *plan, const char *note)
+static void print_map(const struct ddp_launch_plan *plan, const struct ddp_sites *sites)
 {
-    char *map = ddp_placement_map(m, plan->placement);
+    char *map = ddp_launch_plan_map(plan, sites->site);
     fputs(map, stdout);
-    if (*plan->note)
-        printf("note: %s\n", plan->note);
-    if (*note)
-        printf("note: %s\n", note);
+    if (*sites->gpus.note)
+        printf("note: %s\n", sites->gpus.note);
+    if (*sites->note)
+        printf("note: %s\n", sites->note);
     free(map);
 }
 
@@ -89,14 +89,22 @@ static void print_command(const struct ddp_starter *starter, struct ddp_job *job
     ddp_words_finish(&env);
 }
 
-static void print_notes(const struct ddp_launch_plan *plan, const char *note)
+static void print_lines(const char *host, const char *lines)
 {
-    if (*note)
-        fprintf(stderr, "ddp-launch: %s\n", note);
-    if (plan->placement->note[0])
-        fprintf(stderr, "ddp-launch: %s\n", plan->placement->note);
-    if (plan->note[0])
-        fprintf(stderr, "ddp-launch: %s\n", plan->note);
+    for (int n; *lines; lines += n + (lines[n] == '\n')) {
+        n = (int)strcspn(lines, "\n");
+        fprintf(stderr, "ddp-launch: %s%s%.*s\n", host, *host ? ": " : "", n, lines);
+    }
+}
+
+static void print_notes(const struct ddp_launch_plan *plan, const struct ddp_sites *sites)
+{
+    print_lines("", sites->note);
+    print_lines("", sites->gpus.note);
+    for (int h = 0; h < plan->nparts; h++)
+        if (plan->part[h].placement)
+            print_lines(plan->nparts > 1 ? plan->part[h].host : "", plan->part[h].placement->note);
+    print_lines("", plan->note);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -152,8 +160,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
                                               .check = ddp_train_check_keys,
                                               .user = &check};
     struct ddp_config *cfg = NULL;
-    struct ddp_machine *machine = NULL;
-    struct ddp_launch_gpus gpus = {0};
+    struct ddp_sites sites = {0};
     struct ddp_launch_plan plan = {0};
     struct ddp_job job = {.lock = -1};
     int rc;
@@ -166,35 +173,34 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     if (check.known && (rc = check_whole(opt, cfg, err)) != 0)
         goto out;
-    const bool described = ddp_launch_described();
-    if (!described && (rc = ddp_launch_gpus_find(cfg, opt, &gpus, err)) != 0)
+    if ((rc = ddp_sites_find(opt, cfg, &sites, err)) != 0)
         goto out;
-    rc = described || gpus.list.n > 0 ? ddp_machine_create_with_io(&machine, err)
-                                      : ddp_machine_create(&machine, err);
-    if (rc != 0)
-        goto out;
-    if (described && (rc = ddp_launch_gpus_described(machine, cfg, opt, &gpus, err)) != 0)
-        goto out;
-    if ((rc = ddp_launch_plan_make(machine, opt, cfg, &gpus.list, &plan, err)) != 0)
+    if ((rc = ddp_launch_plan_hosts(&sites.hosts, sites.site, opt, cfg, &plan, err)) != 0)
         goto out;
     if (opt->map)
-        print_map(machine, &plan, gpus.note);
+        print_map(&plan, &sites);
     if (opt->map && !opt->dry_run)
         goto out;
     if ((rc = ddp_job_describe(argc, argv, opt, cfg, &plan, started, &job, err)) != 0)
         goto out;
+    if (opt->dry_run && plan.nparts > 1) {
+        rc = ddp_fail(
+            err, DDP_E_USAGE,
+            "--dry-run shows the command of one host's ranks, and %s names %d hosts; --map shows all",
+            sites.hosts.from, plan.nparts);
+        goto out;
+    }
     if (opt->dry_run) {
         print_command(starter, &job);
         goto out;
     }
     if (!opt->quiet)
-        print_notes(&plan, gpus.note);
-    rc = run(starter, opt, machine, cfg, &job, exit_code, err);
+        print_notes(&plan, &sites);
+    rc = run(starter, opt, sites.machine, cfg, &job, exit_code, err);
 out:
     ddp_job_close(&job);
     ddp_launch_plan_finish(&plan);
-    ddp_launch_gpus_finish(&gpus);
-    ddp_machine_destroy(machine);
+    ddp_sites_finish(&sites);
     ddp_config_destroy(cfg);
     return rc;
 }

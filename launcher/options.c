@@ -15,6 +15,9 @@ enum takes { NOTHING, VALUE, MAYBE_VALUE };
 
 enum option_id {
     OPT_RANKS,
+    OPT_HOSTS,
+    OPT_HOSTFILE,
+    OPT_MAP_BY,
     OPT_THREADS,
     OPT_BIND,
     OPT_MAP,
@@ -39,6 +42,9 @@ static const struct option_spec {
     enum option_id id;
 } specs[] = {
     {"--ranks", "-n", VALUE, OPT_RANKS},
+    {"--hosts", "-H", VALUE, OPT_HOSTS},
+    {"--hostfile", NULL, VALUE, OPT_HOSTFILE},
+    {"--map-by", NULL, VALUE, OPT_MAP_BY},
     {"--threads", NULL, VALUE, OPT_THREADS},
     {"--bind", NULL, VALUE, OPT_BIND},
     {"--map", NULL, NOTHING, OPT_MAP},
@@ -152,6 +158,15 @@ static int set_bind(const char *value, struct ddp_options *opt, struct ddp_error
     return ddp_fail(err, DDP_E_USAGE, "--bind %s: compact, spread and none are known", value);
 }
 
+static int set_map_by(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    opt->by_node = strcmp(value, "node") == 0;
+    if (!opt->by_node && strcmp(value, "slot") != 0)
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--map-by %s: slot (host by host) and node (round the hosts) are known", value);
+    return 0;
+}
+
 static int set_starter(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     if (!ddp_starter_find(value))
@@ -166,6 +181,14 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
     switch (id) {
     case OPT_RANKS:
         return set_ranks(given, opt, err);
+    case OPT_HOSTS:
+        opt->hosts = value;
+        break;
+    case OPT_HOSTFILE:
+        opt->hostfile = value;
+        break;
+    case OPT_MAP_BY:
+        return set_map_by(given, opt, err);
     case OPT_THREADS:
         return set_threads(given, opt, err);
     case OPT_BIND:
@@ -230,6 +253,8 @@ static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
     if (!opt->config && !run)
         return ddp_fail(err, DDP_E_USAGE,
                         "no CONFIG given; for example: ddp-launch -n 2 configs/cnn.cfg (--help tells more)");
+    if (opt->hosts && opt->hostfile)
+        return ddp_fail(err, DDP_E_USAGE, "-H and --hostfile both name the hosts: give one of them");
     if (opt->resume && opt->eval)
         return ddp_fail(err, DDP_E_USAGE,
                         "--resume goes on training and --eval only evaluates: give one of them");

@@ -9,7 +9,9 @@ struct ddp_options {
     bool print_config, map, dry_run;           /* print and end */
     bool quiet;
     bool relock;                         /* go on with a plan lock of another GPU or library version */
+    bool by_node;                        /* --map-by node */
     int ranks;                           /* -n; 0: as many as make sense */
+    const char *hosts, *hostfile;        /* -H, --hostfile; NULL: not given */
     const char *help_key;                /* of --help-config; NULL: all */
     const char *config;                  /* CONFIG */
     const char *resume, *eval, *program; /* NULL: not given */

@@ -11,8 +11,9 @@
 /* ---- loading --------------------------------------------------------------------------------- */
 
 /* hwloc's plugins look for I/O devices and load OpenCL, CUDA and X11 libraries for it: milliseconds to
- * seconds, for nothing that we ask. The one plugin that may be needed reads XML. */
-static int load_without_plugins(bool io, hwloc_topology_t *out)
+ * seconds, for nothing that we ask. The one plugin that may be needed reads XML. xml: NULL: this machine, or
+ * the one that the environment describes. */
+static int load_without_plugins(bool io, const char *xml, hwloc_topology_t *out)
 {
     const char *name = "HWLOC_PLUGINS_PATH";
     const bool keep = getenv(name) || getenv("HWLOC_XMLFILE");
@@ -21,6 +22,8 @@ static int load_without_plugins(bool io, hwloc_topology_t *out)
     if (!keep)
         setenv(name, "/nonexistent", 1);
     int rc = hwloc_topology_init(&t);
+    if (rc == 0 && xml && (rc = hwloc_topology_set_xmlbuffer(t, xml, (int)strlen(xml) + 1)) != 0)
+        hwloc_topology_destroy(t);
     if (rc == 0) {
         hwloc_topology_set_io_types_filter(t, io ? HWLOC_TYPE_FILTER_KEEP_IMPORTANT
                                                  : HWLOC_TYPE_FILTER_KEEP_NONE);
@@ -58,25 +61,34 @@ static int check_file(struct ddp_error *err)
     return 0;
 }
 
+static bool is_understood(const char *xml, const char *synthetic)
+{
+    hwloc_topology_t probe = NULL;
+    const bool good =
+        hwloc_topology_init(&probe) == 0 &&
+        (xml ? hwloc_topology_set_xml(probe, xml) : hwloc_topology_set_synthetic(probe, synthetic)) == 0 &&
+        hwloc_topology_load(probe) == 0;
+    if (probe)
+        hwloc_topology_destroy(probe);
+    return good;
+}
+
 static int check_description(hwloc_topology_t t, struct ddp_error *err)
 {
     const char *xml = getenv("HWLOC_XMLFILE"), *synthetic = getenv("HWLOC_SYNTHETIC");
 
     if (!hwloc_topology_is_thissystem(t))
         return 0;
-    if (synthetic && *synthetic && !(xml && *xml)) {
-        hwloc_topology_t probe = NULL;
-        const bool bad =
-            hwloc_topology_init(&probe) != 0 || hwloc_topology_set_synthetic(probe, synthetic) != 0;
-        if (probe)
-            hwloc_topology_destroy(probe);
-        if (bad)
-            return ddp_fail(
-                err, DDP_E_USAGE,
-                "HWLOC_SYNTHETIC='%s' is not a machine that hwloc understands; an example is \"package:2 "
-                "numa:4 core:8 pu:2\"",
-                synthetic);
-    }
+    if (xml && *xml && !is_understood(xml, NULL))
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "HWLOC_XMLFILE=%s holds no machine that hwloc understands; write one with 'lstopo "
+                        "file.xml' or unset it",
+                        xml);
+    if (synthetic && *synthetic && !(xml && *xml) && !is_understood(NULL, synthetic))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "HWLOC_SYNTHETIC='%s' is not a machine that hwloc understands; an example is "
+                        "\"package:2 numa:4 core:8 pu:2\"",
+                        synthetic);
     return 0;
 }
 
@@ -93,7 +105,27 @@ static int usable_set(hwloc_topology_t t, bool synthetic, hwloc_bitmap_t out)
     if (hwloc_get_cpubind(t, mask, HWLOC_CPUBIND_PROCESS) == 0)
         hwloc_bitmap_and(out, out, mask);
     hwloc_bitmap_free(mask);
+    if (!hwloc_bitmap_iszero(out)) /* whoever reads our XML may know it, too */
+        hwloc_topology_allow(t, out, NULL, HWLOC_ALLOW_FLAG_CUSTOM);
     return 0;
+}
+
+/* A quota goes with the topology, so that a launcher on another host knows it. */
+static void read_quota(struct ddp_machine *m)
+{
+    hwloc_obj_t root = hwloc_get_root_obj(m->topology);
+    const char *cpus = hwloc_obj_get_info_by_name(root, "DDPQuota"),
+               *file = hwloc_obj_get_info_by_name(root, "DDPQuotaFile");
+    char text[32];
+    if (!m->synthetic) {
+        ddp_cpu_quota_read("", &m->quota);
+        if (m->quota.cpus > 0) {
+            hwloc_obj_add_info(root, "DDPQuota", ddp_double_text(m->quota.cpus, text));
+            hwloc_obj_add_info(root, "DDPQuotaFile", m->quota.file);
+        }
+    } else if (cpus && ddp_parse_double(cpus, &m->quota.cpus)) {
+        snprintf(m->quota.file, sizeof m->quota.file, "%s", file ? file : "");
+    }
 }
 
 /* ---- flattening ------------------------------------------------------------------------------ */
@@ -176,25 +208,31 @@ static void describe(struct ddp_machine *m)
 
 /* ---- the face -------------------------------------------------------------------------------- */
 
-static int create(bool io, struct ddp_machine **out, struct ddp_error *err)
+static int load(bool io, const char *xml, struct ddp_machine *m, struct ddp_error *err)
+{
+    const int rc = xml ? 0 : check_file(err);
+    if (rc != 0)
+        return rc;
+    if (load_without_plugins(io, xml, &m->topology) != 0) {
+        m->topology = NULL;
+        return xml ? ddp_fail(err, DDP_E_COMM, "its topology is not one that hwloc here understands")
+                   : ddp_fail(err, DDP_E_RESOURCE,
+                              "hwloc cannot read this machine's topology: %s; check HWLOC_SYNTHETIC and "
+                              "HWLOC_XMLFILE",
+                              strerror(errno));
+    }
+    return xml ? 0 : check_description(m->topology, err);
+}
+
+static int create(bool io, const char *xml, struct ddp_machine **out, struct ddp_error *err)
 {
     struct ddp_machine *m = ddp_calloc(1, sizeof *m);
     hwloc_bitmap_t usable = NULL;
-    int rc = 0;
-
-    if ((rc = check_file(err)) != 0)
-        goto fail;
-    if (load_without_plugins(io, &m->topology) != 0) {
-        m->topology = NULL;
-        rc =
-            ddp_fail(err, DDP_E_RESOURCE,
-                     "hwloc cannot read this machine's topology: %s; check HWLOC_SYNTHETIC and HWLOC_XMLFILE",
-                     strerror(errno));
-        goto fail;
-    }
-    if ((rc = check_description(m->topology, err)) != 0)
+    int rc = load(io, xml, m, err);
+    if (rc != 0)
         goto fail;
     m->synthetic = !hwloc_topology_is_thissystem(m->topology);
+    m->described = m->synthetic && !xml;
     usable = hwloc_bitmap_alloc();
     if (!usable || usable_set(m->topology, m->synthetic, usable) != 0) {
         rc = ddp_fail(err, DDP_E_RESOURCE, "hwloc is out of memory");
@@ -211,6 +249,7 @@ static int create(bool io, struct ddp_machine **out, struct ddp_error *err)
                       m->ncores);
         goto fail;
     }
+    read_quota(m);
     describe(m);
     hwloc_bitmap_free(usable);
     *out = m;
@@ -223,12 +262,17 @@ fail:
 
 int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err)
 {
-    return create(false, out, err);
+    return create(false, NULL, out, err);
 }
 
 int ddp_machine_create_with_io(struct ddp_machine **out, struct ddp_error *err)
 {
-    return create(true, out, err);
+    return create(true, NULL, out, err);
+}
+
+int ddp_machine_from_xml(const char *xml, struct ddp_machine **out, struct ddp_error *err)
+{
+    return create(true, xml, out, err);
 }
 
 void ddp_machine_destroy(struct ddp_machine *m)
@@ -258,6 +302,14 @@ int ddp_machine_pus(const struct ddp_machine *m)
     return m->usable_pus;
 }
 
+int ddp_machine_capacity(const struct ddp_machine *m)
+{
+    const double cpus = m->quota.cpus;
+    if (cpus <= 0 || cpus >= m->usable_cores)
+        return m->usable_cores;
+    return cpus < 1 ? 1 : (int)cpus;
+}
+
 int ddp_machine_numa_nodes(const struct ddp_machine *m)
 {
     return m->usable_numa;
@@ -272,5 +324,17 @@ int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct
 {
     if (hwloc_topology_export_xml(m->topology, path, 0) != 0)
         return ddp_fail(err, DDP_E_IO, "%s: the topology cannot be written: %s", path, strerror(errno));
+    return 0;
+}
+
+int ddp_machine_xml(const struct ddp_machine *m, char **xml, struct ddp_error *err)
+{
+    char *buffer = NULL;
+    int bytes = 0;
+    if (hwloc_topology_export_xmlbuffer(m->topology, &buffer, &bytes, 0) != 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "hwloc cannot write this machine's topology: %s",
+                        strerror(errno));
+    *xml = ddp_strdup(buffer);
+    hwloc_free_xmlbuffer(m->topology, buffer);
     return 0;
 }

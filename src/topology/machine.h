@@ -24,14 +24,16 @@ struct domain {
 
 struct ddp_machine {
     hwloc_topology_t topology;
-    bool synthetic;
-    int ncores; /* all, usable or not, in the machine's own order */
+    bool synthetic; /* not this one */
+    bool described; /* by a variable of the environment */
+    int ncores;     /* all, usable or not, in the machine's own order */
     struct core *cores;
     int *pus; /* storage of cores[].pus */
     int ndomains;
     struct domain *domains;
     int npackages, nnuma; /* of the whole machine */
     int usable_cores, usable_pus, usable_numa;
+    struct ddp_cpu_quota quota;
     char text[128];
 };
 

@@ -181,6 +181,25 @@ int ddp_place_parse(const char *text, struct ddp_place *out, bool *oversubscribe
     return 0;
 }
 
+int ddp_place_parse_nth(const char *places, int n, struct ddp_place *out, bool *oversubscribed,
+                        struct ddp_error *err)
+{
+    const char *begin = places;
+    for (int skip = n; skip > 0; skip--) {
+        begin = strchr(begin, ';');
+        if (!begin)
+            return ddp_fail(err, DDP_E_USAGE, "there is no place for local rank %d", n);
+        begin++;
+    }
+    const size_t bytes = strcspn(begin, ";");
+    char *text = ddp_malloc(bytes + 1);
+    memcpy(text, begin, bytes);
+    text[bytes] = '\0';
+    const int rc = ddp_place_parse(text, out, oversubscribed, err);
+    free(text);
+    return rc;
+}
+
 void ddp_place_finish(struct ddp_place *p)
 {
     free(p->pus);

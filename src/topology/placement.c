@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "base/note.h"
 #include "topology/machine.h"
 
 enum { RANKS_MAX = 65536, THREADS_MAX = 4096 };
@@ -206,15 +207,23 @@ static void place_on_shared_cores(struct planner *p)
 
 /* ---- ranks that are not bound ---------------------------------------------------------------- */
 
+/* Cores that may be kept busy at once; fewer than usable ones where a quota or a scheduler says so. */
+static int capacity(const struct ddp_machine *m, const struct ddp_place_request *req)
+{
+    const int most = ddp_machine_capacity(m);
+    return req->cores > 0 && req->cores < most ? req->cores : most;
+}
+
 static void place_nowhere(struct planner *p)
 {
-    const int share = p->m->usable_cores / p->req->ranks;
+    const int cores = capacity(p->m, p->req), share = cores / p->req->ranks;
     for (int r = 0; r < p->req->ranks; r++) {
         struct ddp_place *place = &p->out->place[r];
         place->numa = place->package = -1;
         place->threads = p->req->threads ? p->req->threads : share > 0 ? share : 1;
     }
-    p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads > p->m->usable_pus;
+    p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads >
+                             (cores < p->m->usable_cores ? cores : p->m->usable_pus);
 }
 
 /* ---- the face -------------------------------------------------------------------------------- */
@@ -224,22 +233,38 @@ static const char *plural(int n)
     return n == 1 ? "" : "s";
 }
 
+/* Why it is not all of the cores that can be seen. */
+static void note_capacity(const struct planner *p)
+{
+    const int usable = p->m->usable_cores, quota = ddp_machine_capacity(p->m), given = p->req->cores;
+    if (quota < usable)
+        ddp_note_add(p->out->note, sizeof p->out->note,
+                     "a CPU quota pays for %.3g of the %d cores that can be seen (%s): ranks and threads are "
+                     "planned for %d and not bound",
+                     p->m->quota.cpus, usable, p->m->quota.file, capacity(p->m, p->req));
+    else if (given > 0 && given < usable)
+        ddp_note_add(
+            p->out->note, sizeof p->out->note,
+            "%d of the %d cores that can be seen are the job's, and nobody says which: ranks are not "
+            "bound",
+            given, usable);
+}
+
 static void write_note(const struct planner *p)
 {
-    const int n = p->req->ranks, cores = p->m->usable_cores, threads = p->out->place[0].threads;
-    char *note = p->out->note;
-    const size_t size = sizeof p->out->note;
+    const int n = p->req->ranks, cores = capacity(p->m, p->req), threads = p->out->place[0].threads;
 
+    note_capacity(p);
     if (!p->out->oversubscribed)
         return;
     if (n > cores)
-        snprintf(note, size,
-                 "%d ranks share %d core%s: they take turns, so more than %d would not be faster here", n,
-                 cores, plural(cores), cores);
+        ddp_note_add(p->out->note, sizeof p->out->note,
+                     "%d ranks share %d core%s: they take turns, so more than %d would not be faster here", n,
+                     cores, plural(cores), cores);
     else
-        snprintf(note, size,
-                 "%d rank%s x %d threads share %d core%s: threads take turns; train.threads=%d fits", n,
-                 plural(n), threads, cores, plural(cores), cores / n);
+        ddp_note_add(p->out->note, sizeof p->out->note,
+                     "%d rank%s x %d threads share %d core%s: threads take turns; train.threads=%d fits", n,
+                     plural(n), threads, cores, plural(cores), cores / n);
 }
 
 static int check_request(const struct ddp_place_request *req, struct ddp_error *err)
@@ -267,7 +292,7 @@ static int create(const struct ddp_machine *m, const struct ddp_place_request *r
     p.out = ddp_calloc(1, sizeof *p.out);
     p.out->ranks = req->ranks;
     p.out->place = ddp_calloc((size_t)req->ranks, sizeof *p.out->place);
-    p.out->bound = req->policy != DDP_PLACE_NONE;
+    p.out->bound = req->policy != DDP_PLACE_NONE && capacity(m, req) == m->usable_cores;
     p.taken = ddp_calloc((size_t)m->ncores, sizeof *p.taken);
     p.chosen = ddp_calloc((size_t)m->ncores, sizeof *p.chosen);
     p.free_cores = ddp_calloc((size_t)m->ndomains, sizeof *p.free_cores);
@@ -275,7 +300,7 @@ static int create(const struct ddp_machine *m, const struct ddp_place_request *r
     for (int i = 0; i < m->ncores; i++)
         p.free_cores[m->cores[i].domain] += m->cores[i].npus > 0;
 
-    if (req->policy == DDP_PLACE_NONE)
+    if (!p.out->bound)
         place_nowhere(&p);
     else if (gpus)
         ; /* below: GPUs decide which cores */

@@ -14,11 +14,21 @@ enum ddp_bind_policy { DDP_PLACE_COMPACT, DDP_PLACE_SPREAD, DDP_PLACE_NONE };
 
 enum { DDP_CPUSET_MAX = 4096 };
 
+/* CPU time that control groups pay for. */
+struct ddp_cpu_quota {
+    double cpus;    /* 0: no limit */
+    char file[512]; /* that says so; "" none */
+};
+
+/* The least that the groups of this process allow, its own and those above. root: "" or, for tests, a folder
+ * that holds proc/ and sys/. */
+void ddp_cpu_quota_read(const char *root, struct ddp_cpu_quota *out);
+
 struct ddp_machine; /* an hwloc topology restricted to what this process may use */
 
 /* Look at this machine, or at the one that HWLOC_SYNTHETIC / HWLOC_XMLFILE describe. What may be used is
  * hwloc's allowed set cut with the process's own affinity mask (taskset, cgroups, Slurm); a synthetic machine
- * may be used whole. */
+ * may be used whole. CPU quotas of control groups are read with it. */
 int ddp_machine_create(struct ddp_machine **out, struct ddp_error *err);
 /* The same with its PCI devices, for placing ranks beside GPUs (some milliseconds more). */
 int ddp_machine_create_with_io(struct ddp_machine **out, struct ddp_error *err);
@@ -26,11 +36,17 @@ void ddp_machine_destroy(struct ddp_machine *m); /* NULL is fine */
 bool ddp_machine_is_synthetic(const struct ddp_machine *m);
 int ddp_machine_cores(const struct ddp_machine *m); /* usable */
 int ddp_machine_pus(const struct ddp_machine *m);   /* usable hardware threads */
+/* Cores that may be kept busy at once: the usable ones, or as many as a CPU quota pays for; at least 1. */
+int ddp_machine_capacity(const struct ddp_machine *m);
 int ddp_machine_numa_nodes(const struct ddp_machine *m);
 /* "2 packages, 8 NUMA nodes, 64 cores, 128 threads". Valid until destroy. */
 const char *ddp_machine_text(const struct ddp_machine *m);
 /* Write the topology as XML for mpirun (hwloc_base_topo_file), which then need not probe again. */
 int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct ddp_error *err);
+/* The same as text, with what may be used and the CPU quota, for a launcher on another host. malloc'd. */
+int ddp_machine_xml(const struct ddp_machine *m, char **xml, struct ddp_error *err);
+/* The machine that ddp_machine_xml describes. */
+int ddp_machine_from_xml(const char *xml, struct ddp_machine **out, struct ddp_error *err);
 
 /* A GPU as its driver names it. */
 struct ddp_place_gpu {
@@ -48,6 +64,7 @@ struct ddp_place_request {
     int threads; /* per rank; 0: as many as its share of cores has */
     enum ddp_bind_policy policy;
     bool hyperthreads; /* use the second thread of a core when cores run out (else ranks share cores) */
+    int cores;         /* that are the job's, where a scheduler says how many and not which; 0: all usable */
 };
 
 struct ddp_place { /* of one rank */
@@ -65,13 +82,15 @@ struct ddp_placement {
     struct ddp_place *place; /* [ranks] */
     bool oversubscribed;     /* more ranks x threads than usable hardware threads: waiting ranks must sleep */
     bool bound;              /* false with DDP_PLACE_NONE */
-    char note[512];          /* what a user should know ("8 ranks share 2 cores"); "" nothing */
+    char note[1024];         /* what a user should know, one or more lines; "" nothing */
     int ngpus;
     struct ddp_place_gpu *gpus; /* [ngpus] those that there were to choose from */
 };
 
 /* Plan ranks onto the machine. Whole cores before hyperthreads; compact fills a package and NUMA node before
- * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit.
+ * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit. Where fewer cores
+ * are the job's than it may run on, and nobody says which, ranks have that number between them and are not
+ * bound.
  * Free with ddp_placement_destroy. */
 int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
                          struct ddp_placement **out, struct ddp_error *err);
@@ -89,13 +108,17 @@ int ddp_placement_create_on_gpus(const struct ddp_machine *m, const struct ddp_p
                                  struct ddp_error *err);
 void ddp_placement_destroy(struct ddp_placement *p);
 
-/* The machine with ranks drawn into it, as text. malloc'd. */
-char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p);
+/* The machine with ranks drawn into it, as text. number: [ranks] what to call them; NULL: 0, 1 ..
+ * malloc'd. */
+char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement *p, const int *number);
 
 /* A rank's place as text for the environment ("cpus=0-3 numa=0 package=0 threads=4 spin=2000 gpu=GPU-...")
  * and back. buf as snprintf. */
 int ddp_place_format(const struct ddp_place *p, bool oversubscribed, char *buf, int size);
 int ddp_place_parse(const char *text, struct ddp_place *out, bool *oversubscribed, struct ddp_error *err);
+/* The nth (from 0) of several places with ';' between them. */
+int ddp_place_parse_nth(const char *places, int n, struct ddp_place *out, bool *oversubscribed,
+                        struct ddp_error *err);
 void ddp_place_finish(struct ddp_place *p);
 
 /* Bind the calling process (and threads it makes later) to the place; memory too when memory_bind and numa >=

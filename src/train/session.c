@@ -41,19 +41,9 @@ static int find_place(struct ddp_session *s, bool *oversubscribed, struct ddp_er
     const int announced = ddp_comm_announced_local_rank(), local = announced < 0 ? 0 : announced;
     if (!plan || !*plan)
         return 0;
-    for (int skip = local; skip > 0 && plan; skip--) {
-        plan = strchr(plan, ';');
-        plan = plan ? plan + 1 : NULL;
-    }
-    if (!plan)
-        return ddp_fail(err, DDP_E_USAGE, "DDP_PLACE has no part for local rank %d", local);
-    const char *end = strchr(plan, ';');
-    char text[DDP_CPUSET_MAX];
-    snprintf(text, sizeof text, "%.*s", end ? (int)(end - plan) : (int)strlen(plan), plan);
-    int status = ddp_place_parse(text, &s->place, oversubscribed, err);
-    if (status == 0)
-        s->placed = true;
-    return status;
+    const int status = ddp_place_parse_nth(plan, local, &s->place, oversubscribed, err);
+    s->placed = status == 0;
+    return status ? ddp_error_prefix(err, "DDP_PLACE") : 0;
 }
 
 /* The user's own command: what ddp-launch was given, else this program's. */

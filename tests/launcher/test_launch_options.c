@@ -108,6 +108,32 @@ static void test_options_keep_paths(void **state)
     ddp_options_finish(&opt);
 }
 
+static void test_options_keep_hosts(void **state)
+{
+    static const struct {
+        const char *words[WORDS], *hosts, *hostfile;
+        bool by_node;
+    } table[] = {
+        {{"c.cfg"}, NULL, NULL, false},
+        {{"-H", "n0:4,n[1-2]", "c.cfg"}, "n0:4,n[1-2]", NULL, false},
+        {{"-Hn0", "c.cfg"}, "n0", NULL, false},
+        {{"--hosts=n0", "--map-by", "node", "c.cfg"}, "n0", NULL, true},
+        {{"--hostfile", "f", "--map-by=slot", "c.cfg"}, NULL, "f", false},
+        {{"--map-by", "node", "c.cfg"}, NULL, NULL, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_options opt;
+        struct ddp_error err = {0};
+        assert_int_equal(parse(table[i].words, &opt, &err), 0);
+        assert_string_equal(opt.hosts ? opt.hosts : "none", table[i].hosts ? table[i].hosts : "none");
+        assert_string_equal(opt.hostfile ? opt.hostfile : "none",
+                            table[i].hostfile ? table[i].hostfile : "none");
+        assert_int_equal(opt.by_node, table[i].by_node);
+        ddp_options_finish(&opt);
+    }
+}
+
 static void test_options_help_config_may_have_a_key(void **state)
 {
     static const struct {
@@ -160,6 +186,10 @@ static void test_options_refuse_slips(void **state)
         {{"seed=1"}, "no CONFIG"},
         {{NULL}, "no CONFIG"},
         {{"--resume", "latest", "--eval", "x", "c.cfg"}, "give one of them"},
+        {{"-H"}, "-H needs a value"},
+        {{"--map-by", "core", "c.cfg"}, "slot (host by host) and node (round the hosts)"},
+        {{"-H", "n0", "--hostfile", "f", "c.cfg"}, "give one of them"},
+        {{"--hostflie=f", "c.cfg"}, "the nearest known one is --hostfile"},
         {{"--markdown", "c.cfg"}, "belongs to --help-config"},
     };
     (void)state;
@@ -198,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_take_what_is_meant),
         cmocka_unit_test(test_options_keep_paths),
+        cmocka_unit_test(test_options_keep_hosts),
         cmocka_unit_test(test_options_help_config_may_have_a_key),
         cmocka_unit_test(test_options_refuse_slips),
         cmocka_unit_test(test_words_quote_for_the_shell),

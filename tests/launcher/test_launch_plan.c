@@ -34,8 +34,8 @@ static void test_plan_chooses_ranks(void **state)
         cfg.launch.bind = DDP_BIND_COMPACT;
         assert_int_equal(ddp_launch_plan_make(m, &opt, &cfg, NULL, &plan, &err), 0);
         assert_int_equal(plan.ranks, table[i].ranks);
-        assert_int_equal(plan.placement->ranks, table[i].ranks);
-        assert_int_equal(plan.placement->place[0].threads, table[i].rank_threads);
+        assert_int_equal(plan.part[0].placement->ranks, table[i].ranks);
+        assert_int_equal(plan.part[0].placement->place[0].threads, table[i].rank_threads);
         if (*table[i].note ? !strstr(plan.note, table[i].note) : *plan.note != '\0')
             fail_msg("case %zu: note '%s'", i, plan.note);
         ddp_launch_plan_finish(&plan);
@@ -72,7 +72,7 @@ static void test_plan_on_gpus(void **state)
         assert_int_equal(plan.ranks, table[i].ranks);
         assert_int_equal(plan.cuda, table[i].gpus > 0);
         assert_true(plan.decided); /* the config says auto */
-        assert_int_equal(plan.placement->place[0].gpu[0] != '\0', table[i].gpus > 0);
+        assert_int_equal(plan.part[0].placement->place[0].gpu[0] != '\0', table[i].gpus > 0);
         char *line = ddp_launch_plan_line(&plan);
         assert_int_equal(strstr(line, "gpu=GPU-0") != NULL, table[i].gpus > 0);
         free(line);

@@ -82,8 +82,9 @@ static void test_machine_refuses_what_it_cannot_read(void **state)
     static const struct {
         const char *variable, *value;
     } table[] = {
-        {"HWLOC_SYNTHETIC", "a castle:3"},
-        {"HWLOC_XMLFILE", "/nonexistent/machine.xml"},
+        {"HWLOC_SYNTHETIC", "a castle:3"}, {"HWLOC_XMLFILE", "/nonexistent/machine.xml"},
+        {"HWLOC_XMLFILE", "/dev/null"},    {"HWLOC_XMLFILE", "/etc/passwd"},
+        {"HWLOC_XMLFILE", "/tmp"},
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
@@ -118,6 +119,55 @@ static void test_machine_xml_describes_the_same_machine(void **state)
     ddp_machine_destroy(NULL);
 }
 
+/* As an agent on another host sends it: what is barred there stays barred here. */
+static void test_machine_travels_as_text(void **state)
+{
+    struct ddp_machine *m = machine_with_holes(TWO_PACKAGES, "0,3,5-7"), *there = NULL;
+    struct ddp_error err = {0};
+    char *xml = NULL;
+    (void)state;
+    assert_int_equal(ddp_machine_xml(m, &xml, &err), 0);
+    setenv("HWLOC_SYNTHETIC", LAPTOP, 1); /* that is another matter */
+    assert_int_equal(ddp_machine_from_xml(xml, &there, &err), 0);
+    unsetenv("HWLOC_SYNTHETIC");
+    assert_string_equal(ddp_machine_text(there), ddp_machine_text(m));
+    assert_int_equal(ddp_machine_cores(there), 4);
+    assert_int_equal(ddp_machine_pus(there), 5);
+    ddp_machine_destroy(there);
+    free(xml);
+    there = NULL;
+    assert_int_equal(ddp_machine_from_xml("<topology>", &there, &err), DDP_E_COMM);
+    assert_int_equal(ddp_machine_from_xml("", &there, &err), DDP_E_COMM);
+    assert_null(there);
+    ddp_machine_destroy(m);
+}
+
+/* A machine of this affinity mask, as another host sees it. */
+static void test_machine_travels_with_the_affinity_mask(void **state)
+{
+    cpu_set_t old, one;
+    struct ddp_machine *m = NULL, *there = NULL;
+    struct ddp_error err = {0};
+    char *xml = NULL;
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof old, &old), 0);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &old))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(ddp_machine_create(&m, &err), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof old, &old), 0);
+    assert_int_equal(ddp_machine_xml(m, &xml, &err), 0);
+    assert_int_equal(ddp_machine_from_xml(xml, &there, &err), 0);
+    assert_int_equal(ddp_machine_pus(there), 1);
+    assert_true(ddp_machine_is_synthetic(there));
+    free(xml);
+    ddp_machine_destroy(there);
+    ddp_machine_destroy(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +176,8 @@ int main(void)
         cmocka_unit_test(test_machine_honours_the_affinity_mask),
         cmocka_unit_test(test_machine_refuses_what_it_cannot_read),
         cmocka_unit_test(test_machine_xml_describes_the_same_machine),
+        cmocka_unit_test(test_machine_travels_as_text),
+        cmocka_unit_test(test_machine_travels_with_the_affinity_mask),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

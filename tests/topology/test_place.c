@@ -77,6 +77,40 @@ static void test_place_refuses_bad_text(void **state)
     }
 }
 
+/* A rank of a machine with thousands of cores, of which every other one is its own. */
+static void test_place_is_read_whole(void **state)
+{
+    struct ddp_text t;
+    struct ddp_place p;
+    struct ddp_error err = {0};
+    bool oversubscribed;
+    (void)state;
+    ddp_text_init(&t);
+    ddp_text_add(&t, "cpus=7 numa=0 package=0 threads=1 spin=0;cpus=");
+    for (int cpu = 0; cpu < DDP_CPUSET_MAX; cpu += 2)
+        ddp_text_add(&t, "%s%d", cpu ? "," : "", cpu);
+    ddp_text_add(&t, " numa=3 package=2 threads=1200 spin=2000;cpus=9 threads=2");
+    assert_true(t.len > 8192);
+    assert_int_equal(ddp_place_parse_nth(t.s, 1, &p, &oversubscribed, &err), 0);
+    assert_int_equal(p.npus, DDP_CPUSET_MAX / 2);
+    assert_int_equal(p.pus[p.npus - 1], DDP_CPUSET_MAX - 2);
+    assert_int_equal(p.numa, 3);
+    assert_int_equal(p.package, 2);
+    assert_int_equal(p.threads, 1200);
+    assert_false(oversubscribed);
+    ddp_place_finish(&p);
+    assert_int_equal(ddp_place_parse_nth(t.s, 0, &p, &oversubscribed, &err), 0);
+    assert_int_equal(p.pus[0], 7);
+    assert_true(oversubscribed);
+    ddp_place_finish(&p);
+    assert_int_equal(ddp_place_parse_nth(t.s, 2, &p, &oversubscribed, &err), 0);
+    assert_int_equal(p.threads, 2);
+    ddp_place_finish(&p);
+    assert_int_equal(ddp_place_parse_nth(t.s, 3, &p, &oversubscribed, &err), DDP_E_USAGE);
+    assert_non_null(strstr(err.text, "no place for local rank 3"));
+    ddp_text_finish(&t);
+}
+
 static void test_place_bind_sets_the_mask(void **state)
 {
     cpu_set_t old, now;
@@ -117,6 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_place_text_round_trips),
         cmocka_unit_test(test_place_refuses_bad_text),
+        cmocka_unit_test(test_place_is_read_whole),
         cmocka_unit_test(test_place_bind_sets_the_mask),
         cmocka_unit_test(test_place_bind_names_a_missing_cpu),
     };

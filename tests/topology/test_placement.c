@@ -26,64 +26,64 @@ struct plan_case {
 
 static const struct plan_case plans[] = {
     /* one thread per core, ranks with their share */
-    {LAPTOP, NULL, {1, 0, C, HT}, "0,1,2,3", 4, false},
-    {LAPTOP, NULL, {2, 0, C, HT}, "0,1|2,3", 2, false},
-    {LAPTOP, NULL, {3, 0, C, HT}, "0|1|2", 1, false},
-    {LAPTOP, NULL, {4, 0, C, HT}, "0|1|2|3", 1, false},
-    {LAPTOP, NULL, {2, 1, C, HT}, "0|1", 1, false},
+    {LAPTOP, NULL, {1, 0, C, HT, 0}, "0,1,2,3", 4, false},
+    {LAPTOP, NULL, {2, 0, C, HT, 0}, "0,1|2,3", 2, false},
+    {LAPTOP, NULL, {3, 0, C, HT, 0}, "0|1|2", 1, false},
+    {LAPTOP, NULL, {4, 0, C, HT, 0}, "0|1|2|3", 1, false},
+    {LAPTOP, NULL, {2, 1, C, HT, 0}, "0|1", 1, false},
     /* threads per rank: whole cores while they last, then shared */
-    {LAPTOP, NULL, {2, 3, C, HT}, "0,1|2,3", 3, true},
-    {LAPTOP, NULL, {3, 2, C, HT}, "0|1|2,3", 2, true},
-    {LAPTOP, NULL, {1, 4, C, HT}, "0,1,2,3", 4, false},
+    {LAPTOP, NULL, {2, 3, C, HT, 0}, "0,1|2,3", 3, true},
+    {LAPTOP, NULL, {3, 2, C, HT, 0}, "0|1|2,3", 2, true},
+    {LAPTOP, NULL, {1, 4, C, HT, 0}, "0,1,2,3", 4, false},
     /* more ranks than cores */
-    {LAPTOP, NULL, {8, 1, C, HT}, "0|0|1|1|2|2|3|3", 1, true},
-    {LAPTOP, NULL, {6, 0, C, HT}, "0|0|1|1|2|3", 1, true},
-    {LAPTOP, NULL, {6, 0, S, HT}, "0|1|2|3|0|1", 1, true},
-    {LAPTOP, NULL, {9, 1, C, HT}, "0|0|0|1|1|2|2|3|3", 1, true},
+    {LAPTOP, NULL, {8, 1, C, HT, 0}, "0|0|1|1|2|2|3|3", 1, true},
+    {LAPTOP, NULL, {6, 0, C, HT, 0}, "0|0|1|1|2|3", 1, true},
+    {LAPTOP, NULL, {6, 0, S, HT, 0}, "0|1|2|3|0|1", 1, true},
+    {LAPTOP, NULL, {9, 1, C, HT, 0}, "0|0|0|1|1|2|2|3|3", 1, true},
     /* hyperthreads: whole cores first, first threads before second ones */
-    {LAPTOP_HT, NULL, {2, 0, C, HT}, "0,2,1,3|4,6,5,7", 2, false},
-    {LAPTOP_HT, NULL, {2, 0, C, NO_HT}, "0,2|4,6", 2, false},
-    {LAPTOP_HT, NULL, {2, 4, C, HT}, "0,2,1,3|4,6,5,7", 4, false},
-    {LAPTOP_HT, NULL, {2, 4, C, NO_HT}, "0,2|4,6", 4, true},
-    {LAPTOP_HT, NULL, {4, 1, C, HT}, "0,1|2,3|4,5|6,7", 1, false},
-    {LAPTOP_HT, NULL, {4, 1, C, NO_HT}, "0|2|4|6", 1, false},
-    {LAPTOP_HT, NULL, {6, 1, C, HT}, "0|1|2|3|4|6", 1, false},
-    {LAPTOP_HT, NULL, {6, 1, C, NO_HT}, "0|0|2|2|4|6", 1, true},
-    {LAPTOP_HT, NULL, {8, 1, C, HT}, "0|1|2|3|4|5|6|7", 1, false},
-    {LAPTOP_HT, NULL, {8, 1, S, HT}, "0|2|4|6|1|3|5|7", 1, false},
-    {LAPTOP_HT, NULL, {10, 1, C, HT}, "0|1|0|2|3|2|4|5|6|7", 1, true},
-    {SMT8, NULL, {4, 4, C, HT}, "0,1,2,3|4,5,6,7|8,9,10,11|12,13,14,15", 4, false},
-    {SMT8, NULL, {4, 8, C, HT}, "0,1,2,3|4,5,6,7|8,9,10,11|12,13,14,15", 8, true},
+    {LAPTOP_HT, NULL, {2, 0, C, HT, 0}, "0,2,1,3|4,6,5,7", 2, false},
+    {LAPTOP_HT, NULL, {2, 0, C, NO_HT, 0}, "0,2|4,6", 2, false},
+    {LAPTOP_HT, NULL, {2, 4, C, HT, 0}, "0,2,1,3|4,6,5,7", 4, false},
+    {LAPTOP_HT, NULL, {2, 4, C, NO_HT, 0}, "0,2|4,6", 4, true},
+    {LAPTOP_HT, NULL, {4, 1, C, HT, 0}, "0,1|2,3|4,5|6,7", 1, false},
+    {LAPTOP_HT, NULL, {4, 1, C, NO_HT, 0}, "0|2|4|6", 1, false},
+    {LAPTOP_HT, NULL, {6, 1, C, HT, 0}, "0|1|2|3|4|6", 1, false},
+    {LAPTOP_HT, NULL, {6, 1, C, NO_HT, 0}, "0|0|2|2|4|6", 1, true},
+    {LAPTOP_HT, NULL, {8, 1, C, HT, 0}, "0|1|2|3|4|5|6|7", 1, false},
+    {LAPTOP_HT, NULL, {8, 1, S, HT, 0}, "0|2|4|6|1|3|5|7", 1, false},
+    {LAPTOP_HT, NULL, {10, 1, C, HT, 0}, "0|1|0|2|3|2|4|5|6|7", 1, true},
+    {SMT8, NULL, {4, 4, C, HT, 0}, "0,1,2,3|4,5,6,7|8,9,10,11|12,13,14,15", 4, false},
+    {SMT8, NULL, {4, 8, C, HT, 0}, "0,1,2,3|4,5,6,7|8,9,10,11|12,13,14,15", 8, true},
     /* packages: fill one, or go round them */
-    {TWO_PACKAGES, NULL, {2, 1, C, NO_HT}, "0|2", 1, false},
-    {TWO_PACKAGES, NULL, {2, 1, S, NO_HT}, "0|8", 1, false},
-    {TWO_PACKAGES, NULL, {4, 1, S, NO_HT}, "0|8|2|10", 1, false},
-    {TWO_PACKAGES, NULL, {2, 0, C, NO_HT}, "0,2,4,6|8,10,12,14", 4, false},
+    {TWO_PACKAGES, NULL, {2, 1, C, NO_HT, 0}, "0|2", 1, false},
+    {TWO_PACKAGES, NULL, {2, 1, S, NO_HT, 0}, "0|8", 1, false},
+    {TWO_PACKAGES, NULL, {4, 1, S, NO_HT, 0}, "0|8|2|10", 1, false},
+    {TWO_PACKAGES, NULL, {2, 0, C, NO_HT, 0}, "0,2,4,6|8,10,12,14", 4, false},
     /* three cores each: rank 1 does not straddle, rank 2 has to share the remainder of package 0 and 1 */
-    {TWO_PACKAGES, NULL, {2, 3, C, NO_HT}, "0,2,4|8,10,12", 3, false},
-    {TWO_PACKAGES, NULL, {3, 2, C, NO_HT}, "0,2|4,6|8,10", 2, false},
-    {TWO_PACKAGES, NULL, {10, 1, S, NO_HT}, "0|8|2|10|4|12|6|14|0|8", 1, true},
+    {TWO_PACKAGES, NULL, {2, 3, C, NO_HT, 0}, "0,2,4|8,10,12", 3, false},
+    {TWO_PACKAGES, NULL, {3, 2, C, NO_HT, 0}, "0,2|4,6|8,10", 2, false},
+    {TWO_PACKAGES, NULL, {10, 1, S, NO_HT, 0}, "0|8|2|10|4|12|6|14|0|8", 1, true},
     /* 8 NUMA nodes of 8 cores */
-    {EIGHT_NODES, NULL, {4, 1, S, NO_HT}, "0|64|16|80", 1, false},
-    {EIGHT_NODES, NULL, {9, 1, C, NO_HT}, "0|2|4|6|8|10|12|14|16", 1, false},
-    {EIGHT_NODES, NULL, {3, 5, C, NO_HT}, "0,2,4,6,8|16,18,20,22,24|32,34,36,38,40", 5, false},
+    {EIGHT_NODES, NULL, {4, 1, S, NO_HT, 0}, "0|64|16|80", 1, false},
+    {EIGHT_NODES, NULL, {9, 1, C, NO_HT, 0}, "0|2|4|6|8|10|12|14|16", 1, false},
+    {EIGHT_NODES, NULL, {3, 5, C, NO_HT, 0}, "0,2,4,6,8|16,18,20,22,24|32,34,36,38,40", 5, false},
     {EIGHT_NODES,
      NULL,
-     {2, 12, S, NO_HT},
+     {2, 12, S, NO_HT, 0},
      "0,2,4,6,8,10,12,14,16,18,20,22|64,66,68,70,72,74,76,78,80,82,84,86",
      12,
      false},
     /* cpusets with holes */
-    {TWO_PACKAGES, "0,3,5-7", {2, 1, C, HT}, "0|3", 1, false},
-    {TWO_PACKAGES, "0,3,5-7", {2, 0, C, HT}, "0,3|5,6,7", 2, false},
-    {TWO_PACKAGES, "0,3,5-7", {5, 1, C, HT}, "0|3|5|6|7", 1, false},
-    {TWO_PACKAGES, "0,3,5-7", {5, 1, C, NO_HT}, "0|0|3|5|6", 1, true},
-    {TWO_PACKAGES, "5,12-15", {2, 1, S, NO_HT}, "12|5", 1, false},
-    {TWO_PACKAGES, "5,12-15", {2, 2, C, NO_HT}, "5|12,14", 2, true},
-    {NO_CORES, NULL, {2, 0, C, HT}, "0,1|2,3", 2, false},
+    {TWO_PACKAGES, "0,3,5-7", {2, 1, C, HT, 0}, "0|3", 1, false},
+    {TWO_PACKAGES, "0,3,5-7", {2, 0, C, HT, 0}, "0,3|5,6,7", 2, false},
+    {TWO_PACKAGES, "0,3,5-7", {5, 1, C, HT, 0}, "0|3|5|6|7", 1, false},
+    {TWO_PACKAGES, "0,3,5-7", {5, 1, C, NO_HT, 0}, "0|0|3|5|6", 1, true},
+    {TWO_PACKAGES, "5,12-15", {2, 1, S, NO_HT, 0}, "12|5", 1, false},
+    {TWO_PACKAGES, "5,12-15", {2, 2, C, NO_HT, 0}, "5|12,14", 2, true},
+    {NO_CORES, NULL, {2, 0, C, HT, 0}, "0,1|2,3", 2, false},
     /* not bound */
-    {LAPTOP, NULL, {2, 0, DDP_PLACE_NONE, HT}, "|", 2, false},
-    {LAPTOP, NULL, {5, 0, DDP_PLACE_NONE, HT}, "||||", 1, true},
+    {LAPTOP, NULL, {2, 0, DDP_PLACE_NONE, HT, 0}, "|", 2, false},
+    {LAPTOP, NULL, {5, 0, DDP_PLACE_NONE, HT, 0}, "||||", 1, true},
 };
 
 static void test_placement_follows_the_table(void **state)
@@ -124,7 +124,7 @@ static void test_placement_shares_nothing_while_cores_are_free(void **state)
         const int pus = ddp_machine_pus(m);
         for (int n = 1; n <= pus + 3; n++)
             for (int policy = 0; policy < 2; policy++) {
-                const struct ddp_place_request req = {n, 1, policy ? S : C, HT};
+                const struct ddp_place_request req = {n, 1, policy ? S : C, HT, 0};
                 struct ddp_placement *p = NULL;
                 struct ddp_error err = {0};
                 int users[256] = {0};
@@ -152,8 +152,8 @@ static void test_placement_names_the_numa_node(void **state)
         struct ddp_place_request req;
         int rank, numa, package;
     } table[] = {
-        {{8, 8, C, NO_HT}, 0, 0, 0},   {{8, 8, C, NO_HT}, 7, 7, 1},    {{8, 8, S, NO_HT}, 1, 4, 1},
-        {{2, 12, C, NO_HT}, 0, -1, 0}, {{1, 64, C, NO_HT}, 0, -1, -1}, {{200, 1, C, HT}, 199, 7, 1},
+        {{8, 8, C, NO_HT, 0}, 0, 0, 0},   {{8, 8, C, NO_HT, 0}, 7, 7, 1},    {{8, 8, S, NO_HT, 0}, 1, 4, 1},
+        {{2, 12, C, NO_HT, 0}, 0, -1, 0}, {{1, 64, C, NO_HT, 0}, 0, -1, -1}, {{200, 1, C, HT, 0}, 199, 7, 1},
     };
     struct ddp_machine *m = machine_synthetic(EIGHT_NODES);
     (void)state;
@@ -171,8 +171,8 @@ static void test_placement_names_the_numa_node(void **state)
 static void test_placement_refuses_nonsense(void **state)
 {
     static const struct ddp_place_request table[] = {
-        {0, 1, C, HT},  {-1, 1, C, HT},   {65537, 1, C, HT},
-        {1, -1, C, HT}, {1, 4097, C, HT}, {1, 1, (enum ddp_bind_policy)9, HT},
+        {0, 1, C, HT, 0},  {-1, 1, C, HT, 0},   {65537, 1, C, HT, 0},
+        {1, -1, C, HT, 0}, {1, 4097, C, HT, 0}, {1, 1, (enum ddp_bind_policy)9, HT, 0},
     };
     struct ddp_machine *m = machine_synthetic(LAPTOP);
     (void)state;
@@ -192,8 +192,8 @@ static void test_placement_map_draws_the_ranks(void **state)
     struct ddp_placement *p = NULL;
     struct ddp_error err = {0};
     (void)state;
-    assert_int_equal(ddp_placement_create(m, &(struct ddp_place_request){9, 1, C, HT}, &p, &err), 0);
-    char *map = ddp_placement_map(m, p);
+    assert_int_equal(ddp_placement_create(m, &(struct ddp_place_request){9, 1, C, HT, 0}, &p, &err), 0);
+    char *map = ddp_placement_map(m, p, NULL);
     static const char want[] =
         "2 packages, 2 NUMA nodes, 8 cores, 16 threads (described by HWLOC_SYNTHETIC or HWLOC_XMLFILE)\n"
         "package 0\n"
@@ -213,8 +213,8 @@ static void test_placement_map_draws_the_ranks(void **state)
     free(map);
     ddp_placement_destroy(p);
 
-    assert_int_equal(ddp_placement_create(m, &(struct ddp_place_request){30, 1, C, HT}, &p, &err), 0);
-    map = ddp_placement_map(m, p);
+    assert_int_equal(ddp_placement_create(m, &(struct ddp_place_request){30, 1, C, HT, 0}, &p, &err), 0);
+    map = ddp_placement_map(m, p, NULL);
     assert_non_null(strstr(map, "note: 30 ranks share 7 cores"));
     assert_non_null(strstr(map, "spin=0"));
     free(map);

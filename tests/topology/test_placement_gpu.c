@@ -54,34 +54,37 @@ static void test_gpu_placement(void **state)
         bool oversubscribed;
     } cases[] = {
         /* each rank beside its GPU; ranks in the order of the machine; two on node 2 share its cores */
-        {{4, 0, C, false},
+        {{4, 0, C, false, 0},
          {4, all, false},
          "0,1,2,3 GPU-0 mlx5_0|8,9 GPU-2 mlx5_1|10,11 GPU-1 mlx5_1|12,13,14,15 GPU-3 mlx5_1",
          false},
-        {{1, 0, C, false}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0", false},
-        {{4, 1, C, false},
+        {{1, 0, C, false, 0}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0", false},
+        {{4, 1, C, false, 0},
          {4, all, false},
          "0 GPU-0 mlx5_0|8 GPU-2 mlx5_1|9 GPU-1 mlx5_1|12 GPU-3 mlx5_1",
          false},
-        {{1, 3, C, false}, {1, all, false}, "12,13,14 GPU-3 mlx5_1", false},
+        {{1, 3, C, false, 0}, {1, all, false}, "12,13,14 GPU-3 mlx5_1", false},
         /* packages in turn */
-        {{2, 0, S, false}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0|8,9,10,11 GPU-2 mlx5_1", false},
+        {{2, 0, S, false, 0}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0|8,9,10,11 GPU-2 mlx5_1", false},
         /* shared GPUs: neighbours on one, cores of its node divided */
-        {{8, 0, C, false},
+        {{8, 0, C, false, 0},
          {4, all, true},
          "0,1 GPU-0 mlx5_0|2,3 GPU-0 mlx5_0|8 GPU-2 mlx5_1|9 GPU-2 mlx5_1|10 GPU-1 mlx5_1|11 GPU-1 "
          "mlx5_1|12,13 GPU-3 mlx5_1|14,15 GPU-3 mlx5_1",
          false},
         /* more ranks than near cores: free ones elsewhere first */
-        {{6, 1, C, false},
+        {{6, 1, C, false, 0},
          {1, all, true},
          "12 GPU-3 mlx5_1|13 GPU-3 mlx5_1|14 GPU-3 mlx5_1|15 GPU-3 mlx5_1|0 GPU-3 mlx5_1|1 GPU-3 mlx5_1",
          false},
-        {{2, 16, C, false}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0|8,9,10,11 GPU-2 mlx5_1", true},
+        {{2, 16, C, false, 0}, {4, all, false}, "0,1,2,3 GPU-0 mlx5_0|8,9,10,11 GPU-2 mlx5_1", true},
         /* GPUs that the topology does not show may be near anything, and leave near cores to others */
-        {{2, 0, C, false}, {2, hidden, false}, "0,1,2,3,4,5,6,7 GPU-8 |8,9,10,11,12,13,14,15 GPU-9 ", false},
-        {{2, 0, C, false}, {2, mixed, false}, "0,1,2,3 GPU-0 mlx5_0|4,5,6,7,8,9,10,11 GPU-8 ", false},
-        {{2, 0, NONE, false}, {4, all, false}, " GPU-0 mlx5_0| GPU-2 mlx5_1", false},
+        {{2, 0, C, false, 0},
+         {2, hidden, false},
+         "0,1,2,3,4,5,6,7 GPU-8 |8,9,10,11,12,13,14,15 GPU-9 ",
+         false},
+        {{2, 0, C, false, 0}, {2, mixed, false}, "0,1,2,3 GPU-0 mlx5_0|4,5,6,7,8,9,10,11 GPU-8 ", false},
+        {{2, 0, NONE, false, 0}, {4, all, false}, " GPU-0 mlx5_0| GPU-2 mlx5_1", false},
     };
     struct ddp_machine *m = four_gpus();
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
@@ -109,7 +112,7 @@ static void test_gpu_placement_complete(void **state)
         for (int gpus = 1; gpus <= 4; gpus++)
             for (int ranks = 1; ranks <= 40; ranks++) {
                 const struct ddp_place_request req = {ranks, 1, policy ? DDP_PLACE_SPREAD : DDP_PLACE_COMPACT,
-                                                      false};
+                                                      false, 0};
                 const struct ddp_place_gpus from = {gpus, all, true};
                 struct ddp_placement *p = NULL;
                 struct ddp_error err = {0};
@@ -140,7 +143,7 @@ static void test_gpu_placement_refuses(void **state)
     struct ddp_machine *m = four_gpus();
     struct ddp_placement *p = NULL;
     struct ddp_error err = {0};
-    const struct ddp_place_request req = {3, 0, DDP_PLACE_COMPACT, false};
+    const struct ddp_place_request req = {3, 0, DDP_PLACE_COMPACT, false, 0};
     const struct ddp_place_gpus one = {1, all, false};
     assert_int_equal(ddp_placement_create_on_gpus(m, &req, &one, &p, &err), DDP_E_RESOURCE);
     assert_non_null(strstr(err.text, "3 ranks, but 1 GPU on this host"));
@@ -162,10 +165,10 @@ static void test_gpu_map(void **state)
     assert_string_equal(gpus[3].pci, "0000:d8:00.0");
     struct ddp_placement *p = NULL;
     struct ddp_error err = {0};
-    const struct ddp_place_request req = {2, 0, DDP_PLACE_COMPACT, false};
+    const struct ddp_place_request req = {2, 0, DDP_PLACE_COMPACT, false, 0};
     const struct ddp_place_gpus from = {n, gpus, false};
     assert_int_equal(ddp_placement_create_on_gpus(m, &req, &from, &p, &err), 0);
-    char *map = ddp_placement_map(m, p);
+    char *map = ddp_placement_map(m, p, NULL);
     assert_non_null(strstr(map, "  0000:3b:00.0  NUMA node 0  NIC mlx5_0  rank 0  GH100 [H100 PCIe] "
                                 "(GPU-00000000-0000-0000-0000-000000000000)\n"));
     assert_non_null(strstr(map, "  0000:86:00.0  NUMA node 2  NIC mlx5_1  rank 1  GH100"));
@@ -187,7 +190,7 @@ static void test_gpu_none(void **state)
     free(gpus);
     struct ddp_placement *p = NULL;
     struct ddp_error err = {0};
-    const struct ddp_place_request req = {2, 0, DDP_PLACE_COMPACT, false};
+    const struct ddp_place_request req = {2, 0, DDP_PLACE_COMPACT, false, 0};
     const struct ddp_place_gpus from = {2, all, false};
     char plan[256];
     assert_int_equal(ddp_placement_create_on_gpus(m, &req, &from, &p, &err), 0);

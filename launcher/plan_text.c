@@ -1,0 +1,68 @@
+/* A plan as text: for the environment of ranks, for the record, for people. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "launcher/plan.h"
+
+static void add_place(struct ddp_text *t, const struct ddp_placement *p, int local)
+{
+    const int size = ddp_place_format(&p->place[local], p->oversubscribed, NULL, 0) + 1;
+    char *text = ddp_malloc((size_t)size);
+    ddp_place_format(&p->place[local], p->oversubscribed, text, size);
+    ddp_text_add(t, "%s", text);
+    free(text);
+}
+
+char *ddp_launch_part_places(const struct ddp_launch_part *part)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int r = 0; r < part->ranks; r++) {
+        ddp_text_add(&t, "%s", r ? ";" : "");
+        add_place(&t, part->placement, r);
+    }
+    return t.s;
+}
+
+char *ddp_launch_plan_line(const struct ddp_launch_plan *plan)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int r = 0; r < plan->ranks; r++) {
+        const struct ddp_launch_part *part = &plan->part[plan->spot[r].part];
+        ddp_text_add(&t, "%s%d@", r ? "; " : "", r);
+        if (plan->nparts > 1)
+            ddp_text_add(&t, "%s ", part->host);
+        add_place(&t, part->placement, plan->spot[r].local);
+    }
+    return t.s;
+}
+
+static void add_lines(struct ddp_text *t, const char *before, const char *lines)
+{
+    for (int n; *lines; lines += n + (lines[n] == '\n')) {
+        n = (int)strcspn(lines, "\n");
+        ddp_text_add(t, "%s%.*s\n", before, n, lines);
+    }
+}
+
+char *ddp_launch_plan_map(const struct ddp_launch_plan *plan, const struct ddp_launch_site *site)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int h = 0; h < plan->nparts; h++) {
+        const struct ddp_launch_part *part = &plan->part[h];
+        if (*part->host)
+            ddp_text_add(&t, "%shost %s, %d rank%s\n", h ? "\n" : "", part->host, part->ranks,
+                         part->ranks == 1 ? "" : "s");
+        if (part->ranks == 0) {
+            ddp_text_add(&t, "%s\n", ddp_machine_text(site[h].machine));
+            continue;
+        }
+        char *map = ddp_placement_map(site[h].machine, part->placement, part->rank);
+        ddp_text_add(&t, "%s", map);
+        free(map);
+    }
+    add_lines(&t, "note: ", plan->note);
+    return t.s;
+}

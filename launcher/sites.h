@@ -1,0 +1,22 @@
+/* The hosts of a job and what each has, as far as it is known before anything starts. */
+#ifndef DDP_LAUNCHER_SITES_H
+#define DDP_LAUNCHER_SITES_H
+
+#include "launcher/gpus.h"
+#include "launcher/plan.h"
+
+struct ddp_sites {
+    struct ddp_hosts hosts;
+    char note[512];              /* on them; "" nothing to say */
+    struct ddp_machine *machine; /* this one, or as all hosts are described to be */
+    struct ddp_launch_gpus gpus;
+    struct ddp_launch_site *site; /* [max(1, hosts.n)] */
+};
+
+/* Find the hosts (-H, --hostfile, a scheduler's job, or this one) and look at their machines and GPUs. out:
+ * zeroed; also after an error, free with ddp_sites_finish. */
+int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *out,
+                   struct ddp_error *err);
+void ddp_sites_finish(struct ddp_sites *sites);
+
+#endif
