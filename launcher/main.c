@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "launcher/agent_main.h"
+#include "launcher/batch_write.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
@@ -134,7 +135,7 @@ static int run(const struct ddp_starter *starter, const struct ddp_options *opt,
 /* Shapes, batches and patterns. A plan may be made where the data is not; ranks of a run find it here. */
 static int check_whole(const struct ddp_options *opt, struct ddp_config *cfg, struct ddp_error *err)
 {
-    const bool plans = opt->map || opt->dry_run;
+    const bool plans = opt->map || opt->dry_run || opt->batch.system;
     struct ddp_text notes;
     ddp_text_init(&notes);
     int rc = ddp_train_check(cfg, opt->eval != NULL, &notes, err);
@@ -173,6 +174,10 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     if (check.known && (rc = check_whole(opt, cfg, err)) != 0)
         goto out;
+    if (opt->batch.system) {
+        rc = ddp_batch_write(opt, cfg, err);
+        goto out;
+    }
     if ((rc = ddp_sites_find(opt, cfg, &sites, err)) != 0)
         goto out;
     if ((rc = ddp_launch_plan_hosts(&sites.hosts, sites.site, opt, cfg, &plan, err)) != 0)

@@ -1,5 +1,4 @@
 /* The command line of ddp-launch: options, and key=value for the config. */
-/* None */
 #include "launcher/options.h"
 
 #include <stdio.h>
@@ -34,6 +33,14 @@ enum option_id {
     OPT_RELOCK,
     OPT_VERSION,
     OPT_HELP,
+    OPT_BATCH, /* from here on they belong to --batch */
+    OPT_SUBMIT,
+    OPT_TIME,
+    OPT_PARTITION,
+    OPT_ACCOUNT,
+    OPT_NODES,
+    OPT_GPUS_PER_NODE,
+    OPT_BATCH_ARG,
 };
 
 static const struct option_spec {
@@ -61,6 +68,15 @@ static const struct option_spec {
     {"--relock", NULL, NOTHING, OPT_RELOCK},
     {"--version", NULL, NOTHING, OPT_VERSION},
     {"--help", "-h", NOTHING, OPT_HELP},
+    {"--batch", NULL, VALUE, OPT_BATCH},
+    {"--submit", NULL, NOTHING, OPT_SUBMIT},
+    {"--time", NULL, VALUE, OPT_TIME},
+    {"--partition", NULL, VALUE, OPT_PARTITION},
+    {"--queue", NULL, VALUE, OPT_PARTITION},
+    {"--account", NULL, VALUE, OPT_ACCOUNT},
+    {"--nodes", NULL, VALUE, OPT_NODES},
+    {"--gpus-per-node", NULL, VALUE, OPT_GPUS_PER_NODE},
+    {"--batch-arg", NULL, VALUE, OPT_BATCH_ARG},
 };
 
 /* ---- recognising ----------------------------------------------------------------------------- */
@@ -175,9 +191,51 @@ static int set_starter(const char *value, struct ddp_options *opt, struct ddp_er
     return 0;
 }
 
+static int set_number(const char *option, const char *value, int max, int *out, struct ddp_error *err)
+{
+    int64_t n;
+    if (!ddp_parse_int(value, &n) || n < 1 || n > max)
+        return ddp_fail(err, DDP_E_USAGE, "%s %s: a whole number from 1 to %d is meant", option, value, max);
+    *out = (int)n;
+    return 0;
+}
+
+/* Options of a job script. */
+static int apply_batch(enum option_id id, const char *value, struct ddp_batch_wishes *w,
+                       struct ddp_error *err)
+{
+    switch (id) {
+    case OPT_BATCH:
+        if (!ddp_batch_known(value))
+            return ddp_fail(err, DDP_E_USAGE, "--batch %s: slurm and lsf are known", value);
+        w->system = value;
+        break;
+    case OPT_SUBMIT:
+        w->submit = true;
+        break;
+    case OPT_TIME:
+        return ddp_batch_minutes(value, &w->minutes, err) ? ddp_error_prefix(err, "--time %s", value) : 0;
+    case OPT_PARTITION:
+        w->partition = value;
+        break;
+    case OPT_ACCOUNT:
+        w->account = value;
+        break;
+    case OPT_NODES:
+        return set_number("--nodes", value, 65536, &w->nodes, err);
+    case OPT_GPUS_PER_NODE:
+        return set_number("--gpus-per-node", value, 64, &w->gpus_per_node, err);
+    default:
+        ddp_words_add(&w->lines, "%s", value);
+    }
+    return 0;
+}
+
 static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     const char *given = value ? value : ""; /* options that want a value have one; --help-config may not */
+    if (id >= OPT_BATCH)
+        return apply_batch(id, given, &opt->batch, err);
     switch (id) {
     case OPT_RANKS:
         return set_ranks(given, opt, err);
@@ -235,6 +293,8 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
     case OPT_HELP:
         opt->help = true;
         break;
+    default:
+        break;
     }
     return 0;
 }
@@ -255,6 +315,15 @@ static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
                         "no CONFIG given; for example: ddp-launch -n 2 configs/cnn.cfg (--help tells more)");
     if (opt->hosts && opt->hostfile)
         return ddp_fail(err, DDP_E_USAGE, "-H and --hostfile both name the hosts: give one of them");
+    const struct ddp_batch_wishes *b = &opt->batch;
+    if (!b->system &&
+        (b->submit || b->minutes || b->partition || b->account || b->nodes || b->gpus_per_node || b->lines.n))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--submit, --time, --partition, --account, --nodes, --gpus-per-node and --batch-arg "
+                        "belong to --batch slurm or --batch lsf");
+    if (b->system && (opt->map || opt->dry_run || opt->print_config))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--batch prints a job script: leave --map, --dry-run and --print-config away");
     if (opt->resume && opt->eval)
         return ddp_fail(err, DDP_E_USAGE,
                         "--resume goes on training and --eval only evaluates: give one of them");
@@ -308,5 +377,6 @@ int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp
 
 void ddp_options_finish(struct ddp_options *opt)
 {
+    ddp_words_finish(&opt->batch.lines);
     ddp_words_finish(&opt->overrides);
 }

@@ -2,7 +2,7 @@
 #ifndef DDP_LAUNCHER_OPTIONS_H
 #define DDP_LAUNCHER_OPTIONS_H
 
-#include "launcher/words.h"
+#include "launcher/batch.h"
 
 struct ddp_options {
     bool help, version, help_config, markdown; /* print and end, no config needed */
@@ -16,6 +16,7 @@ struct ddp_options {
     const char *config;                  /* CONFIG */
     const char *resume, *eval, *program; /* NULL: not given */
     const char *starter;                 /* a name that ddp_starter_find knows; NULL: not given */
+    struct ddp_batch_wishes batch;       /* --batch and its own options */
     struct ddp_words overrides; /* key=value in the order given; --threads, --bind, --tune among them */
 };
 

@@ -31,7 +31,7 @@ void ddp_words_add(struct ddp_words *words, const char *fmt, ...)
 
 void ddp_words_add_all(struct ddp_words *words, const char *const *list)
 {
-    for (; *list; list++)
+    for (; list && *list; list++)
         push(words, ddp_strdup(*list));
 }
 

@@ -10,7 +10,7 @@ struct ddp_words {
 };
 
 void ddp_words_add(struct ddp_words *words, const char *fmt, ...) DDP_PRINTF(2, 3);
-/* Add each, ends with NULL. */
+/* Add each; the list ends with NULL, or is NULL. */
 void ddp_words_add_all(struct ddp_words *words, const char *const *list);
 void ddp_words_drop(struct ddp_words *words); /* the last one */
 void ddp_words_finish(struct ddp_words *words);

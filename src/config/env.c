@@ -22,6 +22,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_COMMAND", "The user's command line, for run.json", true},
     {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
     {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},
+    {"DDP_BATCH_SCRIPT", "Job script that ddp-launch runs in: a copy is kept in the run directory", false},
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
     {"DDP_NOHUP", "1 where the launcher was started with SIGHUP ignored: ranks ignore it, too", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},

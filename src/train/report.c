@@ -30,6 +30,25 @@ struct ddp_run_log {
 
 /* ---- run.json and configs ---- */
 
+/* The job script that all this runs in, if there is one. */
+static void keep_script(const struct ddp_trainer *t)
+{
+    const char *script = getenv("DDP_BATCH_SCRIPT");
+    struct ddp_error why = {0};
+    char path[1100], *text;
+    size_t bytes;
+    if (!script || !*script)
+        return;
+    snprintf(path, sizeof path, "%s/job.sh", t->run_dir);
+    int status = ddp_file_read(script, 1 << 20, &text, &bytes, &why);
+    if (status == 0) {
+        status = ddp_file_write(path, text, bytes, &why);
+        free(text);
+    }
+    if (status)
+        ddp_log(DDP_LOG_WARN, "DDP_BATCH_SCRIPT: the job's script is not kept: %s", why.text);
+}
+
 /* Of a new run. */
 static int write_configs(const struct ddp_trainer *t, struct ddp_error *err)
 {
@@ -45,6 +64,8 @@ static int write_configs(const struct ddp_trainer *t, struct ddp_error *err)
     snprintf(path, sizeof path, "%s/config.json", t->run_dir);
     status = ddp_file_write(path, text, strlen(text), err);
     free(text);
+    if (status == 0)
+        keep_script(t);
     return status;
 }
 

@@ -49,9 +49,10 @@ def why_not(slurm=False):
 class Bed:
     """with Bed(3) as bed: bed.head(["mpirun", ..])"""
 
-    def __init__(self, hosts=3, cpus=2, slurm=False, keep=()):
-        """keep: folders that all hosts see although they lie under /tmp (the one of the sources always is)."""
-        self.n, self.cpus, self.slurm = hosts, cpus, slurm
+    def __init__(self, hosts=3, cpus=2, slurm=False, keep=(), gpus=0):
+        """cpus, gpus (4 at most): what Slurm believes of each host. keep: folders that all hosts see although they lie under /tmp (the one
+        of the sources always is)."""
+        self.n, self.cpus, self.slurm, self.gpus = hosts, cpus, slurm, gpus
         self.keep = [str(pathlib.Path(p).resolve()) for p in keep]
         self.names = [f"n{i}" for i in range(hosts)]
         self.dir = self.keeper = None
@@ -89,6 +90,8 @@ class Bed:
         d = self.dir
         for sub in ("ssh", "log", "state", "spool", "pid"):
             (d / sub).mkdir()
+        for name in self.names:
+            (d / "spool" / name).mkdir()
         for key in ("id", "host"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", d / "ssh" / key], check=True)
         shutil.copy(d / "ssh/id.pub", d / "ssh/authorized")
@@ -96,6 +99,8 @@ class Bed:
                                       "  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n")
         lines = ["127.0.0.1 localhost", f"{NET}.254 head"] + [f"{NET}.{i + 1} {name}" for i, name in enumerate(self.names)]
         (d / "hosts").write_text("\n".join(lines) + "\n")
+        devices = ("null", "zero", "full", "random")  # stand for GPUs
+        (d / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in devices[: self.gpus]))
         (d / "slurm.conf").write_text("\n".join([
             "ClusterName=bed", f"SlurmctldHost=head({NET}.254)", "SlurmUser=root", "SlurmdUser=root", "AuthType=auth/munge",
             f"AuthInfo=socket={d}/munge.socket", "CredType=cred/munge", f"StateSaveLocation={d}/state", f"SlurmdSpoolDir={d}/spool/%n",
@@ -103,8 +108,8 @@ class Bed:
             f"SlurmdLogFile={d}/log/slurmd-%n", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none", "MpiDefault=none",
             "SelectType=select/cons_tres", "SelectTypeParameters=CR_Core", "JobRequeue=1", "ReturnToService=2", "SlurmdTimeout=10",
             "KillWait=5", "AccountingStorageType=accounting_storage/none", "JobCompType=jobcomp/none",
-            "SlurmdParameters=config_overrides",
-            f"NodeName=n[0-{self.n - 1}] CPUs={self.cpus} RealMemory=2000 State=UNKNOWN",
+            "SlurmdParameters=config_overrides", "GresTypes=gpu",
+            f"NodeName=n[0-{self.n - 1}] CPUs={self.cpus} RealMemory=2000 Gres=gpu:{self.gpus} State=UNKNOWN",
             "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP", ""]))
 
     def _boot_head(self):

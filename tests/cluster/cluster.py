@@ -15,13 +15,15 @@ class Case(unittest.TestCase):
     """Tests on one bed of `hosts` hosts; self.dir is a folder that all hosts see."""
 
     hosts, slurm = 3, False
+    slots = {}  # cpus=, gpus= of a host, for Slurm
 
     @classmethod
     def setUpClass(cls):
-        cls.bed = Bed(cls.hosts, slurm=cls.slurm, keep=[BIN]).__enter__()
+        cls.bed = Bed(cls.hosts, slurm=cls.slurm, keep=[BIN], **cls.slots).__enter__()
         cls.addClassCleanup(cls.bed.__exit__)
 
     def setUp(self):
+        self.env = {"DDP_CONFIGS_DIR": str(ROOT / "configs")}
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=self.bed.dir))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
 
