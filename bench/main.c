@@ -34,7 +34,7 @@ static int run(int argc, char **argv)
         if (!strcmp(argv[1], commands[i].name))
             return commands[i].run(argc - 1, argv + 1);
     if (argc > 1)
-        fprintf(stderr, "ddp-bench: unknown command '%s'\n", argv[1]);
+        ddp_say("ddp-bench", "unknown command '%s'", argv[1]);
     usage(stderr);
     return DDP_EXIT_USAGE;
 }

@@ -100,7 +100,10 @@ static void destroy(struct ddp_agent *agent)
 
 void ddp_local_agent_say(struct ddp_local_agent *a, const char *line)
 {
-    ddp_sink_say(&a->err, line, strlen(line));
+    char *plain = ddp_strdup(line); /* some of it may be a rank's */
+    ddp_text_plain(plain);
+    ddp_sink_say(&a->err, plain, strlen(plain));
+    free(plain);
 }
 
 void ddp_local_agent_end_output(struct ddp_local_agent *a)

@@ -179,18 +179,25 @@ int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err)
     const char *tmp = getenv("TMPDIR");
     const char *const bases[] = {
         "/dev/shm", tmp && tmp[0] == '/' && strlen(tmp) <= PATH_FOR_SOCKETS ? tmp : "/tmp", "/tmp"};
-    char need[32];
+    const bool too_long = tmp && strlen(tmp) > PATH_FOR_SOCKETS;
+    char need[32], why[128] = "";
 
     for (size_t i = 0; i < DDP_COUNT(bases); i++)
         if (has_room(bases[i], bytes)) {
             strcpy(out, bases[i]);
             return 0;
         }
+    if (too_long)
+        snprintf(
+            why, sizeof why,
+            " (the one that is set is not used: its %zu characters are more than the %d that leave room for "
+            "the names of sockets)",
+            strlen(tmp), PATH_FOR_SOCKETS);
     return ddp_fail(err, DDP_E_RESOURCE,
                     "neither %s nor %s has the %s that mpirun needs for its own files: free some, enlarge "
                     "/dev/shm (docker run "
-                    "--shm-size=256m), start fewer ranks, or set TMPDIR to a local folder with room",
-                    bases[0], bases[1], ddp_bytes_text(bytes, need));
+                    "--shm-size=256m), start fewer ranks, or set TMPDIR to a local folder with room%s",
+                    bases[0], bases[1], ddp_bytes_text(bytes, need), why);
 }
 
 void ddp_job_locate(struct ddp_job *job, const char *base)

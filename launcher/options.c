@@ -135,6 +135,9 @@ static int unknown_option(const char *arg, struct ddp_error *err)
             nearest = specs[i].name;
         }
     }
+    const char *key = strncmp(name, "--", 2) == 0 ? ddp_config_alias(name + 2) : NULL;
+    if (key)
+        return ddp_fail(err, DDP_E_USAGE, "unknown option '%s'; did you mean the key %s=VALUE?", arg, key);
     return ddp_fail(err, DDP_E_USAGE,
                     "unknown option '%s'; the nearest known one is %s (ddp-launch --help lists all)", arg,
                     nearest);
@@ -145,6 +148,8 @@ static int unknown_option(const char *arg, struct ddp_error *err)
 static int set_ranks(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     int64_t n;
+    if (strcmp(value, "p") == 0)
+        return ddp_fail(err, DDP_E_USAGE, "-np is mpirun's; ddp-launch takes the number of ranks as -n N");
     if (!ddp_parse_int(value, &n) || n < 1 || n > 65536)
         return ddp_fail(err, DDP_E_USAGE, "-n %s: the number of ranks is a whole number from 1 to 65536",
                         value);
@@ -155,9 +160,10 @@ static int set_ranks(const char *value, struct ddp_options *opt, struct ddp_erro
 static int set_threads(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     int64_t n;
-    if (!ddp_parse_int(value, &n) || n < 1 || n > 4096)
+    if (!ddp_parse_int(value, &n) || n < 0 || n > 4096)
         return ddp_fail(err, DDP_E_USAGE,
-                        "--threads %s: the number of threads per rank is a whole number from 1 to 4096",
+                        "--threads %s: the number of threads per rank is a whole number from 1 to 4096, or 0 "
+                        "for the rank's share of the cores",
                         value);
     ddp_words_add(&opt->overrides, "train.threads=%lld", (long long)n);
     return 0;

@@ -316,6 +316,7 @@ static int conclude(struct head *h)
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
         if (ddp_local_agent_midline(h->here))
             fputc('\n', stderr);
+        ddp_text_plain(text.s);
         fputs(text.s, stderr);
     }
     if (*o->result && (code == DDP_EXIT_OK || code == DDP_EXIT_STOPPED))

@@ -7,6 +7,16 @@
 
 #include "base/base.h"
 
+void ddp_text_plain(char *s)
+{
+    for (unsigned char *p = (unsigned char *)s; *p; p++) {
+        if ((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
+            *p = '?';
+        else if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+            p[0] = p[1] = '?';
+    }
+}
+
 int ddp_fail(struct ddp_error *err, int code, const char *fmt, ...)
 {
     if (err) {
@@ -15,6 +25,7 @@ int ddp_fail(struct ddp_error *err, int code, const char *fmt, ...)
         va_start(ap, fmt);
         vsnprintf(err->text, sizeof err->text, fmt, ap);
         va_end(ap);
+        ddp_text_plain(err->text);
     }
     return code;
 }
@@ -32,7 +43,15 @@ int ddp_error_prefix(struct ddp_error *err, const char *fmt, ...)
         return err->code; /* a prefix that leaves no room for the reason is dropped */
     snprintf(text + n, sizeof text - (size_t)n, ": %s", err->text);
     memcpy(err->text, text, sizeof text);
+    ddp_text_plain(err->text);
     return err->code;
+}
+
+void ddp_error_suffix(struct ddp_error *err, const char *text)
+{
+    const size_t len = err ? strlen(err->text) : 0;
+    if (err && len + strlen(text) < sizeof err->text)
+        strcpy(err->text + len, text);
 }
 
 /* The last line of a text that took not all that was added. */
@@ -60,6 +79,7 @@ int ddp_error_add(struct ddp_error *err, int code, const char *fmt, ...)
     va_start(ap, fmt);
     const int n = vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
+    ddp_text_plain(line);
     if (len == 0)
         strcpy(err->text, line);
     else if (n >= 0 && len + 1 + (size_t)n < room)

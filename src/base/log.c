@@ -1,5 +1,6 @@
 /* One write() a line: tags, levels, a log file for each rank, and the progress line below the rest. */
 #include "base/log.h"
+#include "base/base.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,7 @@ static void emit(enum ddp_log_level level, bool always, const char *fmt, va_list
 {
     char text[LINE], line[LINE + 256];
     vsnprintf(text, sizeof text, fmt, ap);
+    ddp_text_plain(text);
     pthread_mutex_lock(&state.lock);
     bool shown = level == DDP_LOG_ERROR || ((always || level <= state.terminal) && state.rank == 0);
     if (shown) {
@@ -141,4 +143,15 @@ void ddp_log_progress(const char *text, bool final)
         put(STDERR_FILENO, line, (size_t)n);
     }
     pthread_mutex_unlock(&state.lock);
+}
+
+void ddp_say(const char *program, const char *fmt, ...)
+{
+    char text[8192];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ddp_text_plain(text);
+    fprintf(stderr, "%s: %s\n", program, text);
 }

@@ -25,6 +25,10 @@ void ddp_log(enum ddp_log_level level, const char *fmt, ...) DDP_PRINTF(2, 3);
 /* A line that the user sees whatever the level is, without a tag; the log file has it, too. Rank 0 only. */
 void ddp_log_always(const char *fmt, ...) DDP_PRINTF(1, 2);
 
+/* A program's own words before there is a log: "PROGRAM: TEXT" and a newline to stderr, through
+ * ddp_text_plain(). */
+void ddp_say(const char *program, const char *fmt, ...) DDP_PRINTF(2, 3);
+
 /* The progress line: on a terminal it is redrawn in place and other lines are printed above it; in a log it
  * is a plain line. Set final to leave it standing. Rank 0 only. */
 void ddp_log_progress(const char *line, bool final);

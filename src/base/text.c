@@ -93,6 +93,11 @@ char *ddp_double_text(double v, char *buf)
     return buf;
 }
 
+const char *ddp_plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 bool ddp_parse_int(const char *s, int64_t *out)
 {
     char *end;

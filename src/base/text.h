@@ -18,6 +18,9 @@ void ddp_text_finish(struct ddp_text *t);
 void ddp_text_add(struct ddp_text *t, const char *fmt, ...) DDP_PRINTF(2, 3);
 void ddp_text_append(struct ddp_text *t, const char *bytes, size_t n);
 
+/* The end of a noun behind a number: "" for 1, else "s". */
+const char *ddp_plural(int64_t n);
+
 /* Shortest decimal form that reads back as the same double ("0.1", "1e-05"); always has '.', 'e', "inf" or
  * "nan" in it, so that it stays a float in a config. buf of at least 32 bytes; returns buf. */
 char *ddp_double_text(double v, char *buf);

@@ -199,11 +199,11 @@ static int find_in(const char *dir, char *path, int size, struct ddp_error *err)
     }
     free(list);
     if (damaged > 0)
-        return ddp_fail(err, DDP_E_CHECKPOINT, "%s: %s: %s; start without --resume", dir,
+        return ddp_fail(err, DDP_E_CHECKPOINT, "%s: %s: %s", dir,
                         damaged == 1 ? "its only checkpoint is damaged"
                                      : "all its checkpoints are damaged, the newest so",
                         newest.text);
-    return ddp_fail(err, DDP_E_CHECKPOINT, "%s: there is no checkpoint in it; start without --resume", dir);
+    return ddp_fail(err, DDP_E_CHECKPOINT, "%s: there is no checkpoint in it", dir);
 }
 
 int ddp_checkpoint_find(const char *run_or_checkpoint, char *path, int size, struct ddp_error *err)

@@ -10,39 +10,44 @@
 enum { FORMAT = 3, OLDEST = 2 };
 enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH, HASH_OR_NONE }; /* the last: not there when empty */
 
+/* No run gets further: train.max_steps reaches MANY, train.epochs MAX_EPOCHS, and sums of these fit. */
+#define MANY       (INT64_C(1) << 53)
+#define MAX_EPOCHS 1000000
+
 #define STATE(field) offsetof(struct ddp_state_file, state.field)
 static const struct {
     const char *name;
     enum kind kind;
     size_t offset;
-    int since; /* format that brought it; 0: all have it */
+    int since;   /* format that brought it; 0: all have it */
+    int64_t max; /* of a COUNT or STEP_OR_NONE; 0: MANY */
 } fields[] = {
-    {"step", COUNT, STATE(step), 0},
-    {"epoch", COUNT, STATE(epoch), 0},
-    {"batch", COUNT, STATE(batch), 0},
-    {"batches_tracked", COUNT, STATE(batches_tracked), 0},
-    {"best_loss", EXACT, STATE(best_loss), 0},
-    {"best_accuracy", EXACT, STATE(best_accuracy), 0},
-    {"best_step", STEP_OR_NONE, STATE(best_step), 0},
-    {"evals_since_best", COUNT, STATE(evals_since_best), 0},
-    {"epoch_loss_sum", EXACT, STATE(epoch_loss_sum), 0},
-    {"epoch_correct", COUNT, STATE(epoch_correct), 0},
-    {"epoch_count", COUNT, STATE(epoch_count), 0},
-    {"evaluations", COUNT, STATE(evaluations), 0},
-    {"loss_scale", EXACT, STATE(loss_scale), 0},
-    {"loss_scale_good", COUNT, STATE(loss_scale_good), 0},
-    {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped), 0},
-    {"config_hash", HASH, STATE(config_hash), 0},
-    {"engine", HASH, STATE(engine), 3},
-    {"experiment", HASH, STATE(experiment), 3},
-    {"train_data", HASH, STATE(train_data), 3},
-    {"test_data", HASH, STATE(test_data), 3},
-    {"saved_ms", COUNT, STATE(saved_ms), 3},
-    {"best", FLAG, offsetof(struct ddp_state_file, best), 0},
-    {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash), 0},
-    {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256), 0},
-    {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256), 0},
-    {"ema_sha256", HASH_OR_NONE, offsetof(struct ddp_state_file, average_sha256), 0},
+    {"step", COUNT, STATE(step), 0, 0},
+    {"epoch", COUNT, STATE(epoch), 0, MAX_EPOCHS},
+    {"batch", COUNT, STATE(batch), 0, UINT32_MAX},
+    {"batches_tracked", COUNT, STATE(batches_tracked), 0, 0},
+    {"best_loss", EXACT, STATE(best_loss), 0, 0},
+    {"best_accuracy", EXACT, STATE(best_accuracy), 0, 0},
+    {"best_step", STEP_OR_NONE, STATE(best_step), 0, 0},
+    {"evals_since_best", COUNT, STATE(evals_since_best), 0, 0},
+    {"epoch_loss_sum", EXACT, STATE(epoch_loss_sum), 0, 0},
+    {"epoch_correct", COUNT, STATE(epoch_correct), 0, 0},
+    {"epoch_count", COUNT, STATE(epoch_count), 0, 0},
+    {"evaluations", COUNT, STATE(evaluations), 0, 0},
+    {"loss_scale", EXACT, STATE(loss_scale), 0, 0},
+    {"loss_scale_good", COUNT, STATE(loss_scale_good), 0, 0},
+    {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped), 0, 0},
+    {"config_hash", HASH, STATE(config_hash), 0, 0},
+    {"engine", HASH, STATE(engine), 3, 0},
+    {"experiment", HASH, STATE(experiment), 3, 0},
+    {"train_data", HASH, STATE(train_data), 3, 0},
+    {"test_data", HASH, STATE(test_data), 3, 0},
+    {"saved_ms", COUNT, STATE(saved_ms), 3, 0},
+    {"best", FLAG, offsetof(struct ddp_state_file, best), 0, 0},
+    {"weights_hash", HASH, offsetof(struct ddp_state_file, weights_hash), 0, 0},
+    {"model_sha256", HASH, offsetof(struct ddp_state_file, model_sha256), 0, 0},
+    {"optimizer_sha256", HASH, offsetof(struct ddp_state_file, optim_sha256), 0, 0},
+    {"ema_sha256", HASH_OR_NONE, offsetof(struct ddp_state_file, average_sha256), 0, 0},
 };
 
 /* "0x1.8000000000000p+3": as %a of C99, from the bits, so that no locale has a say. */
@@ -105,7 +110,7 @@ static bool whole(const char *text, size_t bytes)
     return memcmp(text + bytes - end, want, end) == 0;
 }
 
-static bool read_field(const json_t *v, enum kind kind, char *out)
+static bool read_field(const json_t *v, enum kind kind, int64_t max, char *out)
 {
     const char *s = json_string_value(v);
     switch (kind) {
@@ -125,7 +130,8 @@ static bool read_field(const json_t *v, enum kind kind, char *out)
         return json_is_boolean(v);
     default:
         *(int64_t *)(void *)out = json_integer_value(v);
-        return json_is_integer(v) && json_integer_value(v) >= (kind == STEP_OR_NONE ? -1 : 0);
+        return json_is_integer(v) && json_integer_value(v) >= (kind == STEP_OR_NONE ? -1 : 0) &&
+               json_integer_value(v) <= (max ? max : MANY);
     }
 }
 
@@ -137,8 +143,8 @@ static int read_fields(const char *path, const json_t *root, struct ddp_state_fi
                         "%s: its format is %lld, this program reads %d and %d; use the version that wrote it",
                         path, (long long)format, OLDEST, FORMAT);
     for (size_t i = 0; i < DDP_COUNT(fields); i++)
-        if (format >= fields[i].since &&
-            !read_field(json_object_get(root, fields[i].name), fields[i].kind, (char *)s + fields[i].offset))
+        if (format >= fields[i].since && !read_field(json_object_get(root, fields[i].name), fields[i].kind,
+                                                     fields[i].max, (char *)s + fields[i].offset))
             return ddp_fail(err, DDP_E_CHECKPOINT, "%s: damaged: '%s' is missing or not what it should be",
                             path, fields[i].name);
     return 0;

@@ -13,6 +13,8 @@ int ddp_weights_find(const char *path, bool average, char *file, int size, struc
     const bool folder =
         stat(path, &st) == 0 && S_ISDIR(st.st_mode); /* a missing file is reported when opened */
     const int status = folder ? ddp_checkpoint_find(path, found, sizeof found, err) : 0;
+    if (status == DDP_E_CHECKPOINT)
+        ddp_error_suffix(err, "; wants a run, a checkpoint or a .safetensors file");
     if (status)
         return status;
     const int n =

@@ -43,10 +43,10 @@ static void check_train(struct checker *c)
     if (batch < shards && usable(c, "train.batch", "train.shards"))
         broken(
             c, "train.batch",
-            "a batch of %" PRId64 " images cannot be cut into train.shards = %" PRId64
+            "a batch of %" PRId64 " image%s cannot be cut into train.shards = %" PRId64
             " shards; wants train.batch >= train.shards (raise the batch, or lower train.shards to %" PRId64
             " or less)",
-            batch, shards, batch);
+            batch, ddp_plural(batch), shards, batch);
     if (shards * k > MAX_LEAVES && usable(c, "train.shards", "train.accumulate"))
         broken(c, "train.accumulate", "train.shards * train.accumulate is %" PRId64 "; wants at most %d",
                shards * k, MAX_LEAVES);
@@ -84,8 +84,8 @@ static void check_model(struct checker *c)
     else if (cfg->model.layers->type != DDP_NODE_LIST)
         broken(c, "model.layers", "wants a list of groups ( {..}, {..} ), got a group; put ( ) around it");
     if (cfg->model.input.n != 0 && cfg->model.input.n != 3)
-        broken(c, "model.input", "wants [channels, height, width] or [ ], got %d numbers",
-               cfg->model.input.n);
+        broken(c, "model.input", "wants [channels, height, width] or [ ], got %d number%s",
+               cfg->model.input.n, ddp_plural(cfg->model.input.n));
     for (int i = 0; i < cfg->model.input.n; i++)
         if (cfg->model.input.v[i] != (double)(int64_t)cfg->model.input.v[i])
             broken(c, "model.input", "wants whole numbers");
@@ -99,7 +99,8 @@ static void check_data(struct checker *c)
         means = stds = 0;
     if (means != stds)
         broken(c, means ? "data.mean" : "data.std",
-               "data.mean has %d numbers and data.std %d; wants one of each per channel", means, stds);
+               "data.mean has %d number%s and data.std %d; wants one of each per channel", means,
+               ddp_plural(means), stds);
     else if (means > MAX_CHANNELS)
         broken(c, "data.mean", "has %d numbers; pictures have 1 to %d channels", means, MAX_CHANNELS);
     if (!usable(c, "data.format", "data.path"))

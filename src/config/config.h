@@ -42,8 +42,9 @@ struct ddp_node {
 
 const struct ddp_node *ddp_node_get(const struct ddp_node *group,
                                     const char *path); /* "optim.lr"; NULL: absent */
-/* "FILE:LINE: ", "command line: ", "default: ", or "" where the tree has no such key: the start of a message
- * about it. buf, size as snprintf; returns buf. */
+/* "FILE:LINE: ", "command line: ", "default: ", or "" where there is no such node or key: the start of a
+ * message about it. buf, size as snprintf; returns buf. */
+char *ddp_node_place(const struct ddp_node *node, char *buf, int size);
 char *ddp_config_where(const struct ddp_config *cfg, const char *key, char *buf, int size);
 /* "optim.lr", "model.layers[3].kernel": the dotted path of a node. buf, size as snprintf; returns buf. */
 char *ddp_node_path(const struct ddp_node *node, char *buf, int size);
@@ -209,6 +210,9 @@ int ddp_config_differ(const struct ddp_config *a, const struct ddp_config *b, bo
 
 /* The same for the keys of cfg that are not at the defaults of the table: `b` is the default. */
 int ddp_config_not_default(const struct ddp_config *cfg, ddp_config_differs_fn each, void *user);
+
+/* The key that other frameworks, and people in a hurry, call `name` ("wd", "batch_size"); NULL: none. */
+const char *ddp_config_alias(const char *name);
 
 /* The reference: all keys, or those that start with `key` (nearest names when there are none), as text for
  * the terminal or as Markdown for docs/config.md. malloc'd. */

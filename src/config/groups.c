@@ -170,7 +170,7 @@ static void missing(const struct finder *f, const char *kind, const struct ddp_n
 
 /* The file that a name means, or NULL and an error. A name with a slash or .cfg is a path, relative to the
  * file it is in. */
-static const char *find_file(struct finder *f, const char *kind, const struct ddp_node *at)
+static const char *look_for_file(struct finder *f, const char *kind, const struct ddp_node *at)
 {
     char where[DDP_WHERE_SIZE];
     size_t len = strlen(at->s);
@@ -199,6 +199,20 @@ static const char *find_file(struct finder *f, const char *kind, const struct dd
             return ddp_arena_strdup(f->arena, shorten(path));
     }
     missing(f, kind, at);
+    return NULL;
+}
+
+static const char *find_file(struct finder *f, const char *kind, const struct ddp_node *at)
+{
+    char where[DDP_WHERE_SIZE];
+    const char *path = look_for_file(f, kind, at);
+    if (!path || ddp_source_is_file(path))
+        return path;
+    ddp_error_add(
+        f->err, DDP_E_CONFIG,
+        "%s: %s: %s is no regular file: only CONFIG itself may be a pipe or a device, because others "
+        "are read more than once",
+        ddp_node_where(at, where), kind, path);
     return NULL;
 }
 

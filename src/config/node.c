@@ -244,12 +244,16 @@ char *ddp_node_where(const struct ddp_node *node, char buf[DDP_WHERE_SIZE])
     return buf;
 }
 
-char *ddp_config_where(const struct ddp_config *cfg, const char *key, char *buf, int size)
+char *ddp_node_place(const struct ddp_node *node, char *buf, int size)
 {
     char where[DDP_WHERE_SIZE];
-    const struct ddp_node *node = cfg->tree ? ddp_node_get(cfg->tree, key) : NULL;
     snprintf(buf, (size_t)size, "%s%s", node ? ddp_node_where(node, where) : "", node ? ": " : "");
     return buf;
+}
+
+char *ddp_config_where(const struct ddp_config *cfg, const char *key, char *buf, int size)
+{
+    return ddp_node_place(cfg->tree ? ddp_node_get(cfg->tree, key) : NULL, buf, size);
 }
 
 char *ddp_node_given(const struct ddp_node *node, char buf[DDP_WHERE_SIZE])

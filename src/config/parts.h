@@ -17,7 +17,13 @@
 #include "base/base.h"
 #include "config/config.h"
 
-enum { DDP_CONFIG_MAX_BYTES = 4 << 20, DDP_CONFIG_MAX_DEPTH = 32, DDP_WHERE_SIZE = 512 };
+enum {
+    DDP_CONFIG_MAX_BYTES = 4 << 20, /* of all files that are put together */
+    DDP_CONFIG_MAX_FILES = 1000,    /* how many these are */
+    DDP_CONFIG_MAX_DEPTH = 32,      /* of groups, lists and @includes in each other */
+    DDP_CONFIG_MAX_KEYS = 256,      /* of one group */
+    DDP_WHERE_SIZE = 512
+};
 
 #define DDP_COMMAND_LINE "command line"
 #define DDP_DEFAULT_FILE "default"
@@ -70,6 +76,8 @@ struct ddp_source {
 /* Always ends with a source that ddp_source_finish() frees. Faults of the text are all added to err. */
 int ddp_source_read(struct ddp_arena *a, const char *path, struct ddp_source *out, struct ddp_error *err);
 void ddp_source_finish(struct ddp_source *s);
+/* False for a pipe, a socket or a device; of what is not there, or a folder, reading says more. */
+bool ddp_source_is_file(const char *path);
 bool ddp_utf8_valid(const char *s, size_t n);
 
 /* A file as a tree; *out only on success. */

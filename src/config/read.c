@@ -89,9 +89,10 @@ static const char *type_hint(const struct ddp_node *node, const struct ddp_key *
     int64_t i;
     double f;
     bool number = key->type == DDP_KEY_INT || key->type == DDP_KEY_FLOAT || key->type == DDP_KEY_FLOAT_LIST;
-    if (node->type == DDP_NODE_STRING && number &&
-        (ddp_parse_int(node->s, &i) || ddp_parse_double(node->s, &f)))
+    if (node->type == DDP_NODE_STRING && number && ddp_parse_int(node->s, &i))
         return "; write it without quotes";
+    if (node->type == DDP_NODE_STRING && number && ddp_parse_double(node->s, &f))
+        return isfinite(f) ? "; write it without quotes" : "; nothing can be computed with that";
     if (node->type == DDP_NODE_STRING && key->type == DDP_KEY_BOOL)
         return "; write true or false without quotes";
     if (node->type == DDP_NODE_INT && key->type == DDP_KEY_BOOL)

@@ -1,6 +1,7 @@
 /* The tokens of a config file, checked and made ready for libconfig: source.c says why. */
 #include "config/scan.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,11 +106,10 @@ static bool scan_comment(struct ddp_scanner *s, struct ddp_scan_input *in)
 static void scan_number(struct ddp_scanner *s, struct ddp_scan_input *in)
 {
     const char *begin = in->p;
-    bool hex = false;
+    const char *digits = begin + (*begin == '-' || *begin == '+');
+    const bool hex = in->end - digits >= 2 && digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X');
     for (; in->p < in->end; in->p++) {
         char c = *in->p;
-        if (in->p - begin == 1 && *begin == '0' && (c == 'x' || c == 'X'))
-            hex = true;
         bool exponent_sign =
             (c == '+' || c == '-') && (in->p == begin || (!hex && (in->p[-1] == 'e' || in->p[-1] == 'E')));
         if (!is_word(c) && c != '.' && !exponent_sign)
@@ -128,17 +128,18 @@ static void scan_number(struct ddp_scanner *s, struct ddp_scan_input *in)
     text[n] = '\0';
     for (int l = 0; l < 2 && len > 1 && text[len - 1] == 'L'; l++)
         text[--len] = '\0'; /* the suffix of libconfig's 64-bit integers */
-    bool digits_only = hex || strspn(text + (text[0] == '-' || text[0] == '+'), "0123456789") ==
-                                  len - (text[0] == '-' || text[0] == '+');
+    const size_t sign = (size_t)(digits - begin), first = sign + (hex ? 2 : 0);
+    const bool whole =
+        len > first && strspn(text + first, hex ? "0123456789abcdefABCDEF" : "0123456789") == len - first;
     int64_t i;
     double f;
     if (ddp_parse_int(text, &i)) {
-        ddp_text_add(&s->out->text, "%s%s", text, i < INT_MIN || i > INT_MAX || hex ? "L" : "");
-    } else if (digits_only && is_digit(text[len - 1])) {
+        ddp_text_add(&s->out->text, "%" PRId64 "%s", i, i < INT_MIN || i > INT_MAX ? "L" : "");
+    } else if (whole) {
         ddp_scan_fault(s, in->file, in->line,
                        "the integer %s is out of range: -9223372036854775808 to 9223372036854775807 fit",
                        text);
-    } else if (len == n && strpbrk(text, "0123456789") && ddp_parse_double(text, &f)) {
+    } else if (!hex && len == n && strpbrk(text, "0123456789") && ddp_parse_double(text, &f)) {
         emit(s, text, n);
     } else {
         memcpy(text, begin, n);
@@ -150,6 +151,39 @@ static void scan_number(struct ddp_scanner *s, struct ddp_scan_input *in)
 static bool is_bool_word(const char *p, size_t n)
 {
     return (n == 4 && strncasecmp(p, "true", 4) == 0) || (n == 5 && strncasecmp(p, "false", 5) == 0);
+}
+
+/* "optim.lr = 0.1;" where a key may stand: the command line's form, which says what is meant. *in stands on
+ * the point behind NAME; it goes past the value. */
+static void scan_dotted(struct ddp_scanner *s, struct ddp_scan_input *in, const char *name)
+{
+    const char *key = in->p + 1, *end = key, *eol = memchr(in->p, '\n', (size_t)(in->end - in->p));
+    eol = eol ? eol : in->end;
+    while (end < eol && (is_word(*end) || *end == '_' || *end == '.'))
+        end++;
+    const char *value = end + strspn(end, " \t");
+    const char *last = value < eol && (*value == '=' || *value == ':') ? value + 1 : end;
+    value = last;
+    while (value < eol && (*value == ' ' || *value == '\t'))
+        value++;
+    for (last = value; last < eol && *last != ';' && *last != '#';)
+        last++;
+    const char *shown = last;
+    while (shown > value && (shown[-1] == ' ' || shown[-1] == '\t' || shown[-1] == '\r'))
+        shown--;
+    const int nkey = (int)(end - key), nvalue = (int)(shown - value);
+    ddp_error_add(s->err, DDP_E_CONFIG,
+                  "%s:%d: %.100s.%.*s: in a file a key of a group is written %.100s: { %.*s = %.*s; }",
+                  in->file, in->line, name, nkey < 100 ? nkey : 100, key, name, nkey < 100 ? nkey : 100, key,
+                  nvalue == 0    ? 2
+                  : nvalue < 100 ? nvalue
+                                 : 100,
+                  nvalue == 0 ? ".." : value);
+    in->p = last;
+    emit(s, " = 0", 4); /* so that the rest can be looked at too */
+    s->name = NULL;
+    s->before = DDP_BEFORE_OTHER;
+    in->line_start = false;
 }
 
 static void scan_name(struct ddp_scanner *s, struct ddp_scan_input *in)
@@ -172,13 +206,20 @@ static void scan_name(struct ddp_scanner *s, struct ddp_scan_input *in)
     s->name_line = in->line;
     s->before = DDP_BEFORE_OTHER;
     in->line_start = false;
+    if (!value && in->end - in->p > 1 && in->p[0] == '.' && is_word(in->p[1]))
+        scan_dotted(s, in, name);
 }
 
-/* '=' or ':' after a name: a key of the innermost group. */
-static void scan_assign(struct ddp_scanner *s, struct ddp_scan_input *in)
+/* '=' or ':' after a name: a key of the innermost group. Looking through those before it takes time with
+ * their square, here and in libconfig, so their number is limited to more than any group has use for. */
+static bool scan_assign(struct ddp_scanner *s, struct ddp_scan_input *in)
 {
     struct ddp_scan_scope *scope = &s->scope[s->depth];
     if (s->name && (scope->open == '{' || scope->open == 0)) {
+        if (++scope->nkeys > DDP_CONFIG_MAX_KEYS) {
+            ddp_scan_fault(s, in->file, in->line, "more than 256 keys in one group, at %s", s->name);
+            return false;
+        }
         for (const struct ddp_scan_key *k = scope->keys; k; k = k->next)
             if (strcmp(k->name, s->name) == 0) {
                 ddp_error_add(s->err, DDP_E_CONFIG,
@@ -195,7 +236,7 @@ static void scan_assign(struct ddp_scanner *s, struct ddp_scan_input *in)
     in->p++;
     s->before = DDP_BEFORE_ASSIGN;
     in->line_start = false;
-    /* s->name stays: it is the name of the scope that may open now */
+    return true; /* s->name stays: it is the name of the scope that may open now */
 }
 
 static void missing_value(struct ddp_scanner *s, const struct ddp_scan_input *in)
@@ -214,7 +255,7 @@ static bool scan_bracket(struct ddp_scanner *s, struct ddp_scan_input *in)
             return false;
         }
         const char *name = s->before == DDP_BEFORE_ASSIGN ? s->name : NULL;
-        s->scope[++s->depth] = (struct ddp_scan_scope){c, in->file, in->line, name, NULL};
+        s->scope[++s->depth] = (struct ddp_scan_scope){c, in->file, in->line, name, NULL, 0};
         emit(s, c == '[' ? "(" : &c, 1);
     } else {
         missing_value(s, in);
@@ -266,7 +307,8 @@ enum ddp_scan_stop ddp_scan_tokens(struct ddp_scanner *s, struct ddp_scan_input 
         } else if (is_word(c) || c == '*') {
             scan_name(s, in);
         } else if (c == '=' || c == ':') {
-            scan_assign(s, in);
+            if (!scan_assign(s, in))
+                return DDP_SCAN_FAULT;
         } else if (strchr("{([])}", c)) {
             if (!scan_bracket(s, in))
                 return DDP_SCAN_FAULT;

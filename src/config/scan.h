@@ -17,6 +17,7 @@ struct ddp_scan_scope {
     int line;
     const char *name; /* of the key that opened it; NULL in lists */
     struct ddp_scan_key *keys;
+    int nkeys;
 };
 
 /* What stood before the current token, as far as it matters. */
@@ -34,6 +35,8 @@ struct ddp_scanner {
     size_t comma;                           /* where it lies in the output */
     char *open_files[DDP_CONFIG_MAX_DEPTH]; /* real paths of the files being read, for include loops */
     int nopen;
+    int nfiles;   /* read so far, */
+    size_t bytes; /* with so many bytes */
 };
 
 struct ddp_scan_input {

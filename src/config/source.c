@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool ddp_utf8_valid(const char *s, size_t n)
 {
@@ -34,6 +35,12 @@ bool ddp_utf8_valid(const char *s, size_t n)
         i += (size_t)more + 1;
     }
     return true;
+}
+
+bool ddp_source_is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 static bool scan_file(struct ddp_scanner *s, const char *path, const char *from, int from_line);
@@ -96,6 +103,13 @@ static bool read_bytes(struct ddp_scanner *s, const char *path, const char *from
                        size_t *bytes)
 {
     struct ddp_error why = {0};
+    if (from && !ddp_source_is_file(path)) {
+        ddp_error_add(s->err, DDP_E_CONFIG,
+                      "%s:%d: @include: %s is no regular file: only CONFIG itself may be a pipe or a device, "
+                      "because others are read more than once",
+                      from, from_line, path);
+        return false;
+    }
     if (ddp_file_read(path, DDP_CONFIG_MAX_BYTES, data, bytes, &why) < 0) {
         if (from)
             ddp_error_add(s->err, DDP_E_CONFIG, "%s:%d: @include: cannot read the config: %s", from,
@@ -121,18 +135,21 @@ static bool scan_file(struct ddp_scanner *s, const char *path, const char *from,
         snprintf(real, sizeof real, "%s", path);
     if (is_loop(s, real, path, from, from_line))
         return false;
-    if (s->nopen == DDP_CONFIG_MAX_DEPTH || s->out->text.len > DDP_CONFIG_MAX_BYTES) {
+    if (s->nopen == DDP_CONFIG_MAX_DEPTH || ++s->nfiles > DDP_CONFIG_MAX_FILES ||
+        s->bytes > DDP_CONFIG_MAX_BYTES) {
         ddp_error_add(s->err, DDP_E_CONFIG,
-                      "%s:%d: @include: more than %d files in each other, or too much text", from, from_line,
-                      DDP_CONFIG_MAX_DEPTH);
+                      "%s:%d: @include: more than %d files in each other, %d in all, or %d MiB of text", from,
+                      from_line, DDP_CONFIG_MAX_DEPTH, DDP_CONFIG_MAX_FILES, DDP_CONFIG_MAX_BYTES >> 20);
         return false;
     }
     char *data = NULL;
     size_t bytes = 0;
     if (!read_bytes(s, path, from, from_line, &data, &bytes))
         return false;
+    s->bytes += bytes;
     s->open_files[s->nopen++] = real;
-    struct ddp_scan_input in = {ddp_arena_strdup(s->arena, path), data, data + bytes, 1, true};
+    const size_t mark = bytes >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* some editors' */
+    struct ddp_scan_input in = {ddp_arena_strdup(s->arena, path), data + mark, data + bytes, 1, true};
     ddp_scan_mark(s->out, s->out->nlines ? s->out->nlines - 1 : 0, in.file, 1);
     enum ddp_scan_stop stop;
     while ((stop = ddp_scan_tokens(s, &in)) == DDP_SCAN_INCLUDE && include(s, &in))

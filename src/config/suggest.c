@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Near enough to be a slip of the fingers: one edit in short names, a third of the letters in long ones. */
 static bool near_enough(int distance, const char *given, const char *name)
@@ -68,6 +69,60 @@ static void list_known(const struct ddp_key *keys, const char *const *common, co
     ddp_text_finish(&t);
 }
 
+/* What other frameworks, and people in a hurry, call our keys. */
+static const struct {
+    const char *theirs, *ours;
+} aliases[] = {
+    {"wd", "optim.weight_decay"},
+    {"decay", "optim.weight_decay"},
+    {"l2", "optim.weight_decay"},
+    {"learning_rate", "optim.lr"},
+    {"base_lr", "optim.lr"},
+    {"optimizer", "optim.type"},
+    {"betas", "optim.beta1"},
+    {"epsilon", "optim.eps"},
+    {"scheduler", "optim.schedule"},
+    {"lr_schedule", "optim.schedule"},
+    {"lr_scheduler", "optim.schedule"},
+    {"warmup", "optim.warmup_steps"},
+    {"grad_clip", "optim.clip_norm"},
+    {"clip_grad", "optim.clip_norm"},
+    {"clip_grad_norm", "optim.clip_norm"},
+    {"max_norm", "optim.clip_norm"},
+    {"max_grad_norm", "optim.clip_norm"},
+    {"bs", "train.batch"},
+    {"batch_size", "train.batch"},
+    {"global_batch_size", "train.batch"},
+    {"grad_accum", "train.accumulate"},
+    {"gradient_accumulation_steps", "train.accumulate"},
+    {"num_epochs", "train.epochs"},
+    {"max_epochs", "train.epochs"},
+    {"n_epochs", "train.epochs"},
+    {"iterations", "train.max_steps"},
+    {"max_iters", "train.max_steps"},
+    {"num_threads", "train.threads"},
+    {"patience", "train.early_stop"},
+    {"dtype", "train.precision"},
+    {"amp", "train.precision"},
+    {"num_workers", "data.workers"},
+    {"dataset", "data.format"},
+    {"data_dir", "data.root"},
+    {"data_path", "data.path"},
+    {"output_dir", "run.dir"},
+    {"save_every", "checkpoint.every_steps"},
+    {"pretrained", "init.from"},
+    {"weights", "init.from"},
+    {"log_level", "log.level"},
+};
+
+const char *ddp_config_alias(const char *name)
+{
+    for (size_t i = 0; i < DDP_COUNT(aliases); i++)
+        if (strcasecmp(name, aliases[i].theirs) == 0)
+            return aliases[i].ours;
+    return NULL;
+}
+
 char *ddp_suggest_key(const struct ddp_key *keys, const char *const *common, const char *prefix,
                       const char *name, char buf[DDP_WHERE_SIZE])
 {
@@ -76,6 +131,11 @@ char *ddp_suggest_key(const struct ddp_key *keys, const char *const *common, con
     int n = 0;
     char full[256];
     size_t skip = strlen(prefix);
+    const char *alias = keys == ddp_config_keys ? ddp_config_alias(last_part(name)) : NULL;
+    if (alias) {
+        snprintf(buf, DDP_WHERE_SIZE, "; did you mean '%s'?", alias);
+        return buf;
+    }
     /* the groups and keys beside it, by their own name */
     static const char *const none[] = {NULL};
     for (const char *const *c = common ? common : none; skip == 0 && *c && n < MAX; c++)

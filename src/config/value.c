@@ -38,8 +38,10 @@ static int hex_digit(char c)
 static struct ddp_node *parse_quoted(struct parser *s, const char *name)
 {
     char quote = *s->p++;
-    char *text = ddp_arena_alloc(s->arena, strlen(s->p) + 1);
-    size_t n = 0;
+    size_t most = 0, n = 0; /* as far as the closing quote */
+    while (s->p[most] && s->p[most] != quote)
+        most += s->p[most] == '\\' && s->p[most + 1] ? 2 : 1;
+    char *text = ddp_arena_alloc(s->arena, most + 1);
     for (; *s->p != quote; s->p++) {
         if (*s->p == '\0')
             return failed(s, "its closing quote is missing");
@@ -138,6 +140,7 @@ static struct ddp_node *parse_group(struct parser *s, const char *name)
 {
     s->p++;
     struct ddp_node *group = ddp_node_create(s->arena, DDP_NODE_GROUP, name, s->file, 0);
+    int keys = 0;
     for (;;) {
         skip_blanks(s);
         if (*s->p == '}')
@@ -152,6 +155,8 @@ static struct ddp_node *parse_group(struct parser *s, const char *name)
         if (*s->p != '=' && *s->p != ':')
             return failed(s, "its group wants { key = value, .. }");
         s->p++;
+        if (++keys > DDP_CONFIG_MAX_KEYS)
+            return failed(s, "more than 256 keys in one group");
         if (ddp_node_child(group, key))
             return failed(s, "its group gives a key twice");
         struct ddp_node *c = parse_value(s, key, ",;}");

@@ -121,9 +121,9 @@ static int check_floats(const char *key, const struct ddp_floats *f, int channel
 {
     if (f->n != 0 && f->n != 1 && f->n != channels)
         return ddp_fail(err, DDP_E_CONFIG,
-                        "%s has %d values, but the pictures have %d channel%s; give one for all, or one "
+                        "%s has %d value%s, but the pictures have %d channel%s; give one for all, or one "
                         "for each",
-                        key, f->n, channels, channels == 1 ? "" : "s");
+                        key, f->n, ddp_plural(f->n), channels, ddp_plural(channels));
     for (int i = 0; positive && i < f->n; i++)
         if (!(f->v[i] > 0.0))
             return ddp_fail(err, DDP_E_CONFIG, "%s[%d] must be above 0: pixels are divided by it", key, i);

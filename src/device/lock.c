@@ -272,6 +272,32 @@ static int get_identity(const json_t *object, struct ddp_gpu_identity *id, struc
     return 0;
 }
 
+static int by_signature(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->signature, ((const struct entry *)b)->signature);
+}
+
+/* All at once and sorted once: putting each into its place takes time with the square of their number. */
+static int get_plans(json_t *plans, struct ddp_gpu_lock *lock, struct ddp_error *err)
+{
+    const char *signature;
+    json_t *value;
+    lock->cap = json_object_size(plans) + 1;
+    lock->plan = ddp_calloc(lock->cap, sizeof *lock->plan);
+    json_object_foreach(plans, signature, value)
+    {
+        const char *why = refuse(signature);
+        if (why)
+            return ddp_fail(err, DDP_E_CONFIG, "\"plans\": a signature %s", why);
+        const char *text = get_string(plans, "\"plans\"", signature, err);
+        if (!text)
+            return DDP_E_CONFIG;
+        lock->plan[lock->n++] = (struct entry){ddp_strdup(signature), ddp_strdup(text)};
+    }
+    qsort(lock->plan, lock->n, sizeof *lock->plan, by_signature);
+    return 0;
+}
+
 static int get_lock(json_t *root, struct ddp_gpu_lock **out, struct ddp_error *err)
 {
     if (!json_is_object(root))
@@ -291,19 +317,7 @@ static int get_lock(json_t *root, struct ddp_gpu_lock **out, struct ddp_error *e
     if (rc)
         return rc;
     struct ddp_gpu_lock *lock = ddp_gpu_lock_create(&id);
-    const char *signature;
-    json_t *value;
-    json_object_foreach(plans, signature, value)
-    {
-        const char *why = refuse(signature);
-        const char *text = why ? NULL : get_string(plans, "\"plans\"", signature, err);
-        if (why)
-            rc = ddp_fail(err, DDP_E_CONFIG, "\"plans\": a signature %s", why);
-        else
-            rc = text ? ddp_gpu_lock_add(lock, signature, text, err) : DDP_E_CONFIG;
-        if (rc)
-            break;
-    }
+    rc = get_plans(plans, lock, err);
     if (rc)
         ddp_gpu_lock_destroy(lock);
     else

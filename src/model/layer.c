@@ -8,12 +8,9 @@ static const char *const common_keys[] = {"type", "name", "input", NULL};
 
 char *ddp_layer_where(const struct ddp_layer *l, char *buf, int size)
 {
-    int n = 0;
-    if (l->node && l->node->file)
-        n = l->node->line ? snprintf(buf, size, "%s:%d: ", l->node->file, l->node->line)
-                          : snprintf(buf, size, "%s: ", l->node->file);
-    if (n < size)
-        snprintf(buf + n, size - n, "layer '%s' (%s)", l->name, l->op->name);
+    ddp_node_place(l->node, buf, size);
+    const int n = (int)strlen(buf);
+    snprintf(buf + n, (size_t)(size - n), "layer '%s' (%s)", l->name, l->op->name);
     return buf;
 }
 
@@ -26,11 +23,9 @@ bool ddp_layer_is(const struct ddp_layer *l, const char *type)
 static char *node_where(const struct ddp_node *node, char *buf, int size)
 {
     char path[256];
-    ddp_node_path(node, path, sizeof path);
-    if (node->line)
-        snprintf(buf, size, "%s:%d: %s", node->file ? node->file : "config", node->line, path);
-    else
-        snprintf(buf, size, "%s: %s", node->file ? node->file : "config", path);
+    ddp_node_place(node, buf, size);
+    const int n = (int)strlen(buf);
+    snprintf(buf + n, (size_t)(size - n), "%s", ddp_node_path(node, path, sizeof path));
     return buf;
 }
 
@@ -133,9 +128,8 @@ static void name_layer(struct ddp_model *m, struct ddp_layer *l, const char *typ
                       where);
     for (const struct ddp_layer *k = m->layer; k < l && given; k++)
         if (strcmp(k->name, l->name) == 0)
-            ddp_error_add(err, DDP_E_CONFIG,
-                          "%s: the name '%s' is taken by the layer in line %d; names are unique", where,
-                          l->name, k->node->line);
+            ddp_error_add(err, DDP_E_CONFIG, "%s: the name '%s' is taken by %s; names are unique", where,
+                          l->name, node_where(k->node, numbered, sizeof numbered));
 }
 
 static void read_layer(struct ddp_model *m, struct ddp_config *cfg, struct ddp_layer *l,

@@ -54,11 +54,12 @@ int ddp_model_check_batch(const struct ddp_model *m, int64_t count, int shards, 
         if (t->stat_pixels == 1 && !t->stat_synced)
             return ddp_fail(
                 err, DDP_E_SHAPE,
-                "%s: a batch of %lld samples in %d shards gives it one value per channel in a "
+                "%s: a batch of %lld sample%s in %d shard%s gives it one value per channel in a "
                 "shard, which has no variance: its output would be its bias, whatever comes in. Set "
                 "sync = true in it to normalise over the global batch, or see to 2 samples in each "
                 "shard (a larger train.batch, or fewer train.shards)",
-                ddp_layer_where(&m->layer[t->layer], where, sizeof where), (long long)count, shards);
+                ddp_layer_where(&m->layer[t->layer], where, sizeof where), (long long)count,
+                ddp_plural(count), shards, ddp_plural(shards));
     }
     return 0;
 }

@@ -95,14 +95,15 @@ static int apply_group(const struct ddp_config *cfg, const struct ddp_node *node
     int status = read_group(cfg, node, &g, err);
     if (status)
         return status;
-    char path[256];
+    char path[256], where[512];
     if (!fits_any(flat, g.match))
         return ddp_error_add(
             err, DDP_E_CONFIG,
-            "%s:%d: %s.match = \"%s\" fits none of the model's %d tensors (the nearest name is '%s'); use a "
+            "%s%s.match = \"%s\" fits none of the model's %d tensor%s (the nearest name is '%s'); use a "
             "pattern such as \"%s*\" or remove the group",
-            node->file, node->line, ddp_node_path(node, path, sizeof path), g.match, flat->ntrained,
-            nearest_tensor(flat, g.match), flat->ntrained ? flat->tensor[0].name : "");
+            ddp_node_place(node, where, sizeof where), ddp_node_path(node, path, sizeof path), g.match,
+            flat->ntrained, ddp_plural(flat->ntrained), nearest_tensor(flat, g.match),
+            flat->ntrained ? flat->tensor[0].name : "");
     for (int i = 0; i < flat->ntrained; i++) {
         if (fnmatch(g.match, flat->tensor[i].name, 0) != 0)
             continue;
@@ -121,10 +122,10 @@ void ddp_optim_notes(const struct ddp_config *cfg, const struct ddp_flat *flat, 
         const char *pattern = cfg->optim.no_decay.v[i];
         if (!fits_any(flat, pattern))
             ddp_text_add(notes,
-                         "%soptim.no_decay: \"%s\" fits none of the model's %d tensors (the nearest name is "
+                         "%soptim.no_decay: \"%s\" fits none of the model's %d tensor%s (the nearest name is "
                          "'%s'), so it has no effect\n",
                          ddp_config_where(cfg, "optim.no_decay", where, sizeof where), pattern,
-                         flat->ntrained, nearest_tensor(flat, pattern));
+                         flat->ntrained, ddp_plural(flat->ntrained), nearest_tensor(flat, pattern));
     }
 }
 

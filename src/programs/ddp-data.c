@@ -44,7 +44,7 @@ static int run(int argc, char **argv)
         if (ddp_edit_distance(argv[1], commands[i].name) < ddp_edit_distance(argv[1], nearest))
             nearest = commands[i].name;
     }
-    fprintf(stderr, "ddp-data: there is no command '%s'; did you mean '%s'?\n", argv[1], nearest);
+    ddp_say("ddp-data", "there is no command '%s'; did you mean '%s'?", argv[1], nearest);
     return DDP_EXIT_USAGE;
 }
 

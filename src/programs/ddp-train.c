@@ -48,7 +48,7 @@ static int show_layers(const char *type, bool markdown)
     fputs(text, stdout);
     free(text);
     if (!known)
-        fprintf(stderr, "ddp-train: no layer type %s; ddp-train --help-layers lists them\n", type);
+        ddp_say("ddp-train", "no layer type %s; ddp-train --help-layers lists them", type);
     return known ? 1 : 2;
 }
 
@@ -106,12 +106,12 @@ static int read_options(int argc, char **argv, struct options *o)
         } else if (strchr(a, '=') || *a == '~') {
             o->overrides[o->noverrides++] = a;
         } else if (*a == '-') {
-            fprintf(stderr, "ddp-train: unknown option %s\n%s", a, usage);
+            ddp_say("ddp-train", "unknown option %s\n%s", a, usage);
             return 2;
         } else if (!o->config) {
             o->config = a;
         } else {
-            fprintf(stderr, "ddp-train: %s: one CONFIG is enough (is that key=value without the '='?)\n%s", a,
+            ddp_say("ddp-train", "%s: one CONFIG is enough (is that key=value without the '='?)\n%s", a,
                     usage);
             return 2;
         }

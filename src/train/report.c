@@ -306,12 +306,13 @@ int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp
     identify_state(t);
     if (t->leg.kind == DDP_LEG_FORK)
         say_fork(t);
-    ddp_log(DDP_LOG_INFO,
-            "%s %s: %lld steps (%lld epochs of %lld), batch %lld in %d shards on %d rank%s x %d thread%s, %s",
-            resumed ? "resuming" : "run", t->run_dir, (long long)t->plan.last_step,
-            (long long)t->cfg->train.epochs, (long long)t->plan.per_epoch, (long long)t->plan.batch,
-            t->plan.ranks.shards, t->comm->size, t->comm->size == 1 ? "" : "s", t->opt.threads,
-            t->opt.threads == 1 ? "" : "s", t->engine->name);
+    ddp_log(
+        DDP_LOG_INFO,
+        "%s %s: %lld step%s (%lld epoch%s of %lld), batch %lld in %d shard%s on %d rank%s x %d thread%s, %s",
+        resumed ? "resuming" : "run", t->run_dir, (long long)t->plan.last_step, ddp_plural(t->plan.last_step),
+        (long long)t->cfg->train.epochs, ddp_plural(t->cfg->train.epochs), (long long)t->plan.per_epoch,
+        (long long)t->plan.batch, t->plan.ranks.shards, ddp_plural(t->plan.ranks.shards), t->comm->size,
+        ddp_plural(t->comm->size), t->opt.threads, ddp_plural(t->opt.threads), t->engine->name);
     *out = log;
     return 0;
 }
@@ -431,9 +432,9 @@ int ddp_run_log_eval(struct ddp_run_log *log, double seconds, bool best, struct 
         .train_accuracy = t->epoch.accuracy,
     };
     ddp_log(DDP_LOG_INFO,
-            "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld samples%s",
+            "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld sample%s%s",
             (long long)e.step, (long long)e.epoch, 100 * e.accuracy, e.loss, (long long)e.count,
-            best ? ", the best so far" : "");
+            ddp_plural(e.count), best ? ", the best so far" : "");
     const int status = ddp_run_still_there(t->run_dir, log->lock, err);
     return status ? status : settle(log, ddp_metrics_eval(log->metrics, &e, err), err);
 }

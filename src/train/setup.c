@@ -17,6 +17,8 @@ static int find_resumed(struct ddp_trainer *t, struct ddp_error *err)
     int status = ddp_rundir_find(t->cfg, t->data[0].sha256, t->opt.resume, run, sizeof run, err);
     if (status == 0 && *run) /* "": auto, and there is none */
         status = ddp_checkpoint_find(run, t->resumed_from, sizeof t->resumed_from, err);
+    if (status == DDP_E_CHECKPOINT)
+        ddp_error_suffix(err, "; start without --resume");
     return status ? ddp_error_prefix(err, "--resume %s", t->opt.resume) : 0;
 }
 
@@ -215,9 +217,11 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
     if (*cfg->init.from)
         status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
                                   &t->state.batches_tracked, err);
+    if (status)
+        return ddp_error_prefix(err, "init.from");
     ddp_optim_average_copy(t->engine->optim, 0, t->engine->flat->total);
-    if (status || !*t->resumed_from)
-        return status;
+    if (!*t->resumed_from)
+        return 0;
     status =
         ddp_checkpoint_load(t->resumed_from, t->model, t->engine->params, t->engine->optim, &t->state, err);
     if (status)

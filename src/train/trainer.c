@@ -141,8 +141,9 @@ static int begin(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     const int status = *end ? ddp_trainer_evaluate(t, err) : 0;
     if (*end && status == 0 && t->lead)
         ddp_log(DDP_LOG_INFO,
-                "nothing left to train after step %lld: accuracy %.2f %%, loss %.4f over %lld samples",
-                (long long)s->step, 100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count);
+                "nothing left to train after step %lld: accuracy %.2f %%, loss %.4f over %lld sample%s",
+                (long long)s->step, 100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count,
+                ddp_plural(t->eval.count));
     return status;
 }
 
@@ -218,8 +219,8 @@ static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp
     fill_result(t, r);
     if (status || !t->lead)
         return status;
-    ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld samples", t->run_dir,
-            100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count);
+    ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld sample%s", t->run_dir,
+            100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count, ddp_plural(t->eval.count));
     return hash_weights(t, r, err);
 }
 

@@ -45,6 +45,30 @@ static void test_error_says_that_there_is_no_room_for_more(void **s)
     assert_true(ddp_error_is_full(&copy));
 }
 
+static void test_words_of_others_do_not_command_the_terminal(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *in, *out;
+    } rows[] = {{"plain\n\ttext", "plain\n\ttext"},
+                {"\x1b[31mred\x1b[0m\a\b", "?[31mred?[0m??"},
+                {"\r\x7f", "??"},
+                {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+                {"\xc2\x9b"
+                 "2J \xc2\xa0",
+                 "??2J \xc2\xa0"},
+                {"\xc2", "\xc2"}};
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        struct ddp_error err = {0}, two = {0};
+        ddp_fail(&err, DDP_E_IO, "%s", rows[i].in);
+        assert_string_equal(err.text, rows[i].out);
+        ddp_error_add(&two, DDP_E_IO, "%s", rows[i].in);
+        assert_string_equal(two.text, rows[i].out);
+        ddp_error_prefix(&two, "%s", rows[i].in);
+        assert_null(strchr(two.text, '\x1b'));
+    }
+}
+
 static void test_error_codes_map_to_exit_codes(void **s)
 {
     (void)s;
@@ -257,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_prefix_and_add_keep_the_reason),
         cmocka_unit_test(test_error_says_that_there_is_no_room_for_more),
+        cmocka_unit_test(test_words_of_others_do_not_command_the_terminal),
         cmocka_unit_test(test_error_codes_map_to_exit_codes),
         cmocka_unit_test(test_text_doubles_round_trip_in_every_locale),
         cmocka_unit_test(test_text_parse_rejects_leftovers),

@@ -138,6 +138,32 @@ static const struct {
     {"data: { mean = [0.5]; std = [0]; };", {"data.std[0]: wants a number from 1e-06 to 1000, got 0"}},
     {"seed = 9223372036854775808;", {"main.cfg:1: the integer 9223372036854775808 is out of range"}},
     {"seed = 99999999999999999999L;", {"out of range"}},
+    {"seed = 0xFFFFFFFFFFFFFFFF;", {"main.cfg:1: the integer 0xFFFFFFFFFFFFFFFF is out of range"}},
+    {"seed = 0x8000000000000000L;", {"main.cfg:1: the integer 0x8000000000000000 is out of range"}},
+    {"seed = 0xFFFFFFFFFFFFFFFFFFFFF;", {"out of range"}},
+    {"train: { batch = -0xFFFFFFFFFFFFFFFFF; };", {"out of range"}},
+    {"train: { batch = 0x1p4; };", {"'0x1p4' is not a number"}},
+    {"train: { batch = 0x; };", {"'0x' is not a number"}},
+    {"train: { batch = -0x10; };", {"train.batch: wants an integer from 1", "got -16"}},
+    {"optim: { lr = \"nan\"; };", {"got the text \"nan\"; nothing can be computed with that"}},
+    {"optim: { lr = \"-inf\"; };", {"nothing can be computed with that"}},
+    /* the command line's form */
+    {"seed = 1;\noptim.lr = 0.1;\nseed = 2;",
+     {"main.cfg:2: optim.lr: in a file a key of a group is written optim: { lr = 0.1; }",
+      "main.cfg:3: seed: given twice"}},
+    {"model.name=\"x y\" ; # z", {"main.cfg:1: model.name: in a file", "written model: { name = \"x y\"; }"}},
+    {"optim.lr", {"written optim: { lr = ..; }"}},
+    /* names of others */
+    {"optim: { wd = 0.1; };", {"optim.wd: unknown key; did you mean 'optim.weight_decay'?"}},
+    {"wd = 0.1;", {"did you mean 'optim.weight_decay'?"}},
+    {"optim: { learning_rate = 0.1; };", {"did you mean 'optim.lr'?"}},
+    {"batch_size = 3;", {"did you mean 'train.batch'?"}},
+    {"train: { max_grad_norm = 1.0; };", {"did you mean 'optim.clip_norm'?"}},
+    {"data: { num_workers = 1; };", {"did you mean 'data.workers'?"}},
+    /* one of a thing */
+    {"model: { base = \"tiny\"; input = [1]; };", {"got 1 number"}},
+    {"data: { mean = [0.5]; };", {"data.mean has 1 number and data.std 0"}},
+    {"train: { batch = 1; };", {"a batch of 1 image cannot"}},
     {"optim: { lr = 1e999; };", {"main.cfg:1: '1e999' is not a number, or too large"}},
     /* text that does not parse */
     {"model = tiny;", {"main.cfg:1: a text needs quotes: write \"tiny\""}},
@@ -266,6 +292,73 @@ static void test_config_include_faults(void **state)
     fixture_write("x.cfg", "seed = 1;\n");
     fixture_refused("seed = 2;\n@include \"x.cfg\"\n", NONE,
                     LIST("x.cfg:1: seed: given twice, first in main.cfg:1"));
+}
+
+/* Time may not grow with the square of what is written, nor can a tree of includes. */
+static void test_config_is_limited(void **state)
+{
+    (void)state;
+    struct ddp_text t;
+    const double began = ddp_now();
+
+    ddp_text_init(&t);
+    ddp_text_add(&t, "train: {\n");
+    for (int i = 0; i < 20000; i++)
+        ddp_text_add(&t, "key%d = %d;\n", i, i);
+    ddp_text_add(&t, "};\n");
+    fixture_refused(t.s, NONE, LIST("main.cfg:258: more than 256 keys in one group, at key256"));
+    ddp_text_finish(&t);
+
+    ddp_text_init(&t);
+    ddp_text_add(&t, "model: { layers = (\n{ type = \"flatten\"; }");
+    for (int i = 0; i < 150000; i++)
+        ddp_text_add(&t, ",\n{ type=\"relu\"; }");
+    ddp_text_add(&t, "); };\n");
+    fixture_refused(t.s, NONE, LIST("main.cfg:1: model.layers: has 150001 layers; wants at most 10000"));
+    ddp_text_finish(&t);
+
+    for (int i = 0; i < 30; i++) {
+        char name[32], text[96];
+        snprintf(name, sizeof name, "part%d.cfg", i);
+        snprintf(text, sizeof text, "@include \"part%d.cfg\"\n@include \"part%d.cfg\"\n", i + 1, i + 1);
+        fixture_write(name, text);
+    }
+    fixture_write("part30.cfg", "\n");
+    fixture_refused("@include \"part0.cfg\"\n", NONE,
+                    LIST("@include: more than 32 files in each other, 1000 in all"));
+
+    ddp_text_init(&t);
+    ddp_text_add(&t, "data.files=[");
+    for (int i = 0; i < 30000; i++)
+        ddp_text_add(&t, "%s'a'", i ? "," : "");
+    ddp_text_add(&t, "]");
+    ddp_config_destroy(fixture_ok("seed = 1;", LIST(t.s)));
+    ddp_text_finish(&t);
+    if (ddp_now() - began > 20) /* 0.3 s; minutes with squares */
+        fail_msg("took %.1f s", ddp_now() - began);
+}
+
+/* Ranks, and who compares configs, read those files again: a pipe would be empty then, or hang. */
+static void test_config_reads_pipes_as_config_only(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo("pipe.cfg", 0600), 0);
+    fixture_refused("\n@include \"pipe.cfg\"\n", NONE,
+                    LIST("main.cfg:2: @include: pipe.cfg is no regular file"));
+    fixture_refused("\nmodel = \"./pipe.cfg\";\n", NONE,
+                    LIST("main.cfg:2: model: ./pipe.cfg is no regular file"));
+    fixture_refused("@include \"/dev/null\"\n", NONE, LIST("/dev/null is no regular file"));
+}
+
+static void test_config_passes_over_a_byte_order_mark(void **state)
+{
+    (void)state;
+    fixture_write("part.cfg", "\xef\xbb\xbf\ndevice = \"cpu\";\n");
+    struct ddp_config *cfg = fixture_ok("\xef\xbb\xbfseed = 7;\n@include \"part.cfg\"\n", NONE);
+    assert_int_equal(cfg->seed, 7);
+    assert_int_equal(cfg->device, DDP_DEVICE_CPU);
+    ddp_config_destroy(cfg);
+    fixture_refused("seed = 7;\xef\xbb\xbf\n", NONE, LIST("has no meaning here"));
 }
 
 static void test_config_base_circle(void **state)
@@ -433,10 +526,21 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_config_defaults),         TEST(test_config_accepts),     TEST(test_config_refuses),
-        TEST(test_config_shows_all_errors), TEST(test_config_include),     TEST(test_config_include_faults),
-        TEST(test_config_base_circle),      TEST(test_config_unreadable),  TEST(test_config_group_search),
-        TEST(test_config_data_root),        TEST(test_config_environment), TEST(test_config_shipped),
+        TEST(test_config_defaults),
+        TEST(test_config_accepts),
+        TEST(test_config_refuses),
+        TEST(test_config_shows_all_errors),
+        TEST(test_config_include),
+        TEST(test_config_include_faults),
+        TEST(test_config_is_limited),
+        TEST(test_config_reads_pipes_as_config_only),
+        TEST(test_config_passes_over_a_byte_order_mark),
+        TEST(test_config_base_circle),
+        TEST(test_config_unreadable),
+        TEST(test_config_group_search),
+        TEST(test_config_data_root),
+        TEST(test_config_environment),
+        TEST(test_config_shipped),
         TEST(test_config_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

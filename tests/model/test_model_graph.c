@@ -22,7 +22,7 @@ static const struct refused refused[] = {
      {"unknown layer type 'con2d'", "did you mean 'conv2d'", ":4"}},
     {"{name = \"x\", out = 3}," CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"has no type", "conv2d"}},
     {"{type = 3}," CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"type", "text"}},
-    {CONV("a", "") CONV("a", "") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"'a' is taken", "line 3", ":4"}},
+    {CONV("a", "") CONV("a", "") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"'a' is taken", ":3: model", ":4"}},
     {CONV("data", "") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"'data' stands for the model's input"}},
     {CONV("a b", "") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"'a b'", "letters, digits"}},
     {CONV("a", ", kernal = 3") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"kernal", "kernel", ":3"}},
