@@ -161,7 +161,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
                                               .check = ddp_train_check_keys,
                                               .user = &check};
     struct ddp_config *cfg = NULL;
-    struct ddp_sites sites = {0};
+    struct ddp_sites sites = {.claim = {-1}};
     struct ddp_launch_plan plan = {0};
     struct ddp_job job = {.lock = -1};
     int rc;
@@ -201,6 +201,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     }
     if (!opt->quiet)
         print_notes(&plan, &sites);
+    ddp_sites_hold(&sites, &plan);
     rc = run(starter, opt, sites.machine, cfg, &job, exit_code, err);
 out:
     ddp_job_close(&job);

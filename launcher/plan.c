@@ -28,7 +28,8 @@ static int gpus_of(const struct planner *p, int h)
 /* Cores that the job may keep busy there. */
 static int cores_of(const struct planner *p, int h)
 {
-    const int cores = ddp_machine_capacity(p->site[h].machine), given = p->hosts->host[h].cpus;
+    const int cores = ddp_machine_capacity(p->site[h].machine, p->cfg->launch.hyperthreads),
+              given = p->hosts->host[h].cpus;
     return given > 0 && given < cores ? given : cores;
 }
 

@@ -25,6 +25,7 @@ int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, 
                    struct ddp_error *err)
 {
     const bool described = ddp_launch_described();
+    s->claim.folder = -1;
     struct ddp_options each = *opt; /* ranks on several hosts are no one host's */
     int rc = find_hosts(opt, described, s, err);
     if (rc != 0)
@@ -36,6 +37,10 @@ int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, 
                                          : ddp_machine_create(&s->machine, err);
     if (rc != 0)
         return rc;
+    if (!described) {
+        ddp_claim_open(&s->claim);
+        ddp_claim_look(&s->claim, s->machine);
+    }
     if (described && (rc = ddp_launch_gpus_described(s->machine, cfg, &each, &s->gpus, err)) != 0)
         return rc;
     const int n = s->hosts.n > 0 ? s->hosts.n : 1;
@@ -45,8 +50,15 @@ int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, 
     return 0;
 }
 
+void ddp_sites_hold(struct ddp_sites *s, const struct ddp_launch_plan *plan)
+{
+    if (plan->part[0].placement)
+        ddp_claim_take(&s->claim, plan->part[0].placement);
+}
+
 void ddp_sites_finish(struct ddp_sites *s)
 {
+    ddp_claim_close(&s->claim);
     free(s->site);
     ddp_launch_gpus_finish(&s->gpus);
     ddp_machine_destroy(s->machine);

@@ -9,14 +9,18 @@ struct ddp_sites {
     struct ddp_hosts hosts;
     char note[512];              /* on them; "" nothing to say */
     struct ddp_machine *machine; /* this one, or as all hosts are described to be */
+    struct ddp_claim claim;      /* on cores of this one */
     struct ddp_launch_gpus gpus;
     struct ddp_launch_site *site; /* [max(1, hosts.n)] */
 };
 
-/* Find the hosts (-H, --hostfile, a scheduler's job, or this one) and look at their machines and GPUs. out:
- * zeroed; also after an error, free with ddp_sites_finish. */
+/* Find the hosts (-H, --hostfile, a scheduler's job, or this one) and look at their machines, their GPUs, and
+ * what other jobs hold. Other launchers on this machine that get here wait until ddp_sites_hold or
+ * ddp_sites_finish. out: zeroed; also after an error, free with ddp_sites_finish. */
 int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *out,
                    struct ddp_error *err);
+/* Hold the cores of this host's ranks until ddp_sites_finish or our end. */
+void ddp_sites_hold(struct ddp_sites *sites, const struct ddp_launch_plan *plan);
 void ddp_sites_finish(struct ddp_sites *sites);
 
 #endif

@@ -12,6 +12,8 @@ const struct ddp_env_var ddp_env_vars[] = {
      false},
     {"DDP_CUDA_PLUGIN", "File of the CUDA plug-in, where it is not libddp_cuda.so beside the library", false},
     {"DDP_MPI_PLUGIN", "File of the MPI plug-in, where it is not libddp_mpi.so beside the library", false},
+    {"DDP_CORES_DIR",
+     "Folder on which jobs of one machine lock the cores that they hold, where it is not /dev/shm", false},
     {"DDP_COMM_NODE", "Ranks with different names here share no memory, as if they were on several hosts",
      true},
     {"DDP_RANK", "Number of this rank, where ddp-launch starts the ranks itself", true},

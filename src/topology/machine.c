@@ -8,89 +8,7 @@
 
 #include "base/base.h"
 
-/* ---- loading --------------------------------------------------------------------------------- */
-
-/* hwloc's plugins look for I/O devices and load OpenCL, CUDA and X11 libraries for it: milliseconds to
- * seconds, for nothing that we ask. The one plugin that may be needed reads XML. xml: NULL: this machine, or
- * the one that the environment describes. */
-static int load_without_plugins(bool io, const char *xml, hwloc_topology_t *out)
-{
-    const char *name = "HWLOC_PLUGINS_PATH";
-    const bool keep = getenv(name) || getenv("HWLOC_XMLFILE");
-    hwloc_topology_t t = NULL;
-
-    if (!keep)
-        setenv(name, "/nonexistent", 1);
-    int rc = hwloc_topology_init(&t);
-    if (rc == 0 && xml && (rc = hwloc_topology_set_xmlbuffer(t, xml, (int)strlen(xml) + 1)) != 0)
-        hwloc_topology_destroy(t);
-    if (rc == 0) {
-        hwloc_topology_set_io_types_filter(t, io ? HWLOC_TYPE_FILTER_KEEP_IMPORTANT
-                                                 : HWLOC_TYPE_FILTER_KEEP_NONE);
-        /* the map shows the cores that are barred, too */
-        hwloc_topology_set_flags(t, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED);
-        rc = hwloc_topology_load(t);
-        if (rc != 0)
-            hwloc_topology_destroy(t);
-    }
-    if (!keep)
-        unsetenv(name);
-    if (rc == 0)
-        *out = t;
-    return rc;
-}
-
-static bool file_readable(const char *path)
-{
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    fclose(f);
-    return true;
-}
-
-/* hwloc falls back to this machine without a word when the description cannot be read: say so instead, and
- * before it has looked at all of this machine. */
-static int check_file(struct ddp_error *err)
-{
-    const char *xml = getenv("HWLOC_XMLFILE");
-    if (xml && *xml && !file_readable(xml))
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "HWLOC_XMLFILE=%s cannot be read: %s; write one with 'lstopo file.xml' or unset it",
-                        xml, strerror(errno));
-    return 0;
-}
-
-static bool is_understood(const char *xml, const char *synthetic)
-{
-    hwloc_topology_t probe = NULL;
-    const bool good =
-        hwloc_topology_init(&probe) == 0 &&
-        (xml ? hwloc_topology_set_xml(probe, xml) : hwloc_topology_set_synthetic(probe, synthetic)) == 0 &&
-        hwloc_topology_load(probe) == 0;
-    if (probe)
-        hwloc_topology_destroy(probe);
-    return good;
-}
-
-static int check_description(hwloc_topology_t t, struct ddp_error *err)
-{
-    const char *xml = getenv("HWLOC_XMLFILE"), *synthetic = getenv("HWLOC_SYNTHETIC");
-
-    if (!hwloc_topology_is_thissystem(t))
-        return 0;
-    if (xml && *xml && !is_understood(xml, NULL))
-        return ddp_fail(err, DDP_E_RESOURCE,
-                        "HWLOC_XMLFILE=%s holds no machine that hwloc understands; write one with 'lstopo "
-                        "file.xml' or unset it",
-                        xml);
-    if (synthetic && *synthetic && !(xml && *xml) && !is_understood(NULL, synthetic))
-        return ddp_fail(err, DDP_E_USAGE,
-                        "HWLOC_SYNTHETIC='%s' is not a machine that hwloc understands; an example is "
-                        "\"package:2 numa:4 core:8 pu:2\"",
-                        synthetic);
-    return 0;
-}
+/* ---- what may be used ------------------------------------------------------------------------- */
 
 /* What this process may use: hwloc's allowed set knows cgroups but not taskset, the
  * affinity mask knows both. */
@@ -110,7 +28,9 @@ static int usable_set(hwloc_topology_t t, bool synthetic, hwloc_bitmap_t out)
     return 0;
 }
 
-/* A quota goes with the topology, so that a launcher on another host knows it. */
+/* ---- what goes with the topology ------------------------------------------------------------- */
+
+/* So that a launcher on another host knows it. */
 static void read_quota(struct ddp_machine *m)
 {
     hwloc_obj_t root = hwloc_get_root_obj(m->topology);
@@ -126,6 +46,20 @@ static void read_quota(struct ddp_machine *m)
     } else if (cpus && ddp_parse_double(cpus, &m->quota.cpus)) {
         snprintf(m->quota.file, sizeof m->quota.file, "%s", file ? file : "");
     }
+}
+
+static void read_held(struct ddp_machine *m)
+{
+    const char *text = hwloc_obj_get_info_by_name(hwloc_get_root_obj(m->topology), "DDPHeld");
+    hwloc_bitmap_t set = m->synthetic && text ? hwloc_bitmap_alloc() : NULL;
+    if (set && hwloc_bitmap_list_sscanf(set, text) == 0 && hwloc_bitmap_last(set) < DDP_CPUSET_MAX) {
+        int *pus = ddp_calloc(DDP_CPUSET_MAX, sizeof *pus), n = 0, pu = -1;
+        while ((pu = hwloc_bitmap_next(set, pu)) >= 0)
+            pus[n++] = pu;
+        ddp_machine_mark_held(m, pus, n);
+        free(pus);
+    }
+    hwloc_bitmap_free(set);
 }
 
 /* ---- flattening ------------------------------------------------------------------------------ */
@@ -208,27 +142,11 @@ static void describe(struct ddp_machine *m)
 
 /* ---- the face -------------------------------------------------------------------------------- */
 
-static int load(bool io, const char *xml, struct ddp_machine *m, struct ddp_error *err)
-{
-    const int rc = xml ? 0 : check_file(err);
-    if (rc != 0)
-        return rc;
-    if (load_without_plugins(io, xml, &m->topology) != 0) {
-        m->topology = NULL;
-        return xml ? ddp_fail(err, DDP_E_COMM, "its topology is not one that hwloc here understands")
-                   : ddp_fail(err, DDP_E_RESOURCE,
-                              "hwloc cannot read this machine's topology: %s; check HWLOC_SYNTHETIC and "
-                              "HWLOC_XMLFILE",
-                              strerror(errno));
-    }
-    return xml ? 0 : check_description(m->topology, err);
-}
-
 static int create(bool io, const char *xml, struct ddp_machine **out, struct ddp_error *err)
 {
     struct ddp_machine *m = ddp_calloc(1, sizeof *m);
     hwloc_bitmap_t usable = NULL;
-    int rc = load(io, xml, m, err);
+    int rc = ddp_topology_load(io, xml, &m->topology, err);
     if (rc != 0)
         goto fail;
     m->synthetic = !hwloc_topology_is_thissystem(m->topology);
@@ -250,6 +168,7 @@ static int create(bool io, const char *xml, struct ddp_machine **out, struct ddp
         goto fail;
     }
     read_quota(m);
+    read_held(m);
     describe(m);
     hwloc_bitmap_free(usable);
     *out = m;
@@ -302,12 +221,48 @@ int ddp_machine_pus(const struct ddp_machine *m)
     return m->usable_pus;
 }
 
-int ddp_machine_capacity(const struct ddp_machine *m)
+int ddp_machine_paid(const struct ddp_machine *m, bool hyperthreads)
 {
+    const int all = hyperthreads ? m->usable_pus : m->usable_cores;
     const double cpus = m->quota.cpus;
-    if (cpus <= 0 || cpus >= m->usable_cores)
-        return m->usable_cores;
+    if (cpus <= 0 || cpus >= all)
+        return all;
     return cpus < 1 ? 1 : (int)cpus;
+}
+
+int ddp_machine_capacity(const struct ddp_machine *m, bool hyperthreads)
+{
+    const int paid = ddp_machine_paid(m, hyperthreads);
+    int free = 0;
+    for (int i = 0; i < m->ncores; i++)
+        if (!m->cores[i].held)
+            free += hyperthreads ? m->cores[i].npus : m->cores[i].npus > 0;
+    return free > 0 && free < paid ? free : paid;
+}
+
+int ddp_machine_held(const struct ddp_machine *m)
+{
+    return m->held_cores;
+}
+
+void ddp_machine_mark_held(struct ddp_machine *m, const int *pus, int n)
+{
+    char *text = NULL;
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    for (int k = 0; set && k < n; k++)
+        hwloc_bitmap_set(set, (unsigned)pus[k]);
+    m->held_cores = 0;
+    for (int i = 0; set && i < m->ncores; i++) {
+        struct core *c = &m->cores[i];
+        c->held = false;
+        for (int k = 0; k < c->npus; k++)
+            c->held = c->held || hwloc_bitmap_isset(set, (unsigned)c->pus[k]);
+        m->held_cores += c->held;
+    }
+    if (set && n > 0 && hwloc_bitmap_list_asprintf(&text, set) >= 0) /* for who reads our XML */
+        hwloc_obj_add_info(hwloc_get_root_obj(m->topology), "DDPHeld", text);
+    free(text);
+    hwloc_bitmap_free(set);
 }
 
 int ddp_machine_numa_nodes(const struct ddp_machine *m)

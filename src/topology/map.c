@@ -65,7 +65,7 @@ static void rank_cell(const struct drawing *d, int pu, char *cell)
     ddp_text_finish(&t);
 }
 
-/* What stands in the line of level `level` under a core; "-": barred to this process. */
+/* What stands in the line of level `level` under a core; "-": barred to this process, "x": another job's. */
 static void level_cell(const struct drawing *d, const struct core *c, int level, char *cell)
 {
     if (c->npus == 0)
@@ -74,6 +74,8 @@ static void level_cell(const struct drawing *d, const struct core *c, int level,
         rank_cell(d, c->pus[level], cell);
     else
         snprintf(cell, CELL_MAX, "-");
+    if (c->held && strcmp(cell, ".") == 0)
+        strcpy(cell, "x");
 }
 
 /* ---- drawing a NUMA node --------------------------------------------------------------------- */
@@ -198,7 +200,8 @@ char *ddp_placement_map(const struct ddp_machine *m, const struct ddp_placement 
             if (m->domains[k].package == package)
                 draw_domain(&t, &d, k);
     }
-    ddp_text_add(&t, "('.' no rank, '-' not for this process)\n");
+    ddp_text_add(&t, "('.' no rank, '-' not for this process%s)\n",
+                 m->held_cores ? ", 'x' held by another job" : "");
     if (p->ngpus > 0)
         list_gpus(&t, &d);
     if (!p->bound)

@@ -14,17 +14,21 @@ enum { SPIN_ROUNDS = 2000, THREADS_MAX = 4096 }; /* measured: shorter than a fut
 
 /* ---- cores ----------------------------------------------------------------------------------- */
 
-void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores, bool hyperthreads,
-                    struct ddp_place *place)
+void ddp_place_fill(const struct ddp_machine *m, const int *cores, int ncores,
+                    const struct ddp_place_request *req, struct ddp_place *place)
 {
-    int widest = 0, total = 0;
+    int widest = 1, total = 0;
     for (int i = 0; i < ncores; i++) {
         total += m->cores[cores[i]].npus;
         widest = m->cores[cores[i]].npus > widest ? m->cores[cores[i]].npus : widest;
     }
+    int most = req->hyperthreads ? total : ncores; /* hardware threads; no second ones that nobody uses */
+    if (req->threads > 0 && req->threads < most)
+        most = req->threads > ncores ? req->threads : ncores;
+    place->threads = req->threads ? req->threads : most;
     place->pus = ddp_calloc((size_t)total, sizeof *place->pus);
-    for (int level = 0; level < (hyperthreads ? widest : 1); level++)
-        for (int i = 0; i < ncores; i++)
+    for (int level = 0; level < widest; level++)
+        for (int i = 0; i < ncores && place->npus < most; i++)
             if (level < m->cores[cores[i]].npus)
                 place->pus[place->npus++] = m->cores[cores[i]].pus[level];
     place->numa = m->cores[cores[0]].numa;

@@ -1,11 +1,5 @@
-/* Planning ranks onto cores: a pure function of the machine and the request.
- *
- *   ranks <= cores   each rank owns whole cores, as many as it has threads while the cores last, inside one
- *                    NUMA node where they fit; its list of hardware threads has one of each core first, then
- *                    (hyperthreads) the second ones
- *   ranks > cores    cores are shared: the first hardware threads of all cores are filled before second ones,
- *                    and no core gets a further rank before all others have as many
- */
+/* From a machine and a request to a placement: which cores there are for it, who chooses among them, and what
+ * a user should know about it. Pure. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,255 +11,143 @@
 enum { RANKS_MAX = 65536, THREADS_MAX = 4096 };
 
 struct planner {
-    const struct ddp_machine *m;
+    const struct ddp_machine *m; /* as far as this job has it */
     const struct ddp_place_request *req;
     struct ddp_placement *out;
-    bool *taken;        /* [ncores] */
-    int *free_cores;    /* [ndomains] */
-    int *package_ranks; /* [npackages + 1]: ranks placed so far, for spreading */
-    int *chosen;        /* [ncores]: cores of the rank in hand */
+    int limit;  /* threads at once, where a quota or a scheduler says so */
+    int shared; /* cores of m that other jobs hold */
 };
 
-/* ---- ranks that own whole cores -------------------------------------------------------------- */
-
-/* Cores of rank r: its threads' worth, but no more than its share. */
-static int cores_wanted(const struct planner *p, int r)
+/* Threads that have a place of their own. */
+static int places(const struct ddp_machine *m, const struct ddp_place_request *req)
 {
-    const long cores = p->m->usable_cores, n = p->req->ranks;
-    if (p->req->threads == 0)
-        return (int)(cores / n);
-    const long share = (r + 1) * cores / n - r * cores / n;
-    return (int)(p->req->threads < share ? p->req->threads : share);
+    return req->hyperthreads ? m->usable_pus : m->usable_cores;
 }
 
-/* The domain that rank takes k cores from; -1: none has so many left. */
-static int domain_for(const struct planner *p, int k)
+static int limit_of(const struct ddp_machine *m, const struct ddp_place_request *req)
 {
-    const struct ddp_machine *m = p->m;
-    int best = -1;
-    for (int d = 0; d < m->ndomains; d++) {
-        if (p->free_cores[d] < k)
+    const int paid = ddp_machine_paid(m, req->hyperthreads);
+    return req->cores > 0 && req->cores < m->usable_cores && req->cores < paid ? req->cores : paid;
+}
+
+/* ---- what other jobs hold -------------------------------------------------------------------- */
+
+/* The machine without the cores that others hold, as long as the rest suffices. */
+static int leave_to_others(const struct ddp_machine *m, const struct ddp_place_request *req,
+                           struct ddp_machine *view)
+{
+    const long wanted = (long)req->ranks * (req->threads > 0 ? req->threads : 1);
+    int shared = 0;
+    *view = *m;
+    view->cores = ddp_calloc((size_t)m->ncores, sizeof *view->cores);
+    memcpy(view->cores, m->cores, (size_t)m->ncores * sizeof *view->cores);
+    for (int i = 0; i < m->ncores; i++) {
+        struct core *c = &view->cores[i];
+        if (!c->held || c->npus == 0)
             continue;
-        if (p->req->policy == DDP_PLACE_COMPACT)
-            return d;
-        if (best < 0)
-            best = d;
-        const int load = p->package_ranks[m->domains[d].package],
-                  best_load = p->package_ranks[m->domains[best].package];
-        if (load < best_load || (load == best_load && p->free_cores[d] > p->free_cores[best]))
-            best = d;
-    }
-    return best;
-}
-
-static int free_in_package(const struct planner *p, int package)
-{
-    int n = 0;
-    for (int d = 0; d < p->m->ndomains; d++)
-        n += p->m->domains[d].package == package ? p->free_cores[d] : 0;
-    return n;
-}
-
-/* Take up to k free cores of a domain (domain >= 0), else of a package (package >= 0), else of the
- * machine. */
-static int take(struct planner *p, int domain, int package, int k)
-{
-    int n = 0;
-    for (int i = 0; i < p->m->ncores && n < k; i++) {
-        const struct core *c = &p->m->cores[i];
-        if (p->taken[i] || c->npus == 0 || (domain >= 0 && c->domain != domain) ||
-            (package >= 0 && c->package != package))
+        if (m->usable_cores - m->held_cores + shared < wanted) {
+            shared++;
             continue;
-        p->taken[i] = true;
-        p->free_cores[c->domain]--;
-        p->chosen[n++] = i;
-    }
-    return n;
-}
-
-/* The same for packages: a rank that no NUMA node can hold may still fit into one. */
-static int package_for(const struct planner *p, int k)
-{
-    int best = -1;
-    for (int package = 0; package < p->m->npackages; package++) {
-        if (free_in_package(p, package) < k)
-            continue;
-        if (best < 0 ||
-            (p->req->policy == DDP_PLACE_SPREAD && p->package_ranks[package] < p->package_ranks[best]))
-            best = package;
-    }
-    return best;
-}
-
-static int choose_cores(struct planner *p, int k)
-{
-    const int domain = domain_for(p, k);
-    return domain >= 0 ? take(p, domain, -1, k) : take(p, -1, package_for(p, k), k);
-}
-
-static void place_on_whole_cores(struct planner *p)
-{
-    for (int r = 0; r < p->req->ranks; r++) {
-        struct ddp_place *place = &p->out->place[r];
-        const int k = choose_cores(p, cores_wanted(p, r));
-        ddp_place_fill(p->m, p->chosen, k, p->req->hyperthreads, place);
-        p->package_ranks[p->m->cores[p->chosen[0]].package]++;
-        place->threads = p->req->threads ? p->req->threads : k;
-        if (place->threads > place->npus)
-            p->out->oversubscribed = true;
-    }
-}
-
-/* ---- ranks that share cores ------------------------------------------------------------------ */
-
-/* Usable cores in the order in which ranks go round them: as they lie (compact), or one of each domain in
- * turn, packages alternating (spread). Returns how many. */
-static int core_order(const struct planner *p, int *order)
-{
-    const struct ddp_machine *m = p->m;
-    int n = 0;
-
-    if (p->req->policy == DDP_PLACE_COMPACT) {
-        for (int i = 0; i < m->ncores; i++)
-            if (m->cores[i].npus > 0)
-                order[n++] = i;
-        return n;
-    }
-    while (n < m->usable_cores)
-        for (int level = 0; level < m->ndomains; level++)
-            for (int d = 0; d < m->ndomains; d++)
-                for (int i = 0; m->domains[d].rank_in_package == level && i < m->ncores; i++)
-                    if (m->cores[i].domain == d && m->cores[i].npus > 0 && !p->taken[i]) {
-                        p->taken[i] = true;
-                        order[n++] = i;
-                        break;
-                    }
-    return n;
-}
-
-/* How many of the ranks each core (in order) gets: a hardware thread each while they last, then evenly
- * again. */
-static void count_ranks(const struct planner *p, const int *order, int ncores, int *count)
-{
-    for (int r = 0; r < p->req->ranks; r++) {
-        int best = 0;
-        long best_cost = -1;
-        for (int i = 0; i < ncores; i++) {
-            const int width = p->req->hyperthreads ? p->m->cores[order[i]].npus : 1;
-            /* layers of ranks on its threads first, then ranks */
-            const long cost = (long)(count[i] / width) * (RANKS_MAX + 1) + count[i];
-            if (best_cost < 0 || cost < best_cost) {
-                best = i;
-                best_cost = cost;
-            }
         }
-        count[best]++;
+        view->usable_cores--;
+        view->usable_pus -= c->npus;
+        c->npus = 0;
     }
-}
-
-/* Rank j of the `count` on a core: an own block of its hardware threads, or one that it shares. */
-static void place_on_shared_core(const struct planner *p, const struct core *c, int j, int count,
-                                 struct ddp_place *place)
-{
-    const int width = p->req->hyperthreads ? c->npus : 1;
-    const int threads = p->req->threads ? p->req->threads : 1;
-    int block = width / count < 1 ? 1 : width / count;
-    block = block < threads ? block : threads;
-
-    place->npus = block;
-    place->pus = ddp_calloc((size_t)block, sizeof *place->pus);
-    for (int k = 0; k < block; k++)
-        place->pus[k] = c->pus[(j * block + k) % width];
-    place->numa = c->numa;
-    place->package = c->package;
-    place->threads = threads;
-    if (count > width || threads > block)
-        p->out->oversubscribed = true;
-}
-
-static void place_on_shared_cores(struct planner *p)
-{
-    int *order = ddp_calloc((size_t)p->m->ncores, sizeof *order);
-    int *count = ddp_calloc((size_t)p->m->ncores, sizeof *count);
-    int *done = ddp_calloc((size_t)p->m->ncores, sizeof *done);
-    const int n = core_order(p, order);
-
-    count_ranks(p, order, n, count);
-    for (int r = 0, i = 0; r < p->req->ranks; r++) {
-        /* compact: neighbours share a core; spread: rank r goes to the next core */
-        while (done[i] == count[i])
-            i = i + 1 < n ? i + 1 : 0;
-        place_on_shared_core(p, &p->m->cores[order[i]], done[i], count[i], &p->out->place[r]);
-        done[i]++;
-        if (p->req->policy == DDP_PLACE_SPREAD && ++i == n)
-            i = 0;
-    }
-    free(done);
-    free(count);
-    free(order);
+    return shared;
 }
 
 /* ---- ranks that are not bound ---------------------------------------------------------------- */
 
-/* Cores that may be kept busy at once; fewer than usable ones where a quota or a scheduler says so. */
-static int capacity(const struct ddp_machine *m, const struct ddp_place_request *req)
-{
-    const int most = ddp_machine_capacity(m);
-    return req->cores > 0 && req->cores < most ? req->cores : most;
-}
-
 static void place_nowhere(struct planner *p)
 {
-    const int cores = capacity(p->m, p->req), share = cores / p->req->ranks;
+    const int share = p->limit / p->req->ranks;
     for (int r = 0; r < p->req->ranks; r++) {
         struct ddp_place *place = &p->out->place[r];
         place->numa = place->package = -1;
         place->threads = p->req->threads ? p->req->threads : share > 0 ? share : 1;
     }
-    p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads >
-                             (cores < p->m->usable_cores ? cores : p->m->usable_pus);
+    const int most = p->limit < places(p->m, p->req) ? p->limit : p->m->usable_pus;
+    p->out->oversubscribed = (long)p->req->ranks * p->out->place[0].threads > most;
 }
 
-/* ---- the face -------------------------------------------------------------------------------- */
+/* ---- what a user should know ----------------------------------------------------------------- */
 
 static const char *plural(int n)
 {
     return n == 1 ? "" : "s";
 }
 
-/* Why it is not all of the cores that can be seen. */
-static void note_capacity(const struct planner *p)
+static void add_note(const struct planner *p, const char *text)
 {
-    const int usable = p->m->usable_cores, quota = ddp_machine_capacity(p->m), given = p->req->cores;
-    if (quota < usable)
-        ddp_note_add(p->out->note, sizeof p->out->note,
-                     "a CPU quota pays for %.3g of the %d cores that can be seen (%s): ranks and threads are "
-                     "planned for %d and not bound",
-                     p->m->quota.cpus, usable, p->m->quota.file, capacity(p->m, p->req));
-    else if (given > 0 && given < usable)
-        ddp_note_add(
-            p->out->note, sizeof p->out->note,
-            "%d of the %d cores that can be seen are the job's, and nobody says which: ranks are not "
-            "bound",
-            given, usable);
+    ddp_note_add(p->out->note, sizeof p->out->note, "%s", text);
 }
 
-static void write_note(const struct planner *p)
+/* Why it is not all of the cores that can be seen. */
+static void note_limit(const struct planner *p)
 {
-    const int n = p->req->ranks, cores = capacity(p->m, p->req), threads = p->out->place[0].threads;
+    char text[768];
+    const int all = places(p->m, p->req), paid = ddp_machine_paid(p->m, p->req->hyperthreads);
+    if (p->limit >= all)
+        return;
+    if (p->limit == paid)
+        snprintf(
+            text, sizeof text,
+            "a CPU quota pays for %.3g of the %d CPUs that can be seen (%s): ranks and threads are planned "
+            "for %d and not bound",
+            p->m->quota.cpus, p->m->usable_pus, p->m->quota.file, p->limit);
+    else
+        snprintf(
+            text, sizeof text,
+            "%d of the %d cores that can be seen are the job's, and nobody says which: ranks are not bound",
+            p->limit, p->m->usable_cores);
+    add_note(p, text);
+}
 
-    note_capacity(p);
+static void note_others(const struct planner *p, const struct ddp_machine *whole)
+{
+    char text[256];
+    const int held = whole->held_cores;
+    if (held == 0 || !p->out->bound)
+        return;
+    if (p->shared == 0)
+        snprintf(text, sizeof text, "%d of %d core%s are held by other jobs: ranks have the other%s", held,
+                 whole->usable_cores, plural(whole->usable_cores), plural(whole->usable_cores - held));
+    else
+        snprintf(text, sizeof text,
+                 "%d of %d core%s are held by other jobs, and ranks share %d of them: both are slower", held,
+                 whole->usable_cores, plural(whole->usable_cores), p->shared);
+    add_note(p, text);
+}
+
+/* Threads that fit on what the rank with the least has. */
+static int fitting_threads(const struct planner *p, int most)
+{
+    int fits = p->out->bound ? p->out->place[0].npus : most / p->req->ranks;
+    for (int r = 1; r < p->req->ranks && p->out->bound; r++)
+        fits = p->out->place[r].npus < fits ? p->out->place[r].npus : fits;
+    return fits;
+}
+
+static void note_turns(const struct planner *p)
+{
+    char text[256];
+    const int n = p->req->ranks, all = places(p->m, p->req), most = p->limit < all ? p->limit : all,
+              threads = p->out->place[0].threads, fits = fitting_threads(p, most);
+    const char *what = p->req->hyperthreads ? "hardware thread" : p->limit < all ? "CPU" : "core";
     if (!p->out->oversubscribed)
         return;
-    if (n > cores)
-        ddp_note_add(p->out->note, sizeof p->out->note,
-                     "%d ranks share %d core%s: they take turns, so more than %d would not be faster here", n,
-                     cores, plural(cores), cores);
+    if (n > most || fits < 1)
+        snprintf(text, sizeof text,
+                 "%d ranks share %d %s%s: they take turns, so more than %d would not be faster here", n, most,
+                 what, plural(most), most);
     else
-        ddp_note_add(p->out->note, sizeof p->out->note,
-                     "%d rank%s x %d threads share %d core%s: threads take turns; train.threads=%d fits", n,
-                     plural(n), threads, cores, plural(cores), cores / n);
+        snprintf(text, sizeof text,
+                 "%d rank%s x %d threads on %d %s%s each: threads take turns; train.threads=%d fits", n,
+                 plural(n), threads, fits, what, plural(fits), fits);
+    add_note(p, text);
 }
+
+/* ---- the face -------------------------------------------------------------------------------- */
 
 static int check_request(const struct ddp_place_request *req, struct ddp_error *err)
 {
@@ -288,35 +170,30 @@ static int create(const struct ddp_machine *m, const struct ddp_place_request *r
     if (rc != 0)
         return rc;
 
-    struct planner p = {.m = m, .req = req};
+    struct ddp_machine view;
+    struct planner p = {.m = m, .req = req, .limit = limit_of(m, req)};
     p.out = ddp_calloc(1, sizeof *p.out);
     p.out->ranks = req->ranks;
     p.out->place = ddp_calloc((size_t)req->ranks, sizeof *p.out->place);
-    p.out->bound = req->policy != DDP_PLACE_NONE && capacity(m, req) == m->usable_cores;
-    p.taken = ddp_calloc((size_t)m->ncores, sizeof *p.taken);
-    p.chosen = ddp_calloc((size_t)m->ncores, sizeof *p.chosen);
-    p.free_cores = ddp_calloc((size_t)m->ndomains, sizeof *p.free_cores);
-    p.package_ranks = ddp_calloc((size_t)m->npackages + 1, sizeof *p.package_ranks);
-    for (int i = 0; i < m->ncores; i++)
-        p.free_cores[m->cores[i].domain] += m->cores[i].npus > 0;
-
+    p.out->bound = req->policy != DDP_PLACE_NONE && p.limit == places(m, req);
+    p.shared = leave_to_others(m, req, &view);
+    if (p.out->bound) {
+        p.m = &view;
+        p.limit = places(&view, req);
+    }
     if (!p.out->bound)
         place_nowhere(&p);
-    else if (gpus)
-        ; /* below: GPUs decide which cores */
-    else if (req->ranks <= m->usable_cores)
-        place_on_whole_cores(&p);
-    else
-        place_on_shared_cores(&p);
+    else if (!gpus) /* else they decide which cores */
+        ddp_placement_on_cores(&view, req, p.out);
     if (gpus)
-        rc = ddp_placement_on_gpus(m, req, gpus, p.out, err);
-    if (rc == 0)
-        write_note(&p);
-
-    free(p.package_ranks);
-    free(p.free_cores);
-    free(p.chosen);
-    free(p.taken);
+        rc = ddp_placement_on_gpus(p.m, req, gpus, p.out, err);
+    if (rc == 0) {
+        note_limit(&p);
+        note_others(&p, m);
+        note_turns(&p);
+        p.out->oversubscribed = p.out->oversubscribed || (p.out->bound && p.shared > 0);
+    }
+    free(view.cores);
     if (rc != 0) {
         ddp_placement_destroy(p.out);
         return rc;

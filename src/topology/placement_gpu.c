@@ -167,8 +167,7 @@ static void place_rank(struct planner *p, int r, int most)
         n = take_free(p, NULL, 1);
     if (n == 0)
         n = take_shared(p, near);
-    ddp_place_fill(p->m, p->chosen, n, p->req->hyperthreads, place);
-    place->threads = p->req->threads ? p->req->threads : n;
+    ddp_place_fill(p->m, p->chosen, n, p->req, place);
     if (place->threads > place->npus)
         p->out->oversubscribed = true;
 }

@@ -36,14 +36,20 @@ void ddp_machine_destroy(struct ddp_machine *m); /* NULL is fine */
 bool ddp_machine_is_synthetic(const struct ddp_machine *m);
 int ddp_machine_cores(const struct ddp_machine *m); /* usable */
 int ddp_machine_pus(const struct ddp_machine *m);   /* usable hardware threads */
-/* Cores that may be kept busy at once: the usable ones, or as many as a CPU quota pays for; at least 1. */
-int ddp_machine_capacity(const struct ddp_machine *m);
+/* Cores (or hardware threads) that may be kept busy at once: usable ones that no other job holds (all, where
+ * others hold all), or as many as a CPU quota pays for; at least 1. */
+int ddp_machine_capacity(const struct ddp_machine *m, bool hyperthreads);
+/* Usable cores that other jobs hold. */
+int ddp_machine_held(const struct ddp_machine *m);
+/* These hardware threads (OS indices) are other jobs', and with them their cores. */
+void ddp_machine_mark_held(struct ddp_machine *m, const int *pus, int n);
 int ddp_machine_numa_nodes(const struct ddp_machine *m);
 /* "2 packages, 8 NUMA nodes, 64 cores, 128 threads". Valid until destroy. */
 const char *ddp_machine_text(const struct ddp_machine *m);
 /* Write the topology as XML for mpirun (hwloc_base_topo_file), which then need not probe again. */
 int ddp_machine_export_xml(const struct ddp_machine *m, const char *path, struct ddp_error *err);
-/* The same as text, with what may be used and the CPU quota, for a launcher on another host. malloc'd. */
+/* The same as text, with what may be used, what other jobs hold and the CPU quota, for a launcher on another
+ * host. malloc'd. */
 int ddp_machine_xml(const struct ddp_machine *m, char **xml, struct ddp_error *err);
 /* The machine that ddp_machine_xml describes. */
 int ddp_machine_from_xml(const char *xml, struct ddp_machine **out, struct ddp_error *err);
@@ -63,7 +69,7 @@ struct ddp_place_request {
     int ranks;
     int threads; /* per rank; 0: as many as its share of cores has */
     enum ddp_bind_policy policy;
-    bool hyperthreads; /* use the second thread of a core when cores run out (else ranks share cores) */
+    bool hyperthreads; /* run threads on all hardware threads of cores, not on one each */
     int cores;         /* that are the job's, where a scheduler says how many and not which; 0: all usable */
 };
 
@@ -88,9 +94,10 @@ struct ddp_placement {
 };
 
 /* Plan ranks onto the machine. Whole cores before hyperthreads; compact fills a package and NUMA node before
- * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit. Where fewer cores
- * are the job's than it may run on, and nobody says which, ranks have that number between them and are not
- * bound.
+ * the next, spread goes round them. Each rank's cores lie in one NUMA node where they fit, else in one
+ * package; all ranks have as many, and somewhat fewer than their share where that lets them lie so. Cores
+ * that other jobs hold are taken only where the others do not suffice. Where fewer cores are the job's than
+ * it may run on, and nobody says which, ranks have that number between them and are not bound.
  * Free with ddp_placement_destroy. */
 int ddp_placement_create(const struct ddp_machine *m, const struct ddp_place_request *req,
                          struct ddp_placement **out, struct ddp_error *err);
@@ -107,6 +114,21 @@ int ddp_placement_create_on_gpus(const struct ddp_machine *m, const struct ddp_p
                                  const struct ddp_place_gpus *gpus, struct ddp_placement **out,
                                  struct ddp_error *err);
 void ddp_placement_destroy(struct ddp_placement *p);
+
+/* The cores that jobs of this machine hold for themselves, of all users and containers that see one folder:
+ * DDP_CORES_DIR, else /dev/shm. What a process holds ends with it. Where there is no such folder nothing is
+ * held. */
+struct ddp_claim {
+    int folder; /* descriptor; -1: none */
+};
+
+/* Begin to plan: others that do so wait, a second at most, until ddp_claim_take or ddp_claim_close. */
+void ddp_claim_open(struct ddp_claim *claim);
+/* Mark what others hold. */
+void ddp_claim_look(const struct ddp_claim *claim, struct ddp_machine *m);
+/* Hold the hardware threads of all ranks, which need not be free, until ddp_claim_close or our end. */
+void ddp_claim_take(struct ddp_claim *claim, const struct ddp_placement *p);
+void ddp_claim_close(struct ddp_claim *claim);
 
 /* The machine with ranks drawn into it, as text. number: [ranks] what to call them; NULL: 0, 1 ..
  * malloc'd. */

@@ -13,7 +13,8 @@
 static const double ABORT_S = 5; /* for the launcher to learn whose end it was, and to end us */
 
 /* CPUs that are this rank's share of those it may run on: a container, taskset or the user's own mpirun may
- * leave it few of the machine's, for itself or together with other ranks. Collective. */
+ * leave it few of the machine's, for itself or together with other ranks, and a quota pay for fewer.
+ * Collective. */
 static int count_cpus(struct ddp_session *s, struct ddp_error *err)
 {
     cpu_set_t mine, *all = ddp_calloc((size_t)s->comm->size, sizeof *all);
@@ -28,6 +29,13 @@ static int count_cpus(struct ddp_session *s, struct ddp_error *err)
             sharers += CPU_ISSET(cpu, &all[r]) != 0;
         if (CPU_ISSET(cpu, &mine))
             share += 1.0 / sharers;
+    }
+    struct ddp_cpu_quota quota;
+    ddp_cpu_quota_read("", &quota);
+    if (quota.cpus > 0 &&
+        quota.cpus < share * s->comm->local_size) { /* the group is that of all ranks here */
+        share = quota.cpus / s->comm->local_size;
+        s->comm->spin = share < 1 ? 0 : s->comm->spin;
     }
     s->cpus = share < 1 ? 1 : (int)(share + 1e-6);
     free(all);

@@ -83,6 +83,7 @@ static inline void launch_start(struct launch *l, const char *const *env, const 
         if (chdir(l->dir) != 0)
             _exit(99);
         setenv("RANK_DIR", l->dir, 1);
+        setenv("DDP_CORES_DIR", l->dir, 1); /* what else runs here takes no cores from it */
         setenv("DDP_CONFIGS_DIR", SOURCE_DIR "/configs", 1);
         for (; env && *env; env++)
             putenv(ddp_strdup(*env));

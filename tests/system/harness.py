@@ -45,6 +45,7 @@ class Case(unittest.TestCase):
         env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"))
         if "DDP_CUDA_PLUGIN" not in extra:
             env["CUDA_VISIBLE_DEVICES"] = ""  # device=auto is the CPU on a machine with a GPU too
+        env["DDP_CORES_DIR"] = str(self.dir)  # what else runs on this machine takes no cores from the test's jobs
         env.update(extra)
         return env
 

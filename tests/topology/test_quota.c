@@ -172,13 +172,13 @@ static void test_quota_counts_in_plans(void **state)
         bool bound, oversubscribed;
         const char *note; /* part of it; "" none at all */
     } table[] = {
-        {"0.5", 1, 0, 0, 1, 1, false, false, "pays for 0.5 of the 8 cores that can be seen (/q/cpu.max)"},
-        {"0.5", 2, 0, 0, 1, 1, false, true, "2 ranks share 1 core"},
+        {"0.5", 1, 0, 0, 1, 1, false, false, "pays for 0.5 of the 16 CPUs that can be seen (/q/cpu.max)"},
+        {"0.5", 2, 0, 0, 1, 1, false, true, "2 ranks share 1 CPU: they"},
         {"1", 1, 0, 0, 1, 1, false, false, "planned for 1 and not bound"},
-        {"2.5", 2, 0, 0, 2, 1, false, false, "pays for 2.5 of the 8"},
+        {"2.5", 2, 0, 0, 2, 1, false, false, "pays for 2.5 of the 16"},
         {"4", 2, 0, 0, 4, 2, false, false, "planned for 4"},
         {"4", 2, 3, 0, 4, 3, false, true, "train.threads=2 fits"},
-        {"4", 1, 0, 2, 4, 2, false, false, "planned for 2"},
+        {"4", 1, 0, 2, 4, 2, false, false, "2 of the 8 cores that can be seen are the job's"},
         {"8", 2, 0, 0, 8, 4, true, false, ""},
         {"64", 2, 0, 0, 8, 4, true, false, ""},
         {"64", 2, 0, 6, 8, 3, false, false, "6 of the 8 cores that can be seen are the job's"},
@@ -192,7 +192,7 @@ static void test_quota_counts_in_plans(void **state)
             .ranks = table[i].ranks, .threads = table[i].threads, .cores = table[i].given};
         struct ddp_placement *p = NULL;
         struct ddp_error err = {0};
-        assert_int_equal(ddp_machine_capacity(m), table[i].capacity);
+        assert_int_equal(ddp_machine_capacity(m, false), table[i].capacity);
         assert_int_equal(ddp_placement_create(m, &req, &p, &err), 0);
         if (p->bound != table[i].bound || p->oversubscribed != table[i].oversubscribed ||
             p->place[0].threads != table[i].rank_threads || (p->place[0].npus > 0) != table[i].bound ||
