@@ -29,9 +29,9 @@ class Case(unittest.TestCase):
 
 
 def main(slurm=False):
-    """unittest.main, or a word why no test ran (a failure where DDP_TEST_CLUSTER=must says that there is a cluster)."""
+    """unittest.main, or a word why no test ran (a failure where CLUSTER_TESTS=must says that there is a cluster)."""
     reason = why_not(slurm)
     if reason:
         print(f"skipped: {reason}")
-        sys.exit(1 if os.environ.get("DDP_TEST_CLUSTER") == "must" else SKIP)
+        sys.exit(1 if os.environ.get("CLUSTER_TESTS") == "must" else SKIP)
     unittest.main(verbosity=2)
