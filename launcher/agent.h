@@ -36,6 +36,7 @@ enum ddp_news_kind {
     DDP_NEWS_NOBODY,       /* the starter has no ranks, and will have none */
     DDP_NEWS_HALTED,       /* rank, text: somebody has stopped its process, what lets it go on */
     DDP_NEWS_LOST,         /* text: the agent itself or its host is gone, and what there is to say of that */
+    DDP_NEWS_PULSE,        /* rank, text: a look at it (sample.h), some times a second; "": it has no pulse */
     DDP_NEWS_STARTER_LOST, /* the starter ends while its ranks are there */
     DDP_NEWS_STARTER_ENDED, /* value: its wait status (0: a direct one), killed; no rank has more to say */
     DDP_NEWS_SWEPT,         /* nothing is left on the host */

@@ -158,6 +158,8 @@ static int watch(const struct ddp_agent *agent, struct pollfd *fds, double *unti
         fds[n++] = (struct pollfd){.fd = a->ranks.rank[i].line, .events = POLLIN};
     if (!a->starter_ended && a->look_at < *until)
         *until = a->look_at;
+    if (!a->starter_ended && !a->killed_ranks && a->pulse_at < *until)
+        *until = a->pulse_at;
     if (ddp_agent_is_counting(a) && a->count_at < *until)
         *until = a->count_at;
     return n;
@@ -233,6 +235,7 @@ int ddp_local_agent_create(const struct ddp_starter *starter, const struct ddp_j
     a->children_since = ddp_now();
     a->count_at = a->children_since + DDP_AGENT_COUNT_S;
     a->look_at = a->children_since + DDP_AGENT_LOOK_S;
+    a->pulse_at = a->children_since + DDP_LOOK_S;
     *out = a;
     return 0;
 }

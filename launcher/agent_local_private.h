@@ -40,6 +40,8 @@ struct ddp_local_agent {
     bool told_lost, told_ended, told_swept, told_output;
 
     double look_at, count_at; /* when to look for halted ranks, and for missing ones */
+    double pulse_at;          /* when to begin the next round of looks at pulses .. */
+    int pulse_of;             /* .. and how far this one is */
     int children;             /* the starter's living children .. */
     double children_since;    /* .. since when they are as many .. */
     bool children_seen;       /* .. and whether there ever were any */

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/process.h"
+
 static const double MISSING_S = 0.8; /* for so long they must have been too few */
 static const double NOBODY_S = 30;   /* for a starter that has started none */
 enum { LOOKS_HALTED = 2 };
@@ -138,6 +140,31 @@ static void look_for_halted(struct ddp_local_agent *a, double now)
     }
 }
 
+/* Each rank once a round. */
+static bool tell_pulse(struct ddp_local_agent *a, double now, struct ddp_news *out)
+{
+    while (a->pulse_of < a->ranks.n) {
+        struct ddp_rank *r = &a->ranks.rank[a->pulse_of++];
+        struct ddp_sample s;
+        if (r->number < 0 || r->gone || r->bye)
+            continue;
+        out->kind = DDP_NEWS_PULSE;
+        out->rank = r->number;
+        out->text[0] = '\0';
+        if (r->pulse) {
+            ddp_look_at(&r->look, r->pulse, r->pid, now, &s);
+            ddp_sample_format(&s, out->text);
+        }
+        return true;
+    }
+    if (now >= a->pulse_at && !a->starter_ended && !a->killed_ranks) {
+        a->pulse_at = now + DDP_LOOK_S;
+        a->pulse_of = 0;
+        return tell_pulse(a, now, out);
+    }
+    return false;
+}
+
 static bool tell_halted(struct ddp_local_agent *a, struct ddp_news *out)
 {
     for (int i = 0; i < a->ranks.n; i++) {
@@ -263,7 +290,7 @@ bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *
         return true;
     if (!a->starter_ended && now >= a->look_at)
         look_for_halted(a, now);
-    if (tell_halted(a, out))
+    if (tell_halted(a, out) || tell_pulse(a, now, out))
         return true;
     return find_end(a, out);
 }

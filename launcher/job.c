@@ -138,6 +138,7 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
         rc = ddp_config_dump(cfg, false, &job->config, err);
     if (rc != 0)
         return rc;
+    job->stuck_after = cfg->launch.stuck_after;
     describe_config(opt, job);
     describe_again(argv[0], opt, plan->ranks, job);
 

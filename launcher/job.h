@@ -26,6 +26,7 @@ struct ddp_job {
     struct ddp_words env;     /* NAME=VALUE to add to the environment */
     int config_file;          /* descriptor of ddp_job_hand_config; 0: none */
     char *config;             /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
+    double stuck_after;       /* launch.stuck_after */
     char again[2 * PATH_MAX]; /* the command that goes on after a stop, up to --resume's value */
 };
 

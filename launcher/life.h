@@ -56,6 +56,7 @@ enum ddp_life_event {
     DDP_LIFE_GONE,          /* a rank has ended, however (moves when it was the last one) */
     DDP_LIFE_DIED,          /* .. and it had said nothing; its GONE follows */
     DDP_LIFE_MISSING,       /* a rank has ended before it joined */
+    DDP_LIFE_STUCK,         /* a rank does not go on, and its time is up */
     DDP_LIFE_NOBODY,        /* a starter has no ranks and will get none */
     DDP_LIFE_STARTER_LOST,  /* a starter ends while ranks of it are there */
     DDP_LIFE_HOST_LOST,     /* nothing is heard of a host any more, or of its agent */

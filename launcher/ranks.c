@@ -1,8 +1,6 @@
 /* Sockets, pidfds and deaths of the ranks of this host. */
 #include "launcher/ranks.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/process.h"
+
 /* PIDFD_GET_INFO with PIDFD_INFO_EXIT (Linux 6.15) tells how a process ended even after its
  * parent reaped it. */
 struct pidfd_exit_info {
@@ -27,7 +27,7 @@ struct pidfd_exit_info {
 };
 #define PIDFD_GET_INFO_OURS _IOWR(0xFF, 11, struct pidfd_exit_info)
 enum { SO_PEERPIDFD_OURS = 77 }; /* of Linux's generic <asm/socket.h>: x86-64, aarch64 */
-enum { PIDFD_INFO_EXIT_OURS = 1 << 3, PF_EXITING_OURS = 4, DEATH_WAIT_US = 500000, RECORD_WAIT_US = 20000 };
+enum { PIDFD_INFO_EXIT_OURS = 1 << 3, DEATH_WAIT_US = 500000, RECORD_WAIT_US = 20000 };
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
@@ -60,6 +60,7 @@ void ddp_ranks_close(struct ddp_ranks *ranks)
             close(ranks->rank[i].line);
         if (ranks->rank[i].pidfd >= 0)
             close(ranks->rank[i].pidfd);
+        ddp_pulse_unmap(ranks->rank[i].pulse);
     }
     free(ranks->rank);
     close(ranks->listener);
@@ -76,13 +77,11 @@ static int peer_pidfd(int line, pid_t pid)
     return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-static bool read_stat(pid_t pid, char *buf, size_t size, char **fields);
-
 static pid_t parent_of(pid_t pid)
 {
     char buf[1024], *fields;
     int parent = 0;
-    if (!read_stat(pid, buf, sizeof buf, &fields) || sscanf(fields, "%*c %d", &parent) != 1)
+    if (!ddp_process_stat(pid, buf, sizeof buf, &fields) || sscanf(fields, "%*c %d", &parent) != 1)
         return 0;
     return parent > 1 && parent != getpid() ? parent : 0;
 }
@@ -117,17 +116,40 @@ struct ddp_rank *ddp_ranks_find(const struct ddp_ranks *ranks, int number)
 
 /* ---- talking --------------------------------------------------------------------------------- */
 
+/* One packet and the descriptor that came with it, -1 without. */
+static ssize_t receive(int line, struct ddp_lifeline_msg *msg, int *fd)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {.iov_base = msg, .iov_len = sizeof *msg};
+    struct msghdr h = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    const ssize_t n = recvmsg(line, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
+    *fd = -1;
+    if (c != NULL && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return n;
+}
+
 int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg)
 {
     const size_t head = offsetof(struct ddp_lifeline_msg, text);
     ssize_t n;
+    int fd;
 
     if (rank->line < 0)
         return -1;
     /* a rank that has ended without reading our request to stop resets its line: what it said comes after */
-    while ((n = recv(rank->line, msg, sizeof *msg, MSG_DONTWAIT)) < 0 &&
-           (errno == EINTR || errno == ECONNRESET))
+    while ((n = receive(rank->line, msg, &fd)) < 0 && (errno == EINTR || errno == ECONNRESET))
         ;
+    if (fd >= 0) {
+        if (rank->pulse == NULL)
+            rank->pulse = ddp_pulse_map(fd);
+        close(fd);
+    }
     if (n < 0 && errno == EAGAIN)
         return 0;
     if (n <= 0) {
@@ -184,94 +206,6 @@ void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig)
 
 /* ---- how it ended ---------------------------------------------------------------------------- */
 
-/* /proc/PID/stat behind the name (which may hold anything): false when the process is gone. */
-static bool read_stat(pid_t pid, char *buf, size_t size, char **fields)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    const ssize_t n = read(fd, buf, size - 1);
-    close(fd);
-    if (n <= 0)
-        return false;
-    buf[n] = '\0';
-    char *behind = strrchr(buf, ')');
-    if (!behind || strlen(behind) < 3)
-        return false;
-    *fields = behind + 2;
-    return true;
-}
-
-char ddp_process_state(pid_t pid, bool *exiting)
-{
-    char buf[1024], *fields, state = 0;
-    unsigned flags = 0;
-
-    if (exiting)
-        *exiting = true;
-    if (!read_stat(pid, buf, sizeof buf, &fields) ||
-        sscanf(fields, "%c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-        return 0;
-    if (exiting)
-        *exiting = state == 'Z' || state == 'X' || (flags & PF_EXITING_OURS);
-    return state;
-}
-
-/* /proc/PID/task/TID/children of all threads; -1 where the kernel has no such file. */
-static int listed_children(pid_t parent)
-{
-    char path[64];
-    int n = -1;
-    snprintf(path, sizeof path, "/proc/%d/task", (int)parent);
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char file[400];
-        int child;
-        snprintf(file, sizeof file, "%s/%s/children", path, e->d_name);
-        FILE *f = isdigit((unsigned char)e->d_name[0]) ? fopen(file, "re") : NULL;
-        if (!f)
-            continue;
-        n = n < 0 ? 0 : n;
-        while (fscanf(f, "%d", &child) == 1) {
-            const char state = ddp_process_state(child, NULL);
-            n += state != 0 && state != 'Z' && state != 'X';
-        }
-        fclose(f);
-    }
-    if (d)
-        closedir(d);
-    return n;
-}
-
-int ddp_process_children(pid_t parent)
-{
-    int n = listed_children(parent);
-    if (n >= 0)
-        return n;
-    DIR *d = opendir("/proc");
-    n = 0;
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char buf[1024], *fields, state;
-        int ppid;
-        if (isdigit((unsigned char)e->d_name[0]) && read_stat(atoi(e->d_name), buf, sizeof buf, &fields) &&
-            sscanf(fields, "%c %d", &state, &ppid) == 2)
-            n += ppid == parent && state != 'Z' && state != 'X';
-    }
-    if (d)
-        closedir(d);
-    return n;
-}
-
-bool ddp_process_has_reaped(pid_t parent)
-{
-    char buf[1024], *fields;
-    unsigned long faults = 0;
-    return read_stat(parent, buf, sizeof buf, &fields) &&
-           sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1 && faults > 0;
-}
-
 /* The wait status, from whoever still knows it. */
 static bool find_status(const struct ddp_rank *rank, int *status)
 {
@@ -289,7 +223,7 @@ static bool find_status(const struct ddp_rank *rank, int *status)
         *status = child.si_code == CLD_EXITED ? child.si_status << 8 : child.si_status | (core ? 0x80 : 0);
         return true;
     }
-    if (read_stat(rank->pid, buf, sizeof buf, &fields) && fields[0] == 'Z') {
+    if (ddp_process_stat(rank->pid, buf, sizeof buf, &fields) && fields[0] == 'Z') {
         *status = atoi(strrchr(fields, ' ') + 1); /* the last field */
         return true;
     }

@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include "base/base.h"
+#include "launcher/look.h"
 
 struct ddp_rank {
     int number; /* -1 before its hello */
@@ -15,11 +15,13 @@ struct ddp_rank {
     bool bye;  /* left cleanly, with `status` */
     bool told_error;
     bool gone;
-    int status;      /* of bye or error */
-    int wait_status; /* from waitpid, when it became our child; -1 unknown */
-    int halted_seen; /* consecutive looks that found it stopped by somebody */
-    bool calls;      /* its line may have something to say */
-    bool told_gone;  /* its end is no news any more */
+    int status;                         /* of bye or error */
+    int wait_status;                    /* from waitpid, when it became our child; -1 unknown */
+    int halted_seen;                    /* consecutive looks that found it stopped by somebody */
+    bool calls;                         /* its line may have something to say */
+    bool told_gone;                     /* its end is no news any more */
+    const struct ddp_pulse_page *pulse; /* what it is doing; NULL: it does not say */
+    struct ddp_look look;               /* at that, last */
 };
 
 struct ddp_ranks {
@@ -53,11 +55,5 @@ void ddp_ranks_signal(const struct ddp_ranks *ranks, int sig);
 void ddp_rank_death(const struct ddp_rank *rank, char *buf, size_t size);
 /* "was killed by signal 9 (Killed)", "ended with exit status 3": a wait status in words. buf as snprintf. */
 void ddp_wait_status_text(int status, char *buf, size_t size);
-/* State letter of a process (R, S, T, Z ..); 0: gone. *exiting: on its way out (may be NULL). */
-char ddp_process_state(pid_t pid, bool *exiting);
-/* Living children of a process. */
-int ddp_process_children(pid_t parent);
-/* Whether children of it have ended and been waited for (the kernel adds their page faults to its own). */
-bool ddp_process_has_reaped(pid_t parent);
 
 #endif

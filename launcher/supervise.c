@@ -16,9 +16,11 @@
 #include "launcher/oom.h"
 #include "launcher/signals.h"
 #include "launcher/verdict.h"
+#include "launcher/watch.h"
 #include "record/record.h"
 
 enum { LONGEST_WAIT_S = 60 };
+static const double JUDGE_S = 0.1; /* between judgements, at least */
 
 struct head {
     const struct ddp_starter *starter;
@@ -33,6 +35,7 @@ struct head {
     unsigned char *ended;     /* [ranks] enum ddp_ended */
     struct ddp_life life;
     struct ddp_outcome *outcome;
+    struct ddp_watch watch;
     struct ddp_oom memory; /* as it stood at the start */
 };
 
@@ -133,6 +136,32 @@ static void on_starter_ended(struct head *h, const struct ddp_agent *from, const
     happened(h, DDP_LIFE_STARTER_ENDED);
 }
 
+static void on_pulse(struct head *h, const struct ddp_news *n)
+{
+    struct ddp_sample s;
+    ddp_watch_take(&h->watch, n->rank, ddp_sample_parse(n->text, &s) ? &s : NULL);
+}
+
+/* Ranks that hold up the others, while nobody has ended them. */
+static void judge(struct head *h)
+{
+    char text[1024];
+    int rank;
+    const double now = ddp_now();
+    if (h->life.state > DDP_LIFE_STOPPING || now - h->watch.at < JUDGE_S)
+        return;
+    const enum ddp_watch_says says = ddp_watch_judge(&h->watch, now, &rank, text, sizeof text);
+    const char *host = rank >= 0 && h->outcome->host_of ? h->outcome->host_of[rank] : h->job->host;
+    if (says == DDP_WATCH_ENDS) {
+        ddp_outcome_fail(h->outcome, rank < 0 ? "" : host, rank < 0 ? DDP_OUTCOME_ALL : rank, false, 0, text);
+        happened(h, DDP_LIFE_STUCK);
+    } else if (says != DDP_WATCH_NOTHING && rank < 0) {
+        say(h, "%s", text);
+    } else if (says != DDP_WATCH_NOTHING) {
+        say(h, "rank %d on %s %s", rank, host, text);
+    }
+}
+
 static void on_news(struct head *h, const struct ddp_agent *from, const struct ddp_news *n)
 {
     struct ddp_outcome *o = h->outcome;
@@ -172,6 +201,7 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
         break;
     case DDP_NEWS_GONE:
         note_end(h, n->rank, DDP_ENDED);
+        ddp_watch_left(&h->watch, n->rank);
         happened(h, DDP_LIFE_GONE);
         break;
     case DDP_NEWS_MISSING:
@@ -183,6 +213,9 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
         break;
     case DDP_NEWS_HALTED:
         say(h, "%s", n->text);
+        break;
+    case DDP_NEWS_PULSE:
+        on_pulse(h, n);
         break;
     case DDP_NEWS_STARTER_LOST:
         happened(h, DDP_LIFE_STARTER_LOST);
@@ -268,6 +301,7 @@ static void watch(struct head *h)
         for (int i = 0; i < h->nagents; i++)
             while (ddp_agent_next(h->agent[i], ddp_now(), news))
                 on_news(h, h->agent[i], news);
+        judge(h);
         act(h, ddp_life_pass_time(&h->life, ddp_now()));
     }
     free(at);
@@ -351,7 +385,9 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     h.outcome->host_of = others->host_of;
     h.ended = ddp_calloc((size_t)job->ranks, 1);
     ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3, job->grace);
+    ddp_watch_init(&h.watch, job->ranks, job->stuck_after);
     watch(&h);
+    ddp_watch_finish(&h.watch);
     *exit_code = conclude(&h);
     free(h.ended);
     free(h.outcome);

@@ -92,8 +92,11 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
         snprintf(who, sizeof who, "rank %d", rank);
     if (rank >= 0 && rank < o->ranks && o->host_of)
         host = o->host_of[rank];
-    ddp_text_add(say, "ddp-launch: %s on %s %s%s%s\n", who, host, o->failure.error ? "failed: " : "", reason,
-                 o->failure.error ? "" : o->memory);
+    if (rank == DDP_OUTCOME_ALL)
+        ddp_text_add(say, "ddp-launch: %s\n", reason);
+    else
+        ddp_text_add(say, "ddp-launch: %s on %s %s%s%s\n", who, host, o->failure.error ? "failed: " : "",
+                     reason, o->failure.error ? "" : o->memory);
     return o->failure.status == DDP_EXIT_USAGE || o->failure.status == DDP_EXIT_RESOURCE ? o->failure.status
                                                                                          : DDP_EXIT_RANK;
 }

@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 
+enum { DDP_OUTCOME_ALL = -2 };
+
 struct ddp_outcome {
     int ranks, joined;
     int byes;        /* ranks that left cleanly .. */
@@ -15,7 +17,7 @@ struct ddp_outcome {
         bool error;     /* it said why (reason is its text); else reason says how it ended */
         bool cut;       /* .. and that is only that it cannot reach others, which may have ended */
         bool lost;      /* no rank but a host has failed */
-        int rank;       /* -1: died before it said which */
+        int rank;       /* -1: died before it said which; DDP_OUTCOME_ALL: reason is of all */
         int status;     /* exit status that it announced; 0 none */
         char host[256]; /* of whom the agent speaks; "": the launcher's own */
         char reason[DDP_LIFELINE_TEXT];
@@ -34,7 +36,8 @@ struct ddp_outcome {
 
 /* Note a failure of a rank on `host`. The first counts; one that gives its reason replaces one that only
  * ended, and everything replaces that another could not be reached: MPI may tell of a death sooner than the
- * host on which it happens. rank: -1 unknown; status: exit status that it announced, 0 none. */
+ * host on which it happens. rank: -1 unknown, DDP_OUTCOME_ALL; status: exit status that it announced, 0
+ * none. */
 void ddp_outcome_fail(struct ddp_outcome *o, const char *host, int rank, bool error, int status,
                       const char *reason);
 /* A rank ends because it cannot reach others: the reason until there is a better one. */

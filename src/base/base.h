@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/pool.h"
+#include "base/pulse.h"
 #include "base/range.h"
 #include "base/lifeline.h"
 #include "base/ranks.h"

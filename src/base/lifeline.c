@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/delay.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
@@ -45,9 +46,37 @@ static void tell(enum ddp_lifeline_kind kind, int value, const char *text)
         ;
 }
 
+/* With the page in which the launcher sees what this rank does. */
+static void say_hello(void)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_HELLO, .rank = my_rank, .pid = getpid()};
+    struct iovec part = {.iov_base = &m, .iov_len = offsetof(struct ddp_lifeline_msg, text) + 1};
+    struct msghdr h = {.msg_iov = &part, .msg_iovlen = 1};
+    const int pulse = ddp_pulse_open();
+    if (pulse >= 0) {
+        h.msg_control = &control;
+        h.msg_controllen = sizeof control;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof pulse);
+        memcpy(CMSG_DATA(c), &pulse, sizeof pulse);
+    }
+    while (sendmsg(line, &h, MSG_NOSIGNAL) < 0 && (errno == EINTR || h.msg_controllen > 0))
+        if (errno != EINTR)
+            h.msg_controllen = 0; /* too many descriptors under way: without */
+    if (pulse >= 0)
+        close(pulse);
+}
+
 void ddp_lifeline_join(void)
 {
     my_rank = rank_from_environment();
+    ddp_delay_plant(my_rank);
     const char *name = getenv("DDP_LIFELINE");
     const bool alone = !name || !*name;
     ddp_stop_catch(alone); /* batch systems signal every process, mpirun passes on what it gets */
@@ -66,7 +95,7 @@ void ddp_lifeline_join(void)
     if (line < 0 || connect(line, (struct sockaddr *)&a,
                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0)
         _exit(111); /* the launcher is gone: never start */
-    tell(DDP_LIFELINE_HELLO, 0, "");
+    say_hello();
 }
 
 /* One packet and the descriptor that came with it, -1 without. */

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum ddp_lifeline_kind {
-    DDP_LIFELINE_HELLO = 1, /* rank -> launcher: rank, pid */
+    DDP_LIFELINE_HELLO = 1, /* rank -> launcher: rank, pid, with a descriptor of its pulse (pulse.h) */
     DDP_LIFELINE_ERROR,     /* rank -> launcher: the reason, in text; value: the exit status to come */
     DDP_LIFELINE_RESULT,    /* rank 0 -> launcher: text "run: ...\nweights: ..." for its last two lines */
     DDP_LIFELINE_BYE,       /* rank -> launcher: leaving cleanly with exit status `value` */

@@ -75,7 +75,12 @@ static int need(const struct ddp_comm *c, const char *call, unsigned cap, const 
 int ddp_comm_barrier(struct ddp_comm *c, struct ddp_error *err)
 {
     int code = need(c, "barrier", 0, NULL, 0, err);
-    return code != 0 ? code : c->ops->barrier(c->self, err);
+    if (code != 0)
+        return code;
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
+    code = c->ops->barrier(c->self, err);
+    ddp_pulse_wait_end(begun);
+    return code;
 }
 
 int ddp_comm_bcast(struct ddp_comm *c, void *buf, size_t bytes, int root, struct ddp_error *err)
@@ -86,7 +91,12 @@ int ddp_comm_bcast(struct ddp_comm *c, void *buf, size_t bytes, int root, struct
     if (root < 0 || root >= c->size)
         return ddp_fail(err, DDP_E_USAGE, "comm bcast: root %d is not one of the ranks 0 to %d", root,
                         c->size - 1);
-    return bytes == 0 ? 0 : c->ops->bcast(c->self, buf, bytes, root, err);
+    if (bytes == 0)
+        return 0;
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
+    code = c->ops->bcast(c->self, buf, bytes, root, err);
+    ddp_pulse_wait_end(begun);
+    return code;
 }
 
 int ddp_comm_allgather(struct ddp_comm *c, const void *in, void *out, size_t bytes, struct ddp_error *err)
@@ -94,9 +104,12 @@ int ddp_comm_allgather(struct ddp_comm *c, const void *in, void *out, size_t byt
     int code = need(c, "allgather", 0, in, bytes, err);
     if (code == 0)
         code = need(c, "allgather", 0, out, bytes, err);
-    if (code != 0)
+    if (code != 0 || bytes == 0)
         return code;
-    return bytes == 0 ? 0 : c->ops->allgather(c->self, in, out, bytes, err);
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
+    code = c->ops->allgather(c->self, in, out, bytes, err);
+    ddp_pulse_wait_end(begun);
+    return code;
 }
 
 int ddp_comm_allreduce_begin(struct ddp_comm *c, float *buf, size_t count, void **request,
@@ -111,7 +124,12 @@ int ddp_comm_allreduce_begin(struct ddp_comm *c, float *buf, size_t count, void 
 int ddp_comm_allreduce_end(struct ddp_comm *c, void *request, struct ddp_error *err)
 {
     int code = need(c, "allreduce", DDP_COMM_ALLREDUCE, request, 1, err);
-    return code != 0 ? code : c->ops->allreduce_end(c->self, request, err);
+    if (code != 0)
+        return code;
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
+    code = c->ops->allreduce_end(c->self, request, err);
+    ddp_pulse_wait_end(begun);
+    return code;
 }
 
 void ddp_comm_abort(struct ddp_comm *c, int status)

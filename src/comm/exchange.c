@@ -99,7 +99,10 @@ int ddp_exchange_poll(struct ddp_exchange *x, bool *done, struct ddp_error *err)
 int ddp_exchange_finish(struct ddp_exchange *x, struct ddp_error *err)
 {
     bool through;
-    return test(x, true, &through, err);
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MESSAGE, 0);
+    const int code = test(x, true, &through, err);
+    ddp_pulse_wait_end(begun);
+    return code;
 }
 
 void ddp_exchange_destroy(struct ddp_exchange *x)

@@ -156,7 +156,8 @@ struct ddp_config {
     struct {
         int bind;
         bool memory_bind, hyperthreads;
-        double grace; /* seconds; 0: no limit */
+        double grace;       /* seconds; 0: no limit */
+        double stuck_after; /* seconds; 0: never */
     } launch;
 
     struct ddp_node *tree;       /* resolved, every key of the table in it */

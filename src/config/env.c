@@ -29,6 +29,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_NOHUP", "1 where the launcher was started with SIGHUP ignored: ranks ignore it, too", true},
     {"DDP_TTY", "1 where the launcher's terminal can redraw the progress line", true},
     {"DDP_TEST_FAULT", "Tests: let the N-th write fail, N:ERRNO[:SUBSTRING]", true},
+    {"DDP_TEST_DELAY", "Tests: a rank sleeps in a phase of some steps, RANK:PHASE:FROM-TO:SECONDS", true},
     {"DDP_EMU_*", "Tests: the emulated GPU (tests/emulator/standin.h)", true},
     {NULL, NULL, false},
 };

@@ -209,6 +209,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Count hyperthreads as cores"},
     {FIELD(launch.grace), .type = DDP_KEY_FLOAT, .dflt = "30", .min = 0, .max = 1000000, .unit = "seconds",
      .doc = "From a request to stop (a signal) until ranks that have not stopped are named and killed; 0 is never"},
+    {FIELD(launch.stuck_after), .type = DDP_KEY_FLOAT, .dflt = "600", .min = 0, .max = 1e9, .unit = "seconds",
+     .doc = "End the job when one rank has held up the others for so long (and for 60 times what is usual); 0 only warns"},
     {.name = NULL},
 };
 // clang-format on
@@ -227,7 +229,7 @@ const struct ddp_config_group ddp_config_groups[] = {
     {"init", "Initial weights", NULL},
     {"run", "The run directory", NULL},
     {"log", "Messages and metrics", NULL},
-    {"launch", "Placement of ranks", NULL},
+    {"launch", "Placement of ranks, and the watch over them", NULL},
     {NULL, NULL, NULL},
 };
 

@@ -119,6 +119,7 @@ int ddp_engine_enqueue(struct ddp_engine *e, const struct ddp_batch *batch, int6
     if (e->pending == e->ops->depth)
         return ddp_fail(err, DDP_E_USAGE, "ddp_engine_enqueue: %d steps are pending, collect one first",
                         e->pending);
+    ddp_pulse_phase(DDP_PHASE_FORWARD);
     const int status = e->ops->enqueue(e, batch, step, err);
     e->pending += status == 0;
     return status;
@@ -128,6 +129,7 @@ int ddp_engine_collect(struct ddp_engine *e, struct ddp_engine_result *out, stru
 {
     if (e->pending == 0)
         return ddp_fail(err, DDP_E_USAGE, "ddp_engine_collect: no step is pending");
+    ddp_pulse_phase(DDP_PHASE_UPDATE);
     const int status = e->ops->collect(e, out, err);
     e->pending -= status == 0;
     return status;

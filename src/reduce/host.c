@@ -234,9 +234,9 @@ static int finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply 
 {
     int64_t b;
     while ((b = apply_complete(r, apply)) < r->layout.buckets) {
-        double from = ddp_now();
+        double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, b);
         bool reached = ddp_wait_reached(&r->arrivals[b].done, r->step, r->comm->spin, r->comm->stop_word);
-        r->waited += ddp_now() - from;
+        r->waited += ddp_pulse_wait_end(from);
         if (!reached)
             return gone(r, err);
     }
@@ -246,9 +246,9 @@ static int finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply 
 static int finish_fast(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
 {
     for (int64_t b = 0; b < r->layout.buckets; b++) {
-        double from = ddp_now();
+        double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, b);
         int code = ddp_comm_allreduce_end(r->comm, r->bucket[b].request, err);
-        r->waited += ddp_now() - from;
+        r->waited += ddp_pulse_wait_end(from);
         if (code != 0)
             return code;
         apply_slice(r, apply, 0, b);
@@ -260,9 +260,9 @@ static bool meet(struct ddp_reduce *r)
 {
     if (r->comm->size == 1)
         return true;
-    double from = ddp_now();
+    double from = ddp_pulse_wait_begin(DDP_WAIT_STEP, 0);
     bool all = ddp_barrier_wait(&r->control->barrier, r->comm, &r->round);
-    r->waited += ddp_now() - from;
+    r->waited += ddp_pulse_wait_end(from);
     return all;
 }
 

@@ -75,7 +75,10 @@ int ddp_small_sum(struct ddp_small *s, int width, const double *leaves, double *
     double *half = s->shared->leaf + s->round % 2 * (size_t)s->shards * (size_t)s->max_width;
     size_t row = (size_t)width;
     memcpy(half + (size_t)s->first * row, leaves, (size_t)(s->last - s->first) * row * sizeof *half);
-    if (!ddp_barrier_wait(&s->shared->barrier, s->comm, &s->round))
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_STATISTICS, 0);
+    const bool all = ddp_barrier_wait(&s->shared->barrier, s->comm, &s->round);
+    ddp_pulse_wait_end(begun);
+    if (!all)
         return ddp_fail(err, DDP_E_COMM, "small sum: another rank ended the job");
     memcpy(s->work, half, (size_t)s->shards * row * sizeof *half);
     ddp_tree_sum_double(s->shards, width, s->work, out);

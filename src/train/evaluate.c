@@ -12,7 +12,9 @@ static int run(struct ddp_trainer *t, const float **loss, const int32_t **correc
     int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
     for (int64_t b = 0; b < t->engine->eval_batches && status == 0; b++) {
         const struct ddp_batch *batch;
+        ddp_pulse_phase(DDP_PHASE_EVAL_DATA);
         status = ddp_loader_next(t->eval_loader, &batch, err);
+        ddp_pulse_phase(DDP_PHASE_EVALUATION);
         if (status == 0)
             status = ddp_engine_eval(t->engine, batch, b, err);
     }

@@ -121,6 +121,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     char host[256] = "localhost";
     gethostname(host, sizeof host - 1);
     ddp_log_identity(host, s->comm->rank);
+    ddp_pulse_phase(DDP_PHASE_OWN);
     *out = s;
     return 0;
 }
@@ -145,6 +146,7 @@ static int settle(struct ddp_session *s, int status, bool agreed, const struct d
         else if (s->speaks)
             ddp_lifeline_error(ddp_error_exit(status), err ? err->text : "");
     }
+    ddp_pulse_phase(DDP_PHASE_OWN);
     return status;
 }
 
@@ -264,6 +266,7 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
 {
     struct ddp_error mine = {0};
     struct ddp_config *cfg = NULL;
+    ddp_pulse_phase(DDP_PHASE_START);
     int status = load_config(path, overrides, n, &cfg, &mine);
     status = ddp_comm_agree(s->comm, status, &mine);
     if (status == 0)
@@ -294,6 +297,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         return s->status = ddp_fail(err, DDP_E_USAGE, "ddp_session_train: call ddp_session_config first");
     struct ddp_error mine = {0};
     bool agreed = true;
+    ddp_pulse_phase(DDP_PHASE_START);
     ddp_log_terminal(s->quiet ? DDP_LOG_ERROR : ddp_log_level_of(s->cfg->log.level));
     struct ddp_train_options opt = {
         .cfg = s->cfg,

@@ -256,8 +256,10 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
         status = ddp_cpu_select(NULL, err);
     if (status == 0)
         status = start_threads(t, err);
+    ddp_pulse_phase(DDP_PHASE_OPEN);
     if (status == 0)
         status = open_data(t, err);
+    ddp_pulse_phase(DDP_PHASE_SETUP);
     if (status == 0)
         status = find_resumed(t, err);
     status = ddp_comm_agree(t->comm, status, err);
@@ -268,6 +270,7 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
         status = ddp_comm_agree(t->comm, build_model(t, err), err);
     if (status)
         return status;
+    ddp_pulse_shards(ddp_rank_plan_mine(&t->plan.ranks));
     ddp_train_plan_steps(&t->plan, t->cfg, t->train_set ? t->train_set->info.count : 0);
     status = check_whole(t, err); /* the same on all ranks */
     if (status)

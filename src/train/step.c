@@ -63,6 +63,7 @@ static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 {
+    ddp_pulse_step(t->state.step + 1);
     int status = ddp_loader_next(t->loader, &t->now, err);
     if (status == 0)
         status = ddp_engine_enqueue(t->engine, t->now, t->state.step, err);
@@ -75,6 +76,7 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
         status = collect(t, stop, err);
         leave = *stop ? 0 : leave; /* what is on its way is part of the run */
     }
+    ddp_pulse_step_done();
     return status;
 }
 

@@ -28,6 +28,7 @@ static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough
 {
     const double began = ddp_now();
     int status = ddp_trainer_evaluate(t, err);
+    ddp_pulse_phase(DDP_PHASE_RECORD);
     if (status)
         return status;
     struct ddp_train_state *s = &t->state;
@@ -68,6 +69,7 @@ static bool save_due(const struct ddp_trainer *t, bool best, bool end)
 
 static int save(struct ddp_trainer *t, bool best, struct ddp_error *err)
 {
+    ddp_pulse_phase(DDP_PHASE_SAVE);
     int status = ddp_trainer_fetch(t, err);
     if (status == 0 && t->log)
         status = ddp_run_log_save(t->log, t->cfg->checkpoint.best && best, err);
@@ -111,7 +113,9 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
             .lr = ddp_trainer_lr(t),
             .samples_per_s = ddp_run_log_rate(t->log),
         };
+        ddp_pulse_phase(DDP_PHASE_HOOK);
         wants = t->opt.hooks.on_step(t->opt.hooks.user, &info);
+        ddp_pulse_phase(DDP_PHASE_RECORD);
     }
     const int status = ddp_comm_bcast(t->comm, &wants, sizeof wants, 0, err);
     *end = wants != 0;
@@ -155,6 +159,7 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     int status = ddp_trainer_step(t, &stop, err);
     if (status)
         return status;
+    ddp_pulse_phase(DDP_PHASE_RECORD);
     if (t->first_step_s == 0)
         t->first_step_s = ddp_now() - t->opt.started;
     if (ddp_train_plan_trail_due(t->cfg, t->state.step))
@@ -276,6 +281,7 @@ static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_resu
     if (status)
         return status;
     fill_result(t, r);
+    ddp_pulse_phase(DDP_PHASE_SAVE);
     if (t->log)
         status = ddp_run_log_close(t->log, t->stopped ? "stopped" : "done", r, err);
     if (status)

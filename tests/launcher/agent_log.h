@@ -25,7 +25,7 @@ static const char *const names[] = {
 struct log {
     char news[512]; /* their names; rank of a failure, status of a goodbye */
     char text[512]; /* of the first failure */
-    int joined, gone;
+    int joined, gone, pulses;
 };
 
 static inline void write_down(struct log *log, const struct ddp_news *n)
@@ -33,8 +33,9 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
     const size_t len = strlen(log->news);
     log->joined += n->kind == DDP_NEWS_JOINED;
     log->gone += n->kind == DDP_NEWS_GONE;
-    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE) /* when, is the kernel's business */
-        return;
+    log->pulses += n->kind == DDP_NEWS_PULSE;
+    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE || n->kind == DDP_NEWS_PULSE)
+        return; /* when, is the kernel's business */
     const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";
     if (n->kind == DDP_NEWS_ERROR || n->kind == DDP_NEWS_CUT || n->kind == DDP_NEWS_DIED ||
         n->kind == DDP_NEWS_MISSING) {

@@ -21,6 +21,7 @@ static struct ddp_reduce_apply applier(struct ddp_cpu_engine *e)
 static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
 {
     const struct ddp_batch *b = e->batch;
+    ddp_pulse_phase(DDP_PHASE_FORWARD);
     int status = ddp_cpu_pass_forward(e->train, e->base.params, b->shard + e->group, n, b->epoch, b->count,
                                       e->loss + e->group, e->correct + e->group, err);
     if (status)
@@ -28,6 +29,7 @@ static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
     check_losses(e, n);
     for (int i = 0; i < n; i++)
         e->leaf[i] = ddp_reduce_leaf(e->reduce, e->base.conf.ranks.first + e->group + i);
+    ddp_pulse_phase(DDP_PHASE_BACKWARD);
     status = ddp_cpu_pass_backward(e->train, e->base.params, e->leaf, n, ready, e, err);
     for (int i = 0; i < n && status == 0; i++) {
         write_metrics(e, e->group + i, e->leaf[i]);
@@ -51,6 +53,7 @@ int ddp_cpu_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int6
     ddp_reduce_begin(e->reduce);
     for (e->group = 0; e->group < mine && status == 0; e->group += e->resident)
         status = run_group(e, mine - e->group < e->resident ? mine - e->group : e->resident, err);
+    ddp_pulse_phase(DDP_PHASE_UPDATE);
     if (status == 0)
         status = ddp_reduce_finish(e->reduce, &update, base->conf.stop_requested(), &e->result.stop, err);
     return status;

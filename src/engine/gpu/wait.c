@@ -11,6 +11,12 @@ struct wait {
     double began, next_check;
 };
 
+static struct wait begin(void)
+{
+    const double now = ddp_pulse_wait_begin(DDP_WAIT_DEVICE, 0);
+    return (struct wait){.began = now, .next_check = now + CHECK_S};
+}
+
 static int look(struct ddp_gpu_engine *e, struct wait *w, const char *what, struct ddp_error *err)
 {
     const struct timespec moment = {.tv_nsec = 20000};
@@ -37,19 +43,21 @@ static int look(struct ddp_gpu_engine *e, struct wait *w, const char *what, stru
 int ddp_gpu_engine_wait(struct ddp_gpu_engine *e, struct ddp_gpu_event *event, const char *what,
                         struct ddp_error *err)
 {
-    struct wait w = {.began = ddp_now(), .next_check = ddp_now() + CHECK_S};
+    struct wait w = begin();
     int status = 0;
     while (status == 0 && !e->api->reached(event))
         status = look(e, &w, what, err);
+    ddp_pulse_wait_end(w.began);
     return status ? status : e->api->check(e->gpu, err);
 }
 
 int ddp_gpu_engine_drain(struct ddp_gpu_engine *e, struct ddp_gpu_stream *s, const char *what,
                          struct ddp_error *err)
 {
-    struct wait w = {.began = ddp_now(), .next_check = ddp_now() + CHECK_S};
+    struct wait w = begin();
     int status = 0;
     while (status == 0 && !e->api->idle(s))
         status = look(e, &w, what, err);
+    ddp_pulse_wait_end(w.began);
     return status ? status : e->api->check(e->gpu, err);
 }

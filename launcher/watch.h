@@ -1,0 +1,51 @@
+/* The watch over ranks that do not go on: from what agents see of them (sample.h) to a rank that holds all
+ * others up. Pure: it makes no system call and reads no clock.
+ *
+ * A rank that waits for others is never the cause, however long, unless somebody has stopped its process. One
+ * that does not wait is, when it has stood still for longer than a limit and another waits:
+ *
+ *     warn  after  max(F, 20 x the longest that it has lately been in this phase, or in a step)
+ *     end   after  max(stuck_after, 3 x warn)
+ *
+ *     F     10 s in steps; 60 s in hooks and checkpoints, and where nothing is learned yet (start-up, the
+ *           first steps, evaluations). A third of stuck_after where that is less
+ *
+ * No end: stuck_after 0, a debugger that holds the rank, the program's own code between calls of ours.
+ * When every rank waits for another for 60 s, all are named. */
+#ifndef DDP_LAUNCHER_WATCH_H
+#define DDP_LAUNCHER_WATCH_H
+
+#include "launcher/sample.h"
+
+enum ddp_watch_says {
+    DDP_WATCH_NOTHING,
+    DDP_WATCH_WARNS, /* once for each time that a rank stands still */
+    DDP_WATCH_RELIEVED,
+    DDP_WATCH_ENDS, /* the job is to be ended */
+};
+
+struct ddp_watched {
+    enum { DDP_UNSEEN, DDP_SEEN, DDP_BLIND, DDP_LEFT } state; /* BLIND: it has no pulse */
+    struct ddp_sample s;
+    double told; /* warned of at so many seconds; 0: not */
+};
+
+struct ddp_watch {
+    int ranks;
+    double stuck_after;
+    double since, at; /* how long it has watched, and when it last did */
+    bool told_all;    /* warned that all wait */
+    struct ddp_watched *rank;
+};
+
+/* stuck_after: launch.stuck_after. */
+void ddp_watch_init(struct ddp_watch *w, int ranks, double stuck_after);
+void ddp_watch_finish(struct ddp_watch *w);
+/* A look at a rank; NULL: there is no pulse to look at. */
+void ddp_watch_take(struct ddp_watch *w, int rank, const struct ddp_sample *s);
+void ddp_watch_left(struct ddp_watch *w, int rank); /* it has ended */
+/* What is to be said at `now`, *rank: of whom (-1: of all), and in words behind "rank R on HOST ", in text as
+ * snprintf. */
+enum ddp_watch_says ddp_watch_judge(struct ddp_watch *w, double now, int *rank, char *text, int size);
+
+#endif

@@ -1,0 +1,149 @@
+"""Ranks that do not go on: the one that holds up the others is named, with what it is at, and never one that waits."""
+import json
+import os
+import pathlib
+import re
+import signal
+import time
+
+import harness
+from harness import LAUNCH, tagged, wait_for
+
+CONFIG = """
+model: { base = "linear"; };
+data: { base = "digits"; train_count = 320; test_count = 32; };
+optim: { base = "sgd"; lr = 0.02; };
+train: { batch = 32; epochs = 100000; shards = 4; threads = 1; };
+eval: { every_epochs = 100000; };
+checkpoint: { every_epochs = 0; };
+log: { every_steps = 1; };
+"""
+
+PHASES = {  # of a step that one rank never comes out of -> what is said of it
+    "open": "opening its data sets",
+    "setup": "setting up",
+    "data": "reading data for step 4",
+    "forward": "in the forward pass of step 4",
+    "backward": "in the backward pass of step 4",
+    "update": "in the reduction and update of step 4",
+    "record": "writing records after step 4",
+    "eval-data": "reading data to evaluate after step 10",
+    "save": "saving a checkpoint after step 10",
+}
+
+
+def rank_pid(tag, rank):
+    for pid in harness.ranks_of(tag):
+        try:
+            if f"DDP_RANK={rank}".encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return pid
+        except OSError:
+            pass
+    return None
+
+
+class Watch(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.config = self.dir / "watch.cfg"
+        self.config.write_text(CONFIG)
+        self.tag = f"watch-{os.getpid()}-{self.id()}"
+        self.addCleanup(lambda: [os.kill(p, signal.SIGKILL) for p in tagged(self.tag)])
+
+    def go(self, *args, ranks=3, delay=None):
+        env = {"SYSTEM_TEST_TAG": self.tag} | ({"DDP_TEST_DELAY": delay} if delay else {})
+        return self.start(LAUNCH, "-n", ranks, "--quiet", self.config, f"run.dir={self.dir}/runs", *args, env=env)
+
+    def end(self, p, code):
+        out, err = p.communicate(timeout=120)
+        self.assertEqual(p.returncode, code, err)
+        wait_for(lambda: not tagged(self.tag), 10, "the end of all processes")
+        return err
+
+    def record(self):
+        (run,) = (self.dir / "runs").iterdir()
+        return json.loads((run / "run.json").read_text())
+
+    def check_named(self, err, rank, text):
+        """Rank and phase in the warning, in the verdict, and nobody else in either."""
+        lines = [l for l in err.splitlines() if re.match(r"ddp-launch: rank \d+ on \S+ has ", l)]
+        self.assertEqual(len(lines), 2, err)
+        for line in lines:
+            self.assertRegex(line, rf"^ddp-launch: rank {rank} on \S+ has been {re.escape(text)} for \d")
+            self.assertRegex(line, r", and rank \d waits for it ")
+            self.assertRegex(line, r"There, process \d+ ")
+        self.assertIn("After ", lines[0])
+        self.assertIn("The job is ended for it (launch.stuck_after", lines[1])
+
+    def test_a_rank_that_never_arrives_is_named_in_every_phase(self):
+        for i, (phase, text) in enumerate(PHASES.items()):
+            with self.subTest(phase):
+                rank = 0 if phase in ("record", "save") else i % 3
+                p = self.go("launch.stuck_after=2", "train.max_steps=10", "train.trail_every=1",
+                            delay=f"{rank}:{phase}:{0 if phase in ('open', 'setup') else re.findall('[0-9]+', text)[0]}-10:1000000")
+                self.check_named(self.end(p, 4), rank, text)
+
+    def test_under_mpirun_too(self):
+        p = self.go("launch.stuck_after=2", "--starter=mpirun", ranks=2, delay="1:forward:5-5:1000000")
+        self.check_named(self.end(p, 4), 1, "in the forward pass of step 5")
+
+    def test_the_record_says_why(self):
+        self.end(self.go("launch.stuck_after=2", delay="2:data:30-30:1000000"), 4)
+        r = self.record()
+        self.assertEqual(r["status"], "failed")
+        self.assertRegex(r["error"], r"^rank 2 on \S+ has been reading data for step 30 for .* and rank 0 waits for it in bucket 0 of step 30")
+
+    def test_the_step_and_its_bucket_are_those_that_others_wait_in(self):
+        # a bucket a layer: those of the last layers, which backward finishes first, are complete
+        p = self.go("launch.stuck_after=2", "model=mlp", "reduce.bucket_mb=0.1", delay="1:forward:7-7:1000000")
+        self.assertRegex(self.end(p, 4), r"in the forward pass of step 7 for .* waits for it in bucket 0 of step 7")
+
+    def test_a_warning_alone_and_on_it_goes(self):
+        p = self.go("launch.stuck_after=0", "train.max_steps=4000", delay="1:data:5-5:13")
+        err = self.end(p, 0)
+        lines = err.splitlines()
+        self.assertEqual(len(lines), 2, err)
+        self.assertRegex(lines[0], r"^ddp-launch: rank 1 on \S+ has been reading data for step 5 for 1\d s, and rank 0 waits for it")
+        self.assertNotIn("is ended", lines[0])
+        self.assertRegex(lines[1], r"^ddp-launch: rank 1 on \S+ goes on after 1\d s$")
+
+    def test_long_steps_are_no_news(self):
+        # each step takes as long as the limit would be without what was learned
+        p = self.go("launch.stuck_after=1", "train.max_steps=6", ranks=2, delay="1:forward:1-6:0.25")
+        self.assertEqual(self.end(p, 0), "")
+        p = self.go("launch.stuck_after=3", "train.max_steps=4", ranks=2, delay="1:forward:1-4:0.9")
+        self.assertEqual(self.end(p, 0), "")
+
+    def test_a_stopped_rank_is_named_and_what_it_is(self):
+        p = self.go("launch.stuck_after=3")
+        wait_for(lambda: list((self.dir / "runs").glob("*/metrics.jsonl")), 60, "steps")
+        time.sleep(0.5)
+        os.kill(wait_for(lambda: rank_pid(self.tag, 1), 30, "rank 1"), signal.SIGSTOP)
+        err = self.end(p, 4)
+        self.assertRegex(err, r"rank 1 on \S+ has been .* process \d+ is stopped.*The job is ended for it")
+        self.assertNotRegex(err, r"rank [02] on \S+ has been")
+
+    def test_a_paused_job_is_not_stuck(self):
+        p = self.go("launch.stuck_after=2", "train.max_steps=300", delay="1:data:1-300:0.01")
+        wait_for(lambda: list((self.dir / "runs").glob("*/metrics.jsonl")), 60, "steps")
+        for _ in range(2):
+            stopped = [p.pid, *harness.ranks_of(self.tag)]
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(4)
+            for pid in reversed(stopped):
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(0.3)
+        self.assertEqual(self.end(p, 0), "")
+
+    def test_a_fifo_among_the_data_is_refused(self):
+        data = self.dir / "data"
+        data.mkdir()
+        names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+        for name in names:
+            os.mkfifo(data / name)
+        p = self.go("data.format=idx", f"data.path={data}", ranks=2)
+        self.assertRegex(self.end(p, 3), "t10k-images-idx3-ubyte: not a regular file")
+
+
+harness.main()
