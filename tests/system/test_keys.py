@@ -136,6 +136,7 @@ ROWS = {
     "launch.memory_bind": Row("false", **RANKS),
     "launch.hyperthreads": Row("true", **RANKS),
     "launch.grace": Row("0", "5", **RANKS),
+    "launch.stuck_after": Row("0", "60", **RANKS),
 }
 
 
