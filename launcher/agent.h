@@ -67,6 +67,7 @@ struct ddp_agent;
 
 struct ddp_agent_ops { /* all required; what they do stands at the functions below */
     void (*order)(struct ddp_agent *a, enum ddp_order order);
+    void (*note)(struct ddp_agent *a, int rank, const char *text);
     int (*watches)(const struct ddp_agent *a);
     int (*watch)(const struct ddp_agent *a, struct pollfd *fds, double *until);
     void (*woken)(struct ddp_agent *a, const struct pollfd *fds);
@@ -82,6 +83,12 @@ struct ddp_agent { /* the beginning of each kind of agent */
 static inline void ddp_agent_order(struct ddp_agent *a, enum ddp_order order)
 {
     a->ops->order(a, order);
+}
+
+/* Pass a note (base/slow.h) on to this rank, if it is one of the agent's. */
+static inline void ddp_agent_note(struct ddp_agent *a, int rank, const char *text)
+{
+    a->ops->note(a, rank, text);
 }
 
 /* How many descriptors ddp_agent_watch will want at most. */

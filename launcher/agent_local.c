@@ -190,6 +190,7 @@ static void woken(struct ddp_agent *agent, const struct pollfd *fds)
 
 static const struct ddp_agent_ops local_ops = {
     .order = ddp_local_agent_order,
+    .note = ddp_local_agent_note,
     .watches = watches,
     .watch = watch,
     .woken = woken,

@@ -65,6 +65,7 @@ static inline const struct ddp_local_agent *ddp_agent_as_local_const(const struc
 }
 
 void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order);
+void ddp_local_agent_note(struct ddp_agent *agent, int rank, const char *text);
 bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *out);
 
 void ddp_local_agent_kill_ranks(struct ddp_local_agent *a);

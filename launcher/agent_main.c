@@ -75,11 +75,16 @@ static bool find_head(int naddresses, char **addresses, int port, const char *to
 
 static void on_frame(struct ddp_agent_desk *desk, struct ddp_wire *wire, const struct ddp_frame *frame)
 {
+    struct ddp_wire_note note;
     int32_t order;
     if (frame->kind == DDP_WIRE_ORDER && frame->n == sizeof order) {
         memcpy(&order, frame->bytes, sizeof order);
         if (desk->agent && order >= 0 && order < DDP_ORDERS)
             ddp_agent_order(ddp_agent_here(desk->agent), (enum ddp_order)order);
+    } else if (frame->kind == DDP_WIRE_NOTE && frame->n == sizeof note && desk->agent) {
+        memcpy(&note, frame->bytes, sizeof note);
+        note.text[sizeof note.text - 1] = '\0';
+        ddp_agent_note(ddp_agent_here(desk->agent), note.rank, note.text);
     } else if (frame->kind == DDP_WIRE_TASK) {
         json_t *task = json_loads(frame->bytes, 0, NULL), *answer = ddp_agent_task(desk, task);
         char *text = json_dumps(answer, JSON_COMPACT);

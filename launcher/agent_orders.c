@@ -122,3 +122,10 @@ void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order)
     };
     does[order](ddp_agent_as_local(agent));
 }
+
+void ddp_local_agent_note(struct ddp_agent *agent, int rank, const char *text)
+{
+    struct ddp_rank *r = ddp_ranks_find(&ddp_agent_as_local(agent)->ranks, rank);
+    if (r)
+        ddp_rank_note(r, text);
+}

@@ -52,6 +52,13 @@ static void order(struct ddp_agent *agent, enum ddp_order order)
     ddp_wire_send(r->wire, DDP_WIRE_ORDER, &word, sizeof word);
 }
 
+static void note(struct ddp_agent *agent, int rank, const char *text)
+{
+    struct ddp_wire_note m = {.rank = rank};
+    snprintf(m.text, sizeof m.text, "%s", text);
+    ddp_wire_send(((struct remote *)agent)->wire, DDP_WIRE_NOTE, &m, sizeof m);
+}
+
 static int watches(const struct ddp_agent *agent)
 {
     (void)agent;
@@ -114,8 +121,13 @@ static void destroy(struct ddp_agent *agent)
     free(agent);
 }
 
-static const struct ddp_agent_ops remote_ops = {
-    .order = order, .watches = watches, .watch = watch, .woken = woken, .next = next, .destroy = destroy};
+static const struct ddp_agent_ops remote_ops = {.order = order,
+                                                .note = note,
+                                                .watches = watches,
+                                                .watch = watch,
+                                                .woken = woken,
+                                                .next = next,
+                                                .destroy = destroy};
 
 struct ddp_agent *ddp_remote_agent_create(const char *host, int ranks, struct ddp_wire *wire)
 {

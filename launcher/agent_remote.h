@@ -4,12 +4,17 @@
 #define DDP_LAUNCHER_AGENT_REMOTE_H
 
 #include "launcher/agent.h"
+#include "base/slow.h"
 #include "launcher/wire.h"
 
 /* News as they travel; text is cut behind its NUL. */
 struct ddp_wire_news {
     int32_t kind, rank, value, killed;
     char text[DDP_LIFELINE_TEXT];
+};
+struct ddp_wire_note { /* of ddp_agent_note */
+    int32_t rank;
+    char text[DDP_SLOW_TEXT];
 };
 void ddp_wire_send_news(struct ddp_wire *w, const struct ddp_news *news);
 /* False: the frame holds none. */

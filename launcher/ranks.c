@@ -171,6 +171,15 @@ void ddp_rank_stop(struct ddp_rank *rank)
         send(rank->line, &m, offsetof(struct ddp_lifeline_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+void ddp_rank_note(struct ddp_rank *rank, const char *text)
+{
+    struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_SLOW, .rank = rank->number};
+    snprintf(m.text, sizeof m.text, "%s", text);
+    if (rank->line >= 0)
+        send(rank->line, &m, offsetof(struct ddp_lifeline_msg, text) + strlen(m.text) + 1,
+             MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 void ddp_rank_hand(struct ddp_rank *rank, int memory)
 {
     union {

@@ -42,6 +42,8 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks);
 int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg);
 /* Ask it to stop after the step in hand and save. */
 void ddp_rank_stop(struct ddp_rank *rank);
+/* Tell it of a slow rank (base/slow.h); one that does not listen misses it. */
+void ddp_rank_note(struct ddp_rank *rank, const char *text);
 /* Hand it the descriptor of the memory in which the ranks of this host meet. */
 void ddp_rank_hand(struct ddp_rank *rank, int memory);
 /* The rank of that number; NULL: it has not said hello. */

@@ -14,13 +14,12 @@
 #include "launcher/late.h"
 #include "launcher/life.h"
 #include "launcher/oom.h"
+#include "launcher/pulses.h"
 #include "launcher/signals.h"
 #include "launcher/verdict.h"
-#include "launcher/watch.h"
 #include "record/record.h"
 
 enum { LONGEST_WAIT_S = 60 };
-static const double JUDGE_S = 0.1; /* between judgements, at least */
 
 struct head {
     const struct ddp_starter *starter;
@@ -35,7 +34,7 @@ struct head {
     unsigned char *ended;     /* [ranks] enum ddp_ended */
     struct ddp_life life;
     struct ddp_outcome *outcome;
-    struct ddp_watch watch;
+    struct ddp_pulses pulses;
     struct ddp_oom memory; /* as it stood at the start */
 };
 
@@ -49,6 +48,11 @@ static void DDP_PRINTF(2, 3) say(const struct head *h, const char *fmt, ...)
     va_end(ap);
     snprintf(line, sizeof line, "ddp-launch: %s\n", text);
     ddp_local_agent_say(h->here, line);
+}
+
+static const char *host_of(const struct head *h, int rank)
+{
+    return h->outcome->host_of ? h->outcome->host_of[rank] : h->job->host;
 }
 
 /* ---- what follows ---------------------------------------------------------------------------- */
@@ -136,29 +140,33 @@ static void on_starter_ended(struct head *h, const struct ddp_agent *from, const
     happened(h, DDP_LIFE_STARTER_ENDED);
 }
 
-static void on_pulse(struct head *h, const struct ddp_news *n)
+/* Rank 0 writes it down. */
+static void note_slow(const struct head *h, const struct ddp_finding *f)
 {
-    struct ddp_sample s;
-    ddp_watch_take(&h->watch, n->rank, ddp_sample_parse(n->text, &s) ? &s : NULL);
+    char text[DDP_SLOW_TEXT];
+    struct ddp_slow_rank slow = f->slow;
+    snprintf(slow.host, sizeof slow.host, "%s", host_of(h, f->rank));
+    ddp_slow_format(&slow, text);
+    for (int i = 0; i < h->nagents; i++)
+        ddp_agent_note(h->agent[i], 0, text);
 }
 
 /* Ranks that hold up the others, while nobody has ended them. */
 static void judge(struct head *h)
 {
-    char text[1024];
-    int rank;
-    const double now = ddp_now();
-    if (h->life.state > DDP_LIFE_STOPPING || now - h->watch.at < JUDGE_S)
-        return;
-    const enum ddp_watch_says says = ddp_watch_judge(&h->watch, now, &rank, text, sizeof text);
-    const char *host = rank >= 0 && h->outcome->host_of ? h->outcome->host_of[rank] : h->job->host;
-    if (says == DDP_WATCH_ENDS) {
-        ddp_outcome_fail(h->outcome, rank < 0 ? "" : host, rank < 0 ? DDP_OUTCOME_ALL : rank, false, 0, text);
-        happened(h, DDP_LIFE_STUCK);
-    } else if (says != DDP_WATCH_NOTHING && rank < 0) {
-        say(h, "%s", text);
-    } else if (says != DDP_WATCH_NOTHING) {
-        say(h, "rank %d on %s %s", rank, host, text);
+    struct ddp_finding f;
+    while (h->life.state <= DDP_LIFE_STOPPING && ddp_pulses_next(&h->pulses, ddp_now(), &f)) {
+        if (f.kind == DDP_FINDING_SLOW || f.kind == DDP_FINDING_NOTE)
+            note_slow(h, &f);
+        if (f.kind == DDP_FINDING_END) {
+            ddp_outcome_fail(h->outcome, f.rank < 0 ? "" : host_of(h, f.rank),
+                             f.rank < 0 ? DDP_OUTCOME_ALL : f.rank, false, 0, f.text);
+            happened(h, DDP_LIFE_STUCK);
+        } else if (f.kind == DDP_FINDING_STUCK && f.rank < 0) {
+            say(h, "%s", f.text);
+        } else if (f.kind == DDP_FINDING_STUCK || (f.kind == DDP_FINDING_SLOW && !h->quiet)) {
+            say(h, "rank %d on %s %s", f.rank, host_of(h, f.rank), f.text);
+        }
     }
 }
 
@@ -201,7 +209,7 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
         break;
     case DDP_NEWS_GONE:
         note_end(h, n->rank, DDP_ENDED);
-        ddp_watch_left(&h->watch, n->rank);
+        ddp_pulses_left(&h->pulses, n->rank);
         happened(h, DDP_LIFE_GONE);
         break;
     case DDP_NEWS_MISSING:
@@ -215,7 +223,7 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
         say(h, "%s", n->text);
         break;
     case DDP_NEWS_PULSE:
-        on_pulse(h, n);
+        ddp_pulses_take(&h->pulses, n);
         break;
     case DDP_NEWS_STARTER_LOST:
         happened(h, DDP_LIFE_STARTER_LOST);
@@ -329,6 +337,18 @@ static double patience(const struct head *h)
     return h->asked > 0 ? h->asked + h->life.grace - ddp_now() : HUGE_VAL;
 }
 
+/* Ranks that have held up the others, over the whole job. */
+static void add_slow(const struct head *h, struct ddp_text *text)
+{
+    struct ddp_slow_rank slow;
+    char words[512];
+    for (int i = 0; i < h->job->ranks; i++)
+        if (ddp_slow_total(&h->pulses.slow, i, &slow)) {
+            ddp_slow_text(&slow, DDP_SLOW_GOES_ON, words, sizeof words);
+            ddp_text_add(text, "ddp-launch: rank %d on %s %s\n", i, host_of(h, i), words);
+        }
+}
+
 static int conclude(struct head *h)
 {
     struct ddp_outcome *o = h->outcome;
@@ -345,6 +365,8 @@ static int conclude(struct head *h)
                                  ddp_local_agent_starter_text(h->here),
                                  h->quiet ? ddp_local_agent_last_lines(h->here) : "", &text);
     close_record(h, text.s);
+    if (!h->quiet)
+        add_slow(h, &text);
     ddp_signals_end_with(h->signals, code, patience(h));
     ddp_local_agent_flush(h->here);
     if (text.len > 0 && !(h->quiet && code == DDP_EXIT_STOPPED)) {
@@ -385,10 +407,10 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     h.outcome->host_of = others->host_of;
     h.ended = ddp_calloc((size_t)job->ranks, 1);
     ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3, job->grace);
-    ddp_watch_init(&h.watch, job->ranks, job->stuck_after);
+    ddp_pulses_init(&h.pulses, job->ranks, job->stuck_after);
     watch(&h);
-    ddp_watch_finish(&h.watch);
     *exit_code = conclude(&h);
+    ddp_pulses_finish(&h.pulses);
     free(h.ended);
     free(h.outcome);
     free(h.agent);

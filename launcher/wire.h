@@ -14,6 +14,7 @@ enum ddp_wire_kind {
     DDP_WIRE_TASK,      /* head -> agent: JSON (agent_tasks.h) */
     DDP_WIRE_ANSWER,    /* agent -> head: JSON */
     DDP_WIRE_ORDER,     /* head -> agent: int32 enum ddp_order */
+    DDP_WIRE_NOTE,      /* head -> agent: struct ddp_wire_note */
     DDP_WIRE_NEWS,      /* agent -> head: struct ddp_wire_news, cut behind its text */
 };
 

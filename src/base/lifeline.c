@@ -20,6 +20,11 @@
 
 static int line = -1; /* the socket; -1: no launcher */
 static int my_rank;
+enum { SLOW_WORDS = 16 };
+static struct { /* what the launcher has said of slow ranks */
+    struct ddp_slow_rank word[SLOW_WORDS];
+    unsigned heard, told;
+} slow;
 static bool told; /* by the launcher, to stop */
 
 static int rank_from_environment(void)
@@ -132,6 +137,24 @@ int ddp_lifeline_memory(void)
     return fd;
 }
 
+static void keep_slow(struct ddp_lifeline_msg *m, size_t bytes)
+{
+    const size_t text = bytes - offsetof(struct ddp_lifeline_msg, text);
+    m->text[text < sizeof m->text ? text : sizeof m->text - 1] = '\0';
+    if (ddp_slow_parse(m->text, &slow.word[slow.heard % SLOW_WORDS]))
+        slow.heard++;
+}
+
+bool ddp_lifeline_slow(struct ddp_slow_rank *out)
+{
+    if (slow.heard - slow.told > SLOW_WORDS)
+        slow.told = slow.heard - SLOW_WORDS;
+    if (slow.told == slow.heard)
+        return false;
+    *out = slow.word[slow.told++ % SLOW_WORDS];
+    return true;
+}
+
 bool ddp_lifeline_stop_requested(void)
 {
     while (line >= 0 && !told) {
@@ -142,6 +165,8 @@ bool ddp_lifeline_stop_requested(void)
         if (n < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
             break;
         told = m.kind == DDP_LIFELINE_STOP;
+        if (m.kind == DDP_LIFELINE_SLOW)
+            keep_slow(&m, (size_t)n);
     }
     return told || ddp_stop_asked() != 0;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/slow.h"
+
 enum ddp_lifeline_kind {
     DDP_LIFELINE_HELLO = 1, /* rank -> launcher: rank, pid, with a descriptor of its pulse (pulse.h) */
     DDP_LIFELINE_ERROR,     /* rank -> launcher: the reason, in text; value: the exit status to come */
@@ -15,6 +17,7 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_SAVED,     /* rank 0 -> launcher: state is saved (text: where) */
     DDP_LIFELINE_MEMORY,    /* launcher -> rank: with the descriptor that ddp_lifeline_memory returns */
     DDP_LIFELINE_RUN,       /* rank 0 -> launcher: text: the run directory, from now on this job's to close */
+    DDP_LIFELINE_SLOW,      /* launcher -> rank 0: text: a slow rank (slow.h) */
     DDP_LIFELINE_NOTICE,    /* rank 0 -> launcher: text: what the user is told even when quiet */
     DDP_LIFELINE_CUT, /* as ERROR of a rank that cannot reach others: they may have ended, or their host */
 };
@@ -41,6 +44,9 @@ int ddp_lifeline_memory(void);
  * (base/stop.h). One rank that is asked stops the job. Cheap; ends the process (status 112) when the launcher
  * is gone. */
 bool ddp_lifeline_stop_requested(void);
+/* The next slow rank that the launcher has told of, as far as ddp_lifeline_stop_requested() has heard; false:
+ * none. The oldest are lost where nobody asks. */
+bool ddp_lifeline_slow(struct ddp_slow_rank *out);
 void ddp_lifeline_error(int status, const char *text);
 /* The same where the reason is that another rank cannot be reached, so that its end is one's own. */
 void ddp_lifeline_cut(int status, const char *text);

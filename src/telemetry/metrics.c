@@ -80,6 +80,21 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
     return put(m, &t, err);
 }
 
+int ddp_metrics_slow(struct ddp_metrics *m, int64_t step, const struct ddp_slow_rank *s,
+                     struct ddp_error *err)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    ddp_text_add(
+        &t,
+        "{\"type\":\"slow\",\"step\":%lld,\"rank\":%d,\"host\":\"%s\",\"from_step\":%lld,\"to_step\":%lld",
+        (long long)step, s->rank, s->host, (long long)s->from, (long long)s->to);
+    add(&t, "late_s", s->late);
+    add(&t, "lost_s", s->lost);
+    ddp_text_add(&t, ",\"over\":%s,\"cause\":\"%s\"", s->over ? "true" : "false", s->cause);
+    return put(m, &t, err);
+}
+
 int ddp_metrics_fd(const struct ddp_metrics *m)
 {
     return m ? m->fd : -1;

@@ -195,8 +195,28 @@ static json_t *new_leg(const struct ddp_run_info *info)
 }
 
 /* How it stands with it: at its beginning and at its end. */
+static json_t *slow_ranks(const struct ddp_run_info *info)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < info->nslow; i++) {
+        const struct ddp_slow_rank *s = &info->slow[i];
+        json_t *o = json_object();
+        json_object_set_new(o, "rank", json_integer(s->rank));
+        json_object_set_new(o, "host", text(s->host));
+        json_object_set_new(o, "from_step", json_integer(s->from));
+        json_object_set_new(o, "to_step", json_integer(s->to));
+        json_object_set_new(o, "late_s", number(s->late));
+        json_object_set_new(o, "lost_s", number(s->lost));
+        json_object_set_new(o, "cause", text(s->cause));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static void set_leg(json_t *o, const struct ddp_run_info *info)
 {
+    if (info->nslow > 0)
+        json_object_set_new(o, "slow", slow_ranks(info));
     json_object_set_new(o, "status", text(info->status));
     if (info->error)
         json_object_set_new(o, "error", text(info->error));

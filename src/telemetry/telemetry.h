@@ -59,6 +59,8 @@ struct ddp_run_info { /* what run.json says; strings are borrowed */
     } best;
     int nfacts; /* what the engine says of itself, of rank 0: all have the same kind */
     const struct ddp_fact *facts;
+    int nslow; /* ranks that have held up the others in this leg */
+    const struct ddp_slow_rank *slow;
     const char *config_hash; /* of the experiment */
     const char *error;       /* why it failed; NULL: it did not */
     /* result; valid once finished is set */
@@ -98,6 +100,9 @@ int ddp_metrics_open(const char *run_dir, bool append, int64_t step, struct ddp_
                      struct ddp_error *err);
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
+/* A rank that holds up the others: step is the one at hand. */
+int ddp_metrics_slow(struct ddp_metrics *m, int64_t step, const struct ddp_slow_rank *s,
+                     struct ddp_error *err);
 int ddp_metrics_fd(const struct ddp_metrics *m); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_metrics_close(struct ddp_metrics *m);
 

@@ -8,6 +8,8 @@
 
 #include "train/report.h"
 
+enum { MOST_SLOW = 32 };
+
 struct ddp_run_log {
     struct ddp_trainer *t;
     int lock; /* holds the run directory against a second process; -1: none */
@@ -18,6 +20,9 @@ struct ddp_run_log {
     struct ddp_progress progress;
     char set_aside[64]; /* in checkpoints/; "": nothing was */
     int64_t saved_ms;   /* what is saved next is later */
+
+    struct ddp_slow_rank slow[MOST_SLOW]; /* that the launcher has told of, each time */
+    int nslow;
 
     double in_steps;   /* seconds */
     int64_t samples;   /* trained by this process */
@@ -128,6 +133,8 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .nchanges = t->leg.nchanges,
         .changes = t->leg.change,
         .set_aside = *log->set_aside ? log->set_aside : NULL,
+        .nslow = log->nslow,
+        .slow = log->slow,
         .best = {.step = t->state.best_step,
                  .loss = t->state.best_loss,
                  .accuracy = t->state.best_accuracy,
@@ -381,12 +388,29 @@ static struct ddp_step_metrics step_metrics(const struct ddp_run_log *log)
     };
 }
 
+/* Recorded when it begins and when it is over; run.json has the newest numbers. */
+static int take_slow(struct ddp_run_log *log, const struct ddp_slow_rank *s, struct ddp_error *err)
+{
+    int i = 0;
+    while (i < log->nslow && (log->slow[i].rank != s->rank || log->slow[i].from != s->from))
+        i++;
+    if (i == MOST_SLOW)
+        return 0;
+    const bool begins = i == log->nslow;
+    log->nslow += begins;
+    log->slow[i] = *s;
+    return begins || s->over ? ddp_metrics_slow(log->metrics, log->t->state.step, s, err) : 0;
+}
+
 int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *err)
 {
     struct ddp_trainer *t = log->t;
     const int64_t step = t->state.step;
+    struct ddp_slow_rank slow;
     int status = 0;
-    if (log->trail && ddp_train_plan_trail_due(t->cfg, step)) {
+    while (status == 0 && ddp_lifeline_slow(&slow))
+        status = take_slow(log, &slow, err);
+    if (status == 0 && log->trail && ddp_train_plan_trail_due(t->cfg, step)) {
         status = take_snapshot(log, err);
         if (status == 0)
             status = ddp_trail_add(log->trail, step, log->snapshot, err);

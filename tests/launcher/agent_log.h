@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "launcher/agent.h"
+#include "launcher/sample.h"
 
 enum { LIMIT_S = 20, NO_ORDER = -1 };
 
@@ -33,7 +34,8 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
     const size_t len = strlen(log->news);
     log->joined += n->kind == DDP_NEWS_JOINED;
     log->gone += n->kind == DDP_NEWS_GONE;
-    log->pulses += n->kind == DDP_NEWS_PULSE;
+    struct ddp_sample sample;
+    log->pulses += n->kind == DDP_NEWS_PULSE && ddp_sample_parse(n->text, &sample);
     if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE || n->kind == DDP_NEWS_PULSE)
         return; /* when, is the kernel's business */
     const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";

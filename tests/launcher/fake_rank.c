@@ -57,8 +57,11 @@ static void nap(double seconds)
 static int until_stop(void)
 {
     const bool deaf = is("ignore-stop") && (who < 0 || rank == who);
+    struct ddp_slow_rank slow;
     for (double end = ddp_now() + 60; ddp_now() < end; nap(0.002))
-        if (!deaf && ddp_lifeline_stop_requested())
+        if (is("hears") && !ddp_lifeline_stop_requested() && ddp_lifeline_slow(&slow))
+            return slow.rank == 7 && strcmp(slow.cause, "it is asleep") == 0 ? 0 : 97;
+        else if (!deaf && ddp_lifeline_stop_requested())
             return DDP_EXIT_STOPPED;
     return 98;
 }

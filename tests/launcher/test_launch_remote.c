@@ -157,6 +157,33 @@ static void test_remote_agent_tells_what_happens(void **state)
     }
 }
 
+/* The rank ends when it hears of a slow one, which it is told once it has been looked at. */
+static struct log heard;
+
+static void note_and_look(struct ddp_agent *a)
+{
+    const struct ddp_slow_rank slow = {.rank = 7, .to = 9, .host = "n0", .cause = "it is asleep"};
+    char text[DDP_SLOW_TEXT];
+    ddp_slow_format(&slow, text);
+    if (heard.pulses > 0) {
+        ddp_agent_note(a, 5, text); /* there is no such rank */
+        ddp_agent_note(a, 0, text);
+    }
+    look_at_starter(a);
+}
+
+static void test_remote_agent_looks_and_passes_notes_on(void **state)
+{
+    static const struct agent_case hears = {"hears", "", 1, NO_ORDER, "result bye=0 ended swept output ", ""};
+    (void)state;
+    open_stage(1);
+    start_ranks(1, hears.mode, "");
+    live(stage.agent, 1, NO_ORDER, note_and_look, &heard);
+    assert_case(&hears, &heard);
+    assert_true(heard.pulses > 0);
+    close_stage();
+}
+
 /* ---- an end of the wire is gone -------------------------------------------------------------- */
 
 static void kill_agent(struct ddp_agent *a)
@@ -228,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_remote_agent_tells_what_happens),
+        cmocka_unit_test(test_remote_agent_looks_and_passes_notes_on),
         cmocka_unit_test(test_remote_agent_that_is_killed_is_a_lost_host),
         cmocka_unit_test(test_remote_agent_ends_all_when_the_head_is_gone),
         cmocka_unit_test(test_crew_sends_strangers_away),

@@ -86,6 +86,14 @@ class Examples(harness.Case):
                 self.assertEqual((record["ranks"], record["status"]), (3, "done"))
                 self.assertIn("--program", record["command"])
 
+    def test_a_hook_that_hangs_is_named(self):
+        program, config = self.build("train", "cmake"), self.configs / "cnn.cfg"
+        r = self.run_program(self.prefix / "bin/ddp-launch", "-n", 3, "--quiet", "--program", program, config, *TINY,
+                             "launch.stuck_after=3", env={"DDP_TEST_DELAY": "0:hook:3-3:1000000"})
+        self.assertEqual(r.code, 4, r.err)
+        self.assertRegex(r.err, r"rank 0 on \S+ has been in the user's on_step hook after step 3 for .* and rank 1 waits for it where all "
+                                r"ranks meet after step 3 .*The job is ended for it")
+
     def test_train_resumes_and_says_errors_once(self):
         program, config = self.build("train", "cmake"), self.configs / "cnn.cfg"
         first = self.under_launcher(program, config, *TINY)

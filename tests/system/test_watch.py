@@ -146,4 +146,69 @@ class Watch(harness.Case):
         self.assertRegex(self.end(p, 3), "t10k-images-idx3-ubyte: not a regular file")
 
 
+class Slow(harness.Case):
+    """Ranks that come, but late to every step."""
+
+    def setUp(self):
+        super().setUp()
+        self.config = self.dir / "pace.cfg"
+        self.config.write_text(CONFIG)
+
+    def go(self, *args, ranks=2, delay=None):
+        """(stderr, run directory) of a job that is not quiet."""
+        r = self.run_program(LAUNCH, "-n", ranks, self.config, f"run.dir={self.dir}/runs", *args, timeout=200,
+                             env={"DDP_TEST_DELAY": delay} if delay else {})
+        self.assertEqual(r.code, 0, r.err)
+        return r.err, pathlib.Path(re.search("^run: (.*)$", r.out, re.M)[1])
+
+    def check_named(self, err, run, rank, first, cause):
+        """By the launcher within 20 steps, in the metrics, in the record and at the end; nobody else anywhere."""
+        lines = re.findall(r"^ddp-launch: rank .*\bslow\b.*$", err, re.M)
+        self.assertEqual(len(lines), 2, err)
+        named = re.match(rf"ddp-launch: rank {rank} on \S+ is slow: since step (\d+) it comes (\d+) ms late to each, and the others "
+                         rf"wait \(until step (\d+)\); .*{cause}", lines[0])
+        self.assertTrue(named, err)
+        self.assertLessEqual(int(named[3]), first + 20)
+        self.assertGreaterEqual(int(named[1]), first - 1)
+        self.assertRegex(lines[1], rf"rank {rank} on \S+ was slow from step {named[1]} to \d+: \d+ ms a step, \d.* s in all; .*{cause}")
+        records = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if r["type"] == "slow"]
+        self.assertEqual([(r["rank"], r["from_step"], r["over"]) for r in records], [(rank, int(named[1]), False)])
+        self.assertRegex(records[0]["cause"], cause)
+        self.assertGreater(records[0]["late_s"], 0.03)
+        (slow,) = json.loads((run / "run.json").read_text())["legs"][-1]["slow"]
+        self.assertEqual((slow["rank"], slow["from_step"]), (rank, int(named[1])))
+        self.assertGreaterEqual(slow["lost_s"], records[0]["lost_s"])
+        self.assertGreaterEqual(slow["to_step"], int(named[3]))
+
+    def test_fifty_milliseconds_are_named(self):
+        err, run = self.go("train.max_steps=60", delay="1:forward:3-60:0.05")
+        self.check_named(err, run, 1, 3, "asleep")
+
+    def test_what_it_waits_for_is_named(self):
+        err, run = self.go("train.max_steps=60", ranks=3, delay="0:data:3-60:0.05")
+        self.check_named(err, run, 0, 3, "longer for its data")
+        err, run = self.go("train.max_steps=60", ranks=3, delay="0:record:3-60:0.05")
+        self.check_named(err, run, 0, 3, "records, hooks or evaluations")
+
+    def test_under_mpirun_too(self):
+        err, run = self.go("train.max_steps=60", "--starter=mpirun", delay="1:backward:3-60:0.05")
+        self.check_named(err, run, 1, 3, "asleep")
+
+    def test_it_is_over_when_it_is_over(self):
+        err, run = self.go("train.max_steps=6000", ranks=3, delay="2:data:20-60:0.05")
+        self.assertRegex(err, r"rank 2 on \S+ is slow: since step [23]\d")
+        self.assertRegex(err, r"rank 2 on \S+ is slow no more after step [56]\d")
+        records = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if r["type"] == "slow"]
+        self.assertEqual([(r["rank"], r["over"]) for r in records], [(2, False), (2, True)])
+
+    def test_without_a_plant_nobody_is_named(self):
+        # more ranks than cores, uneven shares of the work, and somebody else at work on the same cores
+        burners = [self.start("sh", "-c", "while :; do :; done") for _ in range(2)]
+        for ranks, steps, args in ((2, 400, ()), (4, 200, ()), (3, 200, ("train.shards=4",)), (2, 60, ("model=mnist_cnn",))):
+            err, run = self.go(f"train.max_steps={steps}", "train.batch=128", *args, ranks=ranks)
+            self.assertNotIn("slow", err)
+            self.assertNotIn('"slow"', (run / "metrics.jsonl").read_text() + (run / "run.json").read_text())
+        self.assertTrue(all(b.poll() is None for b in burners))
+
+
 harness.main()
