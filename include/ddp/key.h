@@ -44,6 +44,8 @@ enum {
     DDP_KEY_PATH = 16,
 };
 
+#define DDP_KEY_CLASSES "classes"
+
 /* One key: everything that validation, --help-config, the resolved dump and docs/config.md know about it. */
 struct ddp_key {
     const char *name; /* "lr"; full name in error messages is the group's path + this: "optim.lr" */
@@ -51,8 +53,10 @@ struct ddp_key {
     size_t offset;    /* of the field in the conf struct that ddp_keys_read() fills */
     const char *dflt; /* in the file's own syntax: "0.1", "true", "[0.5, 0.5]", "sgd"; NULL when required */
     double min, max;  /* INT, FLOAT and the elements of FLOAT_LIST: inclusive; both 0: no range */
-    const char *choices; /* CHOICE: "sgd|adamw"; INT: a word that stands for -1, beside numbers from 0 */
-    const char *unit;    /* "images", "s", "MB"; NULL: none */
+    /* CHOICE: "sgd|adamw"; INT: a word that stands for -1, beside numbers from 0. In a layer's keys the word
+     * "classes" (DDP_KEY_CLASSES) becomes what the data asks for before the op sees it. */
+    const char *choices;
+    const char *unit; /* "images", "s", "MB"; NULL: none */
     unsigned flags;
     const char *doc; /* one line, a sentence without full stop */
 };

@@ -195,6 +195,21 @@ static char *children_text(const struct ddp_node *at, char buf[DDP_WHERE_SIZE])
     return buf;
 }
 
+/* Whether what replaces a text is one, too: a number in place of a word ("classes") is a number, but names
+ * stay names. */
+static bool stays_text(const struct ddp_node *old, const char *value)
+{
+    int64_t i;
+    double f;
+    static const char *const names[] = {"name", "type", "input"};
+    if (!old || old->type != DDP_NODE_STRING)
+        return false;
+    for (size_t k = 0; k < DDP_COUNT(names); k++)
+        if (old->name && strcmp(old->name, names[k]) == 0)
+            return true;
+    return !ddp_parse_int(value, &i) && !ddp_parse_double(value, &f);
+}
+
 static void set_inside(struct ddp_config *cfg, struct ddp_node *root, const struct ddp_override *o,
                        const struct ddp_key *outer, struct ddp_error *err)
 {
@@ -225,7 +240,7 @@ static void set_inside(struct ddp_config *cfg, struct ddp_node *root, const stru
         ddp_node_remove(next);
     } else {
         const char *name = next ? next->name : ddp_arena_strdup(cfg->arena, part_text);
-        struct ddp_node *node = value(cfg, o, name, next && next->type == DDP_NODE_STRING, false, err);
+        struct ddp_node *node = value(cfg, o, name, stays_text(next, o->value), false, err);
         if (!node)
             return;
         if (!next) {

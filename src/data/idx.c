@@ -8,10 +8,9 @@
  * process. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <zlib.h>
 
 #include "data/formats.h"
+#include "data/gunzip.h"
 
 enum { TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS, FILES };
 
@@ -78,38 +77,26 @@ static int check_size(const char *path, size_t have, size_t total, struct ddp_er
     return 0;
 }
 
-/* zlib's own words, without the path that it puts in front of them. */
-static const char *unpack_reason(gzFile gz, const char *path, int *status)
-{
-    const char *why = gzerror(gz, status);
-    size_t n = strlen(path);
-    return strncmp(why, path, n) == 0 && strncmp(why + n, ": ", 2) == 0 ? why + n + 2 : why;
-}
-
 static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
 {
     enum { HEAD = 16 };
-    struct stat st;
-    gzFile gz = stat(f->path, &st) == 0 ? gzopen(f->path, "rb") : NULL;
-    if (!gz)
-        return ddp_fail(err, DDP_E_IO, "cannot open %s", f->path);
-    gzbuffer(gz, 256 * 1024);
-    uint8_t head[HEAD];
-    size_t want = 4 + 4 * (size_t)ndim, total = 0;
-    int got = gzread(gz, head, (unsigned)want), rc = 0;
-    if (got < 0) {
-        rc = ddp_fail(err, DDP_E_DATA, "%s is damaged: it does not unpack (%s); fetch it again", f->path,
-                      unpack_reason(gz, f->path, &(int){0}));
-        goto close;
-    }
-    rc = read_header(f->path, head, (size_t)got, ndim, f->dims, &total, err);
+    uint8_t head[HEAD], beyond;
+    const size_t want = 4 + 4 * (size_t)ndim;
+    size_t total = 0, got, more = 0;
+    struct ddp_gunzip *gz;
+    int rc = ddp_gunzip_open(f->path, &gz, err);
+    if (rc)
+        return rc;
+    rc = ddp_gunzip_read(gz, head, want, &got, err);
+    if (!rc)
+        rc = read_header(f->path, head, got, ndim, f->dims, &total, err);
     if (rc)
         goto close;
     /* deflate packs at most 1032 to 1: a header that promises more lies, and must not make us allocate */
-    if (total / 1100 > (size_t)st.st_size) {
+    if (total / 1100 > ddp_gunzip_packed(gz)) {
         rc = ddp_fail(err, DDP_E_DATA,
-                      "%s is damaged: its header promises %zu bytes, more than %lld packed bytes can hold",
-                      f->path, total, (long long)st.st_size);
+                      "%s is damaged: its header promises %zu bytes, more than %zu packed bytes can hold",
+                      f->path, total, ddp_gunzip_packed(gz));
         goto close;
     }
     uint8_t *data = ddp_pages_alloc(total);
@@ -120,25 +107,13 @@ static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
     memcpy(data, head, want);
     f->data = data;
     f->bytes = total;
-    size_t at = want;
-    while (at < total) {
-        unsigned chunk = total - at > 1u << 30 ? 1u << 30 : (unsigned)(total - at);
-        got = gzread(gz, data + at, chunk);
-        if (got <= 0)
-            break;
-        at += (size_t)got;
-    }
-    uint8_t beyond;
-    int more = got < 0 ? 0 : gzread(gz, &beyond, 1); /* also makes zlib check length and CRC at the end */
-    int status = Z_OK;
-    const char *why = unpack_reason(gz, f->path, &status);
-    if (got < 0 || more < 0 || (status != Z_OK && status != Z_STREAM_END))
-        rc = ddp_fail(err, DDP_E_DATA, "%s is damaged or truncated: it does not unpack (%s); fetch it again",
-                      f->path, why);
-    else
-        rc = check_size(f->path, at + (size_t)more, total, err);
+    rc = ddp_gunzip_read(gz, data + want, total - want, &got, err);
+    if (!rc)
+        rc = ddp_gunzip_read(gz, &beyond, 1, &more, err); /* also checks length and CRC at the end */
+    if (!rc)
+        rc = check_size(f->path, want + got + more, total, err);
 close:
-    gzclose(gz);
+    ddp_gunzip_close(gz);
     return rc;
 }
 

@@ -15,7 +15,7 @@ static const char head[] =
     "        { type = \"relu\"; },\n"
     "        { type = \"global_avg_pool\"; },\n"
     "        { type = \"flatten\"; },\n"
-    "        { type = \"linear\"; name = \"fc\"; out = 10; },\n"
+    "        { type = \"linear\"; name = \"fc\"; out = \"classes\"; },\n"
     "        { type = \"softmax_cross_entropy\"; }\n"
     "    );\n"
     "};\n"
@@ -23,7 +23,8 @@ static const char head[] =
     "Every layer has `type`; `name` (by default the type and a number; tensors in files are NAME.weight\n"
     "and so on); and `input`, the name of the layer that it reads, or a list of two for `add` and\n"
     "`concat` (by default the layer before it; `data` is the pictures). Shapes are inferred. The last\n"
-    "layer is the loss, and what it reads has as many features as there are classes.\n";
+    "layer is the loss, and what it reads has as many features as there are classes: `out = \"classes\"`\n"
+    "takes their number from the data, `model.layers.fc.out=7` on the command line replaces the word.\n";
 
 char *ddp_layers_help(const char *type, bool markdown)
 {

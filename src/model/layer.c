@@ -132,6 +132,16 @@ static void name_layer(struct ddp_model *m, struct ddp_layer *l, const char *typ
                           l->name, node_where(k->node, numbered, sizeof numbered));
 }
 
+/* "classes" in place of a number: what the data has. It is not known while only the config is looked at. */
+static void fill_in_classes(const struct ddp_model *m, const struct ddp_key *keys, void *conf)
+{
+    for (const struct ddp_key *k = keys; k->name; k++) {
+        int64_t *value = (int64_t *)((char *)conf + k->offset);
+        if (k->type == DDP_KEY_INT && k->choices && strcmp(k->choices, DDP_KEY_CLASSES) == 0 && *value == -1)
+            *value = m->classes > 0 ? m->classes : 1;
+    }
+}
+
 static void read_layer(struct ddp_model *m, struct ddp_config *cfg, struct ddp_layer *l,
                        struct ddp_error *err)
 {
@@ -151,7 +161,9 @@ static void read_layer(struct ddp_model *m, struct ddp_config *cfg, struct ddp_l
     if (!l->op)
         return;
     l->conf = ddp_arena_alloc(m->arena, l->op->conf_bytes + 1);
-    ddp_keys_read(cfg, node, l->op->keys ? l->op->keys : no_keys, common_keys, l->conf, err);
+    const struct ddp_key *keys = l->op->keys ? l->op->keys : no_keys;
+    ddp_keys_read(cfg, node, keys, common_keys, l->conf, err);
+    fill_in_classes(m, keys, l->conf);
 }
 
 int ddp_graph_read(struct ddp_model *m, struct ddp_config *cfg, struct ddp_error *err)

@@ -216,8 +216,9 @@ int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
     struct ddp_layer *loss = &m->layer[m->nlayers - 1];
     if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
         ddp_fail(err, DDP_E_SHAPE,
-                 "the data has %d class%s: the layer before the loss must give as many outputs", m->classes,
-                 m->classes == 1 ? "" : "es");
+                 "the data has %d class%s: the layer before the loss must give as many outputs (out = "
+                 "\"classes\")",
+                 m->classes, m->classes == 1 ? "" : "es");
         return prefix_inputs(m, loss, err), DDP_E_SHAPE;
     }
     return 0;

@@ -10,12 +10,12 @@
 
 #include "base/base.h"
 
-enum { LIMIT_BYTES = 1 << 30, SLOW_BYTES_PER_S = 100 };
+enum { SLOW_BYTES_PER_S = 100 };
 
 struct sink {
     FILE *file;
-    bool quiet, full;
-    size_t bytes; /* in the file, earlier ones included */
+    bool quiet, full, over;
+    size_t bytes, limit; /* bytes: in the file, earlier ones included */
     double shown;
     const char *name;
 };
@@ -23,10 +23,10 @@ struct sink {
 static size_t receive(char *data, size_t one, size_t n, void *user)
 {
     struct sink *s = user;
-    if (s->bytes + one * n > LIMIT_BYTES || fwrite(data, 1, one * n, s->file) != one * n) {
-        s->full = true;
+    s->over = s->bytes + one * n > s->limit;
+    s->full = !s->over && fwrite(data, 1, one * n, s->file) != one * n;
+    if (s->over || s->full)
         return 0;
-    }
     s->bytes += one * n;
     double now = ddp_now();
     if (!s->quiet && isatty(2) && now - s->shown > 0.2) {
@@ -48,12 +48,12 @@ static void set_protocols(CURL *curl)
 #endif
 }
 
-static int transfer(const char *url, const char *path, size_t have, double timeout_s, bool quiet, bool *again,
-                    struct ddp_error *err)
+static int transfer(const char *url, const char *path, size_t have, size_t limit, double timeout_s,
+                    bool quiet, bool *again, struct ddp_error *err)
 {
     *again = false;
     const char *slash = strrchr(path, '/');
-    struct sink sink = {.quiet = quiet, .bytes = have, .name = slash ? slash + 1 : path};
+    struct sink sink = {.quiet = quiet, .bytes = have, .limit = limit, .name = slash ? slash + 1 : path};
     sink.file = fopen(path, "ab");
     if (!sink.file)
         return ddp_fail(err, DDP_E_IO, "cannot write %s: %s", path, strerror(errno));
@@ -90,10 +90,13 @@ static int transfer(const char *url, const char *path, size_t have, double timeo
         *again = code == CURLE_RANGE_ERROR;
         return *again ? ddp_fail(err, DDP_E_IO, "%s: the server does not resume", url) : 0;
     }
-    if (sink.full && sink.bytes < LIMIT_BYTES - CURL_MAX_WRITE_SIZE)
-        return ddp_fail(err, DDP_E_IO, "cannot write %s: the disk is full", path);
     if (sink.full)
-        return ddp_fail(err, DDP_E_DATA, "%s sends more than %d bytes", url, LIMIT_BYTES);
+        return ddp_fail(err, DDP_E_IO, "cannot write %s: the disk is full", path);
+    if (sink.over) {
+        unlink(path);
+        return ddp_fail(err, DDP_E_DATA, "%s sends more than the %zu bytes that the file can have", url,
+                        limit);
+    }
     if (code != CURLE_OK)
         return ddp_fail(err, DDP_E_IO, "%s: %s", url, why[0] ? why : curl_easy_strerror(code));
     if (!closed)
@@ -101,15 +104,16 @@ static int transfer(const char *url, const char *path, size_t have, double timeo
     return 0;
 }
 
-int ddp_download(const char *url, const char *path, double timeout_s, bool quiet, struct ddp_error *err)
+int ddp_download(const char *url, const char *path, size_t limit, double timeout_s, bool quiet,
+                 struct ddp_error *err)
 {
     struct stat st;
     size_t have = stat(path, &st) == 0 ? (size_t)st.st_size : 0;
     bool again;
-    int rc = transfer(url, path, have, timeout_s, quiet, &again, err);
+    int rc = transfer(url, path, have, limit, timeout_s, quiet, &again, err);
     if (rc && again) {
         unlink(path);
-        rc = transfer(url, path, 0, timeout_s, quiet, &again, err);
+        rc = transfer(url, path, 0, limit, timeout_s, quiet, &again, err);
     }
     return rc;
 }

@@ -40,6 +40,16 @@ static bool is_there(const struct ddp_fetch_file *f, const char *folder)
     return true;
 }
 
+/* The most bytes that it can have packed: gzip adds less than a thousandth to what does not pack; 2 MiB are
+ * for the archive's heads and for what else lies in it. */
+static size_t most_packed(const struct ddp_fetch_file *f)
+{
+    size_t n = f->unpacked ? 1 : 0;
+    while (!f->unpacked && f->members[n])
+        n++;
+    return n * f->bytes + n * f->bytes / 1000 + (2 << 20);
+}
+
 /* From one mirror. A download that was resumed and has a wrong sum is tried once more from its beginning. */
 static int from_mirror(const char *mirror, const struct ddp_fetch_file *f, const char *folder,
                        const struct ddp_fetch_options *opt, struct ddp_error *err)
@@ -49,7 +59,7 @@ static int from_mirror(const char *mirror, const struct ddp_fetch_file *f, const
     for (bool resumed = true; resumed;) {
         struct stat st;
         resumed = stat(part, &st) == 0 && st.st_size > 0;
-        rc = ddp_download(url, part, opt->timeout_s, opt->quiet, err);
+        rc = ddp_download(url, part, most_packed(f), opt->timeout_s, opt->quiet, err);
         if (rc) /* what came stays for the next attempt */
             break;
         rc = ddp_unpack(part, f, folder, err);

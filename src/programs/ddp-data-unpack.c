@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <nettle/md5.h>
-#include <zlib.h>
 
 #include "base/base.h"
+#include "data/gunzip.h"
 
 enum { BLOCK = 512, PIECE = 1 << 16 };
 
@@ -34,8 +34,8 @@ static int check_md5(const char *path, const char *want, struct ddp_error *err)
 }
 
 /* `bytes` from gz to FOLDER/NAME; sha256 NULL: not checked. */
-static int copy_out(gzFile gz, const char *from, const char *folder, const char *name, size_t bytes,
-                    const char *sha256, struct ddp_error *err)
+static int copy_out(struct ddp_gunzip *gz, const char *from, const char *folder, const char *name,
+                    size_t bytes, const char *sha256, struct ddp_error *err)
 {
     struct ddp_text path;
     struct ddp_outfile *out = NULL;
@@ -47,15 +47,16 @@ static int copy_out(gzFile gz, const char *from, const char *folder, const char 
     ddp_sha256_init(&sha);
     int rc = ddp_outfile_create(path.s, &out, err);
     for (size_t at = 0; !rc && at < bytes;) {
-        int n = gzread(gz, piece, bytes - at < PIECE ? (unsigned)(bytes - at) : PIECE);
-        if (n <= 0) {
+        size_t n;
+        rc = ddp_gunzip_read(gz, piece, bytes - at < PIECE ? bytes - at : PIECE, &n, err);
+        if (!rc && n == 0)
             rc = ddp_fail(err, DDP_E_DATA, "%s is damaged or truncated: %s ends after %zu of %zu bytes", from,
                           name, at, bytes);
+        if (rc)
             break;
-        }
-        ddp_sha256_update(&sha, piece, (size_t)n);
-        rc = ddp_outfile_write(out, piece, (size_t)n, err);
-        at += (size_t)n;
+        ddp_sha256_update(&sha, piece, n);
+        rc = ddp_outfile_write(out, piece, n, err);
+        at += n;
     }
     ddp_sha256_hex(&sha, hex);
     if (!rc && sha256 && strcmp(hex, sha256) != 0)
@@ -89,8 +90,19 @@ static bool tar_header(const uint8_t block[BLOCK], char name[101], size_t *bytes
     return true;
 }
 
-static int unpack_tar(gzFile gz, const char *path, const struct ddp_fetch_file *file, const char *folder,
-                      struct ddp_error *err)
+/* Nothing may follow what was wanted. */
+static int check_end(struct ddp_gunzip *gz, const char *path, struct ddp_error *err)
+{
+    uint8_t beyond;
+    size_t got;
+    const int rc = ddp_gunzip_read(gz, &beyond, 1, &got, err);
+    return rc || got == 0
+               ? rc
+               : ddp_fail(err, DDP_E_DATA, "%s is damaged: it unpacks to more than it should", path);
+}
+
+static int unpack_tar(struct ddp_gunzip *gz, const char *path, const struct ddp_fetch_file *file,
+                      const char *folder, struct ddp_error *err)
 {
     uint64_t found = 0; /* bit i: member i */
     int n = 0;
@@ -101,7 +113,11 @@ static int unpack_tar(gzFile gz, const char *path, const struct ddp_fetch_file *
         char name[101];
         size_t bytes;
         bool regular;
-        if (gzread(gz, block, BLOCK) != BLOCK || block[0] == '\0')
+        size_t got;
+        int rc = ddp_gunzip_read(gz, block, BLOCK, &got, err);
+        if (rc)
+            return rc;
+        if (got != BLOCK || block[0] == '\0')
             break;
         if (!tar_header(block, name, &bytes, &regular))
             return ddp_fail(err, DDP_E_DATA, "%s is no tar archive, or damaged", path);
@@ -115,13 +131,16 @@ static int unpack_tar(gzFile gz, const char *path, const struct ddp_fetch_file *
             if (bytes != file->bytes)
                 return ddp_fail(err, DDP_E_DATA, "%s: %s has %zu bytes, not %zu", path, name, bytes,
                                 file->bytes);
-            int rc = copy_out(gz, path, folder, base, bytes, NULL, err);
+            rc = copy_out(gz, path, folder, base, bytes, NULL, err);
             if (rc)
                 return rc;
             found |= UINT64_C(1) << wanted;
             skip -= bytes;
         }
-        if (gzseek(gz, (z_off_t)skip, SEEK_CUR) < 0)
+        rc = ddp_gunzip_read(gz, NULL, skip, &got, err);
+        if (rc)
+            return rc;
+        if (got < skip)
             break;
     }
     for (int i = 0; i < n; i++)
@@ -136,14 +155,17 @@ int ddp_unpack(const char *path, const struct ddp_fetch_file *file, const char *
     int rc = file->md5 ? check_md5(path, file->md5, err) : 0;
     if (rc)
         return rc;
-    gzFile gz = gzopen(path, "rb");
-    if (!gz)
-        return ddp_fail(err, DDP_E_IO, "cannot read %s", path);
-    gzbuffer(gz, 1 << 18);
-    if (file->unpacked)
+    struct ddp_gunzip *gz;
+    rc = ddp_gunzip_open(path, &gz, err);
+    if (rc)
+        return rc;
+    if (file->unpacked) {
         rc = copy_out(gz, path, folder, file->unpacked, file->bytes, file->sha256, err);
-    else
+        if (!rc)
+            rc = check_end(gz, path, err);
+    } else {
         rc = unpack_tar(gz, path, file, folder, err);
-    gzclose(gz);
+    }
+    ddp_gunzip_close(gz);
     return rc;
 }

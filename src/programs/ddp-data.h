@@ -55,8 +55,10 @@ const struct ddp_fetch_source *ddp_fetch_source_at(int i);
 int ddp_fetch_run(const struct ddp_fetch_source *source, const struct ddp_fetch_options *opt,
                   struct ddp_error *err);
 
-/* One address to one file, going on behind what the file holds already. */
-int ddp_download(const char *url, const char *path, double timeout_s, bool quiet, struct ddp_error *err);
+/* One address to one file of `limit` bytes at most, going on behind what the file holds already. DDP_E_DATA:
+ * more came, and the file is gone; other errors leave what came. */
+int ddp_download(const char *url, const char *path, size_t limit, double timeout_s, bool quiet,
+                 struct ddp_error *err);
 
 /* Unpack PATH (gzip) into FOLDER as `file` says, checking checksums before anything gets its name. */
 int ddp_unpack(const char *path, const struct ddp_fetch_file *file, const char *folder,

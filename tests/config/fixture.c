@@ -38,6 +38,8 @@ int fixture_setup(void **state)
                                             "  { type = \"linear\"; name = \"fc\"; out = 10; },\n"
                                             ");\n");
     fixture_write("configs/model/on_tiny.cfg", "base = \"tiny\";\ninput = [1, 28, 28];\n");
+    fixture_write("configs/model/words.cfg",
+                  "layers = ( { type = \"linear\"; name = \"fc\"; out = \"classes\"; } );\n");
     fixture_write("configs/data/digits.cfg", "format = \"digits\";\n");
     fixture_write("configs/data/small.cfg",
                   "format = \"digits\";\ntrain_count = 100;\nmean = [0.5];\nstd = [0.25];\n");

@@ -69,6 +69,9 @@ static const struct {
     {{"+model.layers.fc.a=[1, 2]", "model.layers.fc.a[1]=3"}, "a = [1, 3];"},
     {{"~model.layers.drop"}, "out = 4; },\n        { type = \"linear\""},
     {{"~model.layers[1].p"}, "{ type = \"dropout\"; name = \"drop\"; }"},
+    {{"model=words", "model.layers.fc.out=3"}, "name = \"fc\"; out = 3;"},
+    {{"model=words", "model.layers.fc.out=many"}, "name = \"fc\"; out = \"many\";"},
+    {{"model=words", "model.layers.fc.name=3"}, "name = \"3\"; out = \"classes\";"},
     {{"model=on_tiny", "model.layers.fc.out=3"}, "name = \"fc\"; out = 3;"},
 };
 

@@ -16,11 +16,11 @@
 
 /* ---- the server: one thread, one request per connection -------------------------------------- */
 
-enum mode { WHOLE, NO_RANGE, BREAK_OFF, HANG, NOT_FOUND, GARBAGE };
+enum mode { WHOLE, NO_RANGE, BREAK_OFF, HANG, NOT_FOUND, GARBAGE, ENDLESS };
 static struct {
     int socket, port;
     pthread_t thread;
-    atomic_int mode, requests, ranged, stop;
+    atomic_int mode, requests, ranged, pieces, stop;
     struct {
         const char *name;
         uint8_t *data;
@@ -80,6 +80,14 @@ static void answer(int fd)
         static const char text[] =
             "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         send_all(fd, text, sizeof text - 1);
+        return;
+    }
+    if (mode == ENDLESS) { /* until the other side has had enough, but not for ever: 64 MB */
+        static const char text[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+        static const uint8_t zeros[1 << 16];
+        send_all(fd, text, sizeof text - 1);
+        for (int i = 0; i < 1024 && send(fd, zeros, sizeof zeros, MSG_NOSIGNAL) > 0; i++)
+            atomic_fetch_add(&server.pieces, 1);
         return;
     }
     if (mode == NO_RANGE)
@@ -308,6 +316,21 @@ static void test_fetch_resumes(void **state)
     }
 }
 
+/* No more is taken than the file can have, and nothing stays of it. */
+static void test_fetch_gives_up_on_what_has_no_end(void **state)
+{
+    (void)state;
+    char *root = make_folder();
+    struct ddp_fetch_options opt = options(root, ENDLESS);
+    struct ddp_error err = {0};
+    server.pieces = 0;
+    assert_int_equal(ddp_fetch_run(&plain, &opt, &err), DDP_E_DATA);
+    assert_contains(err.text, "one.gz sends more than");
+    assert_true(server.pieces < 500); /* some MB, with what lies in buffers */
+    assert_false(ddp_path_exists(in_folder(root, "plain/one.gz.part")));
+    remove_folder(root);
+}
+
 static void test_fetch_never_accepts_wrong_content(void **state)
 {
     (void)state;
@@ -409,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_fetch_unpacks_and_does_not_fetch_twice),
         cmocka_unit_test(test_fetch_takes_members_from_an_archive),
         cmocka_unit_test(test_fetch_resumes),
+        cmocka_unit_test(test_fetch_gives_up_on_what_has_no_end),
         cmocka_unit_test(test_fetch_never_accepts_wrong_content),
         cmocka_unit_test(test_fetch_tries_the_next_mirror),
         cmocka_unit_test(test_fetch_says_how_to_go_on_without_a_network),

@@ -300,6 +300,58 @@ static void test_damaged_gz_is_refused(void **state)
     remove_folder(good);
 }
 
+/* Several members are one file, as gzip has it; anything else behind a member is damage, and so is a file
+ * that is not packed under a packed one's name. */
+static void test_what_follows_a_gz_member(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        uint8_t bytes[4];
+        size_t n;
+    } table[] = {{"text", "oops", 4},
+                 {"one byte", {7}, 1},
+                 {"zeros", {0, 0, 0, 0}, 4},
+                 {"half a head", {0x1f, 0x8b, 8}, 3}};
+    char *folder = make_folder(), gz[600];
+    struct ddp_error err = {0};
+    struct ddp_dataset *ds;
+    char *data;
+    size_t bytes, plain_bytes;
+    uint8_t *plain = idx_images(1, IDX_TRAIN, IDX_H, IDX_W, &plain_bytes);
+    write_idx_set(folder);
+    pack_file(folder, names[0], false);
+    snprintf(gz, sizeof gz, "%s.gz", in_folder(folder, names[0]));
+    assert_int_equal(ddp_file_read(gz, 0, &data, &bytes, &err), 0);
+    uint8_t *more = malloc(bytes + 4);
+    memcpy(more, data, bytes);
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        memcpy(more + bytes, table[i].bytes, table[i].n);
+        write_bytes(gz, more, bytes + table[i].n);
+        err = (struct ddp_error){0};
+        if (open_in(folder, DDP_SPLIT_TRAIN, &ds, &err) != DDP_E_DATA)
+            fail_msg("%s was accepted", table[i].what);
+        assert_contains(err.text, ".gz");
+        assert_contains(err.text, "fetch it again");
+    }
+    write_bytes(gz, plain, plain_bytes);
+    assert_int_equal(open_in(folder, DDP_SPLIT_TRAIN, &ds, &err), DDP_E_DATA);
+    assert_contains(err.text, "no gzip file");
+    gzFile f = gzopen(gz, "wb"); /* two members */
+    assert_int_equal(gzwrite(f, plain, 20), 20);
+    assert_int_equal(gzclose(f), Z_OK);
+    f = gzopen(gz, "ab");
+    assert_int_equal(gzwrite(f, plain + 20, (unsigned)plain_bytes - 20), (int)plain_bytes - 20);
+    assert_int_equal(gzclose(f), Z_OK);
+    assert_int_equal(open_in(folder, DDP_SPLIT_TRAIN, &ds, &err), 0);
+    check_content(ds, 1, IDX_TRAIN);
+    ddp_dataset_close(ds);
+    free(more);
+    free(data);
+    free(plain);
+    remove_folder(folder);
+}
+
 static void test_packed_header_that_promises_too_much_does_not_allocate(void **state)
 {
     (void)state;
@@ -344,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_idx_files_that_disagree_are_refused),
         cmocka_unit_test(test_idx_labels_may_start_at_one),
         cmocka_unit_test(test_damaged_gz_is_refused),
+        cmocka_unit_test(test_what_follows_a_gz_member),
         cmocka_unit_test(test_packed_header_that_promises_too_much_does_not_allocate),
         cmocka_unit_test(test_real_mnist_where_there_is_some),
     };

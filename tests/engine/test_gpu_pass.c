@@ -316,8 +316,10 @@ static void check(const char *what, struct ddp_config *cfg, struct ddp_shape sha
     struct ddp_model *cpu, *dev;
     struct ddp_error err = {0};
     /* on the CPU every layer by itself: nothing is fused, no flatten is only a name */
-    if (ddp_model_build(cfg, shape, 0, batch, DDP_BUILD_NO_FUSE | DDP_BUILD_NO_ALIAS, &cpu, &err) != 0 ||
-        ddp_model_build(cfg, shape, 0, batch, DDP_BUILD_GPU, &dev, &err) != 0)
+    const int classes = strcmp(cfg->model.name, "inline") == 0 ? 0 : 10;
+    if (ddp_model_build(cfg, shape, classes, batch, DDP_BUILD_NO_FUSE | DDP_BUILD_NO_ALIAS, &cpu, &err) !=
+            0 ||
+        ddp_model_build(cfg, shape, classes, batch, DDP_BUILD_GPU, &dev, &err) != 0)
         fail_msg("%s", err.text);
     const struct ddp_layer *loss = &cpu->layer[cpu->nlayers - 1];
     struct input in = make_input(shape, loss->shape[0].c, batch, n);

@@ -62,23 +62,24 @@ struct ddp_config *config_named(const char *name)
         &(struct ddp_config_options){.overrides = overrides, .noverrides = 1, .configs_dir = configs()});
 }
 
-static struct ddp_model *model(struct ddp_config *cfg, struct ddp_shape input, int batch, unsigned flags)
+static struct ddp_model *model(struct ddp_config *cfg, struct ddp_shape input, int classes, int batch,
+                               unsigned flags)
 {
     struct ddp_error err = {0};
     struct ddp_model *m = NULL;
-    if (ddp_model_build(cfg, input, 0, batch, flags, &m, &err) != 0)
+    if (ddp_model_build(cfg, input, classes, batch, flags, &m, &err) != 0)
         fail_msg("%s", err.text);
     return m;
 }
 
 struct ddp_model *model_layers(const char *layers, struct ddp_shape input, int batch, unsigned flags)
 {
-    return model(config_layers(layers), input, batch, flags);
+    return model(config_layers(layers), input, 0, batch, flags);
 }
 
 struct ddp_model *model_named(const char *name, struct ddp_shape input, int batch, unsigned flags)
 {
-    return model(config_named(name), input, batch, flags);
+    return model(config_named(name), input, 10, batch, flags);
 }
 
 void models_finish(void)

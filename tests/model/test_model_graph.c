@@ -108,6 +108,31 @@ static void test_graph_refuses_with_reason(void **state)
     }
 }
 
+/* out = "classes": as many as the data has, in linear layers and in convolutions. */
+static void test_graph_takes_classes_from_the_data(void **state)
+{
+    (void)state;
+    static const char *const layers[] = {
+        "{type = \"flatten\"}, {type = \"linear\", name = \"fc\", out = \"classes\"}," CE,
+        "{type = \"conv2d\", name = \"c\", out = \"classes\", kernel = 3}, {type = \"global_avg_pool\"}," CE};
+    for (size_t i = 0; i < DDP_COUNT(layers); i++)
+        for (int classes = 1; classes < 50; classes += 23) {
+            struct ddp_error err = {0};
+            struct ddp_model *m = NULL;
+            if (ddp_model_create(config_layers(layers[i]), (struct ddp_shape){1, 8, 8}, classes, 4,
+                                 DDP_MODEL_FOR_HOST, &m, &err) != 0)
+                fail_msg("%s", err.text);
+            assert_int_equal(m->layer[m->nlayers - 1].shape[0].c, classes);
+            ddp_model_destroy(m);
+        }
+    struct ddp_error err = {0};
+    struct ddp_model *m = NULL;
+    assert_int_equal(ddp_model_create(config_layers("{type = \"linear\", out = \"clases\"}," CE),
+                                      (struct ddp_shape){1, 8, 8}, 3, 4, DDP_MODEL_FOR_HOST, &m, &err),
+                     DDP_E_CONFIG);
+    assert_non_null(strstr(err.text, "did you mean \"classes\"?"));
+}
+
 static void test_graph_shows_all_errors(void **state)
 {
     (void)state;
@@ -262,6 +287,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_graph_refuses_with_reason),
+        cmocka_unit_test(test_graph_takes_classes_from_the_data),
         cmocka_unit_test(test_graph_shows_all_errors),
         cmocka_unit_test(test_graph_refuses_wrong_sizes),
         cmocka_unit_test(test_layers_are_named_and_connected),

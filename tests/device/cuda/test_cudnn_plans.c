@@ -54,7 +54,7 @@ static void add_model(const char *name, struct ddp_shape input)
     struct ddp_error err = {0};
     struct ddp_config *cfg = NULL;
     struct ddp_model *m = NULL;
-    if (ddp_config_load(&opt, &cfg, &err) != 0 || ddp_model_build(cfg, input, 0, BATCH, 0, &m, &err) != 0)
+    if (ddp_config_load(&opt, &cfg, &err) != 0 || ddp_model_build(cfg, input, 10, BATCH, 0, &m, &err) != 0)
         fail_msg("%s", err.text);
     for (int i = 0; i < m->nlayers; i++) {
         const struct ddp_layer *l = &m->layer[i];
