@@ -52,7 +52,7 @@ void ddp_launch_plan_finish(struct ddp_launch_plan *plan);
  * ...;cpus=1 ...". malloc'd. */
 char *ddp_launch_part_places(const struct ddp_launch_part *part);
 /* The placement as one line for run.json: "0@cpus=0-3 numa=0; 1@cpus=4-7 numa=1", with several hosts "0@n0
- * cpus=..". malloc'd. */
+ * cpus=.."; of thousands of ranks only where they are, "0-63@n0; 64-127@n1". malloc'd. */
 char *ddp_launch_plan_line(const struct ddp_launch_plan *plan);
 /* All hosts with their machines and ranks drawn into them, and all notes. site: as planned with. malloc'd. */
 char *ddp_launch_plan_map(const struct ddp_launch_plan *plan, const struct ddp_launch_site *site);

@@ -4,6 +4,9 @@
 
 #include "launcher/plan.h"
 
+/* A variable of the environment holds 128 KiB. */
+enum { LINE_MAX_BYTES = 96 << 10 };
+
 static void add_place(struct ddp_text *t, const struct ddp_placement *p, int local)
 {
     const int size = ddp_place_format(&p->place[local], p->oversubscribed, NULL, 0) + 1;
@@ -24,6 +27,32 @@ char *ddp_launch_part_places(const struct ddp_launch_part *part)
     return t.s;
 }
 
+/* "0-63@n0; 64-127@n1": of each host the ranks. */
+static char *hosts_line(const struct ddp_launch_plan *plan)
+{
+    struct ddp_text t;
+    ddp_text_init(&t);
+    for (int h = 0; h < plan->nparts; h++) {
+        const struct ddp_launch_part *part = &plan->part[h];
+        for (int r = 0, end; r < part->ranks; r = end) {
+            for (end = r + 1; end < part->ranks && part->rank[end] == part->rank[end - 1] + 1;)
+                end++;
+            ddp_text_add(&t, "%s%d", r ? "," : t.len ? "; " : "", part->rank[r]);
+            if (end - r > 1)
+                ddp_text_add(&t, "-%d", part->rank[end - 1]);
+        }
+        if (part->ranks > 0)
+            ddp_text_add(&t, "@%s", *part->host ? part->host : "here");
+    }
+    if (t.len > LINE_MAX_BYTES) {
+        ddp_text_finish(&t);
+        ddp_text_init(&t);
+        ddp_text_add(&t, "%d ranks round %d hosts, from %s on", plan->ranks, plan->nparts,
+                     plan->part[0].host);
+    }
+    return t.s;
+}
+
 char *ddp_launch_plan_line(const struct ddp_launch_plan *plan)
 {
     struct ddp_text t;
@@ -34,6 +63,10 @@ char *ddp_launch_plan_line(const struct ddp_launch_plan *plan)
         if (plan->nparts > 1)
             ddp_text_add(&t, "%s ", part->host);
         add_place(&t, part->placement, plan->spot[r].local);
+        if (t.len > LINE_MAX_BYTES) {
+            ddp_text_finish(&t);
+            return hosts_line(plan);
+        }
     }
     return t.s;
 }

@@ -256,6 +256,40 @@ static void test_plan_over_hosts_as_text(void **state)
     tear_down(&c);
 }
 
+/* Thousands of ranks: what is said of them fits into a variable, and no time is lost. */
+static void test_plan_over_many_hosts(void **state)
+{
+    static const char *const lines[] = {"0-63@n0000; 64-127@n0001; ",
+                                        "32768 ranks round 512 hosts, from n0000 on"};
+    struct ddp_machine *m = machine_of(EIGHT_NODES);
+    struct ddp_launch_site *site = ddp_calloc(512, sizeof *site);
+    const struct ddp_config cfg = {.device = DDP_DEVICE_CPU, .train = {.shards = 32768, .accumulate = 1}};
+    (void)state;
+    for (int h = 0; h < 512; h++)
+        site[h].machine = m;
+    for (int by_node = 0; by_node < 2; by_node++) {
+        const struct ddp_options opt = {.by_node = by_node};
+        struct ddp_hosts hosts;
+        struct ddp_launch_plan plan;
+        struct ddp_error err = {0};
+        assert_int_equal(ddp_hosts_parse("n[0000-0511]", &hosts, &err), 0);
+        assert_int_equal(ddp_launch_plan_hosts(&hosts, site, &opt, &cfg, &plan, &err), 0);
+        assert_int_equal(plan.ranks, 32768);
+        for (int r = 0; r < plan.ranks; r++)
+            assert_int_equal(plan.spot[r].part, by_node ? r % 512 : r / 64);
+        char *line = ddp_launch_plan_line(&plan), *places = ddp_launch_part_places(&plan.part[511]);
+        assert_memory_equal(line, lines[by_node], strlen(lines[by_node]));
+        assert_true(strlen(line) < 131072);
+        assert_true(strlen(places) < 8192);
+        free(places);
+        free(line);
+        ddp_launch_plan_finish(&plan);
+        ddp_hosts_finish(&hosts);
+    }
+    free(site);
+    ddp_machine_destroy(m);
+}
+
 static void test_plan_over_hosts_refuses(void **state)
 {
     struct cluster c;
@@ -361,10 +395,11 @@ static void test_hosts_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan_over_hosts),         cmocka_unit_test(test_plan_over_hosts_with_gpus),
-        cmocka_unit_test(test_plan_notes_other_gpus),   cmocka_unit_test(test_plan_over_hosts_as_text),
-        cmocka_unit_test(test_plan_over_hosts_refuses), cmocka_unit_test(test_plan_keeps_to_given_cpus),
-        cmocka_unit_test(test_hosts_are_this_one),      cmocka_unit_test(test_hosts_are_found),
+        cmocka_unit_test(test_plan_over_hosts),          cmocka_unit_test(test_plan_over_hosts_with_gpus),
+        cmocka_unit_test(test_plan_notes_other_gpus),    cmocka_unit_test(test_plan_over_hosts_as_text),
+        cmocka_unit_test(test_plan_over_many_hosts),     cmocka_unit_test(test_plan_over_hosts_refuses),
+        cmocka_unit_test(test_plan_keeps_to_given_cpus), cmocka_unit_test(test_hosts_are_this_one),
+        cmocka_unit_test(test_hosts_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
