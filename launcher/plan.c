@@ -20,9 +20,11 @@ struct planner {
 
 /* ---- how many -------------------------------------------------------------------------------- */
 
+/* GPUs there that are the job's. */
 static int gpus_of(const struct planner *p, int h)
 {
-    return p->site[h].gpus ? p->site[h].gpus->n : 0;
+    const int seen = p->site[h].gpus ? p->site[h].gpus->n : 0, given = p->hosts->host[h].gpus;
+    return given >= 0 && given < seen ? given : seen;
 }
 
 /* Cores that the job may keep busy there. */
@@ -35,7 +37,7 @@ static int cores_of(const struct planner *p, int h)
 
 /* GPUs where there are some. Who asks for more ranks than there are, and says nothing of devices, wants the
  * job to run. */
-static void decide_device(struct planner *p)
+static int decide_device(struct planner *p, struct ddp_error *err)
 {
     int gpus = 0;
     bool share = false;
@@ -53,6 +55,12 @@ static void decide_device(struct planner *p)
             "use %s, with other bits (device=cpu is the CPU at any -n)",
             p->opt->ranks, gpus, gpus == 1 ? "" : "s", gpus, gpus == 1 ? "it" : "them");
     }
+    if (p->cfg->device == DDP_DEVICE_CUDA && gpus == 0)
+        return ddp_fail(err, DDP_E_RESOURCE,
+                        "device=cuda: %s has no GPU for this job; device=cpu, or ask for some when it is "
+                        "submitted",
+                        *p->hosts->from ? p->hosts->from : "this host");
+    return 0;
 }
 
 static void count_units(struct planner *p)
@@ -121,9 +129,14 @@ static int place_part(struct planner *p, int h, struct ddp_error *err)
                                           .cores = p->hosts->host[h].cpus};
     if (part->ranks == 0)
         return 0;
-    const int rc = p->plan.cuda ? ddp_placement_create_on_gpus(p->site[h].machine, &req, p->site[h].gpus,
-                                                               &part->placement, err)
-                                : ddp_placement_create(p->site[h].machine, &req, &part->placement, err);
+    struct ddp_place_gpus gpus = {0};
+    if (p->plan.cuda) {
+        gpus = *p->site[h].gpus;
+        gpus.n = gpus_of(p, h);
+    }
+    const int rc = p->plan.cuda
+                       ? ddp_placement_create_on_gpus(p->site[h].machine, &req, &gpus, &part->placement, err)
+                       : ddp_placement_create(p->site[h].machine, &req, &part->placement, err);
     if (rc != 0)
         return *part->host ? ddp_error_prefix(err, "%s", part->host) : rc;
     for (int r = 0; r < part->ranks && !p->cfg->launch.memory_bind; r++)
@@ -205,9 +218,11 @@ static void note_other_gpus(struct planner *p)
 
 static int make(struct planner *p, struct ddp_error *err)
 {
-    decide_device(p);
+    int rc = decide_device(p, err);
+    if (rc != 0)
+        return rc;
     count_units(p);
-    int rc = choose_ranks(p, err);
+    rc = choose_ranks(p, err);
     if (rc != 0)
         return rc;
     make_parts(p);

@@ -200,6 +200,34 @@ static void test_plan_over_hosts_with_gpus(void **state)
     }
 }
 
+/* GPUs that a scheduler gave, where more can be seen. */
+static void test_plan_keeps_to_given_gpus(void **state)
+{
+    struct cluster c;
+    struct ddp_launch_plan plan;
+    struct ddp_error err = {0};
+    struct ddp_config cfg = {.device = DDP_DEVICE_CUDA, .train = {.shards = 8, .accumulate = 1}};
+    (void)state;
+    build("a,b", true, (const char *const[]){GPUS, GPUS}, &c);
+    c.hosts.host[0].gpus = 2;
+    c.hosts.host[1].gpus = 4;
+    assert_int_equal(ddp_launch_plan_hosts(&c.hosts, c.site, &(struct ddp_options){0}, &cfg, &plan, &err), 0);
+    assert_int_equal(plan.part[0].ranks, 2);
+    assert_int_equal(plan.part[1].ranks, 4);
+    assert_int_equal(plan.part[0].placement->ngpus, 2);
+    ddp_launch_plan_finish(&plan);
+
+    c.hosts.host[0].gpus = c.hosts.host[1].gpus = 0;
+    assert_int_equal(ddp_launch_plan_hosts(&c.hosts, c.site, &(struct ddp_options){0}, &cfg, &plan, &err),
+                     DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, "device=cuda: -H has no GPU for this job"));
+    cfg.device = DDP_DEVICE_AUTO;
+    assert_int_equal(ddp_launch_plan_hosts(&c.hosts, c.site, &(struct ddp_options){0}, &cfg, &plan, &err), 0);
+    assert_false(plan.cuda);
+    ddp_launch_plan_finish(&plan);
+    tear_down(&c);
+}
+
 static void test_plan_notes_other_gpus(void **state)
 {
     struct cluster c;
@@ -395,11 +423,11 @@ static void test_hosts_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan_over_hosts),          cmocka_unit_test(test_plan_over_hosts_with_gpus),
-        cmocka_unit_test(test_plan_notes_other_gpus),    cmocka_unit_test(test_plan_over_hosts_as_text),
-        cmocka_unit_test(test_plan_over_many_hosts),     cmocka_unit_test(test_plan_over_hosts_refuses),
-        cmocka_unit_test(test_plan_keeps_to_given_cpus), cmocka_unit_test(test_hosts_are_this_one),
-        cmocka_unit_test(test_hosts_are_found),
+        cmocka_unit_test(test_plan_over_hosts),         cmocka_unit_test(test_plan_over_hosts_with_gpus),
+        cmocka_unit_test(test_plan_notes_other_gpus),   cmocka_unit_test(test_plan_keeps_to_given_gpus),
+        cmocka_unit_test(test_plan_over_hosts_as_text), cmocka_unit_test(test_plan_over_many_hosts),
+        cmocka_unit_test(test_plan_over_hosts_refuses), cmocka_unit_test(test_plan_keeps_to_given_cpus),
+        cmocka_unit_test(test_hosts_are_this_one),      cmocka_unit_test(test_hosts_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
