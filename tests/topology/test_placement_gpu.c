@@ -200,12 +200,46 @@ static void test_gpu_none(void **state)
     ddp_machine_destroy(m);
 }
 
+/* Cores beside a GPU that another job holds: the rank has those that are left there, and where none are,
+ * another GPU. */
+static void test_gpu_placement_leaves_held_cores_alone(void **state)
+{
+    static const struct {
+        int held, ranks, threads;
+        const char *plan;
+    } cases[] = {
+        {2, 1, 0, "2,3 GPU-0 mlx5_0"},
+        {4, 1, 1, "8 GPU-2 mlx5_1"},  /* a GPU with free cores beside it goes first */
+        {16, 1, 1, "0 GPU-0 mlx5_0"}, /* all are: shared */
+    };
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_machine *m = four_gpus();
+        const struct ddp_place_request req = {cases[i].ranks, cases[i].threads, C, false, 0};
+        const struct ddp_place_gpus from = {4, all, false};
+        struct ddp_placement *p = NULL;
+        struct ddp_error err = {0};
+        int held[16];
+        char text[512];
+        for (int k = 0; k < cases[i].held; k++)
+            held[k] = k;
+        ddp_machine_mark_held(m, held, cases[i].held);
+        assert_int_equal(ddp_placement_create_on_gpus(m, &req, &from, &p, &err), 0);
+        write_plan(p, text, sizeof text);
+        if (strcmp(text, cases[i].plan) != 0)
+            fail_msg("case %zu: %s", i, text);
+        ddp_placement_destroy(p);
+        ddp_machine_destroy(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gpu_placement),
         cmocka_unit_test(test_gpu_placement_complete),
         cmocka_unit_test(test_gpu_placement_refuses),
+        cmocka_unit_test(test_gpu_placement_leaves_held_cores_alone),
         cmocka_unit_test(test_gpu_map),
         cmocka_unit_test(test_gpu_none),
     };
