@@ -132,6 +132,7 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
                      struct ddp_error *err)
 {
     *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks};
+    job->evaluates = opt->eval != NULL;
     job->grace = cfg->launch.grace > 0 ? cfg->launch.grace : HUGE_VAL;
     int rc = find_program(opt->program, job->program, err);
     if (rc == 0)

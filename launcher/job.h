@@ -21,7 +21,8 @@ struct ddp_job {
     char program[PATH_MAX]; /* what the ranks run */
     int lock;               /* descriptor of the lock file; -1: no folder was made */
     int ranks;
-    double grace; /* seconds from a request to stop to the death of who has not; HUGE_VAL: no limit */
+    bool evaluates; /* and saves nothing (--eval) */
+    double grace;   /* seconds from a request to stop to the death of who has not; HUGE_VAL: no limit */
     struct ddp_words args;    /* of the ranks' program: CONFIG overrides... */
     struct ddp_words env;     /* NAME=VALUE to add to the environment */
     int config_file;          /* descriptor of ddp_job_hand_config; 0: none */

@@ -72,8 +72,8 @@ static void ask_stop(struct head *h)
     if (isfinite(h->life.grace))
         snprintf(limit, sizeof limit, ", within %g s (launch.grace)", h->life.grace);
     if (!h->quiet)
-        say(h, "%s: stopping after this step and saving%s; Ctrl-C (again) ends at once",
-            ddp_signal_name(h->signal), limit);
+        say(h, "%s: stopping after this %s%s; Ctrl-C (again) ends at once", ddp_signal_name(h->signal),
+            h->job->evaluates ? "batch" : "step and saving", limit);
 }
 
 /* They have not stopped in time. */
@@ -360,6 +360,7 @@ static int conclude(struct head *h)
     ddp_oom_word(&h->memory, &memory, o->memory, sizeof o->memory);
     o->killed = h->life.forced;
     o->again = h->job->again;
+    o->evaluates = h->job->evaluates;
     ddp_text_init(&text);
     const int code = ddp_verdict(o, h->job->host, h->starter->direct ? "" : h->starter->name,
                                  ddp_local_agent_starter_text(h->here),

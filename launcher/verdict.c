@@ -132,6 +132,25 @@ static int say_late(const struct ddp_outcome *o, struct ddp_text *say)
     return DDP_EXIT_RANK;
 }
 
+static int say_stopped(const struct ddp_outcome *o, struct ddp_text *say)
+{
+    ddp_text_add(say, "ddp-launch: stopped%s%s", o->stop_signal ? " by " : "",
+                 o->stop_signal ? ddp_signal_name(o->stop_signal) : "");
+    if (o->evaluates) {
+        ddp_text_add(say, " before the evaluation was over\n");
+        return DDP_EXIT_STOPPED;
+    }
+    ddp_text_add(say, "%s%s", *o->saved ? "; state saved in " : " after saving", o->saved);
+    if (*o->saved && o->again) {
+        ddp_text_add(say, "\nddp-launch: to go on: %s", o->again);
+        ddp_words_quote(o->saved, say);
+        ddp_text_add(say, "\n");
+    } else {
+        ddp_text_add(say, "; --resume goes on from there\n");
+    }
+    return DDP_EXIT_STOPPED;
+}
+
 int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *starter, const char *starter_text,
                 const char *tail, struct ddp_text *say)
 {
@@ -150,17 +169,7 @@ int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *start
     } else if (o->byes < o->ranks || (o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
         code = say_starter(o, host, starter, starter_text, say);
     } else if (o->stopped > 0) {
-        ddp_text_add(say, "ddp-launch: stopped%s%s%s%s", o->stop_signal ? " by " : "",
-                     o->stop_signal ? ddp_signal_name(o->stop_signal) : "",
-                     *o->saved ? "; state saved in " : " after saving", o->saved);
-        if (*o->saved && o->again) {
-            ddp_text_add(say, "\nddp-launch: to go on: %s", o->again);
-            ddp_words_quote(o->saved, say);
-            ddp_text_add(say, "\n");
-        } else {
-            ddp_text_add(say, "; --resume goes on from there\n");
-        }
-        return DDP_EXIT_STOPPED;
+        return say_stopped(o, say);
     } else {
         return DDP_EXIT_OK;
     }

@@ -11,6 +11,7 @@ struct ddp_outcome {
     int byes;        /* ranks that left cleanly .. */
     int stopped;     /* .. of them with status 75 */
     int stop_signal; /* first signal that asked for a stop; 0 none */
+    bool evaluates;  /* there was nothing to save (--eval) */
     bool killed;     /* a second one followed */
     struct {
         bool known;

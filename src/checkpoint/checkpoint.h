@@ -29,7 +29,8 @@ struct ddp_train_state {  /* everything but the arrays */
     double epoch_loss_sum; /* partial sums of the epoch */
     int64_t epoch_correct, epoch_count;
     int64_t evaluations;
-    double loss_scale; /* fp16; 1 without */
+    bool end_eval_owed; /* training ended here, and a stop left out the evaluation of that end */
+    double loss_scale;  /* fp16; 1 without */
     int64_t loss_scale_good, loss_scale_skipped;
     char config_hash[65]; /* of the config and what the engine adds */
     char engine[65];      /* hash of what the engine adds to the config; "" nothing */

@@ -8,7 +8,8 @@
 #include "checkpoint/private.h"
 
 enum { FORMAT = 3, OLDEST = 2 };
-enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, HASH, HASH_OR_NONE }; /* the last: not there when empty */
+/* NONE: not there when unset. */
+enum kind { COUNT, STEP_OR_NONE, EXACT, FLAG, FLAG_OR_NONE, HASH, HASH_OR_NONE };
 
 /* No run gets further: train.max_steps reaches MANY, train.epochs MAX_EPOCHS, and sums of these fit. */
 #define MANY       (INT64_C(1) << 53)
@@ -34,6 +35,7 @@ static const struct {
     {"epoch_correct", COUNT, STATE(epoch_correct), 0, 0},
     {"epoch_count", COUNT, STATE(epoch_count), 0, 0},
     {"evaluations", COUNT, STATE(evaluations), 0, 0},
+    {"end_eval_owed", FLAG_OR_NONE, STATE(end_eval_owed), 0, 0},
     {"loss_scale", EXACT, STATE(loss_scale), 0, 0},
     {"loss_scale_good", COUNT, STATE(loss_scale_good), 0, 0},
     {"loss_scale_skipped", COUNT, STATE(loss_scale_skipped), 0, 0},
@@ -72,14 +74,14 @@ char *ddp_state_text(const struct ddp_state_file *s)
     ddp_text_add(&t, "{\n  \"format\": %d,\n", FORMAT);
     for (size_t i = 0; i < DDP_COUNT(fields); i++) {
         const char *at = (const char *)s + fields[i].offset;
-        if (fields[i].kind == HASH_OR_NONE && !*at)
+        if ((fields[i].kind == HASH_OR_NONE || fields[i].kind == FLAG_OR_NONE) && !*at)
             continue;
         ddp_text_add(&t, "  \"%s\": ", fields[i].name);
         if (fields[i].kind == EXACT)
             add_exact(&t, *(const double *)(const void *)at);
         else if (fields[i].kind == HASH || fields[i].kind == HASH_OR_NONE)
             ddp_text_add(&t, "\"%s\"", at);
-        else if (fields[i].kind == FLAG)
+        else if (fields[i].kind == FLAG || fields[i].kind == FLAG_OR_NONE)
             ddp_text_add(&t, "%s", *(const bool *)at ? "true" : "false");
         else
             ddp_text_add(&t, "%lld", (long long)*(const int64_t *)(const void *)at);
@@ -125,6 +127,10 @@ static bool read_field(const json_t *v, enum kind kind, int64_t max, char *out)
             return false;
         memcpy(out, s, strlen(s) + 1);
         return true;
+    case FLAG_OR_NONE:
+        if (!v)
+            return true;
+        /* fallthrough */
     case FLAG:
         *(bool *)out = json_is_true(v);
         return json_is_boolean(v);

@@ -3,7 +3,8 @@
  *
  *   ddp_engine_choose -> ddp_engine_create -> fill the host's state -> ddp_engine_upload
  *     -> { ddp_engine_enqueue, ddp_engine_collect }*          steps; up to `depth` of them are on their way
- *     -> { ddp_engine_eval }* ddp_engine_eval_end             when no step is pending
+ *     -> { ddp_engine_eval }* ddp_engine_eval_end             when no step is pending; one that is broken
+ *                                                             off after its first batch has no end
  *     -> ddp_engine_download -> read the host's state         when no step is pending
  *     -> ddp_engine_destroy
  *
@@ -36,7 +37,7 @@ struct ddp_engine_conf { /* all borrowed until destroy */
     const char *resumed_from;             /* the checkpoint to go on from, on rank 0; "": none */
     /* What that checkpoint holds of an engine's choices, and does not fit here, is replaced, not an error. */
     bool relock;
-    bool (*stop_requested)(void); /* this rank's vote to end after the step at hand; asked once a step */
+    bool (*stop_requested)(void); /* this rank's vote to end after the step, or evaluation batch, at hand */
 };
 
 /* ---- what a step, and an evaluation, came to ---- */

@@ -132,14 +132,14 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
     if (status && status != DDP_E_STOPPED)
         return status;
     if (r.rank == 0) {
-        if (status == DDP_E_STOPPED && ddp_lifeline_active())
+        if (status == DDP_E_STOPPED && ddp_lifeline_active() && !o->eval_only)
             ddp_lifeline_saved(r.run_dir);
         else if (status == DDP_E_STOPPED)
             ddp_log(DDP_LOG_INFO, "%s", err->text);
-        if (o->eval_only && !o->quiet)
+        if (o->eval_only && !o->quiet && status == 0)
             printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
                    (long long)r.eval_count);
-        if (!ddp_lifeline_active())
+        if (!ddp_lifeline_active() && *r.weights_hash)
             printf("run: %s\nweights: %s\n", r.run_dir, r.weights_hash);
     }
     return status;

@@ -328,9 +328,9 @@ void ddp_run_log_destroy(struct ddp_run_log *log)
 {
     if (!log)
         return;
+    ddp_saver_destroy(log->saver); /* first: what it still saves syncs the records before */
     ddp_metrics_close(log->metrics);
     ddp_trail_close(log->trail);
-    ddp_saver_destroy(log->saver);
     ddp_snapshot_destroy(log->snapshot);
     ddp_run_unlock(log->lock);
     free(log);

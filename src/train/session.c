@@ -316,7 +316,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
     if (hooks)
         opt.hooks = *hooks;
     int status = ddp_train_run(&opt, result, &mine);
-    if (s->comm->rank == 0 && (status == 0 || status == DDP_E_STOPPED))
+    if (s->comm->rank == 0 && (status == 0 || status == DDP_E_STOPPED) && *result->weights_hash)
         ddp_lifeline_result(result->run_dir, result->weights_hash);
     if (err)
         *err = mine;

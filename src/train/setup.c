@@ -155,10 +155,10 @@ static int make_engine(struct ddp_trainer *t, struct ddp_error *err)
     return status;
 }
 
-static size_t eval_leaf_bytes(const struct ddp_trainer *t)
+static size_t eval_board_bytes(const struct ddp_trainer *t)
 {
     const size_t leaves = (size_t)t->engine->eval_batches * (size_t)t->plan.ranks.eval_shards;
-    return (leaves + 1) * sizeof *t->eval_leaf;
+    return sizeof *t->eval_board + leaves * sizeof t->eval_board->leaf[0];
 }
 
 static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
@@ -185,7 +185,7 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
     int status =
         ddp_comm_agree(t->comm, ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err), err);
     if (status == 0)
-        status = ddp_comm_shared_alloc(t->comm, eval_leaf_bytes(t), (void **)&t->eval_leaf, err);
+        status = ddp_comm_shared_alloc(t->comm, eval_board_bytes(t), (void **)&t->eval_board, err);
     if (status || t->opt.eval_only)
         return status;
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
@@ -290,8 +290,8 @@ void ddp_trainer_teardown(struct ddp_trainer *t, bool failed)
 {
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
-    if (t->eval_leaf)
-        ddp_comm_shared_free(t->comm, t->eval_leaf, eval_leaf_bytes(t));
+    if (t->eval_board)
+        ddp_comm_shared_free(t->comm, t->eval_board, eval_board_bytes(t));
     ddp_engine_destroy(t->engine, failed);
     ddp_model_destroy(t->model);
     ddp_dataset_close(t->train_set);

@@ -61,9 +61,19 @@ static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
     return 0;
 }
 
+/* The sums of an epoch stay until the next one begins: an evaluation that is made up for wants them. */
+static void begin_epoch(struct ddp_train_state *s)
+{
+    s->epoch_loss_sum = 0;
+    s->epoch_correct = s->epoch_count = 0;
+}
+
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 {
     ddp_pulse_step(t->state.step + 1);
+    if (t->state.batch == 0)
+        begin_epoch(&t->state);
+    t->state.end_eval_owed = false;
     int status = ddp_loader_next(t->loader, &t->now, err);
     if (status == 0)
         status = ddp_engine_enqueue(t->engine, t->now, t->state.step, err);

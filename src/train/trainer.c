@@ -20,16 +20,16 @@ static bool evaluation_scheduled(const struct ddp_trainer *t)
     return every && t->state.step > 0 && t->state.batch == 0 && t->state.epoch % every == 0;
 }
 
-/* Evaluate and report. *best: better than all before. Only an evaluation that `counts`, being due wherever
- * training ends, is remembered for what is best and for early stopping: one that is made because
- * train.max_steps ends the run here would not have been made without it, and going on from here must give the
- * same bits. *enough is set when early stopping says so. Collective. */
+/* Evaluate and report, unless a stop breaks it off. *best: better than all before. Only an evaluation that
+ * `counts`, being due wherever training ends, is remembered for what is best and for early stopping: one that
+ * is made because train.max_steps ends the run here would not have been made without it, and going on from
+ * here must give the same bits. *enough is set when early stopping says so. Collective. */
 static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough, struct ddp_error *err)
 {
     const double began = ddp_now();
-    int status = ddp_trainer_evaluate(t, err);
+    int status = ddp_trainer_evaluate(t, &t->stopped, err);
     ddp_pulse_phase(DDP_PHASE_RECORD);
-    if (status)
+    if (status || t->stopped)
         return status;
     struct ddp_train_state *s = &t->state;
     *best = s->best_step < 0 || t->eval.loss < s->best_loss;
@@ -46,16 +46,12 @@ static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough
     return t->log ? ddp_run_log_eval(t->log, ddp_now() - began, *best, err) : 0;
 }
 
-/* The epoch's training means so far, and new sums when it is over. */
+/* The epoch's training means so far. */
 static void sum_epoch(struct ddp_trainer *t)
 {
-    struct ddp_train_state *s = &t->state;
+    const struct ddp_train_state *s = &t->state;
     t->epoch.loss = s->epoch_loss_sum / (double)s->epoch_count;
     t->epoch.accuracy = (double)s->epoch_correct / (double)s->epoch_count;
-    if (s->batch == 0) {
-        s->epoch_loss_sum = 0;
-        s->epoch_correct = s->epoch_count = 0;
-    }
 }
 
 static bool save_due(const struct ddp_trainer *t, bool best, bool end)
@@ -77,19 +73,21 @@ static int save(struct ddp_trainer *t, bool best, struct ddp_error *err)
     return status ? status : ddp_comm_barrier(t->comm, err);
 }
 
-/* What is due after a step: evaluation, checkpoint. stop: by request; *end: training is over, set when it is
- * found out here. Collective. */
-static int after_step(struct ddp_trainer *t, bool stop, bool *end, struct ddp_error *err)
+/* What is due after a step: evaluation, checkpoint. *end: training is over, set when it is found out here; so
+ * is t->stopped, by a request that comes while it evaluates. Collective. */
+static int after_step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
+    const bool last = t->state.step >= t->plan.last_step, scheduled = evaluation_scheduled(t);
     bool best = false, enough = false;
-    *end = *end || stop || t->state.step >= t->plan.last_step;
+    *end = *end || t->stopped || last;
     sum_epoch(t);
-    const bool scheduled = evaluation_scheduled(t);
-    if (!stop && (scheduled || *end)) { /* who asks for a stop may not leave the time for it */
+    if (!t->stopped && (scheduled || *end)) { /* who asks for a stop may not leave the time for it */
         const int status = evaluate(t, scheduled, &best, &enough, err);
         if (status)
             return status;
     }
+    *end = *end || t->stopped;
+    t->state.end_eval_owed = t->stopped && last && !scheduled;
     if (enough && !*end) {
         *end = true;
         if (t->lead)
@@ -125,6 +123,8 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 /* An evaluation that a stop by signal left out. */
 static bool evaluation_owed(const struct ddp_trainer *t)
 {
+    if (t->state.end_eval_owed && t->state.step >= t->plan.last_step)
+        return true;
     return evaluation_scheduled(t) && t->state.evaluations < t->state.epoch / t->cfg->eval.every_epochs;
 }
 
@@ -140,10 +140,10 @@ static int begin(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     const struct ddp_train_state *s = &t->state;
     *end = false;
     if (evaluation_owed(t))
-        return after_step(t, false, end, err);
+        return after_step(t, end, err);
     *end = nothing_left(t);
-    const int status = *end ? ddp_trainer_evaluate(t, err) : 0;
-    if (*end && status == 0 && t->lead)
+    const int status = *end ? ddp_trainer_evaluate(t, &t->stopped, err) : 0;
+    if (*end && status == 0 && !t->stopped && t->lead)
         ddp_log(DDP_LOG_INFO,
                 "nothing left to train after step %lld: accuracy %.2f %%, loss %.4f over %lld sample%s",
                 (long long)s->step, 100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count,
@@ -155,8 +155,7 @@ static int begin(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
     const double before = ddp_now();
-    bool stop = false;
-    int status = ddp_trainer_step(t, &stop, err);
+    int status = ddp_trainer_step(t, &t->stopped, err);
     if (status)
         return status;
     ddp_pulse_phase(DDP_PHASE_RECORD);
@@ -169,8 +168,7 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     if (status == 0 && t->opt.hooks.on_step)
         status = call_hook(t, end, err);
     if (status == 0)
-        status = after_step(t, stop, end, err);
-    t->stopped = stop;
+        status = after_step(t, end, err);
     return status;
 }
 
@@ -220,8 +218,10 @@ static int hash_weights(const struct ddp_trainer *t, struct ddp_result *r, struc
 static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp_error *err)
 {
     t->began = ddp_now();
-    int status = ddp_trainer_evaluate(t, err);
+    int status = ddp_trainer_evaluate(t, &t->stopped, err);
     fill_result(t, r);
+    if (status == 0 && t->stopped)
+        return ddp_fail(err, DDP_E_STOPPED, "stopped by request before the evaluation was over");
     if (status || !t->lead)
         return status;
     ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld sample%s", t->run_dir,
@@ -237,7 +237,12 @@ static int report_finished(struct ddp_trainer *t, struct ddp_result *r, struct d
     snprintf(t->run_dir, sizeof t->run_dir, "%s", t->leg.run);
     int status = begin(t, &end, err);
     fill_result(t, r);
-    return status || !t->lead ? status : hash_weights(t, r, err);
+    if (status == 0 && t->lead)
+        status = hash_weights(t, r, err);
+    if (status == 0 && t->stopped)
+        return ddp_fail(err, DDP_E_STOPPED, "stopped by request; nothing was left to train in %s",
+                        t->run_dir);
+    return status;
 }
 
 static int open_log(struct ddp_trainer *t, struct ddp_error *err)

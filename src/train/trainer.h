@@ -15,6 +15,11 @@ struct ddp_eval_leaf { /* one shard of one evaluation batch */
     int32_t correct;
 };
 
+struct ddp_eval_board {                       /* in memory that the ranks of a node share */
+    _Alignas(64) ddp_word asked;              /* some rank was asked to stop: nobody begins another batch */
+    _Alignas(64) struct ddp_eval_leaf leaf[]; /* [batches][train.shards] */
+};
+
 struct ddp_trainer {
     struct ddp_train_options opt;
     struct ddp_config *cfg;
@@ -30,7 +35,7 @@ struct ddp_trainer {
     struct ddp_model *model;
     struct ddp_engine *engine;
     struct ddp_loader *loader, *eval_loader;
-    struct ddp_eval_leaf *eval_leaf; /* shared, [batches][train.shards] */
+    struct ddp_eval_board *eval_board;
 
     struct ddp_train_state state;
 
@@ -68,8 +73,9 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
 int ddp_trainer_fetch(struct ddp_trainer *t, struct ddp_error *err);
 double ddp_trainer_lr(const struct ddp_trainer *t); /* of the step that was enqueued last */
 
-/* evaluate.c: the whole test split, each sample once; results in t->eval, the same on all ranks. */
-int ddp_trainer_evaluate(struct ddp_trainer *t, struct ddp_error *err);
+/* evaluate.c: the whole test split, each sample once; results in t->eval, the same on all ranks. *stop is set
+ * when any rank was asked to stop before it was over (the same on all): then there are no results. */
+int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
 
 /* bad_loss.c: words a loss that is not finite, with the first tensor that is not. Of a step all ranks call it
  * (shard -1: none of mine, returns 0); of an evaluation the rank that has the shard. DDP_E_NUMERIC. */

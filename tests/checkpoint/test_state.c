@@ -192,6 +192,24 @@ static void test_state_reads_format_2(void **state)
     free(text);
 }
 
+/* Not there where nothing is owed: files of before it was known are read as such. */
+static void test_state_says_what_is_owed(void **state)
+{
+    (void)state;
+    struct ddp_state_file owes = sample, got;
+    char *text = ddp_state_text(&sample);
+    assert_null(strstr(text, "end_eval_owed"));
+    assert_int_equal(ddp_state_parse("x", text, strlen(text), &got, NULL), 0);
+    assert_false(got.state.end_eval_owed);
+    free(text);
+    owes.state.end_eval_owed = true;
+    text = ddp_state_text(&owes);
+    assert_non_null(strstr(text, "  \"end_eval_owed\": true,\n"));
+    assert_int_equal(ddp_state_parse("x", text, strlen(text), &got, NULL), 0);
+    assert_true(got.state.end_eval_owed);
+    free(text);
+}
+
 static void test_state_checks_what_it_reads(void **state)
 {
     (void)state;
@@ -311,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_state_round_trips_every_field),
         cmocka_unit_test(test_state_keeps_doubles_exactly),
         cmocka_unit_test(test_state_reads_format_2),
+        cmocka_unit_test(test_state_says_what_is_owed),
         cmocka_unit_test(test_state_checks_what_it_reads),
         cmocka_unit_test(test_state_notices_every_change),
         cmocka_unit_test(test_state_survives_mutations),

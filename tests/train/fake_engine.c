@@ -17,7 +17,7 @@ struct fake {
     int count[8];
     struct ddp_engine_result result[2];
     int64_t enqueued, collected;
-    int evals;
+    int evals, batches;
     float *loss;
     int32_t *correct;
 };
@@ -69,12 +69,21 @@ static void memory(const struct ddp_engine_conf *conf, struct ddp_engine_memory 
     *out = (struct ddp_engine_memory){0};
 }
 
+static _Thread_local bool asked; /* this rank, by the script */
+
+static bool stop_requested(void)
+{
+    return asked || ddp_lifeline_stop_requested();
+}
+
 static int init(struct ddp_engine *base, struct ddp_error *err)
 {
     struct fake *f = (struct fake *)base;
     const size_t n = (size_t)base->eval_batches * (size_t)base->eval_shards + 1;
     note(rank_of(base), "init");
     base->name = "fake";
+    base->conf.stop_requested = stop_requested;
+    asked = false;
     base->file = "fake.txt";
     base->file_text = "of a fake engine\n";
     snprintf(base->identity, sizeof base->identity, "fake");
@@ -148,6 +157,8 @@ static int eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t 
         f->loss[index * shards + s] = (set != 0 ? set : 1) * (float)batch->shard[s].n;
         f->correct[index * shards + s] = batch->shard[s].n;
     }
+    if (++f->batches == script.stop_batch && rank_of(base) == script.stop_rank)
+        asked = true;
     if (f->evals + 1 == script.nan_eval && rank_of(base) == 0)
         f->loss[0] = NAN;
     return fail(base, EVAL, err);

@@ -14,9 +14,13 @@ struct fake_script {
     int fail_rank;
     int64_t stop_after; /* the results of this step (from 1) say that some rank asked to stop; 0: never */
     int64_t signal_in;  /* a signal arrives while this step (from 1) is enqueued; 0: never */
-    int64_t nan_step;   /* the loss of this step (from 1) is nan, in rank 0's first shard; 0: none */
-    bool nan_sum;       /* only its sum is, no shard's */
-    int nan_eval;       /* so is that of this evaluation (from 1); 0: none */
+    /* Rank stop_rank is asked to stop in its evaluation batch of this number, of all that it makes (from 1);
+     * 0: never. */
+    int stop_batch;
+    int stop_rank;
+    int64_t nan_step;            /* the loss of this step (from 1) is nan, in rank 0's first shard; 0: none */
+    bool nan_sum;                /* only its sum is, no shard's */
+    int nan_eval;                /* so is that of this evaluation (from 1); 0: none */
     float eval_loss[FAKE_EVALS]; /* mean loss of each evaluation; 0: 1 */
 };
 

@@ -302,6 +302,173 @@ static void test_life_resumed_makes_up_for_an_evaluation(void **s)
                         "memory init upload v0 V download e4 c4 e5 c5 e6 c6 e7 c7 v0 V download finish");
 }
 
+/* What metrics.jsonl holds of a run, without times; free it. */
+static char *records(const char *run_dir)
+{
+    static const char *const timed[] = {"time",   "seconds",   "samples_per_s", "images_per_s",
+                                        "step_s", "data_wait", "comm_wait"};
+    char path[1200];
+    struct ddp_text t;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", run_dir);
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    ddp_text_init(&t);
+    for (json_t *o; (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL));) {
+        for (size_t i = 0; i < DDP_COUNT(timed); i++)
+            json_object_del(o, timed[i]);
+        char *line = json_dumps(o, JSON_SORT_KEYS);
+        ddp_text_add(&t, "%s\n", line);
+        free(line);
+        json_decref(o);
+    }
+    fclose(f);
+    return t.s;
+}
+
+/* A stop breaks an evaluation off after a batch; what went before is saved, and in the end there are the same
+ * records and weights as without it. */
+static void test_life_breaks_off_an_evaluation(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *what;
+        struct job job;
+        struct fake_script script;
+        int64_t steps;
+        const char *calls, *resumed; /* of a rank alone */
+    } rows[] = {
+        {.what = "between two epochs",
+         .job.more = {"train.epochs=2", "data.test_count=32"},
+         .script.stop_batch = 2,
+         .steps = 4,
+         .calls = "e0 c0 e1 c1 e2 c2 e3 c3 v0 v1 download",
+         .resumed = "v0 v1 v2 v3 V download e4 c4 e5 c5 e6 c6 e7 c7 v0 v1 v2 v3 V download"},
+        {.what = "in its first batch",
+         .job = {.deep = true, .more = {"train.epochs=2", "data.test_count=32"}},
+         .script.stop_batch = 1,
+         .steps = 4,
+         .calls = "e0 c0 e1 e2 c1 e3 c2 c3 v0 download",
+         .resumed = "v0 v1 v2 v3 V download e4 c4 e5 e6 c5 e7 c6 c7 v0 v1 v2 v3 V download"},
+        {.what = "in its last batch: it is over",
+         .job.more = {"data.test_count=32"},
+         .script.stop_batch = 4,
+         .calls = "e0 c0 e1 c1 e2 c2 e3 c3 v0 v1 v2 v3 V download"},
+        {.what = "at the end",
+         .job.more = {"data.test_count=32"},
+         .script.stop_batch = 3,
+         .steps = 4,
+         .calls = "e0 c0 e1 c1 e2 c2 e3 c3 v0 v1 v2 download",
+         .resumed = "v0 v1 v2 v3 V download"},
+        {.what = "at an end that is no epoch's",
+         .job.more = {"data.test_count=32", "train.max_steps=3"},
+         .script.stop_batch = 2,
+         .steps = 3,
+         .calls = "e0 c0 e1 c1 e2 c2 v0 v1 download",
+         .resumed = "v0 v1 v2 v3 V download"},
+        {.what = "at such an end, before the evaluation",
+         .job.more = {"data.test_count=32", "train.max_steps=3"},
+         .script.stop_after = 3,
+         .steps = 3,
+         .calls = "e0 c0 e1 c1 e2 c2 download",
+         .resumed = "v0 v1 v2 v3 V download"},
+        {.what = "at an epoch's end, before the evaluation",
+         .job.more = {"train.epochs=2", "data.test_count=32"},
+         .script.stop_after = 4,
+         .steps = 4,
+         .calls = "e0 c0 e1 c1 e2 c2 e3 c3 download",
+         .resumed = "v0 v1 v2 v3 V download e4 c4 e5 c5 e6 c6 e7 c7 v0 v1 v2 v3 V download"},
+    };
+    static const struct fake_script none = {0};
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        char calls[4096];
+        const struct outcome straight = run(&rows[i].job, &none);
+        assert_int_equal(straight.status, 0);
+        const struct outcome first = run(&rows[i].job, &rows[i].script);
+        snprintf(calls, sizeof calls, "memory init upload %s finish", rows[i].calls);
+        if (strcmp(fake_engine_calls(0), calls) != 0)
+            fail_msg("%s: the engine was asked\n  %s, not\n  %s", rows[i].what, fake_engine_calls(0), calls);
+        assert_int_equal(first.status, rows[i].resumed ? DDP_E_STOPPED : 0);
+        if (!rows[i].resumed)
+            continue;
+        assert_int_equal(first.result.steps, rows[i].steps);
+        assert_run_says("stopped", NULL);
+        struct job rest = rows[i].job;
+        rest.resume = first.result.run_dir;
+        const struct outcome last = run(&rest, &none);
+        assert_int_equal(last.status, 0);
+        snprintf(calls, sizeof calls, "memory init upload %s finish", rows[i].resumed);
+        if (strcmp(fake_engine_calls(0), calls) != 0)
+            fail_msg("%s: resumed, the engine was asked\n  %s, not\n  %s", rows[i].what, fake_engine_calls(0),
+                     calls);
+        assert_string_equal(last.result.run_dir, first.result.run_dir);
+        assert_string_equal(last.result.weights_hash, straight.result.weights_hash);
+        char *got = records(last.result.run_dir), *want = records(straight.result.run_dir);
+        if (strcmp(got, want) != 0)
+            fail_msg("%s: records are\n%snot\n%s", rows[i].what, got, want);
+        free(got);
+        free(want);
+        /* nothing is owed any more */
+        assert_int_equal(run(&rest, &none).status, 0);
+        assert_string_equal(fake_engine_calls(0), "memory init upload v0 v1 v2 v3 V finish");
+    }
+}
+
+/* More steps than those after which it was stopped: the evaluation of that end is no longer due. */
+static void test_life_forgets_an_end_that_is_none(void **s)
+{
+    (void)s;
+    static const struct job to_three = {.more = {"train.max_steps=3"}},
+                            whole = {.more = {"train.max_steps=0"}};
+    static const struct fake_script none = {0}, stop = {.stop_after = 3};
+    const struct outcome first = run(&to_three, &stop);
+    assert_int_equal(first.status, DDP_E_STOPPED);
+    struct job rest = whole;
+    rest.resume = first.result.run_dir;
+    assert_int_equal(run(&rest, &none).status, 0);
+    assert_string_equal(fake_engine_calls(0), "memory init upload e3 c3 v0 V download finish");
+}
+
+/* One rank is asked, in the middle of an evaluation: all leave it, wherever they are. */
+static void test_life_breaks_off_on_all_ranks(void **s)
+{
+    (void)s;
+    static const struct job job = {.more = {"train.epochs=2", "data.test_count=512"}};
+    for (int who = 0; who < 3; who++)
+        for (int batch = 1; batch < 64; batch += 20) {
+            const struct fake_script script = {.stop_batch = batch, .stop_rank = who};
+            struct outcome out[3];
+            run_on(3, &job, &script, out);
+            for (int r = 0; r < 3; r++) {
+                assert_int_equal(out[r].status, DDP_E_STOPPED);
+                assert_int_equal(out[r].result.steps, 4);
+                assert_true(out[r].agreed);
+                assert_non_null(strstr(fake_engine_calls(r), " download finish"));
+            }
+            assert_null(strstr(fake_engine_calls(who), "V")); /* others may have been through */
+            assert_run_says("stopped", NULL);
+        }
+}
+
+static void test_life_breaks_off_what_saves_nothing(void **s)
+{
+    (void)s;
+    static const struct job job = {.more = {"data.test_count=32"}};
+    static const struct fake_script none = {0}, stop = {.stop_batch = 2};
+    const struct outcome trained = run(&job, &none);
+    char path[512];
+    for (int again = 0; again < 2; again++) { /* only to evaluate; a finished run once more */
+        struct job eval = job;
+        eval.eval_only = again ? NULL : trained.result.run_dir;
+        eval.resume = again ? trained.result.run_dir : NULL;
+        const struct outcome out = run(&eval, &stop);
+        assert_int_equal(out.status, DDP_E_STOPPED);
+        assert_true(out.agreed);
+        assert_string_equal(fake_engine_calls(0), "memory init upload v0 v1 finish");
+        assert_string_equal(out.result.weights_hash, again ? trained.result.weights_hash : "");
+        assert_false(left_behind(path));
+    }
+}
+
 static void test_life_of_an_evaluation_leaves_no_run(void **s)
 {
     (void)s;
@@ -468,6 +635,10 @@ int main(void)
         cmocka_unit_test(test_life_is_the_same_on_every_rank),
         cmocka_unit_test(test_life_resumed_is_the_life_not_interrupted),
         cmocka_unit_test(test_life_resumed_makes_up_for_an_evaluation),
+        cmocka_unit_test(test_life_breaks_off_an_evaluation),
+        cmocka_unit_test(test_life_forgets_an_end_that_is_none),
+        cmocka_unit_test(test_life_breaks_off_on_all_ranks),
+        cmocka_unit_test(test_life_breaks_off_what_saves_nothing),
         cmocka_unit_test(test_life_of_an_evaluation_leaves_no_run),
         cmocka_unit_test(test_life_records_steps_and_the_epochs_means),
         cmocka_unit_test(test_life_keeps_the_engines_file_and_identity),
