@@ -26,6 +26,7 @@ enum ddp_news_kind {
     DDP_NEWS_ERROR,        /* rank, value: exit status to come, text: why it fails */
     DDP_NEWS_CUT,          /* the same of a rank that only cannot reach others: they may have ended */
     DDP_NEWS_RUN,          /* text: the run directory whose record is open */
+    DDP_NEWS_ASKED,        /* value: a signal that a rank was sent asks for a stop of all */
     DDP_NEWS_NOTICE,       /* text: what the user is told, also when quiet */
     DDP_NEWS_RESULT,       /* text: the job's last two lines */
     DDP_NEWS_SAVED,        /* text: where the state is saved */

@@ -197,6 +197,10 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
     case DDP_NEWS_RUN:
         snprintf(o->run, sizeof o->run, "%s", n->text);
         break;
+    case DDP_NEWS_ASKED:
+        h->signal = n->value;
+        happened(h, DDP_LIFE_STOP); /* an interrupt of ours is another matter */
+        break;
     case DDP_NEWS_NOTICE:
         say(h, "%s", n->text);
         break;

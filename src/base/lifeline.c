@@ -78,13 +78,27 @@ static void say_hello(void)
         close(pulse);
 }
 
+/* In a signal handler: it may interrupt anything, and waits for nothing. */
+static void pass_on(int sig)
+{
+    const int before = errno;
+    struct ddp_lifeline_msg m; /* its head alone is sent, and a NUL */
+    m.kind = DDP_LIFELINE_ASKED;
+    m.rank = my_rank;
+    m.pid = getpid();
+    m.value = sig;
+    m.text[0] = '\0';
+    send(line, &m, offsetof(struct ddp_lifeline_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    errno = before;
+}
+
 void ddp_lifeline_join(void)
 {
     my_rank = rank_from_environment();
     ddp_delay_plant(my_rank);
     const char *name = getenv("DDP_LIFELINE");
     const bool alone = !name || !*name;
-    ddp_stop_catch(alone); /* batch systems signal every process, mpirun passes on what it gets */
+    ddp_stop_catch(alone ? NULL : pass_on); /* batch systems signal every process */
     if (alone)
         return;
     pid_t parent = getppid();
@@ -101,6 +115,8 @@ void ddp_lifeline_join(void)
                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n)) != 0)
         _exit(111); /* the launcher is gone: never start */
     say_hello();
+    if (ddp_stop_asked()) /* before there was a line */
+        pass_on(ddp_stop_asked());
 }
 
 /* One packet and the descriptor that came with it, -1 without. */

@@ -18,6 +18,7 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_MEMORY,    /* launcher -> rank: with the descriptor that ddp_lifeline_memory returns */
     DDP_LIFELINE_RUN,       /* rank 0 -> launcher: text: the run directory, from now on this job's to close */
     DDP_LIFELINE_SLOW,      /* launcher -> rank 0: text: a slow rank (slow.h) */
+    DDP_LIFELINE_ASKED,     /* rank -> launcher: signal `value`, which it was sent, asks for a stop of all */
     DDP_LIFELINE_NOTICE,    /* rank 0 -> launcher: text: what the user is told even when quiet */
     DDP_LIFELINE_CUT, /* as ERROR of a rank that cannot reach others: they may have ended, or their host */
 };
@@ -41,8 +42,8 @@ void ddp_lifeline_join(void);
  * launcher. Only for ranks that were told DDP_RANKS. */
 int ddp_lifeline_memory(void);
 /* True once the launcher has asked for a stop, or a signal has, sent to this very process: join catches them
- * (base/stop.h). One rank that is asked stops the job. Cheap; ends the process (status 112) when the launcher
- * is gone. */
+ * (base/stop.h) and tells the launcher. One rank that is asked stops the job. Cheap; ends the process (status
+ * 112) when the launcher is gone. */
 bool ddp_lifeline_stop_requested(void);
 /* The next slow rank that the launcher has told of, as far as ddp_lifeline_stop_requested() has heard; false:
  * none. The oldest are lost where nobody asks. */

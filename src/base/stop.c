@@ -15,9 +15,9 @@ enum { SAME_REQUEST_MS = 200 };
 
 /* All written by the handler, on whichever thread it runs. */
 static atomic_int asked;
-static atomic_llong interrupted; /* ms of the first SIGINT or SIGTERM; 0: none */
-static atomic_bool second_ends;
-static atomic_int last_words = -1; /* status to end with; -1: there is work left */
+static atomic_llong interrupted;         /* ms of the first SIGINT or SIGTERM; 0: none */
+static void (*pass_request_on)(int sig); /* NULL: a second interrupt ends the process */
+static atomic_int last_words = -1;       /* status to end with; -1: there is work left */
 
 static long long now_ms(void)
 {
@@ -35,13 +35,15 @@ static void on_signal(int sig)
     if (status >= 0 && (hard || sig == SIGHUP))
         _exit(status);
     atomic_compare_exchange_strong(&asked, &none, sig);
+    if (pass_request_on)
+        pass_request_on(sig);
     if (!hard || atomic_compare_exchange_strong(&interrupted, &first, now_ms()))
         return;
-    if (atomic_load(&second_ends) && now_ms() - first >= SAME_REQUEST_MS)
+    if (!pass_request_on && now_ms() - first >= SAME_REQUEST_MS)
         _exit(DDP_EXIT_KILLED); /* the second one does not wait */
 }
 
-void ddp_stop_catch(bool alone)
+void ddp_stop_catch(void (*pass_on)(int sig))
 {
     static const int always[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     const struct sigaction take = {.sa_handler = on_signal, .sa_flags = SA_RESTART},
@@ -49,7 +51,7 @@ void ddp_stop_catch(bool alone)
     struct sigaction was;
     sigset_t caught;
 
-    atomic_store(&second_ends, alone);
+    pass_request_on = pass_on;
     sigemptyset(&caught);
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
         sigaddset(&caught, always[i]);

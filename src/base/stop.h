@@ -15,8 +15,9 @@
 
 #include <stdbool.h>
 
-/* Take them down from now on. alone: nobody else (ddp-launch) decides what a second one means. */
-void ddp_stop_catch(bool alone);
+/* Take them down from now on. pass_on: NULL, or hands each of them to who decides what it means, also a
+ * second one (ddp-launch); called in the signal handler, it does only what is safe there. */
+void ddp_stop_catch(void (*pass_on)(int sig));
 /* The first signal that asked; 0: none has. */
 int ddp_stop_asked(void);
 /* Only last words are left to write: from now on SIGINT, SIGTERM and SIGHUP, as far as they are caught, end
