@@ -187,6 +187,24 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         limits = [f"train.max_steps={steps}", "train.epochs=100000"]
         self.assertEqual(self.gpu(*LINEAR, *limits, "--resume", run, ranks=1).weights, self.gpu(*LINEAR, *limits, ranks=2).weights)
 
+    @emulated_only  # a real one is through before the signal comes
+    def test_a_signal_breaks_an_evaluation_off(self):
+        """The averaged weights are gathered before the first batch: no rank may leave before that."""
+        args = [*LINEAR[:2], "data.train_count=64", "data.test_count=4800", "train.epochs=2", "optim.ema=0.9", "log.every_steps=1"]
+        p = self.start(harness.LAUNCH, "-n", 3, "-q", ROOT / "configs/cnn.cfg", f"run.dir={self.dir}/runs", *ON_GPU, *args, env=GPU_ENV)
+        wait_for(lambda: any('"step":2,' in m.read_text() for m in (self.dir / "runs").glob("*/metrics.jsonl")), 60, "steps")
+        p.send_signal(signal.SIGTERM)
+        out, err = p.communicate(timeout=30)
+        self.assertEqual(p.returncode, 75, err)
+        run = pathlib.Path(re.search("^run: (.*)$", out, re.M)[1])
+        self.assertNotIn('"eval"', (run / "metrics.jsonl").read_text())
+        again, whole = self.gpu(*args, "--resume", run, ranks=2), self.gpu(*args, ranks=1)
+        self.assertEqual((again.run_dir, again.weights), (str(run), whole.weights))
+        evals = [[json.loads(l) for l in (pathlib.Path(r.run_dir) / "metrics.jsonl").read_text().splitlines() if '"eval"' in l]
+                 for r in (again, whole)]
+        for key in ("step", "loss", "accuracy", "train_loss", "best"):
+            self.assertEqual([e[key] for e in evals[0]], [e[key] for e in evals[1]], key)
+
     def test_from_gpu_to_cpu_and_back(self):
         """A checkpoint is of no device: it goes on elsewhere, as another experiment, and says so."""
         run = self.gpu(*LINEAR, "train.max_steps=4")
