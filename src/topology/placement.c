@@ -37,7 +37,11 @@ static int leave_to_others(const struct ddp_machine *m, const struct ddp_place_r
                            struct ddp_machine *view)
 {
     const long wanted = (long)req->ranks * (req->threads > 0 ? req->threads : 1);
+    long have = 0; /* places of their own for threads */
     int shared = 0;
+    for (int i = 0; i < m->ncores; i++)
+        if (!m->cores[i].held)
+            have += req->hyperthreads ? m->cores[i].npus : m->cores[i].npus > 0;
     *view = *m;
     view->cores = ddp_calloc((size_t)m->ncores, sizeof *view->cores);
     memcpy(view->cores, m->cores, (size_t)m->ncores * sizeof *view->cores);
@@ -45,7 +49,8 @@ static int leave_to_others(const struct ddp_machine *m, const struct ddp_place_r
         struct core *c = &view->cores[i];
         if (!c->held || c->npus == 0)
             continue;
-        if (m->usable_cores - m->held_cores + shared < wanted) {
+        if (have < wanted) {
+            have += req->hyperthreads ? c->npus : 1;
             shared++;
             continue;
         }

@@ -318,6 +318,29 @@ static void test_plan_over_many_hosts(void **state)
     ddp_machine_destroy(m);
 }
 
+/* Ranks that share a hardware thread, numbered round the hosts. */
+static void test_plan_over_hosts_shares_cores(void **state)
+{
+    static const char one[] = "package:1 numa:1 core:1 pu:1";
+    struct cluster c;
+    struct ddp_launch_plan plan;
+    struct ddp_error err = {0};
+    const struct ddp_config cfg = {.device = DDP_DEVICE_CPU, .train = {.shards = 8, .accumulate = 1}};
+    (void)state;
+    for (int by_node = 0; by_node < 2; by_node++) {
+        const struct ddp_options opt = {.ranks = 6, .by_node = by_node};
+        build("a,b", false, (const char *const[]){one, one}, &c);
+        assert_int_equal(ddp_launch_plan_hosts(&c.hosts, c.site, &opt, &cfg, &plan, &err), 0);
+        char *map = ddp_launch_plan_map(&plan, c.site);
+        assert_non_null(strstr(map, by_node ? "    rank      0,2,4\n" : "    rank      0-2\n"));
+        assert_non_null(strstr(map, by_node ? "    rank      1,3,5\n" : "    rank      3-5\n"));
+        assert_non_null(strstr(map, "note: 3 ranks share 1 core"));
+        free(map);
+        ddp_launch_plan_finish(&plan);
+        tear_down(&c);
+    }
+}
+
 static void test_plan_over_hosts_refuses(void **state)
 {
     struct cluster c;
@@ -423,11 +446,17 @@ static void test_hosts_are_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan_over_hosts),         cmocka_unit_test(test_plan_over_hosts_with_gpus),
-        cmocka_unit_test(test_plan_notes_other_gpus),   cmocka_unit_test(test_plan_keeps_to_given_gpus),
-        cmocka_unit_test(test_plan_over_hosts_as_text), cmocka_unit_test(test_plan_over_many_hosts),
-        cmocka_unit_test(test_plan_over_hosts_refuses), cmocka_unit_test(test_plan_keeps_to_given_cpus),
-        cmocka_unit_test(test_hosts_are_this_one),      cmocka_unit_test(test_hosts_are_found),
+        cmocka_unit_test(test_plan_over_hosts),
+        cmocka_unit_test(test_plan_over_hosts_with_gpus),
+        cmocka_unit_test(test_plan_notes_other_gpus),
+        cmocka_unit_test(test_plan_keeps_to_given_gpus),
+        cmocka_unit_test(test_plan_over_hosts_as_text),
+        cmocka_unit_test(test_plan_over_many_hosts),
+        cmocka_unit_test(test_plan_over_hosts_refuses),
+        cmocka_unit_test(test_plan_keeps_to_given_cpus),
+        cmocka_unit_test(test_hosts_are_this_one),
+        cmocka_unit_test(test_hosts_are_found),
+        cmocka_unit_test(test_plan_over_hosts_shares_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

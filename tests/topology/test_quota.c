@@ -208,6 +208,23 @@ static void test_quota_counts_in_plans(void **state)
     }
 }
 
+/* A scheduler's number of cores is no limit on the hardware threads of as many. */
+static void test_all_cores_are_no_limit(void **state)
+{
+    struct ddp_machine *m = machine_synthetic(TWO_PACKAGES);
+    struct ddp_placement *p = NULL;
+    struct ddp_error err = {0};
+    (void)state;
+    assert_int_equal(
+        ddp_placement_create(m, &(struct ddp_place_request){.ranks = 2, .hyperthreads = true, .cores = 8}, &p,
+                             &err),
+        0);
+    assert_true(p->bound);
+    assert_int_equal(p->place[0].threads, 8);
+    ddp_placement_destroy(p);
+    ddp_machine_destroy(m);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -225,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quota_is_the_least),
         cmocka_unit_test(test_quota_counts_in_plans),
+        cmocka_unit_test(test_all_cores_are_no_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
