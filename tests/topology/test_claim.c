@@ -2,6 +2,7 @@
  * left alone by plans as long as there are others. */
 #include "machines.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -36,8 +37,9 @@ struct holder {
     int go; /* a byte: end */
 };
 
-/* A process that holds these hardware threads; as another user where uid is not 0. */
-static struct holder hold(const int *pus, int n, uid_t uid)
+/* A process that holds these hardware threads; as another user where uid is not 0, in the name spaces of
+ * another container (unshare's flags). */
+static struct holder hold_elsewhere(const int *pus, int n, uid_t uid, int spaces)
 {
     int ready[2], go[2];
     char byte;
@@ -49,6 +51,11 @@ static struct holder hold(const int *pus, int n, uid_t uid)
         struct ddp_place place = {.npus = n, .pus = (int *)(uintptr_t)pus};
         const struct ddp_placement p = {.ranks = 1, .place = &place};
         close(go[1]);
+        if (spaces != 0 && unshare(spaces) != 0)
+            _exit(1);
+        const pid_t inner = spaces & CLONE_NEWPID ? fork() : 0; /* the first one in there */
+        if (inner != 0)
+            _exit(inner < 0 || waitpid(inner, NULL, 0) != inner);
         if (uid != 0 && setuid(uid) != 0)
             _exit(1);
         ddp_claim_open(&claim);
@@ -62,6 +69,11 @@ static struct holder hold(const int *pus, int n, uid_t uid)
     assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
     return (struct holder){pid, go[1]};
+}
+
+static struct holder hold(const int *pus, int n, uid_t uid)
+{
+    return hold_elsewhere(pus, n, uid, 0);
 }
 
 static void end(const struct holder *h, int signal)
@@ -118,6 +130,25 @@ static void test_claims_of_other_users_are_seen(void **state)
         skip();
     struct holder a = hold(pus, 1, 65534);
     assert_held("1");
+    end(&a, 0);
+    assert_held("");
+}
+
+/* Containers have process numbers, host names and networks of their own. */
+static void test_claims_of_containers_are_seen(void **state)
+{
+    static const int pus[] = {4};
+    const int spaces = CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWIPC;
+    (void)state;
+    const pid_t pid = fork(); /* may we? */
+    if (pid == 0)
+        _exit(unshare(spaces) != 0);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (status != 0)
+        skip();
+    struct holder a = hold_elsewhere(pus, 1, 0, spaces);
+    assert_held("2");
     end(&a, 0);
     assert_held("");
 }
@@ -283,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_claims_are_seen_and_end_with_their_holder),
         cmocka_unit_test(test_claims_of_other_users_are_seen),
+        cmocka_unit_test(test_claims_of_containers_are_seen),
         cmocka_unit_test(test_claims_leave_nothing_behind),
         cmocka_unit_test(test_claims_need_no_folder),
         cmocka_unit_test(test_claims_do_not_wait_for_ever),
