@@ -83,7 +83,12 @@ static void name_late(struct head *h)
     if (o->late[0])
         return;
     o->grace = h->life.grace;
-    ddp_late_name(o->ranks, h->ended, h->job->host, o->host_of, o->late, sizeof o->late);
+    char text[1024];
+    const int rank = ddp_watch_culprit(&h->pulses.watch, text, sizeof text);
+    if (rank >= 0)
+        snprintf(o->late, sizeof o->late, "rank %d on %s, which %s,", rank, host_of(h, rank), text);
+    else
+        ddp_late_name(o->ranks, h->ended, h->job->host, o->host_of, o->late, sizeof o->late);
 }
 
 static void act(struct head *h, unsigned actions)

@@ -9,8 +9,9 @@
 static const double USUAL = 20;   /* times what is usual */
 static const double PATIENCE = 3; /* times the limit of the warning, at least, until the end */
 static const double STEPS_S = 10, NEW_S = 60;
-static const double LOOKED_S = 1; /* time between judgements that counts at most */
-enum { LEARNED = 2 };             /* steps */
+static const double SEEN_STILL_S = 0.5; /* no part of a step that goes on */
+static const double LOOKED_S = 1;       /* time between judgements that counts at most */
+enum { LEARNED = 2 };                   /* steps */
 
 void ddp_watch_init(struct ddp_watch *w, int ranks, double stuck_after)
 {
@@ -105,6 +106,42 @@ static void add_waiting(const struct ddp_watch *w, struct ddp_text *t)
         ddp_text_add(t, " (%d ranks wait in all)", n);
 }
 
+static void tell_rank(const struct ddp_watch *w, const struct ddp_watched *r, double still,
+                      struct ddp_text *t)
+{
+    char phase[96], time[32];
+    const struct ddp_sample *s = r->state == DDP_SEEN ? &r->s : NULL;
+    if (s)
+        ddp_text_add(t, "has been %s for %s", ddp_phase_text(s->phase, s->step, phase, sizeof phase),
+                     duration(still, time));
+    else
+        ddp_text_add(t, "has not reported to ddp-launch for %s", duration(still, time));
+    add_waiting(w, t);
+    if (s && *s->doing)
+        ddp_text_add(t, "; %s", s->doing);
+}
+
+int ddp_watch_culprit(const struct ddp_watch *w, char *text, int size)
+{
+    const struct ddp_watched *most = NULL;
+    struct ddp_text t;
+    int waiting = 0;
+    for (int i = 0; i < w->ranks; i++) {
+        const struct ddp_watched *r = &w->rank[i];
+        waiting += waits(r);
+        if (r->state == DDP_SEEN && !waits(r) && r->s.still >= SEEN_STILL_S &&
+            (!most || r->s.still > most->s.still))
+            most = r;
+    }
+    if (!most || waiting == 0)
+        return -1;
+    ddp_text_init(&t);
+    tell_rank(w, most, most->s.still, &t);
+    snprintf(text, (size_t)size, "%s", t.s);
+    ddp_text_finish(&t);
+    return (int)(most - w->rank);
+}
+
 static void add_limit(const struct ddp_watch *w, double end, bool over, struct ddp_text *t)
 {
     char limit[32];
@@ -117,17 +154,8 @@ static void add_limit(const struct ddp_watch *w, double end, bool over, struct d
 static void describe(const struct ddp_watch *w, const struct ddp_watched *r, double still, bool over,
                      struct ddp_text *t)
 {
-    char phase[96], time[32];
-    const struct ddp_sample *s = r->state == DDP_SEEN ? &r->s : NULL;
-    if (s)
-        ddp_text_add(t, "has been %s for %s", ddp_phase_text(s->phase, s->step, phase, sizeof phase),
-                     duration(still, time));
-    else
-        ddp_text_add(t, "has not reported to ddp-launch for %s", duration(still, time));
-    add_waiting(w, t);
-    if (s && *s->doing)
-        ddp_text_add(t, ". There, %s", s->doing);
-    add_limit(w, end_after(w, s), over, t);
+    tell_rank(w, r, still, t);
+    add_limit(w, end_after(w, r->state == DDP_SEEN ? &r->s : NULL), over, t);
 }
 
 /* ---- judgement ------------------------------------------------------------------------------- */

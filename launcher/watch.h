@@ -47,5 +47,8 @@ void ddp_watch_left(struct ddp_watch *w, int rank); /* it has ended */
 /* What is to be said at `now`, *rank: of whom (-1: of all), and in words behind "rank R on HOST ", in text as
  * snprintf. */
 enum ddp_watch_says ddp_watch_judge(struct ddp_watch *w, double now, int *rank, char *text, int size);
+/* The rank that has stood still longest while others wait for it, whatever the limits; -1: there is none.
+ * text as snprintf: "has been reading data for step 9 for 5 s, ..". */
+int ddp_watch_culprit(const struct ddp_watch *w, char *text, int size);
 
 #endif

@@ -40,7 +40,7 @@ static const struct {
     {"all is well", 600, 2, {WORKS(DATA, 0.1, 0.01), WAITS(0.1)}, DDP_WATCH_NOTHING, 0, ""},
     {"below ten seconds", 600, 2, {WORKS(DATA, 9.9, 0.01), WAITS(9.9)}, DDP_WATCH_NOTHING, 0, ""},
     {"ten seconds", 600, 2, {WORKS(DATA, 10, 0.01), WAITS(10)}, DDP_WATCH_WARNS, 0,
-     "has been reading data for step 9 for 10 s, and rank 1 waits for it in bucket 3 of step 9. There, process 7 "
+     "has been reading data for step 9 for 10 s, and rank 1 waits for it in bucket 3 of step 9; process 7 "
      "sleeps (x). After 10 min of it the job is ended (launch.stuck_after)"},
     {"it is the one that does not wait", 600, 4, {WAITS(50), WAITS(50), WORKS(FORWARD, 50, 0.01), WAITS(50)},
      DDP_WATCH_WARNS, 2, "in the forward pass of step 9 for 50 s, and rank 0 waits for it in bucket 3 of step 9 (3 ranks wait in all)"},
@@ -49,7 +49,7 @@ static const struct {
     {"twenty times the usual", 600, 2, {WORKS(FORWARD, 121, 6), WAITS(100)}, DDP_WATCH_WARNS, 0, "for 2 min"},
     {"three times the limit", 600, 2, {WORKS(FORWARD, 2161, 36), WAITS(700)}, DDP_WATCH_ENDS, 0, "is ended for it (launch.stuck_after = 600)"},
     {"the end", 600, 2, {WORKS(DATA, 600, 0.01), WAITS(600)}, DDP_WATCH_ENDS, 0, "reading data for step 9 for 10 min"},
-    {"never an end", 0, 2, {WORKS(DATA, 1e6, 0.01), WAITS(1e6)}, DDP_WATCH_WARNS, 0, "There, process 7 sleeps (x)"},
+    {"never an end", 0, 2, {WORKS(DATA, 1e6, 0.01), WAITS(1e6)}, DDP_WATCH_WARNS, 0, "; process 7 sleeps (x)"},
     {"a short limit of the user's: a third of it", 6, 2, {WORKS(DATA, 2, 0.01), WAITS(1)}, DDP_WATCH_WARNS, 0, "for 2 s"},
     {"and its end", 6, 2, {WORKS(DATA, 6, 0.01), WAITS(1)}, DDP_WATCH_ENDS, 0, ""},
     {"which long steps move", 6, 2, {WORKS(DATA, 50, 1), WAITS(1)}, DDP_WATCH_WARNS, 0, "After 60 s of it"},
@@ -58,7 +58,7 @@ static const struct {
     {"so may a hook", 600, 2, {WORKS(HOOK, 59, 0.01), WAITS(59)}, DDP_WATCH_NOTHING, 0, ""},
     {"and a checkpoint", 600, 2, {WORKS(SAVE, 61, 0.01), WAITS(61)}, DDP_WATCH_WARNS, 0, "saving a checkpoint after step 9"},
     {"nobody waits for it: it has more to do", 600, 2, {WORKS(DATA, 99, 0.01), WORKS(FORWARD, 1, 0.01)}, DDP_WATCH_NOTHING, 0, ""},
-    {"nobody to wait", 600, 1, {WORKS(DATA, 99, 0.01)}, DDP_WATCH_WARNS, 0, "for 99 s. There"},
+    {"nobody to wait", 600, 1, {WORKS(DATA, 99, 0.01)}, DDP_WATCH_WARNS, 0, "for 99 s; process 7"},
     {"held by a debugger, never an end", 600, 2, {HELD(DATA, 1e5), WAITS(1e5)}, DDP_WATCH_WARNS, 0, "sleeps (x)"},
     {"stopped while it waited", 600, 2, {WAITS(20), STOPPED(20)}, DDP_WATCH_WARNS, 1, "and rank 0 waits for it in bucket 3"},
     {"a program's own code, never an end", 600, 2, {WORKS(OWN, 1e5, 0.01), WAITS(1e5)}, DDP_WATCH_WARNS, 0, "in the program's own code for"},
@@ -179,6 +179,40 @@ static void test_watch_forgets_who_has_left(void **state)
     ddp_watch_finish(&w);
 }
 
+/* When a stop takes too long, whatever the limits: who it is that does not come. */
+static void test_watch_knows_the_culprit(void **state)
+{
+    (void)state;
+    static const struct {
+        struct seen rank[3];
+        int who;
+        const char *text;
+    } stops[] = {
+        {{WAITS(9), WORKS(DATA, 5, 1), WAITS(9)},
+         1,
+         "has been reading data for step 9 for 5 s, and rank 0 waits for it in bucket 3 of step 9 (2 ranks "
+         "wait in "
+         "all); process 7 sleeps (x)"},
+        {{WORKS(DATA, 5, 1), WORKS(SAVE, 7, 1), WAITS(9)}, 1, "saving a checkpoint"},
+        {{WAITS(9), WAITS(3), STOPPED(4)}, 2, "in the reduction and update"},
+        {{WORKS(DATA, 0.1, 1), WAITS(9), WAITS(9)}, -1, ""}, /* it goes on */
+        {{WAITS(9), WAITS(9), WAITS(9)}, -1, ""},
+        {{WORKS(DATA, 9, 1), WORKS(DATA, 8, 1), WORKS(DATA, 9, 1)}, -1, ""}, /* nobody waits */
+    };
+    for (size_t i = 0; i < DDP_COUNT(stops); i++) {
+        struct ddp_watch w;
+        char text[1024] = "";
+        ddp_watch_init(&w, 3, 0);
+        for (int r = 0; r < 3; r++) {
+            const struct ddp_sample s = sample_of(&stops[i].rank[r]);
+            ddp_watch_take(&w, r, &s);
+        }
+        assert_int_equal(ddp_watch_culprit(&w, text, sizeof text), stops[i].who);
+        assert_non_null(strstr(text, stops[i].text));
+        ddp_watch_finish(&w);
+    }
+}
+
 static void test_sample_survives_the_wire(void **state)
 {
     (void)state;
@@ -223,7 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_watch_names_who_holds_up), cmocka_unit_test(test_watch_says_it_once),
         cmocka_unit_test(test_watch_misses_a_rank),      cmocka_unit_test(test_watch_forgets_who_has_left),
-        cmocka_unit_test(test_sample_survives_the_wire),
+        cmocka_unit_test(test_watch_knows_the_culprit),  cmocka_unit_test(test_sample_survives_the_wire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ class Watch(harness.Case):
         for line in lines:
             self.assertRegex(line, rf"^ddp-launch: rank {rank} on \S+ has been {re.escape(text)} for \d")
             self.assertRegex(line, r", and rank \d waits for it ")
-            self.assertRegex(line, r"There, process \d+ ")
+            self.assertRegex(line, r"; (a thread of )?process \d+ ")
         self.assertIn("After ", lines[0])
         self.assertIn("The job is ended for it (launch.stuck_after", lines[1])
 
@@ -122,6 +122,13 @@ class Watch(harness.Case):
         err = self.end(p, 4)
         self.assertRegex(err, r"rank 1 on \S+ has been .* process \d+ is stopped.*The job is ended for it")
         self.assertNotRegex(err, r"rank [02] on \S+ has been")
+
+    def test_a_stop_that_takes_too_long_names_the_culprit(self):
+        p = self.go("launch.grace=1.5", delay="1:data:30-30:1000000")
+        wait_for(lambda: any('"step":29,' in m.read_text() for m in (self.dir / "runs").glob("*/metrics.jsonl")), 60, "step 29")
+        p.send_signal(signal.SIGTERM)
+        self.assertRegex(self.end(p, 4), r"rank 1 on \S+, which has been reading data for step 30 for \d+ s, and rank 0 waits for it in bucket "
+                                         r"0 of step 30 .*; process \d+ sleeps.*, did not stop within 1.5 s of SIGTERM \(launch.grace\)")
 
     def test_a_paused_job_is_not_stuck(self):
         p = self.go("launch.stuck_after=2", "train.max_steps=300", delay="1:data:1-300:0.01")
