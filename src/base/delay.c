@@ -37,6 +37,11 @@ void ddp_delay_plant(int rank)
     delay.to = to;
 }
 
+bool ddp_delay_is_planted(void)
+{
+    return delay.planted;
+}
+
 void ddp_delay(enum ddp_phase phase, int64_t step)
 {
     if (!delay.planted || phase != delay.phase || step < delay.from || step > delay.to || step == delay.done)

@@ -104,13 +104,16 @@ static void enter(enum ddp_phase phase, int64_t step)
 
 void ddp_pulse_phase(enum ddp_phase phase)
 {
+    if (page == NULL && !ddp_delay_is_planted()) /* ranks may be threads of one process then */
+        return;
     enter(phase, me.step);
     ddp_delay(phase, me.step);
 }
 
 void ddp_pulse_step(int64_t step)
 {
-    me.step = step;
+    if (page != NULL || ddp_delay_is_planted())
+        me.step = step;
     ddp_pulse_phase(DDP_PHASE_DATA);
 }
 
