@@ -89,7 +89,7 @@ class Examples(harness.Case):
     def test_a_hook_that_hangs_is_named(self):
         program, config = self.build("train", "cmake"), self.configs / "cnn.cfg"
         r = self.run_program(self.prefix / "bin/ddp-launch", "-n", 3, "--quiet", "--program", program, config, *TINY,
-                             "launch.stuck_after=3", env={"DDP_TEST_DELAY": "0:hook:3-3:1000000"})
+                             "launch.stuck_after=6", env={"DDP_TEST_DELAY": "0:hook:3-3:1000000"})
         self.assertEqual(r.code, 4, r.err)
         self.assertRegex(r.err, r"rank 0 on \S+ has been in the user's on_step hook after step 3 for .* and rank 1 waits for it where all "
                                 r"ranks meet after step 3 .*The job is ended for it")

@@ -10,7 +10,7 @@ data: { base = "digits"; train_count = 64; test_count = 32; };
 optim: { base = "sgd"; lr = 0.02; };
 train: { batch = 32; epochs = 100; shards = 2; threads = 1; };
 checkpoint: { every_epochs = 1; };
-launch: { stuck_after = 0.6; };
+launch: { stuck_after = 4.0; };
 """
 SYNCED = """model: { name = "synced"; layers = ( { type = "flatten"; }, { type = "linear"; out = 16; },
     { type = "batch_norm"; sync = true; }, { type = "linear"; out = 10; }, { type = "softmax_cross_entropy"; } ); };
@@ -29,15 +29,18 @@ CASES = (  # where rank 1 stays for ever -> where rank 0 is said to wait; and mo
 
 class Pulse(harness.Case):
     def test_who_waits_is_never_named(self):
-        for delay, where, args in CASES:
+        jobs = []  # all at once: they only sleep
+        for i, (delay, where, args) in enumerate(CASES):
+            config = self.dir / f"pulse-{i}.cfg"
+            config.write_text(re.sub("model:.*\n", SYNCED, CONFIG) if "SYNCED" in args else CONFIG)
+            jobs.append(self.start(LAUNCH, "-n", 2, "--quiet", config, f"run.dir={self.dir}/runs-{i}", *(a for a in args if a != "SYNCED"),
+                                   env={"DDP_TEST_DELAY": f"1:{delay}:1000000"}))
+        for (delay, where, args), p in zip(CASES, jobs):
             with self.subTest(delay, args=args):
-                config = self.dir / "pulse.cfg"
-                config.write_text(re.sub("model:.*\n", SYNCED, CONFIG) if "SYNCED" in args else CONFIG)
-                r = self.run_program(LAUNCH, "-n", 2, "--quiet", config, f"run.dir={self.dir}/runs", *(a for a in args if a != "SYNCED"),
-                                     env={"DDP_TEST_DELAY": f"1:{delay}:1000000"})
-                self.assertEqual(r.code, 4, r.err)
-                self.assertRegex(r.err, rf"rank 1 on \S+ has been .*, and rank 0 waits for it {where}; process \d+ .*The job is ended for it")
-                self.assertNotRegex(r.err, r"rank 0 on \S+ has been|all ranks have waited")
+                _, err = p.communicate(timeout=100)
+                self.assertEqual(p.returncode, 4, err)
+                self.assertRegex(err, rf"rank 1 on \S+ has been .*, and rank 0 waits for it {where}; process \d+ .*The job is ended for it")
+                self.assertNotRegex(err, r"rank 0 on \S+ has been .* of step|all ranks have waited")
 
 
 harness.main()
