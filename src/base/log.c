@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fileio_fault.h"
 #include "base/streams.h"
 
 enum { LINE = 10240 };
@@ -53,7 +54,7 @@ int ddp_log_file(const char *path, enum ddp_log_level level, struct ddp_error *e
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd < 0)
-        return ddp_fail(err, DDP_E_IO, "%s: cannot open the log: %s", path, strerror(errno));
+        return ddp_fail(err, DDP_E_IO, "%s: cannot open the log: %s", path, ddp_write_reason(errno, path));
     pthread_mutex_lock(&state.lock);
     if (state.file >= 0)
         close(state.file);

@@ -314,6 +314,14 @@ int ddp_saver_wait(struct ddp_saver *s, struct ddp_error *err)
     return s->status;
 }
 
+int ddp_saver_finish(struct ddp_saver *s, struct ddp_error *err)
+{
+    int status = ddp_saver_wait(s, err);
+    if (status == 0)
+        status = tidy(s->dir, err);
+    return status ? status : ddp_dir_sync(s->dir, err); /* what was removed stays so */
+}
+
 void ddp_saver_destroy(struct ddp_saver *s)
 {
     if (!s)

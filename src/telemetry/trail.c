@@ -18,7 +18,7 @@ int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_tr
     snprintf(t->path, sizeof t->path, "%s/weights.trail", run_dir);
     static const char head[] =
         "{\"format\":\"ddp-trail\",\"version\":1,\"hash\":\"sha256\",\"tensor_digits\":16}\n";
-    int status = ddp_records_open(t->path, head, append, step, &t->fd, err);
+    int status = ddp_records_open(t->path, head, append, step, false, &t->fd, err);
     if (status) {
         free(t);
         return status;

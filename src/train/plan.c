@@ -40,3 +40,16 @@ bool ddp_train_plan_save_due(const struct ddp_config *cfg, int64_t step)
 {
     return every(cfg->checkpoint.every_steps, step);
 }
+
+bool ddp_train_plan_eval_due(const struct ddp_config *cfg, const struct ddp_train_state *s)
+{
+    return s->step > 0 && s->batch == 0 && every(cfg->eval.every_epochs, s->epoch);
+}
+
+bool ddp_train_plan_eval_owed(const struct ddp_train_plan *p, const struct ddp_config *cfg,
+                              const struct ddp_train_state *s)
+{
+    if (s->end_eval_owed && s->step >= p->last_step)
+        return true;
+    return ddp_train_plan_eval_due(cfg, s) && s->evaluations < s->epoch / cfg->eval.every_epochs;
+}

@@ -3,6 +3,7 @@
 #ifndef DDP_TRAIN_PLAN_H
 #define DDP_TRAIN_PLAN_H
 
+#include "checkpoint/checkpoint.h"
 #include "config/config.h"
 #include "reduce/plan.h"
 
@@ -25,5 +26,10 @@ void ddp_train_plan_steps(struct ddp_train_plan *p, const struct ddp_config *cfg
 bool ddp_train_plan_log_due(const struct ddp_train_plan *p, const struct ddp_config *cfg, int64_t step);
 bool ddp_train_plan_trail_due(const struct ddp_config *cfg, int64_t step);
 bool ddp_train_plan_save_due(const struct ddp_config *cfg, int64_t step);
+/* Whether the step that was just made, or resumed at, ends an epoch after which eval.every_epochs asks for an
+ * evaluation; and whether the state is from before it, or before that of the end: a stop leaves them out. */
+bool ddp_train_plan_eval_due(const struct ddp_config *cfg, const struct ddp_train_state *s);
+bool ddp_train_plan_eval_owed(const struct ddp_train_plan *p, const struct ddp_config *cfg,
+                              const struct ddp_train_state *s);
 
 #endif

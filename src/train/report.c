@@ -255,7 +255,8 @@ static int open_records(struct ddp_run_log *log, bool resumed, struct ddp_error 
     if (status == 0 && t->engine->file)
         status = keep_file(log, err);
     if (status == 0)
-        status = ddp_metrics_open(t->run_dir, resumed, t->state.step, &log->metrics, err);
+        status = ddp_metrics_open(t->run_dir, resumed, t->state.step,
+                                  ddp_train_plan_eval_owed(&t->plan, cfg, &t->state), &log->metrics, err);
     if (status == 0 && cfg->train.trail_every)
         status = ddp_trail_open(t->run_dir, resumed, t->state.step, &log->trail, err);
     if (status == 0) {
@@ -490,7 +491,7 @@ int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct d
     if (status == 0 && ddp_snapshot_has_average(log->snapshot))
         status = ddp_snapshot_write_average(log->snapshot, path, err);
     if (status == 0)
-        status = ddp_saver_wait(log->saver, err); /* the record that says "done" comes last */
+        status = ddp_saver_finish(log->saver, err); /* the record that says "done" comes last */
     if (status == 0)
         status = write_run(log, false, status_text, NULL, true, result, err);
     if (status == 0 && best_path(log, best))

@@ -12,14 +12,6 @@ static bool early_stop_reached(const struct ddp_trainer *t)
     return t->cfg->train.early_stop && t->state.evals_since_best >= t->cfg->train.early_stop;
 }
 
-/* Whether the step that was just made, or resumed at, ends an epoch after which eval.every_epochs asks for an
- * evaluation. */
-static bool evaluation_scheduled(const struct ddp_trainer *t)
-{
-    int64_t every = t->cfg->eval.every_epochs;
-    return every && t->state.step > 0 && t->state.batch == 0 && t->state.epoch % every == 0;
-}
-
 /* Evaluate and report, unless a stop breaks it off. *best: better than all before. Only an evaluation that
  * `counts`, being due wherever training ends, is remembered for what is best and for early stopping: one that
  * is made because train.max_steps ends the run here would not have been made without it, and going on from
@@ -77,7 +69,8 @@ static int save(struct ddp_trainer *t, bool best, struct ddp_error *err)
  * is t->stopped, by a request that comes while it evaluates. Collective. */
 static int after_step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
-    const bool last = t->state.step >= t->plan.last_step, scheduled = evaluation_scheduled(t);
+    const bool last = t->state.step >= t->plan.last_step,
+               scheduled = ddp_train_plan_eval_due(t->cfg, &t->state);
     bool best = false, enough = false;
     *end = *end || t->stopped || last;
     sum_epoch(t);
@@ -123,9 +116,7 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 /* An evaluation that a stop by signal left out. */
 static bool evaluation_owed(const struct ddp_trainer *t)
 {
-    if (t->state.end_eval_owed && t->state.step >= t->plan.last_step)
-        return true;
-    return evaluation_scheduled(t) && t->state.evaluations < t->state.epoch / t->cfg->eval.every_epochs;
+    return ddp_train_plan_eval_owed(&t->plan, t->cfg, &t->state);
 }
 
 static bool nothing_left(const struct ddp_trainer *t)
@@ -235,6 +226,8 @@ static int report_finished(struct ddp_trainer *t, struct ddp_result *r, struct d
     bool end;
     t->began = ddp_now();
     snprintf(t->run_dir, sizeof t->run_dir, "%s", t->leg.run);
+    if (t->lead) /* that it is finished may be the last word of a killed process, and not on disk yet */
+        ddp_dir_sync(t->run_dir, NULL);
     int status = begin(t, &end, err);
     fill_result(t, r);
     if (status == 0 && t->lead)

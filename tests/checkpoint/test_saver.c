@@ -190,6 +190,23 @@ static void test_saver_replaces_the_same_step(void **state)
     rig_finish(&r);
 }
 
+static void test_saver_finishes_with_nothing_left(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ddp_error err = {0};
+    rig_init(&r, 1, true);
+    must_save(&r, 10, 1, false);
+    assert_int_equal(ddp_dir_make(scratch("c/step-00000005.tmp-1/x"), &err), 0); /* could not be removed */
+    expect_list("10 5.tmp");
+    assert_int_equal(ddp_saver_finish(r.saver, &err), 0);
+    expect_list("10");
+    ddp_fileio_fault(1, EIO, NULL);
+    assert_int_equal(ddp_saver_finish(r.saver, &err), DDP_E_IO);
+    ddp_fileio_fault(0, 0, NULL);
+    rig_finish(&r);
+}
+
 static void test_saver_cleans_up_after_a_killed_one(void **state)
 {
     (void)state;
@@ -541,6 +558,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_saver_keeps_all_with_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_leaves_later_steps_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_replaces_the_same_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_saver_finishes_with_nothing_left, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_cleans_up_after_a_killed_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_reports_background_errors_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_syncs_the_records_first, setup, teardown),

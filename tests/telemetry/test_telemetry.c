@@ -246,7 +246,7 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     struct ddp_error err = {0};
     char path[128];
     snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
-    assert_int_equal(ddp_metrics_open(dir, false, 0, &m, &err), 0);
+    assert_int_equal(ddp_metrics_open(dir, false, 0, false, &m, &err), 0);
     for (int i = 1; i <= 5; i++)
         assert_int_equal(
             ddp_metrics_step(m, &(struct ddp_step_metrics){.step = i, .loss = i / 3.0, .grad_norm = -1},
@@ -260,7 +260,11 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     FILE *f = fopen(path, "a");
     fputs("{\"type\":\"step\",\"st", f); /* cut by a crash */
     fclose(f);
-    assert_int_equal(ddp_metrics_open(dir, true, 3, &m, &err), 0);
+    assert_int_equal(ddp_metrics_open(dir, true, 5, true, &m, &err), 0); /* its evaluation is made again */
+    ddp_metrics_close(m);
+    assert_int_equal(count_lines(path, "\"type\":\"step\""), 5);
+    assert_int_equal(count_lines(path, "\"type\":\"eval\""), 0);
+    assert_int_equal(ddp_metrics_open(dir, true, 3, false, &m, &err), 0);
     assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 4, .grad_norm = 2}, &err), 0);
     ddp_metrics_close(m);
     assert_int_equal(count_lines(path, "\"type\":\"step\""), 4);
@@ -301,7 +305,7 @@ static void test_records_survive_what_a_power_cut_leaves(void **s)
         }
         assert_int_equal(ddp_trail_open(dir, true, 2, &t, &err), 0);
         ddp_trail_close(t);
-        assert_int_equal(ddp_metrics_open(dir, true, 2, &m, &err), 0);
+        assert_int_equal(ddp_metrics_open(dir, true, 2, false, &m, &err), 0);
         assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 3, .grad_norm = -1}, &err),
                          0);
         ddp_metrics_close(m);
