@@ -72,8 +72,8 @@ void ddp_saver_sync_first(struct ddp_saver *s, int fd);
  * returned by the next call. */
 int ddp_saver_save(struct ddp_saver *s, struct ddp_snapshot *snap, bool best, struct ddp_error *err);
 int ddp_saver_wait(struct ddp_saver *s, struct ddp_error *err);
-/* The end of a run that nobody tidies any more: wait, and leave nothing unfinished in the folder, also after a
- * power cut. */
+/* The end of a run that nobody tidies any more: wait, and leave nothing unfinished in the folder, also after
+ * a power cut. */
 int ddp_saver_finish(struct ddp_saver *s, struct ddp_error *err);
 void ddp_saver_destroy(struct ddp_saver *s); /* waits; NULL is fine */
 

@@ -96,7 +96,7 @@ struct ddp_eval_metrics {
 
 struct ddp_metrics;
 /* append: a resumed run goes on in the same file; records after `step` are dropped (they are done again).
- * owed: the checkpoint of `step` is from before the evaluation that is due there, so this is made again, too. */
+ * owed: the checkpoint of `step` is from before the evaluation that is due there: this is made again, too. */
 int ddp_metrics_open(const char *run_dir, bool append, int64_t step, bool owed, struct ddp_metrics **out,
                      struct ddp_error *err);
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);

@@ -304,13 +304,14 @@ int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp
         status = write_configs(t, err);
     if (status == 0)
         status = open_records(log, resumed, err);
-    if (status == 0)
+    if (status == 0) {
+        ddp_lifeline_run(t->run_dir); /* before it is open: whoever dies now leaves one who can close it */
         status = write_run(log, true, "running", NULL, false, NULL, err);
+    }
     if (status) {
         ddp_run_log_destroy(log);
         return status;
     }
-    ddp_lifeline_run(t->run_dir);
     identify_state(t);
     if (t->leg.kind == DDP_LEG_FORK)
         say_fork(t);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,8 +84,9 @@ class Faults(harness.Case):
             wait_for(lambda: not self.left(p), seconds * SLOW + 0.01, f"{self.left(p)} to be removed")
 
     def left(self, p):
-        mine = f"ddp-job-{p.pid}-"
-        return [n for n in litter() - p.before if n.split("/")[-1].lstrip(".").startswith(mine) or "ddp-job-" not in n]
+        mine, mpi = f"ddp-job-{p.pid}-", any("mpirun" in a for a in p.args)  # other litter may be somebody else's
+        return [n for n in litter() - p.before
+                if n.split("/")[-1].lstrip(".").startswith(mine) or mpi and "ddp-job-" not in n]
 
     def check_resumes(self, run, ranks=2):
         """The state in `run` gives the weights of a run that was never disturbed; metrics have each step once."""
@@ -309,48 +311,103 @@ train: {{ batch = 32; epochs = 1000; }};
                 self.assertEqual(state[f"{name}_sha256"], digest, folder)
             self.assertEqual(state["step"], step_of(folder))
 
-    def test_fifty_random_kills(self):
-        chance = random.Random(int(os.environ.get("DDP_TEST_SEED", "20")))
+    # ---- the record of who is gone
+
+    def open_records(self):
+        """{run.json that says running: its number of legs}."""
+        found = {}
+        for path in self.runs.glob("*/run.json"):
+            o = json.loads(path.read_text())
+            if o["status"] == "running" or o["legs"][-1]["status"] == "running":
+                found[path] = len(o["legs"])
+        return found
+
+    def kill_all(self, p):
+        wait_for(lambda: [kill(pid) for pid in tagged(p.tag)] == [], 10, f"the end of {tagged(p.tag)}")
+        p.wait(10)
+
+    def test_the_next_start_of_any_program_closes_what_is_open(self):
+        more = ["train.max_steps=1", f"run.dir={self.runs}"]
+        for command in ([TRAIN, self.config, *more], [LAUNCH, "-n", 2, self.config, *more],
+                        [LAUNCH, "-n", 2, "--resume", "RUN", *more], [TRAIN, "--resume", "latest", self.config, *more],
+                        [TRAIN, "--eval", "RUN", self.config, f"run.dir={self.runs}"]):
+            p = self.go("checkpoint.every_steps=1")
+            wait_for(lambda: p.poll() is not None or self.open_records() and self.newest_step() > 1, 60, "a checkpoint")
+            self.kill_all(p)
+            self.assertEqual(list(self.open_records().values()), [1], "there is nobody who could have closed it")
+            run = next(iter(self.open_records())).parent
+            r = self.run_program(*[run if word == "RUN" else word for word in command])
+            self.assertEqual(r.code, 0, r.err)
+            self.assertEqual(self.open_records(), {}, command)
+            self.assertIn("its process is gone", run.joinpath("run.json").read_text())
+            shutil.rmtree(self.runs)
+
+    # ---- any moment
+
+    def kill_at_random(self, p, how, chance, what):
+        """End a job in one of the ways that a job ends unasked, and one in which it is asked."""
+        if how == "rank":
+            pids = wait_for(lambda: harness.ranks_of(p.tag) or p.poll() is not None, 30, "ranks")
+            self.assertIsNone(p.poll(), what)
+            kill(chance.choice(sorted(pids)))
+            self.end(p, 4, 4)
+        elif how == "launcher":
+            kill(p.pid)
+            p.wait(10)
+        elif how == "all":
+            self.kill_all(p)
+        else:
+            if not harness.ranks_of(p.tag):  # an interrupt before there is a job ends it like any program
+                wait_for(lambda: harness.ranks_of(p.tag), 30, "ranks")
+            p.send_signal(signal.SIGINT)
+            self.end(p, 10, 75)
+
+    def random_kills(self, n, seed):
+        """n jobs, each going on where the one before was killed. Nothing may be torn, orphaned, left behind, or open."""
+        chance = random.Random(seed)
         every = ["checkpoint.every_steps=1", "checkpoint.keep=2"]
-        run, last, seen = None, 0, {}
-        for i in range(50):
+        run, last, seen, unswept, opened = None, 0, {}, [], {}
+        for i in range(n):
             ranks = chance.randint(1, 4)
             p = self.go(*every, *(["--resume", run] if run else []), ranks=ranks)
-            how = chance.choice(["rank", "rank", "launcher", "launcher", "interrupt"])
+            how = chance.choice(["rank", "rank", "launcher", "launcher", "all", "interrupt"])
+            what = f"seed {seed}, kill {i} ({how}, {ranks} ranks, run {run})"
             # three of four while it trains, the others at any moment of the start
-            if chance.random() < 0.75:
+            trains = chance.random() < 0.75
+            if trains:
                 before = last
-                wait_for(lambda: p.poll() is not None or self.newest_step() > before, 60, "a checkpoint")
+                wait_for(lambda: p.poll() is not None or self.newest_step() > before, 60, f"{what}: a checkpoint")
+                self.assertEqual([q for q in unswept if self.left(q)], [], f"{what}: litter of a killed job")
+                now, unswept = self.open_records(), []
+                self.assertEqual([r for r, legs in opened.items() if now.get(r, 0) == legs], [], f"{what}: left open")
                 time.sleep(chance.random() * 0.05)
             else:
                 time.sleep(chance.random() * 0.3)
-            what = f"kill {i} ({how}, {ranks} ranks, run {run})"
-            if how == "rank":
-                pids = wait_for(lambda: harness.ranks_of(p.tag) or p.poll() is not None, 30, "ranks")
-                self.assertIsNone(p.poll(), what)
-                kill(chance.choice(sorted(pids)))
-                self.end(p, 4, 4)
-            elif how == "launcher":
-                kill(p.pid)
-                p.wait(10)
-            else:
-                if not harness.ranks_of(p.tag):  # an interrupt before there is a job ends it like any program
-                    wait_for(lambda: harness.ranks_of(p.tag), 30, "ranks")
-                p.send_signal(signal.SIGINT)
-                self.end(p, 10, 75)
+            self.kill_at_random(p, how, chance, what)
             seen[how] = seen.get(how, 0) + 1
-            self.check_nothing_left(p, 1)
+            if how == "all":
+                unswept.append(p)  # nobody is left to do it: the next job does
+            else:
+                self.check_nothing_left(p, 1)
+            already, opened = opened, self.open_records()
+            if how in ("rank", "interrupt"):  # what this job opened; it may have died before it closed older ones
+                self.assertEqual({r: n for r, n in opened.items() if already.get(r) != n}, {}, f"{what}: left open")
             self.check_all_checkpoints_are_whole()
             runs = [r for r in self.runs.glob("*") if any(re.fullmatch(r"step-\d+", c.name) for c in checkpoints(r))]
             run = max(runs, key=lambda r: max(step_of(c) for c in checkpoints(r))) if runs else None
             self.assertGreaterEqual(self.newest_step(), last, f"{what}: lost a checkpoint")
             last = self.newest_step()
-        self.assertEqual(len(seen), 3, seen)
-        self.assertGreater(last, 40, "nothing was trained between the kills")
+        self.assertEqual(len(seen), 4, seen)
+        self.assertGreater(last, n // 2, "nothing was trained between the kills")
         self.check_resumes(run, ranks=3)
         self.assertFalse(list(pathlib.Path(run).rglob("*.tmp*")), "what killed writers left is tidied up")
         evaluated = self.run_program(TRAIN, "--quiet", self.config, "--eval", run)
         self.assertEqual(evaluated.code, 0, evaluated.err)
+        self.assertEqual(self.open_records(), {})
+        self.assertEqual([q for q in unswept if self.left(q)], [])
+
+    def test_fifty_random_kills(self):
+        self.random_kills(50, int(os.environ.get("DDP_TEST_SEED", "20")))
 
     def newest_step(self):
         return max((step_of(c) for r in self.runs.glob("*") for c in checkpoints(r) if "." not in c.name), default=0)
@@ -389,4 +446,5 @@ def step_of(folder):
     return int(re.search(r"step-(\d+)", folder.name)[1])
 
 
-harness.main()
+if __name__ == "__main__":
+    harness.main()
