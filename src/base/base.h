@@ -12,6 +12,7 @@
 #include "base/fileio.h"
 #include "base/fmath.h"
 #include "base/hash.h"
+#include "base/later.h"
 #include "base/log.h"
 #include "base/philox.h"
 #include "base/pool.h"

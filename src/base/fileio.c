@@ -76,21 +76,33 @@ int ddp_file_sync(int fd, const char *path, struct ddp_error *err)
     return 0;
 }
 
-/* What was made, renamed or removed in the folder of `path` is there after a power cut. */
-static int sync_parent(const char *path, struct ddp_error *err)
+char *ddp_path_parent(const char *path)
 {
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return ddp_strdup(".");
     char *parent = ddp_strdup(path);
-    char *slash = strrchr(parent, '/');
-    if (slash == parent)
-        slash[1] = '\0';
-    else if (slash)
-        *slash = '\0';
-    int status = ddp_dir_sync(slash ? parent : ".", err);
+    parent[slash == path ? 1 : slash - path] = '\0';
+    return parent;
+}
+
+/* What was made, renamed or removed in the folder of `path` is there after a power cut. */
+static int sync_parent(void *user, const char *path, struct ddp_error *err)
+{
+    (void)user;
+    char *parent = ddp_path_parent(path);
+    const int status = ddp_dir_sync(parent, err);
     free(parent);
     return status;
 }
 
 int ddp_dir_make(const char *path, struct ddp_error *err)
+{
+    return ddp_dir_make_each(path, sync_parent, NULL, err);
+}
+
+int ddp_dir_make_each(const char *path, int (*each)(void *user, const char *folder, struct ddp_error *err),
+                      void *user, struct ddp_error *err)
 {
     char *copy = ddp_strdup(path);
     int status = 0;
@@ -110,7 +122,7 @@ int ddp_dir_make(const char *path, struct ddp_error *err)
                               ddp_write_reason(errno, path));
             break;
         }
-        if (!there && (status = sync_parent(copy, err)))
+        if (!there && (status = each(user, copy, err)))
             break;
         *p = old;
         if (old == '\0')
@@ -141,7 +153,7 @@ int ddp_dir_sync(const char *path, struct ddp_error *err)
     return bad ? ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", path, ddp_write_reason(e, path)) : 0;
 }
 
-int ddp_path_rename(const char *from, const char *to, struct ddp_error *err)
+int ddp_path_replace(const char *from, const char *to, struct ddp_error *err)
 {
     if (ddp_fault_hit(to) || rename(from, to) != 0) {
         const int e = errno;
@@ -151,7 +163,13 @@ int ddp_path_rename(const char *from, const char *to, struct ddp_error *err)
         return status;
     }
     errno = 0;
-    return sync_parent(to, err);
+    return 0;
+}
+
+int ddp_path_rename(const char *from, const char *to, struct ddp_error *err)
+{
+    const int status = ddp_path_replace(from, to, err);
+    return status ? status : sync_parent(NULL, to, err);
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)

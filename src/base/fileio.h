@@ -26,7 +26,9 @@ struct ddp_outfile;
 int ddp_outfile_create(const char *path, struct ddp_outfile **out, struct ddp_error *err);
 int ddp_outfile_write(struct ddp_outfile *f, const void *data, size_t bytes, struct ddp_error *err);
 int ddp_outfile_commit(struct ddp_outfile *f, struct ddp_error *err); /* destroys f, also on failure */
-void ddp_outfile_abort(struct ddp_outfile *f);                        /* destroys f; NULL is fine */
+/* The same without a sync: for what base/later.h syncs. */
+int ddp_outfile_publish(struct ddp_outfile *f, struct ddp_error *err);
+void ddp_outfile_abort(struct ddp_outfile *f); /* destroys f; NULL is fine */
 
 /* The three together. */
 int ddp_file_write(const char *path, const void *data, size_t bytes, struct ddp_error *err);
@@ -39,15 +41,20 @@ int ddp_file_sync(int fd, const char *path, struct ddp_error *err);
 
 /* Make a folder and its parents, and sync the entry of each that is new. An existing folder is fine. */
 int ddp_dir_make(const char *path, struct ddp_error *err);
+/* The same, but instead of a sync each(user, folder) is told of every folder that is new. */
+int ddp_dir_make_each(const char *path, int (*each)(void *user, const char *folder, struct ddp_error *err),
+                      void *user, struct ddp_error *err);
 /* Make this one folder; its parent must be there, and is not synced. An existing folder is fine. */
 int ddp_dir_add(const char *path, struct ddp_error *err);
 /* Sync a folder's own entries. One that may not be read cannot be synced, and is left alone. */
 int ddp_dir_sync(const char *path, struct ddp_error *err);
-/* rename() a folder or file over, then sync the parent. */
+/* rename() a folder or file over, then sync the parent; and without the sync. */
 int ddp_path_rename(const char *from, const char *to, struct ddp_error *err);
+int ddp_path_replace(const char *from, const char *to, struct ddp_error *err);
 /* Remove a folder and everything in it; a missing one is fine. Does not follow links. */
 int ddp_dir_remove(const char *path, struct ddp_error *err);
 bool ddp_path_exists(const char *path);
+char *ddp_path_parent(const char *path); /* the folder that a path lies in, "." for a bare name; malloc'd */
 
 /* Tests: let the nth (from 1) write-side system call from now on fail with errno_value, and all after it
  * (disk full, read-only). n = 0 turns it off. Also set by the environment variable

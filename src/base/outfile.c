@@ -50,21 +50,33 @@ int ddp_outfile_write(struct ddp_outfile *f, const void *data, size_t bytes, str
     return ddp_file_append(f->fd, f->path, data, bytes, err);
 }
 
-int ddp_outfile_commit(struct ddp_outfile *f, struct ddp_error *err)
+/* Its name in place of the temporary one, if status is 0; f is gone. */
+static int publish(struct ddp_outfile *f, int status, bool durable, struct ddp_error *err)
 {
-    int status = 0;
-    if (ddp_fault_hit(f->path) || fsync(f->fd) != 0)
-        status = ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", f->path, ddp_write_reason(errno, f->path));
     int fd = f->fd;
     f->fd = -1;
     if (close(fd) != 0 && status == 0)
         status = ddp_fail(err, DDP_E_IO, "%s: cannot close: %s", f->path, ddp_write_reason(errno, f->path));
     if (status == 0)
-        status = ddp_path_rename(f->temporary, f->path, err);
+        status = durable ? ddp_path_rename(f->temporary, f->path, err)
+                         : ddp_path_replace(f->temporary, f->path, err);
     if (status != 0)
         unlink(f->temporary);
     release(f);
     return status;
+}
+
+int ddp_outfile_commit(struct ddp_outfile *f, struct ddp_error *err)
+{
+    int status = 0;
+    if (ddp_fault_hit(f->path) || fsync(f->fd) != 0)
+        status = ddp_fail(err, DDP_E_IO, "%s: cannot sync: %s", f->path, ddp_write_reason(errno, f->path));
+    return publish(f, status, true, err);
+}
+
+int ddp_outfile_publish(struct ddp_outfile *f, struct ddp_error *err)
+{
+    return publish(f, 0, false, err);
 }
 
 void ddp_outfile_abort(struct ddp_outfile *f)

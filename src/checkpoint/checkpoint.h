@@ -66,6 +66,8 @@ void ddp_saver_attach(struct ddp_saver *s, const char *name, const char *text);
  * records of the steps that lead up to it. At most DDP_SAVER_FIRST; -1 is ignored. */
 enum { DDP_SAVER_FIRST = 4 };
 void ddp_saver_sync_first(struct ddp_saver *s, int fd);
+/* What is listed there (not owned; NULL is fine) is on disk before the next checkpoint is. */
+void ddp_saver_settle_first(struct ddp_saver *s, struct ddp_later *later);
 /* Save the snapshot as DIR/step-N, unless a parameter or statistic in it is not finite: DDP_E_NUMERIC names
  * it (and mark it best: never removed until a better one comes). Waits for the
  * save before it. The snapshot is in use until the next ddp_saver_wait. An error of a background save is

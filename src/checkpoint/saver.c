@@ -24,8 +24,9 @@ struct ddp_saver {
     } attached[DDP_SAVER_ATTACHED]; /* name NULL: free */
     int first[DDP_SAVER_FIRST];     /* descriptors of files that are on disk before each checkpoint is */
     int nfirst;
-    int64_t best_step; /* of the checkpoint that is kept as the best, -1: none */
-    bool running;      /* the thread is to be joined */
+    struct ddp_later *later; /* not owned; on disk before the next checkpoint is, NULL: nothing */
+    int64_t best_step;       /* of the checkpoint that is kept as the best, -1: none */
+    bool running;            /* the thread is to be joined */
     pthread_t thread;
     /* the save under way */
     const struct ddp_snapshot *snap;
@@ -73,13 +74,13 @@ static void discard(const char *dir, int64_t step, const char *name)
 }
 
 /* Take away or put right what a writer that was killed left behind. What is seen in the folder may be a
- * rename that is not on disk yet; nothing is removed because of it before it is. */
+ * rename that is not on disk yet; nothing is removed, or gone on from, because of it before it is. */
 static int tidy(const char *dir, struct ddp_error *err)
 {
     struct ddp_folder *list = NULL;
-    int n = 0, status = ddp_dir_sync(dir, err);
-    if (status == 0)
-        status = ddp_folder_list(dir, &list, &n, err);
+    int n = 0, status = ddp_folder_list(dir, &list, &n, err);
+    if (status == 0 && n > 0)
+        status = ddp_dir_sync(dir, err);
     for (int i = 0; status == 0 && i < n; i++) {
         if (list[i].kind == DDP_FOLDER_STEP)
             continue;
@@ -154,9 +155,16 @@ void ddp_saver_sync_first(struct ddp_saver *s, int fd)
         s->first[s->nfirst++] = fd;
 }
 
-/* Records of the steps that a checkpoint holds are never lost behind it. */
-static int sync_first(const struct ddp_saver *s, struct ddp_error *err)
+void ddp_saver_settle_first(struct ddp_saver *s, struct ddp_later *later)
 {
+    s->later = later;
+}
+
+/* Records of the steps that a checkpoint holds are never lost behind it, nor is the run it belongs to. */
+static int sync_first(struct ddp_saver *s, struct ddp_error *err)
+{
+    if (ddp_later_settle(s->later, err) != 0)
+        return ddp_error_prefix(err, "the run directory before its checkpoint");
     for (int i = 0; i < s->nfirst; i++)
         if (ddp_file_sync(s->first[i], s->dir, err) != 0)
             return ddp_error_prefix(err, "the records before the checkpoint");

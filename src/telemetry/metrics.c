@@ -12,12 +12,12 @@ struct ddp_metrics {
     char path[1100];
 };
 
-int ddp_metrics_open(const char *run_dir, bool append, int64_t step, bool owed, struct ddp_metrics **out,
-                     struct ddp_error *err)
+int ddp_metrics_open(const char *run_dir, const struct ddp_records_from *from, struct ddp_later *later,
+                     struct ddp_metrics **out, struct ddp_error *err)
 {
     struct ddp_metrics *m = ddp_calloc(1, sizeof *m);
     snprintf(m->path, sizeof m->path, "%s/metrics.jsonl", run_dir);
-    int status = ddp_records_open(m->path, "", append, step, owed, &m->fd, err);
+    int status = ddp_records_open(m->path, "", from, later, &m->fd, err);
     if (status) {
         free(m);
         return status;

@@ -7,19 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether a record is of what the checkpoint of `step` holds. */
-static bool is_before(const json_t *record, int64_t step, bool owed)
+/* Whether a record is of what the checkpoint holds. */
+static bool is_before(const json_t *record, const struct ddp_records_from *from)
 {
     const json_t *at = json_object_get(record, "step");
     const char *type = json_string_value(json_object_get(record, "type"));
-    if (!json_is_integer(at) || json_integer_value(at) > step)
+    if (!json_is_integer(at) || json_integer_value(at) > from->step)
         return false;
-    return !owed || json_integer_value(at) < step || !type || strcmp(type, "eval") != 0;
+    return !from->owed || json_integer_value(at) < from->step || !type || strcmp(type, "eval") != 0;
 }
 
-/* Keep the records up to `step`, behind `head`. What a power cut left (torn lines, pages of zeros) is
+/* Keep the records up to the checkpoint, behind `head`. What a power cut left (torn lines, pages of zeros) is
  * dropped. */
-static int cut_after(const char *path, const char *head, int64_t step, bool owed, struct ddp_error *err)
+static int cut_after(const char *path, const char *head, const struct ddp_records_from *from,
+                     struct ddp_error *err)
 {
     char *data;
     size_t bytes;
@@ -32,7 +33,7 @@ static int cut_after(const char *path, const char *head, int64_t step, bool owed
     const char *last = data + bytes;
     for (char *line = data, *end; (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1) {
         json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
-        if (is_before(o, step, owed))
+        if (is_before(o, from))
             ddp_text_append(&kept, line, (size_t)(end - line) + 1);
         json_decref(o);
     }
@@ -42,11 +43,11 @@ static int cut_after(const char *path, const char *head, int64_t step, bool owed
     return status;
 }
 
-int ddp_records_open(const char *path, const char *head, bool append, int64_t step, bool owed, int *fd,
-                     struct ddp_error *err)
+int ddp_records_open(const char *path, const char *head, const struct ddp_records_from *from,
+                     struct ddp_later *later, int *fd, struct ddp_error *err)
 {
-    int status = append && ddp_path_exists(path) ? cut_after(path, head, step, owed, err)
-                                                 : ddp_file_write(path, head, strlen(head), err);
+    int status = from && ddp_path_exists(path) ? cut_after(path, head, from, err)
+                                               : ddp_later_file(later, path, head, strlen(head), err);
     if (status)
         return status;
     *fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);

@@ -2,13 +2,12 @@
 #ifndef DDP_TELEMETRY_RECORDS_H
 #define DDP_TELEMETRY_RECORDS_H
 
-#include "base/base.h"
+#include "telemetry/telemetry.h"
 
 /* Open for appending; the file exists with its first line `head` ("" or a whole line) from now on, also after
- * a power cut. append: a resumed run goes on in the same file; records after `step` are dropped (they are
- * done again), with `owed` the evaluations of `step` too, and so is what a crash or power cut tore. Else the
- * file starts anew. */
-int ddp_records_open(const char *path, const char *head, bool append, int64_t step, bool owed, int *fd,
-                     struct ddp_error *err);
+ * a power cut (once `later` is settled). from: a resumed run goes on in the same file; what comes after is
+ * dropped, and so is what a crash or power cut tore. NULL: the file starts anew. */
+int ddp_records_open(const char *path, const char *head, const struct ddp_records_from *from,
+                     struct ddp_later *later, int *fd, struct ddp_error *err);
 
 #endif

@@ -10,9 +10,10 @@
 
 #include "telemetry/telemetry.h"
 
-int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err)
+int ddp_rundir_create(const struct ddp_config *cfg, struct ddp_later *later, char *path, int size,
+                      struct ddp_error *err)
 {
-    int status = ddp_dir_make(cfg->run.dir, err);
+    int status = ddp_later_dir(later, cfg->run.dir, err);
     if (status)
         return ddp_error_prefix(err, "run.dir");
     for (unsigned attempt = 0; attempt < 100; attempt++) {
@@ -33,13 +34,15 @@ int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct
                             "run.dir: cannot make %s: %s; choose another folder with run.dir=...", run,
                             strerror(errno));
         }
-        status = ddp_dir_sync(cfg->run.dir, err); /* the run is there after a power cut */
+        status = ddp_later_made(later, cfg->run.dir, err); /* by another job, perhaps, a moment ago */
+        if (status == 0)
+            status = ddp_later_made(later, run, err);
         if (status)
             return status;
         static const char *const parts[] = {"log", "checkpoints"};
         for (size_t i = 0; i < DDP_COUNT(parts); i++) {
             snprintf(sub, sizeof sub, "%s/%s", run, parts[i]);
-            if (ddp_dir_make(sub, err) != 0)
+            if (ddp_later_dir(later, sub, err) != 0)
                 return ddp_error_prefix(err, "run.dir");
         }
         snprintf(path, (size_t)size, "%s", run);

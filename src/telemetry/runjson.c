@@ -347,7 +347,8 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     struct ddp_text t;
     ddp_text_init(&t);
     ddp_text_add(&t, "%s\n", dump);
-    int status = ddp_run_write(info->run_dir, t.s, info->opens ? NULL : compact, err);
+    int status = info->later ? ddp_later_file(info->later, path, t.s, t.len, err)
+                             : ddp_run_write(info->run_dir, t.s, info->opens ? NULL : compact, err);
     ddp_text_finish(&t);
     free(dump);
     free(compact);

@@ -9,8 +9,9 @@
 #include "engine/engine.h"
 #include "record/record.h"
 
-/* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it. */
-int ddp_rundir_create(const struct ddp_config *cfg, char *path, int size, struct ddp_error *err);
+/* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it; on disk with `later`. */
+int ddp_rundir_create(const struct ddp_config *cfg, struct ddp_later *later, char *path, int size,
+                      struct ddp_error *err);
 /* Before a run goes on: remove the files that a killed process left half written in it (NAME.tmp-PID). */
 void ddp_rundir_tidy(const char *run_dir);
 /* What --resume and --eval name -> the run, checkpoint or file.
@@ -34,8 +35,9 @@ struct ddp_key_change { /* borrowed */
     const char *key, *from, *to;
 };
 
-struct ddp_run_info { /* what run.json says; strings are borrowed */
-    bool opens;       /* a new leg; false: the last one again, further on */
+struct ddp_run_info {        /* what run.json says; strings are borrowed */
+    bool opens;              /* a new leg; false: the last one again, further on */
+    struct ddp_later *later; /* on disk with it; NULL: at once */
     const char *run_dir;
     int argc;
     const char *const *command; /* as the user gave it */
@@ -95,10 +97,15 @@ struct ddp_eval_metrics {
 };
 
 struct ddp_metrics;
-/* append: a resumed run goes on in the same file; records after `step` are dropped (they are done again).
- * owed: the checkpoint of `step` is from before the evaluation that is due there: this is made again, too. */
-int ddp_metrics_open(const char *run_dir, bool append, int64_t step, bool owed, struct ddp_metrics **out,
-                     struct ddp_error *err);
+/* Where a resumed run goes on in its records: what came after the checkpoint is dropped, and done again. */
+struct ddp_records_from {
+    int64_t step; /* of the checkpoint */
+    bool owed;    /* it is from before the evaluation that is due there: this is made again, too */
+};
+
+/* from NULL: a new file, on disk with `later` (NULL: at once). */
+int ddp_metrics_open(const char *run_dir, const struct ddp_records_from *from, struct ddp_later *later,
+                     struct ddp_metrics **out, struct ddp_error *err);
 int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, struct ddp_error *err);
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err);
 /* A rank that holds up the others: step is the one at hand. */
@@ -112,10 +119,10 @@ void ddp_metrics_close(struct ddp_metrics *m);
 /* One JSON record a line. The first says format, version and hash; then, every train.trail_every steps,
  *   {"step":N,"parameters":{"hash":H,"tensors":{NAME:h,...}},"optimizer":{...}}
  * H as run.json's weights_hash, h the first 16 digits of the same hash over one tensor. Readers skip parts
- * they do not know: gradients and sample indices have room beside these. append and step as for metrics. */
+ * they do not know: gradients and sample indices have room beside these. Opened as metrics are. */
 struct ddp_trail;
-int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_trail **out,
-                   struct ddp_error *err);
+int ddp_trail_open(const char *run_dir, const struct ddp_records_from *from, struct ddp_later *later,
+                   struct ddp_trail **out, struct ddp_error *err);
 int ddp_trail_add(struct ddp_trail *t, int64_t step, const struct ddp_snapshot *s, struct ddp_error *err);
 int ddp_trail_fd(const struct ddp_trail *t); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */

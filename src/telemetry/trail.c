@@ -11,14 +11,14 @@ struct ddp_trail {
     char path[1100];
 };
 
-int ddp_trail_open(const char *run_dir, bool append, int64_t step, struct ddp_trail **out,
-                   struct ddp_error *err)
+int ddp_trail_open(const char *run_dir, const struct ddp_records_from *from, struct ddp_later *later,
+                   struct ddp_trail **out, struct ddp_error *err)
 {
     struct ddp_trail *t = ddp_calloc(1, sizeof *t);
     snprintf(t->path, sizeof t->path, "%s/weights.trail", run_dir);
     static const char head[] =
         "{\"format\":\"ddp-trail\",\"version\":1,\"hash\":\"sha256\",\"tensor_digits\":16}\n";
-    int status = ddp_records_open(t->path, head, append, step, false, &t->fd, err);
+    int status = ddp_records_open(t->path, head, from, later, &t->fd, err);
     if (status) {
         free(t);
         return status;

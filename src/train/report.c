@@ -20,6 +20,9 @@ struct ddp_run_log {
     struct ddp_progress progress;
     char set_aside[64]; /* in checkpoints/; "": nothing was */
     int64_t saved_ms;   /* what is saved next is later */
+    /* What a new run directory is made of: the first step waits for no disk, the first checkpoint does. NULL:
+     * a run that goes on. */
+    struct ddp_later *later;
 
     struct ddp_slow_rank slow[MOST_SLOW]; /* that the launcher has told of, each time */
     int nslow;
@@ -55,19 +58,20 @@ static void keep_script(const struct ddp_trainer *t)
 }
 
 /* Of a new run. */
-static int write_configs(const struct ddp_trainer *t, struct ddp_error *err)
+static int write_configs(const struct ddp_run_log *log, struct ddp_error *err)
 {
+    const struct ddp_trainer *t = log->t;
     char path[1100], *text;
     int status = ddp_config_dump(t->cfg, true, &text, err);
     if (status)
         return status;
     snprintf(path, sizeof path, "%s/config.cfg", t->run_dir);
-    status = ddp_file_write(path, text, strlen(text), err);
+    status = ddp_later_file(log->later, path, text, strlen(text), err);
     free(text);
     if (status || (status = ddp_config_dump_json(t->cfg, &text, err)))
         return status;
     snprintf(path, sizeof path, "%s/config.json", t->run_dir);
-    status = ddp_file_write(path, text, strlen(text), err);
+    status = ddp_later_file(log->later, path, text, strlen(text), err);
     free(text);
     if (status == 0)
         keep_script(t);
@@ -126,6 +130,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .ndata = 2,
         .data = t->data,
         .opens = opens,
+        .later = opens ? log->later : NULL,
         .resumed_from = *t->resumed_from ? t->resumed_from : NULL,
         .from_step = log->from_step,
         .forked_from = t->leg.kind == DDP_LEG_FORK ? t->leg.run : NULL,
@@ -168,7 +173,7 @@ static int keep_file(const struct ddp_run_log *log, struct ddp_error *err)
     char path[1100];
     snprintf(path, sizeof path, "%s/%s", log->t->run_dir, e->file);
     ddp_saver_attach(log->saver, e->file, e->file_text);
-    return ddp_file_write(path, e->file_text, strlen(e->file_text), err);
+    return ddp_later_file(log->later, path, e->file_text, strlen(e->file_text), err);
 }
 
 /* The resolved config into every checkpoint. */
@@ -229,7 +234,7 @@ static int open_directory(struct ddp_run_log *log, bool resumed, struct ddp_erro
     if (resumed)
         snprintf(t->run_dir, sizeof t->run_dir, "%s", t->leg.run);
     else
-        status = ddp_rundir_create(t->cfg, t->run_dir, sizeof t->run_dir, err);
+        status = ddp_rundir_create(t->cfg, log->later, t->run_dir, sizeof t->run_dir, err);
     if (status == 0)
         status = ddp_run_lock(t->run_dir, &log->lock, err);
     if (status == 0 && resumed) {
@@ -254,12 +259,15 @@ static int open_records(struct ddp_run_log *log, bool resumed, struct ddp_error 
         status = keep_config(log, err);
     if (status == 0 && t->engine->file)
         status = keep_file(log, err);
+    const struct ddp_records_from checkpoint = {t->state.step,
+                                                ddp_train_plan_eval_owed(&t->plan, cfg, &t->state)};
+    const struct ddp_records_from *from = resumed ? &checkpoint : NULL;
     if (status == 0)
-        status = ddp_metrics_open(t->run_dir, resumed, t->state.step,
-                                  ddp_train_plan_eval_owed(&t->plan, cfg, &t->state), &log->metrics, err);
+        status = ddp_metrics_open(t->run_dir, from, log->later, &log->metrics, err);
     if (status == 0 && cfg->train.trail_every)
-        status = ddp_trail_open(t->run_dir, resumed, t->state.step, &log->trail, err);
+        status = ddp_trail_open(t->run_dir, from, log->later, &log->trail, err);
     if (status == 0) {
+        ddp_saver_settle_first(log->saver, log->later);
         ddp_saver_sync_first(log->saver, ddp_metrics_fd(log->metrics));
         ddp_saver_sync_first(log->saver, ddp_trail_fd(log->trail));
     }
@@ -295,13 +303,14 @@ int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp
     log->from_step = t->state.step;
     log->saved_ms = t->state.saved_ms;
     if (!resumed) {
+        log->later = ddp_later_create();
         const int64_t last = ddp_rundir_last_ms(t->cfg);
         log->saved_ms = last > log->saved_ms ? last : log->saved_ms;
     }
     ddp_runs_close(t->cfg->run.dir);
     int status = open_directory(log, resumed, err);
     if (status == 0 && !resumed)
-        status = write_configs(t, err);
+        status = write_configs(log, err);
     if (status == 0)
         status = open_records(log, resumed, err);
     if (status == 0) {
@@ -334,6 +343,8 @@ void ddp_run_log_destroy(struct ddp_run_log *log)
     ddp_metrics_close(log->metrics);
     ddp_trail_close(log->trail);
     ddp_snapshot_destroy(log->snapshot);
+    ddp_later_settle(log->later, NULL); /* of a run that failed before its first checkpoint */
+    ddp_later_destroy(log->later);
     ddp_run_unlock(log->lock);
     free(log);
 }

@@ -190,6 +190,30 @@ static void test_saver_replaces_the_same_step(void **state)
     rig_finish(&r);
 }
 
+static void test_saver_settles_the_run_first(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ddp_error err = {0};
+    struct ddp_later *later = ddp_later_create();
+    rig_init(&r, 1, true);
+    assert_int_equal(ddp_later_file(later, scratch("config.cfg"), "x", 1, &err), 0);
+    ddp_saver_settle_first(r.saver, later);
+    ddp_fileio_fault(1, EIO, "config.cfg");
+    int status = rig_save(&r, 10, 1, false, &err);
+    assert_int_equal(status ? status : ddp_saver_wait(r.saver, &err), DDP_E_IO);
+    assert_non_null(strstr(err.text, "the run directory before its checkpoint"));
+    expect_list("");
+    ddp_fileio_fault(0, 0, NULL);
+    must_save(&r, 20, 1, false);
+    expect_list("20");
+    ddp_fileio_fault(1, EIO, "config.cfg"); /* once and no more */
+    assert_int_equal(ddp_later_settle(later, &err), 0);
+    ddp_fileio_fault(0, 0, NULL);
+    rig_finish(&r);
+    ddp_later_destroy(later);
+}
+
 static void test_saver_finishes_with_nothing_left(void **state)
 {
     (void)state;
@@ -558,6 +582,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_saver_keeps_all_with_zero, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_leaves_later_steps_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_replaces_the_same_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_saver_settles_the_run_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_finishes_with_nothing_left, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_cleans_up_after_a_killed_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_saver_reports_background_errors_once, setup, teardown),

@@ -72,13 +72,14 @@ static int go_on(const char *run, long long step, bool owed, struct ddp_error *e
     struct ddp_saver *saver = NULL;
     struct ddp_metrics *metrics = NULL;
     struct ddp_trail *trail = NULL;
+    const struct ddp_records_from from = {step, owed};
     snprintf(dir, sizeof dir, "%s/checkpoints", run);
     ddp_rundir_tidy(run);
     int status = ddp_saver_create(dir, 1, false, &saver, err);
     if (status == 0)
-        status = ddp_metrics_open(run, true, step, owed, &metrics, err);
+        status = ddp_metrics_open(run, &from, NULL, &metrics, err);
     if (status == 0)
-        status = ddp_trail_open(run, true, step, &trail, err);
+        status = ddp_trail_open(run, &from, NULL, &trail, err);
     ddp_trail_close(trail);
     ddp_metrics_close(metrics);
     ddp_saver_destroy(saver);

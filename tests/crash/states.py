@@ -108,10 +108,10 @@ class Replayer:
             return f"{got['torn']} has the name of a whole checkpoint, and is none"
         if got["step"] < 0:
             return ""
-        if least >= 0 and (not got["status"] or not got["legs"]):
-            return f"a checkpoint of it was saved, and its run.json cannot be read"
-        if least >= 0 and not got["config"]:
-            return f"a checkpoint of it was saved, and its config.cfg cannot be read"
+        if not got["status"] or not got["legs"]:
+            return "it has a checkpoint, and its run.json cannot be read"
+        if not got["config"]:
+            return "it has a checkpoint, and its config.cfg cannot be read"
         if got["tidied"] != got["step"]:
             return f"step {got['step']} was there, and {got['tidied']} after tidying ({got['why']})"
         return self.check_records(got, folder, reference)

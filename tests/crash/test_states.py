@@ -53,6 +53,13 @@ class States(crash.Scratch):
                     with self.subTest(name, fault=fault, call=call):
                         self.none(crash.fail_at(self, name, f"{call}:{fault}", SEED)[1])
 
+    def test_the_first_step_of_a_new_run_waits_for_no_disk(self):
+        events = scenarios.Recording(self, "pruned", self.fresh()).history.events
+        kinds = [e.kind for e in events]
+        first = next(i for i, e in enumerate(events) if e.kind == "data" and e.path.endswith("/metrics.jsonl"))
+        self.assertNotIn("sync", kinds[:first])
+        self.assertIn("sync", kinds)
+
     def test_planted_faults_are_noticed(self):
         for what, (name, pattern) in crash.PLANTED.items():
             with self.subTest(what):

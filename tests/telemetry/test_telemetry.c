@@ -41,8 +41,8 @@ static void test_rundir_has_name_time_and_folders(void **s)
     (void)s;
     char a[1024], b[1024], sub[1100];
     struct ddp_error err = {0};
-    assert_int_equal(ddp_rundir_create(cfg, a, sizeof a, &err), 0);
-    assert_int_equal(ddp_rundir_create(cfg, b, sizeof b, &err), 0);
+    assert_int_equal(ddp_rundir_create(cfg, NULL, a, sizeof a, &err), 0);
+    assert_int_equal(ddp_rundir_create(cfg, NULL, b, sizeof b, &err), 0);
     assert_string_not_equal(a, b); /* two runs of one second */
     const char *name = strrchr(a, '/') + 1;
     assert_int_equal(strncmp(name, "demo-20", 7), 0);
@@ -246,7 +246,7 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     struct ddp_error err = {0};
     char path[128];
     snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
-    assert_int_equal(ddp_metrics_open(dir, false, 0, false, &m, &err), 0);
+    assert_int_equal(ddp_metrics_open(dir, NULL, NULL, &m, &err), 0);
     for (int i = 1; i <= 5; i++)
         assert_int_equal(
             ddp_metrics_step(m, &(struct ddp_step_metrics){.step = i, .loss = i / 3.0, .grad_norm = -1},
@@ -260,11 +260,12 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
     FILE *f = fopen(path, "a");
     fputs("{\"type\":\"step\",\"st", f); /* cut by a crash */
     fclose(f);
-    assert_int_equal(ddp_metrics_open(dir, true, 5, true, &m, &err), 0); /* its evaluation is made again */
+    assert_int_equal(ddp_metrics_open(dir, &(struct ddp_records_from){5, true}, NULL, &m, &err),
+                     0); /* its evaluation is made again */
     ddp_metrics_close(m);
     assert_int_equal(count_lines(path, "\"type\":\"step\""), 5);
     assert_int_equal(count_lines(path, "\"type\":\"eval\""), 0);
-    assert_int_equal(ddp_metrics_open(dir, true, 3, false, &m, &err), 0);
+    assert_int_equal(ddp_metrics_open(dir, &(struct ddp_records_from){3, false}, NULL, &m, &err), 0);
     assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 4, .grad_norm = 2}, &err), 0);
     ddp_metrics_close(m);
     assert_int_equal(count_lines(path, "\"type\":\"step\""), 4);
@@ -303,9 +304,9 @@ static void test_records_survive_what_a_power_cut_leaves(void **s)
             if (f)
                 fclose(f);
         }
-        assert_int_equal(ddp_trail_open(dir, true, 2, &t, &err), 0);
+        assert_int_equal(ddp_trail_open(dir, &(struct ddp_records_from){2, false}, NULL, &t, &err), 0);
         ddp_trail_close(t);
-        assert_int_equal(ddp_metrics_open(dir, true, 2, false, &m, &err), 0);
+        assert_int_equal(ddp_metrics_open(dir, &(struct ddp_records_from){2, false}, NULL, &m, &err), 0);
         assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 3, .grad_norm = -1}, &err),
                          0);
         ddp_metrics_close(m);
