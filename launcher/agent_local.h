@@ -18,6 +18,12 @@ int ddp_local_agent_create(const struct ddp_starter *starter, const struct ddp_j
 /* It as one of the job's agents, which also destroys it. */
 struct ddp_agent *ddp_agent_here(struct ddp_local_agent *a);
 
+/* Kill the daemons of MPI's launcher that have started ranks here: with the host of mpirun gone they would
+ * wait for it for minutes. */
+void ddp_local_agent_kill_daemons(const struct ddp_local_agent *a);
+/* The same for one process; nothing is done to one that is no such daemon. */
+void ddp_daemon_kill(pid_t pid);
+
 /* A line of the head's own on stderr, behind what the ranks have printed; never waits for the reader. */
 void ddp_local_agent_say(struct ddp_local_agent *a, const char *line);
 /* Nothing more is read: what is held of a line counts as one. */

@@ -50,7 +50,7 @@ struct ddp_local_agent {
 /* Whether the starter's children are counted, to see that some will never report. */
 static inline bool ddp_agent_is_counting(const struct ddp_local_agent *a)
 {
-    return a->nworkers > 0 && !a->starter->direct && a->ranks.expected == a->job->ranks &&
+    return a->nworkers > 0 && a->starter->forks && a->ranks.expected == a->job->ranks &&
            a->ranks.n < a->ranks.expected && !a->killed_ranks && !a->starter_ended;
 }
 

@@ -10,6 +10,7 @@
 #include "launcher/address.h"
 #include "launcher/agent_remote.h"
 #include "launcher/agent_tasks.h"
+#include "launcher/network.h"
 #include "launcher/signals.h"
 
 static const double CONNECT_S = 3; /* for each of the head's addresses */
@@ -20,16 +21,9 @@ enum { ROUNDS = 2, IDLE_MS = 60000 };
 static char *hello_text(const char *token)
 {
     char host[256] = "localhost";
-    struct ddp_address *list;
-    const int n = ddp_addresses_list(&list);
-    json_t *nets = json_array();
     gethostname(host, sizeof host - 1);
-    for (int i = 0; i < n; i++)
-        json_array_append_new(nets, json_pack("{s:s,s:s,s:s,s:b}", "interface", list[i].interface, "address",
-                                              list[i].text, "net", list[i].net, "bridge", list[i].bridge));
-    free(list);
     json_t *hello = json_pack("{s:s,s:s,s:s,s:o}", "version", DDP_LAUNCH_VERSION, "token", token, "host",
-                              host, "addresses", nets);
+                              host, "addresses", ddp_network_addresses());
     char *text = json_dumps(hello, JSON_COMPACT);
     json_decref(hello);
     return text;
@@ -85,6 +79,8 @@ static void on_frame(struct ddp_agent_desk *desk, struct ddp_wire *wire, const s
         memcpy(&note, frame->bytes, sizeof note);
         note.text[sizeof note.text - 1] = '\0';
         ddp_agent_note(ddp_agent_here(desk->agent), note.rank, note.text);
+    } else if (frame->kind == DDP_WIRE_BYE) {
+        desk->dismissed = true;
     } else if (frame->kind == DDP_WIRE_TASK) {
         json_t *task = json_loads(frame->bytes, 0, NULL), *answer = ddp_agent_task(desk, task);
         char *text = json_dumps(answer, JSON_COMPACT);
@@ -122,6 +118,8 @@ static void serve(struct ddp_agent_desk *desk, struct ddp_wire *wire, int signal
             ddp_wire_move(wire);
         }
     }
+    while (ddp_wire_next(wire, &frame)) /* its goodbye may have come with the end */
+        on_frame(desk, wire, &frame);
     free(news);
     free(fds);
 }
@@ -156,7 +154,10 @@ int ddp_agent_main(int argc, char **argv)
         return ddp_error_exit(rc);
     }
     serve(&desk, &wire, signals);
+    const bool lost = !desk.dismissed;
     ddp_agent_clear(&desk);
     ddp_wire_finish(&wire);
+    if (lost)
+        ddp_daemon_kill(getppid());
     return DDP_EXIT_OK;
 }

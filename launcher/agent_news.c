@@ -20,7 +20,7 @@ static bool is_starter_lost(const struct ddp_local_agent *a, const struct ddp_ra
     bool exiting = false;
     if (a->starter->direct)
         return false;
-    const pid_t parent = a->nworkers > 0 ? a->worker[0].child.pid : rank->parent; /* there its daemon */
+    const pid_t parent = a->starter->forks ? a->worker[0].child.pid : rank->parent; /* there its daemon */
     if (parent > 0)
         ddp_process_state(parent, &exiting);
     return a->starter_ended || exiting;

@@ -1,6 +1,7 @@
 /* What the agent in this process does when it is told, and how it collects what has ended. */
 #include "launcher/agent_local_private.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,6 +102,24 @@ static void go_on(struct ddp_local_agent *a)
     signal_ranks(a, SIGCONT);
     for (int i = 0; i < a->ranks.n; i++)
         a->ranks.rank[i].halted_seen = 0;
+}
+
+void ddp_daemon_kill(pid_t pid)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *f = pid > 1 ? fopen(path, "re") : NULL;
+    const bool read = f && fgets(name, sizeof name, f);
+    if (f)
+        fclose(f);
+    if (read && (strcmp(name, "orted\n") == 0 || strcmp(name, "prted\n") == 0))
+        kill(pid, SIGKILL);
+}
+
+void ddp_local_agent_kill_daemons(const struct ddp_local_agent *a)
+{
+    for (int i = 0; i < a->ranks.n; i++)
+        ddp_daemon_kill(a->ranks.rank[i].parent);
 }
 
 /* Ranks that another host's starter has started: they have no more to say than what is on its way. */

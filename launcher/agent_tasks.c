@@ -1,13 +1,16 @@
 /* The tasks of an agent on another host. */
 #include "launcher/agent_tasks.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/facts.h"
 #include "launcher/leftovers.h"
 #include "launcher/rank_env.h"
+#include "launcher/reach.h"
 
 static json_t *answer_error(int code, const struct ddp_error *err)
 {
@@ -18,6 +21,48 @@ static const char *text_of(const json_t *task, const char *key)
 {
     const char *s = json_string_value(json_object_get(task, key));
     return s ? s : "";
+}
+
+/* ---- facts: what is this host? --------------------------------------------------------------- */
+
+static json_t *do_facts(struct ddp_agent_desk *desk, const json_t *task)
+{
+    const double began = ddp_now();
+    (void)desk;
+    json_t *facts = ddp_facts_read(text_of(task, "config"), text_of(task, "program"), text_of(task, "folder"),
+                                   text_of(task, "runs"), text_of(task, "marker"));
+    json_object_set_new(facts, "took", json_real(ddp_now() - began));
+    return json_pack("{s:o}", "facts", facts);
+}
+
+/* ---- the network ----------------------------------------------------------------------------- */
+
+static json_t *do_answer(struct ddp_agent_desk *desk, const json_t *task)
+{
+    struct ddp_error err = {0};
+    int port = 0;
+    const int rc =
+        ddp_reach_answer(text_of(task, "token"), text_of(task, "host"), &desk->answering, &port, &err);
+    return rc ? answer_error(rc, &err) : json_pack("{s:i}", "port", port);
+}
+
+static json_t *do_reach(struct ddp_agent_desk *desk, const json_t *task)
+{
+    (void)desk;
+    return json_pack("{s:o}", "reached",
+                     ddp_reach_try(text_of(task, "token"), json_object_get(task, "peers"),
+                                   json_number_value(json_object_get(task, "limit"))));
+}
+
+static json_t *do_measure(struct ddp_agent_desk *desk, const json_t *task)
+{
+    struct ddp_reach_speed speed = {0};
+    struct ddp_error err = {0};
+    (void)desk;
+    const int rc = ddp_reach_measure(text_of(task, "token"), text_of(task, "address"),
+                                     (int)json_integer_value(json_object_get(task, "port")), &speed, &err);
+    return rc ? answer_error(rc, &err)
+              : json_pack("{s:f,s:f}", "latency", speed.latency_s, "rate", speed.bytes_s);
 }
 
 /* ---- open: the ranks may come ---------------------------------------------------------------- */
@@ -71,9 +116,13 @@ void ddp_agent_clear(struct ddp_agent_desk *desk)
     if (desk->agent) {
         struct ddp_agent *agent = ddp_agent_here(desk->agent);
         ddp_agent_order(agent, DDP_ORDER_KILL_RANKS);
+        if (!desk->dismissed)
+            ddp_local_agent_kill_daemons(desk->agent);
         ddp_agent_order(agent, DDP_ORDER_SWEEP);
         ddp_agent_destroy(agent);
     }
+    if (desk->answering > 0)
+        kill(desk->answering, SIGKILL);
     ddp_job_close(&desk->job);
     if (desk->janitor.pid > 0)
         ddp_janitor_dismiss(&desk->janitor);
@@ -87,7 +136,11 @@ json_t *ddp_agent_task(struct ddp_agent_desk *desk, const json_t *task)
     static const struct {
         const char *name;
         json_t *(*run)(struct ddp_agent_desk *desk, const json_t *task);
-    } tasks[] = {{"open", do_open}};
+    } tasks[] = {{"facts", do_facts},
+                 {"answer", do_answer},
+                 {"reach", do_reach},
+                 {"measure", do_measure},
+                 {"open", do_open}};
     for (size_t i = 0; i < DDP_COUNT(tasks); i++)
         if (strcmp(tasks[i].name, text_of(task, "do")) == 0)
             return tasks[i].run(desk, task);

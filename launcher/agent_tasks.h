@@ -2,9 +2,11 @@
  * answer for each task.
  *
  *   do      with                                     answer
- *   facts   config, program, data, run, marker       what facts.h says of the host
- *   reach   peers: [{host, addresses}], port, token  nets: which of them could be connected to
- *   open    job, dir, base, ranks, files, env        ready: true; the ranks may come now
+ *   facts   config, program, folder, runs, marker    facts: what facts.h says of the host, took: seconds
+ *   answer  token, host                              port: where it answers those that try to reach it
+ *   reach   token, peers, limit                      reached: as ddp_reach_try says
+ *   measure token, address, port                     latency: seconds, rate: bytes a second
+ *   open    job, host, base, ranks, config, env      ready: true; the ranks may come now
  *
  * An answer that holds "error" (text) and "code" is a failure. */
 #ifndef DDP_LAUNCHER_AGENT_TASKS_H
@@ -18,6 +20,8 @@
 struct ddp_agent_desk { /* what an agent has on its hands */
     struct ddp_job job; /* its host's part; .name "" until the ranks are expected */
     struct ddp_janitor janitor;
+    bool dismissed;                /* by the head; else it is lost when the wire ends */
+    pid_t answering;               /* the process that answers other hosts; 0: none */
     struct ddp_local_agent *agent; /* NULL until then */
 };
 

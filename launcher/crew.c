@@ -15,6 +15,7 @@
 #include "launcher/address.h"
 #include "launcher/agent_main.h"
 #include "launcher/hosts.h"
+#include "launcher/missing.h"
 #include "launcher/signals.h"
 
 static const double CALL_S = 120; /* for hosts to report: ssh waits for a dead one longer than a minute */
@@ -172,21 +173,16 @@ static bool has_called_ended(struct ddp_crew *crew)
 
 static int fail_missing(struct ddp_crew *crew, struct ddp_error *err)
 {
-    struct ddp_text names;
-    const int missing = count_missing(crew);
-    ddp_text_init(&names);
-    for (int i = 0, k = 0; i < crew->n; i++)
-        if (!crew->member[i].here && k++ < 8)
-            ddp_text_add(&names, "%s%s", k > 1 ? ", " : "", crew->member[i].name);
-    while (crew->said.len > 0 && crew->said.s[crew->said.len - 1] == '\n')
-        crew->said.s[--crew->said.len] = '\0';
-    const int rc = ddp_fail(
-        err, DDP_E_RESOURCE,
-        "%d of %d other hosts did not report to ddp-launch: %s%s. Can each be reached from here without a "
-        "password ('ssh %s true'), does it see %s, and does no firewall part it from this host?%s%s",
-        missing, crew->n, names.s, missing > 8 ? ", .." : "", crew->member[0].name, "the same programs",
-        *crew->said.s ? "\nWhat was said: " : "", crew->said.s);
-    ddp_text_finish(&names);
+    struct ddp_words missing = {0};
+    struct ddp_text why;
+    for (int i = 0; i < crew->n; i++)
+        if (!crew->member[i].here)
+            ddp_words_add(&missing, "%s", crew->member[i].name);
+    ddp_text_init(&why);
+    ddp_missing_explain(&missing, crew->n, crew->said.s, &why);
+    const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s", why.s);
+    ddp_text_finish(&why);
+    ddp_words_finish(&missing);
     return rc;
 }
 
@@ -219,9 +215,8 @@ int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hos
     if (rc != 0)
         return rc;
     crew.starter = starter;
-    char self[PATH_MAX] = "ddp-launch";
-    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[length > 0 ? length : 10] = '\0';
+    char self[PATH_MAX];
+    ddp_job_self(self);
     ddp_words_add(&agent, "%s", self);
     ddp_words_add(&agent, DDP_AGENT_OPTION);
     const int n = ddp_addresses_list(&list);
@@ -243,80 +238,6 @@ int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hos
         ddp_crew_dismiss(&crew);
     else
         *out = crew;
-    return rc;
-}
-
-/* ---- asking ---------------------------------------------------------------------------------- */
-
-static void give(struct ddp_crew_member *m, json_t *task)
-{
-    json_decref(m->task);
-    json_decref(m->answer);
-    m->task = task;
-    m->answer = NULL;
-    m->asked = ddp_wall();
-    if (!task)
-        return;
-    char *text = json_dumps(task, JSON_COMPACT);
-    ddp_wire_send(&m->wire, DDP_WIRE_TASK, text, strlen(text));
-    free(text);
-}
-
-static bool waits_for(const struct ddp_crew_member *m)
-{
-    return m->task && !m->answer && !m->wire.over;
-}
-
-static void listen_to(struct ddp_crew *crew, struct pollfd *fds)
-{
-    struct ddp_frame frame;
-    for (int i = 0; i < crew->n; i++) {
-        fds[i] = ddp_wire_poll(&crew->member[i].wire);
-        if (!waits_for(&crew->member[i]))
-            fds[i].fd = -1;
-    }
-    poll(fds, (nfds_t)crew->n, 100);
-    for (int i = 0; i < crew->n; i++) {
-        struct ddp_crew_member *m = &crew->member[i];
-        if (fds[i].revents)
-            ddp_wire_move(&m->wire);
-        while (waits_for(m) && ddp_wire_next(&m->wire, &frame))
-            if (frame.kind == DDP_WIRE_ANSWER) {
-                m->answer = json_loads(frame.bytes, 0, NULL);
-                m->answered = ddp_wall();
-            }
-    }
-}
-
-static int read_answer(const struct ddp_crew_member *m, struct ddp_error *err)
-{
-    if (!m->task)
-        return 0;
-    if (!m->answer)
-        return ddp_fail(err, DDP_E_RESOURCE, "host %s: its agent %s", m->name,
-                        m->wire.over ? m->wire.why : "gave no answer in time");
-    const char *text = json_string_value(json_object_get(m->answer, "error"));
-    const int code = (int)json_integer_value(json_object_get(m->answer, "code"));
-    return text ? ddp_fail(err, code ? code : DDP_E_RESOURCE, "host %s: %s", m->name, text) : 0;
-}
-
-int ddp_crew_ask(struct ddp_crew *crew, json_t *const *task, double limit_s, struct ddp_error *err)
-{
-    struct pollfd *fds = ddp_calloc((size_t)crew->n + 1, sizeof *fds);
-    const double until = ddp_now() + limit_s;
-    bool waiting = true;
-    int rc = 0;
-    for (int i = 0; i < crew->n; i++)
-        give(&crew->member[i], task[i]);
-    while (waiting && ddp_now() < until) {
-        listen_to(crew, fds);
-        waiting = false;
-        for (int i = 0; i < crew->n; i++)
-            waiting |= waits_for(&crew->member[i]);
-    }
-    free(fds);
-    for (int i = 0; i < crew->n && rc == 0; i++)
-        rc = read_answer(&crew->member[i], err);
     return rc;
 }
 
@@ -343,8 +264,10 @@ void ddp_crew_dismiss(struct ddp_crew *crew)
 {
     for (int i = 0; i < crew->n; i++) {
         struct ddp_crew_member *m = &crew->member[i];
-        if (m->here)
+        if (m->here) {
+            ddp_wire_send(&m->wire, DDP_WIRE_BYE, "", 0);
             ddp_wire_finish(&m->wire);
+        }
         json_decref(m->hello);
         json_decref(m->task);
         json_decref(m->answer);

@@ -28,12 +28,11 @@ int ddp_hosts_keep_self(struct ddp_hosts *hosts, const char *self, char *note, i
         return 0;
     if (!hosts->allocated)
         return ddp_fail(err, DDP_E_USAGE,
-                        "%s: this is %s, and ranks on other hosts (%s) cannot be started yet; name this host "
-                        "alone, or plan for them with HWLOC_XMLFILE or HWLOC_SYNTHETIC and --map",
+                        "%s: this is %s, and --starter local starts no ranks on other hosts (%s): take "
+                        "--starter auto, mpirun or srun, or name this host alone",
                         hosts->from, self, hosts->host[other < 0 ? 1 : other].name);
     snprintf(note, (size_t)size,
-             "%s has %d host%s, and ranks on others than this one (%s) cannot be started yet: it runs here "
-             "alone",
+             "%s has %d host%s, and --starter local starts ranks on this one only (%s): it runs here alone",
              hosts->from, hosts->n, hosts->n == 1 ? "" : "s", self);
     if (own > 0) {
         const struct ddp_host mine = hosts->host[own];

@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "launcher/rank_env.h"
 #include "launcher/signals.h"
 
 enum { PATH_FOR_SOCKETS = 60 }; /* socket paths below a longer folder would pass the system's limit of 107 */
@@ -60,8 +61,13 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
     free(command);
 }
 
-/* ddp-train lies beside this program; --program names any other by path, or by name beside us or on PATH. */
-static int find_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
+void ddp_job_self(char out[PATH_MAX])
+{
+    const ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
+    strcpy(out + (n > 0 ? n : 0), n > 0 ? "" : "ddp-launch");
+}
+
+int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
 {
     char self[PATH_MAX], path[2 * PATH_MAX];
     const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -110,6 +116,15 @@ static void describe_config(const struct ddp_options *opt, struct ddp_job *job)
     free(words);
 }
 
+static void add_option(const char *name, const char *value, struct ddp_text *t)
+{
+    if (!value)
+        return;
+    ddp_text_add(t, "%s", name);
+    ddp_words_quote(value, t);
+    ddp_text_add(t, " ");
+}
+
 /* "ddp-launch -n 2 --resume " */
 static void describe_again(const char *self, const struct ddp_options *opt, int ranks, struct ddp_job *job)
 {
@@ -117,11 +132,10 @@ static void describe_again(const char *self, const struct ddp_options *opt, int 
     ddp_text_init(&t);
     ddp_words_quote(self, &t);
     ddp_text_add(&t, " -n %d ", ranks);
-    if (opt->program) {
-        ddp_text_add(&t, "--program ");
-        ddp_words_quote(opt->program, &t);
-        ddp_text_add(&t, " ");
-    }
+    add_option("-H ", opt->hosts, &t);
+    add_option("--hostfile ", opt->hostfile, &t);
+    add_option("--starter ", opt->starter, &t);
+    add_option("--program ", opt->program, &t);
     ddp_text_add(&t, "--resume ");
     snprintf(job->again, sizeof job->again, "%s", t.s);
     ddp_text_finish(&t);
@@ -131,10 +145,11 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
                      const struct ddp_launch_plan *plan, double started, struct ddp_job *job,
                      struct ddp_error *err)
 {
-    *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks};
+    *job = (struct ddp_job){.lock = -1, .ranks = plan->ranks, .started = started};
+    ddp_job_self(job->launcher);
     job->evaluates = opt->eval != NULL;
     job->grace = cfg->launch.grace > 0 ? cfg->launch.grace : HUGE_VAL;
-    int rc = find_program(opt->program, job->program, err);
+    int rc = ddp_job_program(opt->program, job->program, err);
     if (rc == 0)
         rc = ddp_config_dump(cfg, false, &job->config, err);
     if (rc != 0)
@@ -165,6 +180,24 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
         ddp_words_add(&job->args, "--relock");
     describe_environment(argc, argv, plan, started, job);
     return 0;
+}
+
+void ddp_job_place(struct ddp_job *job, const struct ddp_launch_plan *plan, bool by_node)
+{
+    job->nhosts = plan->nparts;
+    job->by_node = by_node;
+    job->host_list = ddp_calloc((size_t)plan->nparts, sizeof *job->host_list);
+    for (int i = 0; i < plan->nparts; i++)
+        job->host_list[i] = (struct ddp_job_host){ddp_strdup(plan->part[i].host), plan->part[i].ranks};
+}
+
+void ddp_job_rank_command(const struct ddp_job *job, struct ddp_words *argv)
+{
+    if (job->nhosts > 0)
+        ddp_words_add_all(argv, (const char *const[]){job->launcher, DDP_RANK_OPTION, job->dir, NULL});
+    ddp_words_add(argv, "%s", job->program);
+    for (int i = 0; i < job->args.n; i++)
+        ddp_words_add(argv, "%s", job->args.w[i]);
 }
 
 /* ---- the private folder ---------------------------------------------------------------------- */
@@ -279,6 +312,11 @@ void ddp_job_close(struct ddp_job *job)
     job->config_file = 0;
     free(job->config);
     job->config = NULL;
+    for (int i = 0; i < job->nhosts; i++)
+        free(job->host_list[i].name);
+    free(job->host_list);
+    job->host_list = NULL;
+    job->nhosts = 0;
     ddp_words_finish(&job->args);
     ddp_words_finish(&job->env);
 }

@@ -12,30 +12,51 @@
 
 #define DDP_JOB_PREFIX "ddp-job-"
 
+struct ddp_job_host {
+    char *name;
+    int ranks;
+};
+
 struct ddp_job {
     char name[64];        /* of the supervision socket and the folder; the tag in every rank's environment */
     char dir[PATH_MAX];   /* private folder; "" none */
     char fresh[PATH_MAX]; /* its name until the lock is held */
     char topology[PATH_MAX]; /* XML of the machine inside it; "" none */
     char host[256];
-    char program[PATH_MAX]; /* what the ranks run */
-    int lock;               /* descriptor of the lock file; -1: no folder was made */
+    char program[PATH_MAX];  /* what the ranks run */
+    char launcher[PATH_MAX]; /* this program */
+    double started;          /* ddp_now() at launch */
+    int lock;                /* descriptor of the lock file; -1: no folder was made */
     int ranks;
-    bool evaluates; /* and saves nothing (--eval) */
-    double grace;   /* seconds from a request to stop to the death of who has not; HUGE_VAL: no limit */
-    struct ddp_words args;    /* of the ranks' program: CONFIG overrides... */
-    struct ddp_words env;     /* NAME=VALUE to add to the environment */
-    int config_file;          /* descriptor of ddp_job_hand_config; 0: none */
-    char *config;             /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
-    double stuck_after;       /* launch.stuck_after */
-    char again[2 * PATH_MAX]; /* the command that goes on after a stop, up to --resume's value */
+    bool evaluates;     /* and saves nothing (--eval) */
+    double grace;       /* seconds from a request to stop to the death of who has not; HUGE_VAL: no limit */
+    double stuck_after; /* launch.stuck_after */
+    int nhosts;         /* 0: this one */
+    struct ddp_job_host *host_list; /* [nhosts] in the order of their first ranks */
+    bool by_node;                   /* ranks go round the hosts */
+    char network[64];               /* that all hosts can reach, "10.77.0.0/24"; "" not known */
+    struct ddp_words args;          /* of the ranks' program: CONFIG overrides... */
+    struct ddp_words env;           /* NAME=VALUE to add to the environment */
+    int config_file;                /* descriptor of ddp_job_hand_config; 0: none */
+    char *config;                   /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
+    char again[2 * PATH_MAX];       /* the command that goes on after a stop, up to --resume's value */
 };
 
+/* ddp-train lies beside this program; `wanted` (--program; NULL: none) names any other by path, or by name
+ * beside us or on PATH. */
+int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err);
+/* The path of this program; "ddp-launch" where /proc does not tell. */
+void ddp_job_self(char out[PATH_MAX]);
 /* Fill in all that needs no folder. cfg: of opt->config and opt->overrides. argc, argv: the user's whole
  * command. started: ddp_now() at launch. */
 int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_config *cfg,
                      const struct ddp_launch_plan *plan, double started, struct ddp_job *job,
                      struct ddp_error *err);
+/* Its ranks are on the plan's hosts, by a starter that reaches all of them. */
+void ddp_job_place(struct ddp_job *job, const struct ddp_launch_plan *plan, bool by_node);
+/* The command of one rank: the program and its arguments; on several hosts behind what gives it its
+ * environment. */
+void ddp_job_rank_command(const struct ddp_job *job, struct ddp_words *argv);
 /* Say where the private folder will lie. Makes nothing: who cleans up can be started knowing what to
  * clean. */
 void ddp_job_locate(struct ddp_job *job, const char *base);

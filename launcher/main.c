@@ -6,6 +6,7 @@
 
 #include "launcher/agent_main.h"
 #include "launcher/batch_write.h"
+#include "launcher/check.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
@@ -110,23 +111,32 @@ static void print_notes(const struct ddp_launch_plan *plan, const struct ddp_sit
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static int run(const struct ddp_starter *starter, const struct ddp_options *opt, const struct ddp_machine *m,
-               const struct ddp_config *cfg, struct ddp_job *job, int *exit_code, struct ddp_error *err)
+static int start(struct ddp_sites *sites, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
+                 struct ddp_job *job, int *exit_code, struct ddp_error *err)
 {
+    if (sites->team.n > 0)
+        return ddp_team_run(&sites->team, sites->starter, plan, job, opt->quiet, exit_code, err);
+    const int rc =
+        sites->starter->folder ? ddp_job_open(job, sites->machine, err) : ddp_job_hand_config(job, err);
+    return rc ? rc : ddp_supervise_job(sites->starter, job, NULL, opt->quiet, exit_code, err);
+}
+
+static int run(struct ddp_sites *sites, const struct ddp_options *opt, const struct ddp_config *cfg,
+               const struct ddp_launch_plan *plan, struct ddp_job *job, int *exit_code, struct ddp_error *err)
+{
+    const struct ddp_starter *starter = sites->starter;
     struct ddp_janitor janitor;
     char base[PATH_MAX] = "";
     int rc;
 
     ddp_leftovers_remove();
-    if ((rc = ddp_preflight(starter, m, cfg, opt, job->ranks, base, err)) != 0)
+    if ((rc = ddp_preflight(starter, sites->machine, cfg, opt, job->ranks, base, err)) != 0)
         return rc;
     if (starter->folder)
         ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
         return rc;
-    rc = starter->folder ? ddp_job_open(job, m, err) : ddp_job_hand_config(job, err);
-    if (rc == 0)
-        rc = ddp_supervise_job(starter, job, NULL, opt->quiet, exit_code, err);
+    rc = start(sites, opt, plan, job, exit_code, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
     return rc;
@@ -149,11 +159,24 @@ static int check_whole(const struct ddp_options *opt, struct ddp_config *cfg, st
     return rc;
 }
 
+/* --check shows what it finds, and every start on several hosts looks. */
+static int check_all(struct ddp_sites *sites, const struct ddp_launch_plan *plan,
+                     const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_error *err)
+{
+    struct ddp_text table;
+    if (!opt->check && (sites->team.n == 0 || opt->map || opt->dry_run))
+        return 0;
+    ddp_text_init(&table);
+    const int rc = ddp_check(sites, plan, opt, cfg, opt->check ? &table : NULL, err);
+    fputs(table.s, stdout);
+    ddp_text_finish(&table);
+    return rc;
+}
+
 /* Everything that needs a config. */
 static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
                         struct ddp_error *err)
 {
-    const struct ddp_starter *starter = ddp_starter_find(opt->starter ? opt->starter : "auto");
     struct ddp_train_check check = {.open = opt->program != NULL};
     const struct ddp_config_options source = {.path = opt->config,
                                               .overrides = (const char *const *)opt->overrides.w,
@@ -182,13 +205,17 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     if ((rc = ddp_launch_plan_hosts(&sites.hosts, sites.site, opt, cfg, &plan, err)) != 0)
         goto out;
+    if ((rc = check_all(&sites, &plan, opt, cfg, err)) != 0 || opt->check)
+        goto out;
     if (opt->map)
         print_map(&plan, &sites);
     if (opt->map && !opt->dry_run)
         goto out;
     if ((rc = ddp_job_describe(argc, argv, opt, cfg, &plan, started, &job, err)) != 0)
         goto out;
-    if (opt->dry_run && plan.nparts > 1) {
+    if (sites.team.n > 0)
+        ddp_job_place(&job, &plan, opt->by_node);
+    if (opt->dry_run && plan.nparts > 1 && sites.team.n == 0) {
         rc = ddp_fail(
             err, DDP_E_USAGE,
             "--dry-run shows the command of one host's ranks, and %s names %d hosts; --map shows all",
@@ -196,13 +223,13 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     }
     if (opt->dry_run) {
-        print_command(starter, &job);
+        print_command(sites.starter, &job);
         goto out;
     }
     if (!opt->quiet)
         print_notes(&plan, &sites);
     ddp_sites_hold(&sites, &plan);
-    rc = run(starter, opt, sites.machine, cfg, &job, exit_code, err);
+    rc = run(&sites, opt, cfg, &plan, &job, exit_code, err);
 out:
     ddp_job_close(&job);
     ddp_launch_plan_finish(&plan);

@@ -10,7 +10,7 @@
 
 /* ---- the options ----------------------------------------------------------------------------- */
 
-enum takes { NOTHING, VALUE, MAYBE_VALUE };
+enum takes { NOTHING, VALUE, MAYBE_VALUE, MAYBE_GLUED /* behind "=" */ };
 
 enum option_id {
     OPT_RANKS,
@@ -19,6 +19,7 @@ enum option_id {
     OPT_MAP_BY,
     OPT_THREADS,
     OPT_BIND,
+    OPT_CHECK,
     OPT_MAP,
     OPT_PRINT_CONFIG,
     OPT_HELP_CONFIG,
@@ -54,6 +55,7 @@ static const struct option_spec {
     {"--map-by", NULL, VALUE, OPT_MAP_BY},
     {"--threads", NULL, VALUE, OPT_THREADS},
     {"--bind", NULL, VALUE, OPT_BIND},
+    {"--check", NULL, MAYBE_GLUED, OPT_CHECK},
     {"--map", NULL, NOTHING, OPT_MAP},
     {"--print-config", NULL, NOTHING, OPT_PRINT_CONFIG},
     {"--help-config", NULL, MAYBE_VALUE, OPT_HELP_CONFIG},
@@ -191,8 +193,8 @@ static int set_map_by(const char *value, struct ddp_options *opt, struct ddp_err
 
 static int set_starter(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
-    if (!ddp_starter_find(value))
-        return ddp_fail(err, DDP_E_USAGE, "--starter %s: auto, local and mpirun are known", value);
+    if (!ddp_starter_known(value))
+        return ddp_fail(err, DDP_E_USAGE, "--starter %s: auto, local, mpirun and srun are known", value);
     opt->starter = value;
     return 0;
 }
@@ -237,6 +239,14 @@ static int apply_batch(enum option_id id, const char *value, struct ddp_batch_wi
     return 0;
 }
 
+static int set_check(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    if (*value && strcmp(value, "full") != 0)
+        return ddp_fail(err, DDP_E_USAGE, "--check=%s: --check alone and --check=full are known", value);
+    opt->check = *value ? DDP_CHECK_FULL : DDP_CHECK_SHORT;
+    return 0;
+}
+
 static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     const char *given = value ? value : ""; /* options that want a value have one; --help-config may not */
@@ -257,6 +267,8 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
         return set_threads(given, opt, err);
     case OPT_BIND:
         return set_bind(given, opt, err);
+    case OPT_CHECK:
+        return set_check(given, opt, err);
     case OPT_MAP:
         opt->map = true;
         break;

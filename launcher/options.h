@@ -8,6 +8,7 @@ struct ddp_options {
     bool help, version, help_config, markdown; /* print and end, no config needed */
     bool print_config, map, dry_run;           /* print and end */
     bool quiet;
+    enum { DDP_CHECK_SHORT = 1, DDP_CHECK_FULL } check; /* --check: look, print and end; 0: start */
     bool relock;                         /* go on with a plan lock of another GPU or library version */
     bool by_node;                        /* --map-by node */
     int ranks;                           /* -n; 0: as many as make sense */

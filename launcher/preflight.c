@@ -11,13 +11,10 @@
  * (memfd). */
 enum { MB_PER_JOB = 4, MB_PER_RANK = 4 };
 
-/* The folder, or the nearest of its parents that exists, must take new entries. Tried and not asked: root is
- * told that it may write to read-only places. */
-static int check_writable(const char *dir, struct ddp_error *err)
+/* The folder, or the nearest of its parents that exists. */
+static int find_existing(const char *dir, char path[PATH_MAX], struct ddp_error *err)
 {
-    char path[PATH_MAX];
-
-    if (snprintf(path, sizeof path, "%s", *dir ? dir : ".") >= (int)sizeof path)
+    if (snprintf(path, PATH_MAX, "%s", *dir ? dir : ".") >= PATH_MAX)
         return ddp_fail(err, DDP_E_CONFIG, "run.dir = \"%s\" is too long", dir);
     while (!ddp_path_exists(path)) {
         char *slash = strrchr(path, '/');
@@ -26,14 +23,40 @@ static int check_writable(const char *dir, struct ddp_error *err)
         else
             slash[slash == path] = '\0';
     }
-    char probe[PATH_MAX + 24];
+    return 0;
+}
+
+static int not_writable(const char *dir, const char *path, struct ddp_error *err)
+{
+    return ddp_fail(err, DDP_E_IO,
+                    "run.dir = \"%s\": runs cannot be written to %s: %s; choose another with run.dir=FOLDER",
+                    dir, path, strerror(errno));
+}
+
+int ddp_check_writable(const char *dir, struct ddp_error *err)
+{
+    char path[PATH_MAX], probe[PATH_MAX + 24];
+    const int rc = find_existing(dir, path, err);
+    if (rc != 0)
+        return rc;
     snprintf(probe, sizeof probe, "%s/.ddp-probe-XXXXXX", path);
     if (!mkdtemp(probe))
-        return ddp_fail(
-            err, DDP_E_IO,
-            "run.dir = \"%s\": runs cannot be written to %s: %s; choose another with run.dir=FOLDER", dir,
-            path, strerror(errno));
+        return not_writable(dir, path, err);
     rmdir(probe);
+    return 0;
+}
+
+int ddp_marker_make(const char *dir, char marker[PATH_MAX + 32], struct ddp_error *err)
+{
+    char path[PATH_MAX], whole[PATH_MAX];
+    const int rc = find_existing(dir, path, err);
+    if (rc != 0)
+        return rc;
+    snprintf(marker, PATH_MAX + 32, "%s/.ddp-marker-XXXXXX", realpath(path, whole) ? whole : path);
+    const int fd = mkstemp(marker);
+    if (fd < 0)
+        return not_writable(dir, path, err);
+    close(fd);
     return 0;
 }
 
@@ -50,7 +73,7 @@ int ddp_preflight(const struct ddp_starter *starter, const struct ddp_machine *m
                         "unset it to start ranks here");
     if (starter->check && (rc = starter->check(err)) != 0)
         return rc;
-    if (!opt->eval && (rc = check_writable(cfg->run.dir ? cfg->run.dir : "", err)) != 0)
+    if (!opt->eval && (rc = ddp_check_writable(cfg->run.dir ? cfg->run.dir : "", err)) != 0)
         return rc;
     return !starter->folder ? 0 : ddp_job_base((MB_PER_JOB + MB_PER_RANK * (double)ranks) * 1e6, base, err);
 }

@@ -1,10 +1,21 @@
 /* Looking at the hosts of a job. */
 #include "launcher/sites.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "launcher/hosts_find.h"
+
+static bool has_others(const struct ddp_hosts *hosts)
+{
+    char self[256] = "localhost";
+    gethostname(self, sizeof self - 1);
+    for (int i = 0; i < hosts->n; i++)
+        if (!ddp_host_is_self(hosts->host[i].name, self))
+            return true;
+    return false;
+}
 
 /* Of a described machine each host that is named has one; the scheduler's are real and not that. */
 static int find_hosts(const struct ddp_options *opt, bool described, struct ddp_sites *s,
@@ -12,24 +23,26 @@ static int find_hosts(const struct ddp_options *opt, bool described, struct ddp_
 {
     extern char **environ;
     char self[256] = "localhost";
+    s->starter = ddp_starter_choose(opt->starter, false);
     if (described && !opt->hosts && !opt->hostfile)
         return 0;
     const int rc = ddp_hosts_find(opt, (const char *const *)environ, &s->hosts, err);
     if (rc != 0 || described)
         return rc;
+    s->starter = ddp_starter_choose(opt->starter, has_others(&s->hosts));
+    if (s->starter->agents && has_others(&s->hosts))
+        return 0;
     gethostname(self, sizeof self - 1);
     return ddp_hosts_keep_self(&s->hosts, self, s->note, sizeof s->note, err);
 }
 
-int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *s,
-                   struct ddp_error *err)
+/* ---- this host ------------------------------------------------------------------------------- */
+
+static int look_here(const struct ddp_options *opt, const struct ddp_config *cfg, bool described,
+                     struct ddp_sites *s, struct ddp_error *err)
 {
-    const bool described = ddp_launch_described();
-    s->claim.folder = -1;
     struct ddp_options each = *opt; /* ranks on several hosts are no one host's */
-    int rc = find_hosts(opt, described, s, err);
-    if (rc != 0)
-        return rc;
+    int rc = 0;
     each.ranks = s->hosts.n > 1 ? 0 : opt->ranks;
     if (!described && (rc = ddp_launch_gpus_find(cfg, &each, &s->gpus, err)) != 0)
         return rc;
@@ -50,16 +63,82 @@ int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, 
     return 0;
 }
 
+/* ---- several hosts --------------------------------------------------------------------------- */
+
+static void copy_text(char *out, size_t size, const json_t *v)
+{
+    snprintf(out, size, "%s", json_string_value(v) ? json_string_value(v) : "");
+}
+
+static int read_site(const struct ddp_config *cfg, const json_t *facts, struct ddp_site_there *t,
+                     struct ddp_error *err)
+{
+    const json_t *gpus = json_object_get(facts, "gpus");
+    const char *xml = json_string_value(json_object_get(facts, "machine"));
+    const size_t n = json_array_size(gpus);
+    struct ddp_place_gpu *gpu = ddp_calloc(n + 1, sizeof *gpu);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *g = json_array_get(gpus, i);
+        copy_text(gpu[i].pci, sizeof gpu[i].pci, json_object_get(g, "pci"));
+        copy_text(gpu[i].uuid, sizeof gpu[i].uuid, json_object_get(g, "uuid"));
+        copy_text(gpu[i].name, sizeof gpu[i].name, json_object_get(g, "name"));
+    }
+    t->gpus = (struct ddp_place_gpus){.n = (int)n, .gpu = gpu, .share = cfg->comm.share_gpu};
+    return xml ? ddp_machine_from_xml(xml, &t->machine, err)
+               : ddp_fail(err, DDP_E_RESOURCE, "its topology is not known: %s",
+                          json_string_value(json_object_get(json_object_get(facts, "faults"), "machine")));
+}
+
+static int look_there(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *s,
+                      struct ddp_error *err)
+{
+    char program[PATH_MAX];
+    int rc = ddp_job_program(opt->program, program, err);
+    if (rc == 0)
+        rc = ddp_team_call(s->starter, &s->hosts, &s->team, err);
+    if (rc == 0)
+        rc = ddp_team_look(&s->team, cfg, program, !opt->eval, err);
+    if (rc != 0)
+        return rc;
+    s->there = ddp_calloc((size_t)s->hosts.n, sizeof *s->there);
+    s->site = ddp_calloc((size_t)s->hosts.n, sizeof *s->site);
+    for (int h = 0; h < s->hosts.n && rc == 0; h++) {
+        rc = read_site(cfg, s->team.facts[h].facts, &s->there[h], err);
+        if (rc != 0)
+            return ddp_error_prefix(err, "host %s", s->hosts.host[h].name);
+        s->site[h] = (struct ddp_launch_site){s->there[h].machine, &s->there[h].gpus};
+    }
+    return ddp_machine_create(&s->machine, err);
+}
+
+int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *s,
+                   struct ddp_error *err)
+{
+    const bool described = ddp_launch_described();
+    s->claim.folder = -1;
+    const int rc = find_hosts(opt, described, s, err);
+    if (rc != 0)
+        return rc;
+    return !described && has_others(&s->hosts) ? look_there(opt, cfg, s, err)
+                                               : look_here(opt, cfg, described, s, err);
+}
+
 void ddp_sites_hold(struct ddp_sites *s, const struct ddp_launch_plan *plan)
 {
-    if (plan->part[0].placement)
+    if (s->team.n == 0 && plan->part[0].placement)
         ddp_claim_take(&s->claim, plan->part[0].placement);
 }
 
 void ddp_sites_finish(struct ddp_sites *s)
 {
     ddp_claim_close(&s->claim);
+    for (int h = 0; h < s->hosts.n && s->there; h++) {
+        ddp_machine_destroy(s->there[h].machine);
+        free((struct ddp_place_gpu *)(uintptr_t)s->there[h].gpus.gpu);
+    }
+    free(s->there);
     free(s->site);
+    ddp_team_dismiss(&s->team);
     ddp_launch_gpus_finish(&s->gpus);
     ddp_machine_destroy(s->machine);
     ddp_hosts_finish(&s->hosts);

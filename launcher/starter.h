@@ -10,6 +10,7 @@ struct ddp_starter {
     const char *name; /* program that is started, found on PATH; of a direct one, what it is called */
     bool direct;      /* the command is that of one rank: we start as many, and tell each DDP_RANK */
     bool folder;      /* the job needs its private folder */
+    bool forks;       /* on one host its program is the parent of the ranks */
 
     /* Is the program there, does it run, is it one that we know? NULL: nothing to check. */
     int (*check)(struct ddp_error *err);
@@ -36,9 +37,14 @@ struct ddp_starter {
     int kill_after_ms;
 };
 
-extern const struct ddp_starter ddp_starter_local, ddp_starter_mpirun;
+extern const struct ddp_starter ddp_starter_local, ddp_starter_mpirun, ddp_starter_srun;
 
-/* The starter of that name, "auto": of ranks on one host; NULL: there is none. */
+/* The starter of that name; NULL: there is none. */
 const struct ddp_starter *ddp_starter_find(const char *name);
+/* Whether --starter may be this: a starter's name, or "auto". */
+bool ddp_starter_known(const char *name);
+/* The one of that name. NULL and "auto": on this host the launcher itself, with others (hosts besides this
+ * one) srun inside a job of Slurm that has PMIx, else mpirun. */
+const struct ddp_starter *ddp_starter_choose(const char *name, bool others);
 
 #endif

@@ -19,16 +19,3 @@ const struct ddp_starter ddp_starter_local = {
     .command = command,
     .kill_after_ms = 100,
 };
-
-const struct ddp_starter *ddp_starter_find(const char *name)
-{
-    static const struct {
-        const char *name;
-        const struct ddp_starter *starter;
-    } known[] = {
-        {"auto", &ddp_starter_local}, {"local", &ddp_starter_local}, {"mpirun", &ddp_starter_mpirun}};
-    for (size_t i = 0; i < DDP_COUNT(known); i++)
-        if (strcmp(known[i].name, name) == 0)
-            return known[i].starter;
-    return NULL;
-}

@@ -16,6 +16,7 @@ enum ddp_wire_kind {
     DDP_WIRE_ORDER,     /* head -> agent: int32 enum ddp_order */
     DDP_WIRE_NOTE,      /* head -> agent: struct ddp_wire_note */
     DDP_WIRE_NEWS,      /* agent -> head: struct ddp_wire_news, cut behind its text */
+    DDP_WIRE_BYE,       /* head -> agent: all is over; without it, the head is lost */
 };
 
 enum { DDP_WIRE_STRANGER = 1 << 16, DDP_WIRE_MOST = 1 << 26 }; /* bytes of a frame, before and after hello */

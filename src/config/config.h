@@ -127,7 +127,8 @@ struct ddp_config {
         double bucket_mb;
     } reduce;
     struct {
-        bool share_gpu; /* several ranks on one GPU */
+        bool share_gpu;        /* several ranks on one GPU */
+        const char *interface; /* between hosts; "" or NULL: found at the start */
         double timeout_s;
     } comm;
     struct {

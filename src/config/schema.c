@@ -160,6 +160,8 @@ const struct ddp_key ddp_config_keys[] = {
 
     {FIELD(comm.share_gpu), .type = DDP_KEY_BOOL, .dflt = "false",
      .doc = "Several ranks may use one GPU: for tests of correctness, never for speed"},
+    {FIELD(comm.interface), .type = DDP_KEY_STRING, .dflt = "",
+     .doc = "Between hosts: interface (eth0) or network (10.1.0.0/16) to use; empty takes one by which all reach all"},
     {FIELD(comm.timeout_s), .type = DDP_KEY_FLOAT, .dflt = "600", .min = 1, .max = 1000000, .unit = "seconds",
      .doc = "How long GPU ranks wait for one another before the job ends with an error"},
 

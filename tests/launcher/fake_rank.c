@@ -1,5 +1,6 @@
 /* A rank that trains nothing: what it does is told by RANK_MODE and RANK_WHO (the rank that misbehaves), and
- * it leaves a file RANK_DIR/N holding its process number, its CPUs and its arguments, to prove that it ran.
+ * it leaves a file RANK_DIR/N holding its process number, its CPUs, its arguments and the variable that
+ * RANK_ENV names, to prove that it ran.
  *
  * Built with MPI when FAKE_MPI is defined, so that mpirun's own handling of MPI programs takes part. */
 #include <errno.h>
@@ -43,6 +44,9 @@ static void write_proof(int argc, char **argv)
             sigismember(&blocked, SIGTERM) || sigismember(&blocked, SIGINT));
     for (int i = 1; i < argc; i++)
         fprintf(f, "%s\n", argv[i]);
+    const char *wanted = getenv("RANK_ENV"), *value = wanted ? getenv(wanted) : NULL;
+    if (wanted)
+        fprintf(f, "%s=%s\n", wanted, value ? value : "(not set)");
     fclose(f);
     rename(fresh, path);
 }
@@ -135,6 +139,8 @@ static void tell_end(int status)
 int main(int argc, char **argv)
 {
     const char *w = getenv("RANK_WHO"), *r = getenv("DDP_RANK");
+    if (!r)
+        r = getenv("PMIX_RANK");
     if (!r)
         r = getenv("OMPI_COMM_WORLD_RANK");
     mode = getenv("RANK_MODE") ? getenv("RANK_MODE") : "done";

@@ -35,7 +35,7 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
 }
 
 static const struct ddp_starter shell = {
-    .name = "sh", .check = check, .command = command, .kill_after_ms = 100};
+    .name = "sh", .forks = true, .check = check, .command = command, .kill_after_ms = 100};
 
 /* ---- what it sees ---------------------------------------------------------------------------- */
 

@@ -61,7 +61,9 @@ static void test_command_refuses_with_the_way_out(void **state)
         {{NULL}, {"--program", "/nonexistent/program", "c.cfg"}, 3, "/nonexistent/program"},
         {{NULL}, {"--program", "no-such-program-here", "c.cfg"}, 3, "no-such-program-here"},
         {{"PATH=/nonexistent"}, {"--starter=mpirun", "--program", FAKE_RANK, "c.cfg"}, 3, "openmpi-bin"},
-        {{NULL}, {"--starter", "srun", "c.cfg"}, 2, "auto, local and mpirun are known"},
+        {{NULL}, {"--starter", "hydra", "c.cfg"}, 2, "auto, local, mpirun and srun are known"},
+        {{NULL}, {"--starter", "srun", "c.cfg"}, 2, "inside a job of Slurm, and this is none"},
+        {{NULL}, {"--check=all", "c.cfg"}, 2, "--check alone and --check=full are known"},
         {{NULL}, {"--program", FAKE_RANK, "c.cfg", "run.dir=/proc/runs"}, 3, "run.dir"},
     };
     (void)state;
@@ -115,9 +117,9 @@ static void test_command_refuses_another_mpirun(void **state)
 /* The two ways of documentation list the same options and exit codes. */
 static void test_command_help_and_man_page_agree(void **state)
 {
-    static const char *const names[] = {"ranks",        "threads",     "bind",     "resume",  "eval",
-                                        "program",      "starter",     "quiet",    "map",     "dry-run",
-                                        "print-config", "help-config", "markdown", "version", "help"};
+    static const char *const names[] = {
+        "ranks", "threads", "bind",         "resume",      "eval",     "program", "starter", "quiet",
+        "map",   "dry-run", "print-config", "help-config", "markdown", "version", "help",    "check"};
     char *page, plain[65536] = "";
     size_t bytes, n = 0;
     struct ddp_error err = {0};

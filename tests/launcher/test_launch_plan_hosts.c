@@ -395,11 +395,11 @@ static void test_hosts_are_this_one(void **state)
         {"n0", false, "n0", ""},
         {"n0.cluster", false, "n0.cluster", ""},
         {"localhost:4", false, "localhost", ""},
-        {"n1", false, NULL, "-H: this is n0, and ranks on other hosts (n1) cannot be started yet"},
+        {"n1", false, NULL, "-H: this is n0, and --starter local starts no ranks on other hosts (n1)"},
         {"n0,n1", false, NULL, "(n1)"},
         {"n0,localhost", false, NULL, "(localhost)"},
         {"n0", true, "n0", ""},
-        {"n1,n0,n2", true, "n0", "has 3 hosts, and ranks on others than this one (n0) cannot be started yet"},
+        {"n1,n0,n2", true, "n0", "has 3 hosts, and --starter local starts ranks on this one only (n0)"},
         {"n1", true, "", "has 1 host,"},
     };
     (void)state;

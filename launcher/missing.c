@@ -1,0 +1,74 @@
+/* What ssh, mpirun and srun print, by host. */
+#include "launcher/missing.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { NAMES_MOST = 8, LINE_MOST = 400 };
+
+static bool is_in_name(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_';
+}
+
+/* Whether the name stands in a line as a word, or before a domain. */
+static bool speaks_of(const char *line, size_t n, const char *host)
+{
+    const size_t len = strlen(host);
+    for (size_t i = 0; len > 0 && i + len <= n; i++)
+        if (memcmp(line + i, host, len) == 0 && (i == 0 || !is_in_name(line[i - 1])) &&
+            (i + len == n || !is_in_name(line[i + len])))
+            return true;
+    return false;
+}
+
+static bool holds(const char *line, size_t n, const char *word)
+{
+    return memmem(line, n, word, strlen(word)) != NULL;
+}
+
+/* Lines that say what is wrong with one host. mpirun's own only say that something is, with any. */
+static bool is_reason(const char *line, size_t n)
+{
+    static const char *const words[] = {"ssh: ", "ermission denied", "Host key verification failed",
+                                        "srun: error", "cannot reach the host of ddp-launch"};
+    for (size_t i = 0; i < DDP_COUNT(words); i++)
+        if (holds(line, n, words[i]))
+            return n < LINE_MOST;
+    return false;
+}
+
+static bool explain_host(const char *host, const char *said, struct ddp_text *out)
+{
+    for (const char *line = said; *line;) {
+        const size_t n = strcspn(line, "\r\n");
+        if (is_reason(line, n) && speaks_of(line, n, host)) {
+            ddp_text_add(out, "%s%s: %.*s; 'ssh %s true' must work from here without a question",
+                         out->len ? "\n" : "", host, (int)n, line, host);
+            return true;
+        }
+        line += n + strspn(line + n, "\r\n");
+    }
+    return false;
+}
+
+void ddp_missing_explain(const struct ddp_words *missing, int total, const char *said, struct ddp_text *out)
+{
+    bool any = false;
+    for (int i = 0; i < missing->n; i++)
+        any |= explain_host(missing->w[i], said, out);
+    if (any)
+        return;
+    ddp_text_add(out, "%d of %d other hosts did not report: ", missing->n, total);
+    for (int i = 0; i < missing->n && i < NAMES_MOST; i++)
+        ddp_text_add(out, "%s%s", i ? ", " : "", missing->w[i]);
+    ddp_text_add(out,
+                 "%s; each must be reachable from here ('ssh %s true'), see the same folders, and reach this "
+                 "host at any port",
+                 missing->n > NAMES_MOST ? ", .." : "", missing->w[0]);
+    size_t n = strlen(said);
+    while (n > 0 && said[n - 1] == '\n')
+        n--;
+    if (n > 0)
+        ddp_text_add(out, "; what was said:\n%.*s", (int)n, said);
+}

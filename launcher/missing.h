@@ -1,0 +1,12 @@
+/* Why hosts have not reported: a pure function of what was said meanwhile. */
+#ifndef DDP_LAUNCHER_MISSING_H
+#define DDP_LAUNCHER_MISSING_H
+
+#include "launcher/words.h"
+
+/* missing: hosts that have not reported, of `total`. said: by the program that should have started agents
+ * there. A line for each host of which ssh or the scheduler said something, with the way out; where they said
+ * nothing of any, one for all, and what was said. Added to out, without a newline at the end. */
+void ddp_missing_explain(const struct ddp_words *missing, int total, const char *said, struct ddp_text *out);
+
+#endif

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Ranks on several hosts: started by mpirun and srun, looked at before, watched and ended from their own hosts. The ranks
+only join MPI and wait (tests/launcher/fake_rank.c), so that what is seen here is the launcher."""
+import re
+import shutil
+import signal
+import time
+
+import cluster
+from harness import BIN, LAUNCH
+
+RANK = BIN / "fake_rank_mpi"
+PROCESSES = ["fake_rank_mpi", "ddp-launch", "ddp-janitor", "orted", "mpirun"]
+
+
+class Case(cluster.Case):
+    """A folder with a config, and the launcher with fake ranks."""
+
+    def setUp(self):
+        super().setUp()
+        (self.dir / "c.cfg").write_text("seed = 1;\n")
+        (self.dir / "ranks").mkdir()
+
+    def environment(self, mode, **extra):
+        return {"RANK_MODE": mode, "RANK_DIR": str(self.dir / "ranks"), **extra}
+
+    def command(self, *args, program=RANK):
+        return [LAUNCH, "--program", program, *args, self.dir / "c.cfg", f"run.dir={self.dir}/runs"]
+
+    def launch(self, *args, mode="done", code=0, host=None, before=(), env=None, **kw):
+        r = self.bed.head([*before, *self.command(*args, **kw)], env=self.environment(mode, **(env or {})), cwd=self.dir, host=host)
+        self.assertEqual(r.returncode, code, f"stdout: {r.stdout[-2000:]}\nstderr: {r.stderr[-4000:]}")
+        return r
+
+    def start(self, *args, mode="stop", before=()):
+        """In the background, until all its ranks are there."""
+        p = self.bed.start([*before, *self.command(*args)], env=self.environment(mode), cwd=self.dir)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
+        return p
+
+    def wait_for_ranks(self, p, n):
+        deadline = time.monotonic() + 60
+        while len(self.proofs()) < n:
+            self.assertIsNone(p.poll(), "ended early")
+            self.assertLess(time.monotonic(), deadline, "ranks do not start")
+            time.sleep(0.02)
+
+    def proofs(self):
+        return {f.name: f.read_text().splitlines() for f in (self.dir / "ranks").iterdir() if "." not in f.name}
+
+    def end(self, p, code, limit):
+        """Its end within `limit` seconds; what it said."""
+        begin = time.monotonic()
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, code, f"stdout: {out[-2000:]}\nstderr: {err[-4000:]}")
+        self.assertLess(time.monotonic() - begin, limit, err)
+        return err
+
+    def assert_nothing_left(self, hosts):
+        """Neither process nor folder of a job, once the last ones have had the time to end."""
+        deadline = time.monotonic() + 30
+        while True:
+            left = {}
+            for i in hosts:
+                names = self.bed.on(i, ["ps", "-eo", "comm="]).stdout.split()
+                files = self.bed.on(i, ["sh", "-c", "ls -d /dev/shm/* /tmp/ddp-* 2>/dev/null"]).stdout.split()
+                left[i] = [n for n in names if n in PROCESSES] + files
+            if not any(left.values()):
+                return
+            self.assertLess(time.monotonic(), deadline, left)
+            time.sleep(0.1)
+
+
+class Start(Case):
+    slurm = True
+
+    def test_mpirun(self):
+        self.launch("-n", 5, "-H", "n0:2,n1:2,n2:1", env={"RANK_ENV": "HOSTNAME"})
+        self.assertEqual(sorted(self.proofs()), list("01234"))
+        self.assert_nothing_left(range(3))
+
+    def test_mpirun_from_a_host_that_takes_part(self):
+        self.launch("-n", 3, "-H", "n0:1,n1:2", host=0)
+        self.assertEqual(sorted(self.proofs()), list("012"))
+        self.launch("-n", 2, "-H", "n1", host=0)
+        self.assert_nothing_left(range(2))
+
+    def test_srun(self):
+        r = self.launch("-n", 5, before=["salloc", "-N3", "-n", "6", "--quiet"])
+        self.assertEqual(sorted(self.proofs()), list("01234"))
+        self.assertIn("weights: 0123abcd", r.stdout)
+        self.assert_nothing_left(range(3))
+
+    def test_srun_inside_a_batch_script(self):
+        script = self.dir / "job.sh"
+        script.write_text("#!/bin/sh\n" + " ".join(map(str, self.command("-n", 4))) + "\n")
+        self.bed.head(["sbatch", "--wait", "-N2", "-n4", "--output", self.dir / "log", script],
+                      env=self.environment("done"), cwd=self.dir, check=True)
+        self.assertEqual(sorted(self.proofs()), list("0123"), (self.dir / "log").read_text())
+
+    def test_srun_on_the_one_host_of_a_job(self):
+        script = self.dir / "job.sh"
+        script.write_text("#!/bin/sh\n" + " ".join(map(str, self.command("-n", 2, "--starter", "srun"))) + "\n")
+        self.bed.head(["sbatch", "--wait", "-N1", "-n2", "--output", self.dir / "log", script],
+                      env=self.environment("done"), cwd=self.dir, check=True)
+        self.assertEqual(sorted(self.proofs()), list("01"), (self.dir / "log").read_text())
+
+    def test_environment_arrives_as_it_is(self):
+        value = "two; words, 'quoted' \\ and = signs"
+        for n, before in enumerate(([], ["salloc", "-N2", "-n", "4", "--quiet"])):
+            with self.subTest(before=before):
+                hosts = [] if before else ["-H", "n0:2,n1:2"]
+                self.launch("-n", 4, *hosts, before=before, env={"NCCL_A_WORD": value, "RANK_ENV": "NCCL_A_WORD"})
+                for rank, lines in self.proofs().items():
+                    self.assertEqual(lines[-1], "NCCL_A_WORD=" + value, rank)
+
+    def test_ranks_are_placed_on_their_own_hosts(self):
+        self.launch("-n", 4, "-H", "n0:2,n1:2", env={"RANK_ENV": "DDP_PLACE"})
+        for rank, lines in self.proofs().items():
+            self.assertEqual(lines[-1].count(";"), 1, (rank, lines))
+
+    def test_networks_that_only_look_alike_are_passed_over(self):
+        """A bridge with the same address on every host, and a second network that only one of them has."""
+        for i in range(3):
+            for change in ("link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up",
+                           "link add aaa0 type bridge", f"addr add 10.9.{i}.1/24 dev aaa0", "link set aaa0 up"):
+                self.bed.on(i, ["ip", *change.split()], check=True)
+        try:
+            r = self.launch("-H", "n0:1,n1:1,n2:1", "--check=full", host=0)
+            self.assertRegex(r.stdout, r"network +10\.77\.0\.0/24")
+            self.assertEqual(len(re.findall(r"n\d to n\d: [\d.]+ .B/s, \d+ us", r.stdout)), 3, r.stdout)
+            self.launch("-H", "n0:1,n1:1,n2:1", host=0, env={"RANK_ENV": "NCCL_SOCKET_IFNAME"})
+            self.assertEqual({lines[-1] for lines in self.proofs().values()}, {"NCCL_SOCKET_IFNAME==eth0"})
+        finally:
+            for i in range(3):
+                for name in ("docker0", "aaa0"):
+                    self.bed.on(i, ["ip", "link", "del", name], check=True)
+
+
+class Check(Case):
+    """Planted faults: each is named in a line with its host and a way out, and nothing is started."""
+
+    def expect(self, *lines, args=("-n", 3, "-H", "n0:1,n1:1,n2:1"), **kw):
+        r = self.launch(*args, code=3, **kw)
+        for line in lines:
+            self.assertRegex(r.stderr, line)
+        self.assertEqual(self.proofs(), {})
+        self.assertEqual(len(r.stderr.strip().splitlines()), len(lines), r.stderr)
+
+    def bind(self, host, source, over):
+        self.bed.on(host, ["mount", "--bind", source, over], check=True)
+        self.addCleanup(self.bed.on, host, ["umount", over])
+
+    def test_missing_host(self):
+        self.expect("ddp-launch: n9: ssh: Could not resolve hostname n9.*'ssh n9 true' must work",
+                    args=("-n", 2, "-H", "n9:1,n1:1"))
+
+    def test_wrong_ssh_key(self):
+        self.bind(1, "/dev/null", self.bed.dir / "ssh/authorized")
+        self.expect("ddp-launch: n1: .*Permission denied.*'ssh n1 true' must work")
+
+    def test_another_program(self):
+        own, other = self.dir / "program", self.dir / "other"
+        shutil.copy(RANK, own)
+        shutil.copy(RANK, other)
+        with open(other, "ab") as f:
+            f.write(b"x")
+        self.bind(1, other, own)
+        self.expect("ddp-launch: n1: has another ddp-train than the others; install", program=own)
+
+    def test_other_data(self):
+        data = self.dir / "data"
+        data.mkdir()
+        pictures(data / "a", 1)
+        pictures(data / "b", 2)
+        (self.dir / "c.cfg").write_text(f'data = {{ format = "idx"; path = "{data}/a"; }};\n')
+        self.bind(2, data / "b", data / "a")
+        self.expect("ddp-launch: n2: has other data than the others; copy the same files")
+
+    def test_unwritable_folder(self):
+        (self.dir / "runs").mkdir()
+        self.bed.on(2, ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", self.dir / "runs"], check=True)
+        self.addCleanup(self.bed.on, 2, ["umount", self.dir / "runs"])
+        self.expect("ddp-launch: n2: is not the same folder as on the launcher's host; choose a run.dir")
+
+    def test_hosts_that_cannot_reach_each_other(self):
+        self.bed.on(1, ["ip", "route", "add", "unreachable", "10.77.0.3/32"], check=True)
+        self.addCleanup(self.bed.on, 1, ["ip", "route", "del", "unreachable", "10.77.0.3/32"])
+        self.expect("ddp-launch: n1: cannot be reached from n2", "ddp-launch: n2: cannot be reached from n1 .tried 10.77.0.3")
+
+    def test_interface_that_is_not_there(self):
+        (self.dir / "c.cfg").write_text('comm = { interface = "ib0"; };\n')
+        self.expect(*(f'ddp-launch: n{i}: comm.interface = "ib0" is not there; it has eth0' for i in range(3)))
+
+    def test_table(self):
+        r = self.launch("-n", 3, "-H", "n0:1,n1:1,n2:1", "--check")
+        for line in ("program +same everywhere: [0-9a-f]{12}", "data +same everywhere", "clock +within",
+                     r"network +10\.77\.0\.0/24"):
+            self.assertRegex(r.stdout, line)
+        self.assertEqual(self.proofs(), {})
+
+
+class Faults(Case):
+    """Seen, named and ended everywhere: a death within 2 s, a host that vanished within 10 (as long again for this machine)."""
+
+    def test_death_is_named_from_its_host(self):
+        r = self.launch("-n", 4, "-H", "n0:2,n1:2", mode="segfault", env={"RANK_WHO": "3"}, code=4)
+        self.assertIn("ddp-launch: rank 3 on n1 was killed by signal 11 (Segmentation fault)", r.stderr)
+        self.assert_nothing_left(range(2))
+
+    def test_killed_rank(self):
+        p = self.start("-n", 4, "-H", "n0:2,n1:2")
+        self.wait_for_ranks(p, 4)
+        self.bed.on(1, ["kill", "-9", self.proofs()["2"][0]], check=True)
+        self.assertIn("rank 2 on n1 was killed by signal 9 (Killed)", self.end(p, 4, 4))
+        self.assert_nothing_left(range(2))
+
+    def test_error_of_a_rank(self):
+        r = self.launch("-n", 3, "-H", "n0:1,n1:1,n2:1", mode="error-data", env={"RANK_WHO": "2"}, code=3)
+        self.assertIn("ddp-launch: rank 2 on n2 failed: train-images.gz: truncated after 100 bytes", r.stderr)
+
+    def test_soft_stop(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
+        self.wait_for_ranks(p, 3)
+        launchers = self.bed.head(["pgrep", "-x", "ddp-launch"]).stdout.split()
+        self.bed.head(["kill", "-TERM", launchers[0]], check=True)
+        self.end(p, 75, 20)
+        self.assert_nothing_left(range(3))
+
+    def test_power_off(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
+        self.wait_for_ranks(p, 3)
+        self.bed.power_off(1)
+        try:
+            self.assertRegex(self.end(p, 4, 20), "ddp-launch: host n1 is lost: its agent")
+            self.assert_nothing_left([0, 2])
+        finally:
+            self.bed.boot(1)
+
+    def test_cut_link(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
+        self.wait_for_ranks(p, 3)
+        self.bed.cut(2)
+        try:
+            self.assertRegex(self.end(p, 4, 20), "ddp-launch: host n2 is lost: its agent does not answer any more")
+            self.assert_nothing_left([0, 1])
+            self.assert_nothing_left([2])  # its agent has seen it, too
+        finally:
+            self.bed.heal(2)
+
+    def test_killed_launcher(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1", mode="ignore-stop")
+        self.wait_for_ranks(p, 3)
+        self.bed.head(["pkill", "-KILL", "-x", "ddp-launch"], check=True)
+        p.communicate(timeout=60)
+        self.assertEqual(p.returncode, -signal.SIGKILL)
+        self.assert_nothing_left(range(3))
+
+    def test_killed_agent(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
+        self.wait_for_ranks(p, 3)
+        self.bed.on(1, ["pkill", "-KILL", "-x", "ddp-launch"], check=True)
+        self.assertRegex(self.end(p, 4, 20), "ddp-launch: host n1 is lost: its agent closed the connection")
+        self.assert_nothing_left(range(3))
+
+
+def pictures(folder, seed):
+    """MNIST's four files, with 64 random pictures each."""
+    import gzip
+    import random
+    rng = random.Random(seed)
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        images = b"\0\0\x08\x03" + (64).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2 + rng.randbytes(64 * 28 * 28)
+        labels = b"\0\0\x08\x01" + (64).to_bytes(4, "big") + bytes(rng.randrange(10) for _ in range(64))
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+
+
+if __name__ == "__main__":
+    cluster.main(slurm=True)
