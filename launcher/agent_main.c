@@ -91,6 +91,18 @@ static void on_frame(struct ddp_agent_desk *desk, struct ddp_wire *wire, const s
     }
 }
 
+/* Who is killed by the kernel for want of memory gets SIGKILL and no word: the host's counters tell. */
+static void send_news(const struct ddp_agent_desk *desk, struct ddp_wire *wire, struct ddp_news *news)
+{
+    const size_t n = strlen(news->text);
+    struct ddp_oom now;
+    if (news->kind == DDP_NEWS_DIED && n < sizeof news->text - 1) {
+        ddp_oom_read("", &now);
+        ddp_oom_word(&desk->memory, &now, news->text + n, (int)(sizeof news->text - n));
+    }
+    ddp_wire_send_news(wire, news);
+}
+
 /* Until the head has closed the wire: it does when it has heard our last word, and when it ends. */
 static void serve(struct ddp_agent_desk *desk, struct ddp_wire *wire, int signals)
 {
@@ -102,7 +114,7 @@ static void serve(struct ddp_agent_desk *desk, struct ddp_wire *wire, int signal
         while (ddp_wire_next(wire, &frame))
             on_frame(desk, wire, &frame);
         while (desk->agent && ddp_agent_next(ddp_agent_here(desk->agent), ddp_now(), news))
-            ddp_wire_send_news(wire, news);
+            send_news(desk, wire, news);
         struct ddp_agent *agent = desk->agent ? ddp_agent_here(desk->agent) : NULL;
         double until = ddp_now() + IDLE_MS / 1e3;
         fds = ddp_realloc(fds, (2 + (size_t)(agent ? ddp_agent_watches(agent) : 0)) * sizeof *fds);

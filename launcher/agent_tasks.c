@@ -89,6 +89,7 @@ static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_
     snprintf(job->host, sizeof job->host, "%s", text_of(task, "host"));
     job->config = ddp_strdup(text_of(task, "config"));
     read_environment(task, job);
+    ddp_oom_read("", &desk->memory);
     ddp_leftovers_remove();
     ddp_job_locate(job, text_of(task, "base"));
     int rc = ddp_janitor_start(job, &desk->janitor, err);

@@ -16,9 +16,11 @@
 
 #include "launcher/agent_local.h"
 #include "launcher/janitor.h"
+#include "launcher/oom.h"
 
-struct ddp_agent_desk { /* what an agent has on its hands */
-    struct ddp_job job; /* its host's part; .name "" until the ranks are expected */
+struct ddp_agent_desk {    /* what an agent has on its hands */
+    struct ddp_job job;    /* its host's part; .name "" until the ranks are expected */
+    struct ddp_oom memory; /* as its counters stood when the ranks were expected */
     struct ddp_janitor janitor;
     bool dismissed;                /* by the head; else it is lost when the wire ends */
     pid_t answering;               /* the process that answers other hosts; 0: none */

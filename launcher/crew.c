@@ -18,7 +18,6 @@
 #include "launcher/missing.h"
 #include "launcher/signals.h"
 
-static const double CALL_S = 120; /* for hosts to report: ssh waits for a dead one longer than a minute */
 static const double STRANGER_S = 10;
 enum { STRANGERS = 256, END_MS = 3000 };
 
@@ -204,8 +203,8 @@ int ddp_crew_gather(struct ddp_crew *crew, double limit_s, struct ddp_error *err
     return count_missing(crew) > 0 ? fail_missing(crew, err) : 0;
 }
 
-int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hosts, struct ddp_crew *out,
-                  struct ddp_error *err)
+int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hosts, double limit_s,
+                  struct ddp_crew *out, struct ddp_error *err)
 {
     struct ddp_words agent = {0}, argv = {0}, env = {0};
     struct ddp_address *list;
@@ -230,7 +229,7 @@ int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hos
     ddp_signals_add(&mask);
     rc = ddp_spawn(&argv, &env, &mask, 0, &crew.called, err);
     if (rc == 0)
-        rc = ddp_crew_gather(&crew, CALL_S, err);
+        rc = ddp_crew_gather(&crew, limit_s, err);
     ddp_words_finish(&agent);
     ddp_words_finish(&argv);
     ddp_words_finish(&env);

@@ -28,10 +28,11 @@ struct ddp_crew {
     struct ddp_text said;    /* by it */
 };
 
-/* Start an agent on each of these hosts and wait until all have reported. Errors (DDP_E_RESOURCE) name the
+/* Start an agent on each of these hosts and wait until all have reported, no longer than limit_s.
+ * Errors (DDP_E_RESOURCE) name the
  * hosts that have not, and what the starter's program said of them. */
-int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hosts, struct ddp_crew *out,
-                  struct ddp_error *err);
+int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hosts, double limit_s,
+                  struct ddp_crew *out, struct ddp_error *err);
 /* The same in two halves, for agents that something else starts: ready to be connected to by agents that know
  * .token and .port; then the wait. */
 int ddp_crew_open(const struct ddp_words *hosts, struct ddp_crew *out, struct ddp_error *err);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int ddp_hosts_find(const struct ddp_options *opt, const char *const *env, struct ddp_hosts *out,
                    struct ddp_error *err)
@@ -12,6 +13,17 @@ int ddp_hosts_find(const struct ddp_options *opt, const char *const *env, struct
     if (opt->hostfile)
         return ddp_hosts_read(opt->hostfile, out, err);
     return ddp_hosts_allocated(env, out, err);
+}
+
+void ddp_hosts_remove(struct ddp_hosts *hosts, const char *name)
+{
+    int kept = 0;
+    for (int i = 0; i < hosts->n; i++)
+        if (strcmp(hosts->host[i].name, name) == 0)
+            free(hosts->host[i].name);
+        else
+            hosts->host[kept++] = hosts->host[i];
+    hosts->n = kept;
 }
 
 int ddp_hosts_keep_self(struct ddp_hosts *hosts, const char *self, char *note, int size,

@@ -12,6 +12,7 @@
 #include "launcher/preflight.h"
 #include "launcher/rank_env.h"
 #include "launcher/signals.h"
+#include "launcher/restart.h"
 #include "launcher/sites.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
@@ -111,18 +112,27 @@ static void print_notes(const struct ddp_launch_plan *plan, const struct ddp_sit
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+struct tried { /* how a try has ended */
+    int exit_code;
+    struct ddp_ending ending;
+};
+
 static int start(struct ddp_sites *sites, const struct ddp_options *opt, const struct ddp_launch_plan *plan,
-                 struct ddp_job *job, int *exit_code, struct ddp_error *err)
+                 struct ddp_job *job, struct tried *tried, struct ddp_error *err)
 {
     if (sites->team.n > 0)
-        return ddp_team_run(&sites->team, sites->starter, plan, job, opt->quiet, exit_code, err);
+        return ddp_team_run(&sites->team, sites->starter, plan, job, opt->quiet, &tried->exit_code,
+                            &tried->ending, err);
     const int rc =
         sites->starter->folder ? ddp_job_open(job, sites->machine, err) : ddp_job_hand_config(job, err);
-    return rc ? rc : ddp_supervise_job(sites->starter, job, NULL, opt->quiet, exit_code, err);
+    return rc ? rc
+              : ddp_supervise_job(sites->starter, job, NULL, opt->quiet, &tried->exit_code, &tried->ending,
+                                  err);
 }
 
 static int run(struct ddp_sites *sites, const struct ddp_options *opt, const struct ddp_config *cfg,
-               const struct ddp_launch_plan *plan, struct ddp_job *job, int *exit_code, struct ddp_error *err)
+               const struct ddp_launch_plan *plan, struct ddp_job *job, struct tried *tried,
+               struct ddp_error *err)
 {
     const struct ddp_starter *starter = sites->starter;
     struct ddp_janitor janitor;
@@ -136,7 +146,7 @@ static int run(struct ddp_sites *sites, const struct ddp_options *opt, const str
         ddp_job_locate(job, base);
     if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
         return rc;
-    rc = start(sites, opt, plan, job, exit_code, err);
+    rc = start(sites, opt, plan, job, tried, err);
     ddp_job_close(job);
     ddp_janitor_dismiss(&janitor);
     return rc;
@@ -174,8 +184,8 @@ static int check_all(struct ddp_sites *sites, const struct ddp_launch_plan *plan
 }
 
 /* Everything that needs a config. */
-static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started, int *exit_code,
-                        struct ddp_error *err)
+static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, double started,
+                        struct tried *tried, struct ddp_error *err)
 {
     struct ddp_train_check check = {.open = opt->program != NULL};
     const struct ddp_config_options source = {.path = opt->config,
@@ -229,7 +239,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     if (!opt->quiet)
         print_notes(&plan, &sites);
     ddp_sites_hold(&sites, &plan);
-    rc = run(&sites, opt, cfg, &plan, &job, exit_code, err);
+    rc = run(&sites, opt, cfg, &plan, &job, tried, err);
 out:
     ddp_job_close(&job);
     ddp_launch_plan_finish(&plan);
@@ -258,6 +268,33 @@ static void print_error(const struct ddp_error *err)
     }
 }
 
+/* Up to --restarts times. */
+static int try_and_try_again(int argc, char **argv, const struct ddp_options *given, double started,
+                             int *exit_code, struct ddp_error *err)
+{
+    struct tried *tried = ddp_calloc(1, sizeof *tried);
+    struct ddp_options opt = *given; /* its lists stay the caller's */
+    struct ddp_restart restart = {0};
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    int rc = plan_and_run(argc, argv, &opt, started, tried, err);
+    for (int n = 1; n <= opt.restarts && rc == 0 && ddp_restart_helps(tried->exit_code, &tried->ending);
+         n++) {
+        struct ddp_text say;
+        sigprocmask(SIG_SETMASK, &mask, NULL);
+        ddp_text_init(&say);
+        ddp_restart_prepare(&restart, &tried->ending, &opt, &say);
+        fprintf(stderr, "ddp-launch: restart %d of %d: %s\n", n, opt.restarts, say.s);
+        ddp_text_finish(&say);
+        *tried = (struct tried){0};
+        rc = plan_and_run(argc, argv, &opt, ddp_now(), tried, err);
+    }
+    *exit_code = tried->exit_code;
+    ddp_restart_finish(&restart);
+    free(tried);
+    return rc;
+}
+
 static int answer(int argc, char **argv)
 {
     const double started = ddp_now();
@@ -280,7 +317,7 @@ static int answer(int argc, char **argv)
     else if (opt.help_config)
         rc = print_reference(&opt, &err);
     else if ((rc = find_config(&opt, config, &err)) == 0)
-        rc = plan_and_run(argc, argv, &opt, started, &exit_code, &err);
+        rc = try_and_try_again(argc, argv, &opt, started, &exit_code, &err);
 out:
     if (rc != 0) {
         print_error(&err);

@@ -20,6 +20,7 @@ enum option_id {
     OPT_THREADS,
     OPT_BIND,
     OPT_CHECK,
+    OPT_RESTARTS,
     OPT_MAP,
     OPT_PRINT_CONFIG,
     OPT_HELP_CONFIG,
@@ -56,6 +57,7 @@ static const struct option_spec {
     {"--threads", NULL, VALUE, OPT_THREADS},
     {"--bind", NULL, VALUE, OPT_BIND},
     {"--check", NULL, MAYBE_GLUED, OPT_CHECK},
+    {"--restarts", NULL, VALUE, OPT_RESTARTS},
     {"--map", NULL, NOTHING, OPT_MAP},
     {"--print-config", NULL, NOTHING, OPT_PRINT_CONFIG},
     {"--help-config", NULL, MAYBE_VALUE, OPT_HELP_CONFIG},
@@ -239,6 +241,15 @@ static int apply_batch(enum option_id id, const char *value, struct ddp_batch_wi
     return 0;
 }
 
+static int set_restarts(const char *value, struct ddp_options *opt, struct ddp_error *err)
+{
+    int64_t n;
+    if (!ddp_parse_int(value, &n) || n < 0 || n > 1000)
+        return ddp_fail(err, DDP_E_USAGE, "--restarts %s: a whole number from 0 to 1000 is meant", value);
+    opt->restarts = (int)n;
+    return 0;
+}
+
 static int set_check(const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     if (*value && strcmp(value, "full") != 0)
@@ -269,6 +280,8 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
         return set_bind(given, opt, err);
     case OPT_CHECK:
         return set_check(given, opt, err);
+    case OPT_RESTARTS:
+        return set_restarts(given, opt, err);
     case OPT_MAP:
         opt->map = true;
         break;

@@ -11,6 +11,8 @@ struct ddp_options {
     enum { DDP_CHECK_SHORT = 1, DDP_CHECK_FULL } check; /* --check: look, print and end; 0: start */
     bool relock;                         /* go on with a plan lock of another GPU or library version */
     bool by_node;                        /* --map-by node */
+    int restarts;                        /* --restarts: tries after the first */
+    struct ddp_words without;            /* hosts that a restart does without; not this struct's own */
     int ranks;                           /* -n; 0: as many as make sense */
     const char *hosts, *hostfile;        /* -H, --hostfile; NULL: not given */
     const char *help_key;                /* of --help-config; NULL: all */

@@ -29,6 +29,10 @@ static int find_hosts(const struct ddp_options *opt, bool described, struct ddp_
     const int rc = ddp_hosts_find(opt, (const char *const *)environ, &s->hosts, err);
     if (rc != 0 || described)
         return rc;
+    for (int i = 0; i < opt->without.n; i++)
+        ddp_hosts_remove(&s->hosts, opt->without.w[i]);
+    if (opt->without.n > 0 && s->hosts.n == 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "no host is left to go on with");
     s->starter = ddp_starter_choose(opt->starter, has_others(&s->hosts));
     if (s->starter->agents && has_others(&s->hosts))
         return 0;

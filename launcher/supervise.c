@@ -15,6 +15,7 @@
 #include "launcher/life.h"
 #include "launcher/oom.h"
 #include "launcher/pulses.h"
+#include "launcher/roll.h"
 #include "launcher/signals.h"
 #include "launcher/verdict.h"
 #include "record/record.h"
@@ -33,6 +34,7 @@ struct head {
     double asked;             /* when ranks were asked to stop; 0: they were not */
     unsigned char *ended;     /* [ranks] enum ddp_ended */
     struct ddp_life life;
+    struct ddp_roll roll;
     struct ddp_outcome *outcome;
     struct ddp_pulses pulses;
     struct ddp_oom memory; /* as it stood at the start */
@@ -183,6 +185,7 @@ static void on_news(struct head *h, const struct ddp_agent *from, const struct d
     switch (n->kind) {
     case DDP_NEWS_JOINED:
         o->joined++;
+        ddp_roll_join(&h->roll, host, ddp_now());
         happened(h, DDP_LIFE_JOINED);
         break;
     case DDP_NEWS_ERROR:
@@ -289,7 +292,8 @@ static int wait_ms(double until)
  * one's begin. */
 static void wait_for_news(struct head *h, struct pollfd *fds, int *at)
 {
-    double until = h->life.deadline;
+    const bool calls = h->life.state == DDP_LIFE_STARTING;
+    double until = calls ? fmin(h->life.deadline, ddp_roll_due(&h->roll)) : h->life.deadline;
     int n = 1;
     fds[0] = (struct pollfd){.fd = h->signals, .events = POLLIN};
     for (int i = 0; i < h->nagents; i++) {
@@ -302,6 +306,16 @@ static void wait_for_news(struct head *h, struct pollfd *fds, int *at)
         on_signal(h, ddp_signals_read(h->signals));
     for (int i = 0; i < h->nagents; i++)
         ddp_agent_woken(h->agent[i], fds + at[i]);
+}
+
+static void call_roll(struct head *h)
+{
+    char why[256];
+    if (h->life.state != DDP_LIFE_STARTING || ddp_now() < ddp_roll_due(&h->roll))
+        return;
+    const char *host = ddp_roll_explain(&h->roll, why, sizeof why);
+    ddp_outcome_fail(h->outcome, host, -1, false, 0, why);
+    happened(h, DDP_LIFE_MISSING);
 }
 
 static void watch(struct head *h)
@@ -319,6 +333,7 @@ static void watch(struct head *h)
             while (ddp_agent_next(h->agent[i], ddp_now(), news))
                 on_news(h, h->agent[i], news);
         judge(h);
+        call_roll(h);
         act(h, ddp_life_pass_time(&h->life, ddp_now()));
     }
     free(at);
@@ -391,8 +406,17 @@ static int conclude(struct head *h)
     return code;
 }
 
+static void tell_ending(const struct head *h, struct ddp_ending *ending)
+{
+    const struct ddp_outcome *o = h->outcome;
+    snprintf(ending->run, sizeof ending->run, "%s", o->run);
+    snprintf(ending->host, sizeof ending->host, "%s", o->failure.lost ? o->failure.host : "");
+    ending->asked = h->signal != 0;
+}
+
 int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job,
-                      const struct ddp_elsewhere *others, bool quiet, int *exit_code, struct ddp_error *err)
+                      const struct ddp_elsewhere *others, bool quiet, int *exit_code,
+                      struct ddp_ending *ending, struct ddp_error *err)
 {
     static const struct ddp_elsewhere none = {0};
     struct head h = {.starter = starter, .job = job, .quiet = quiet};
@@ -415,12 +439,15 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     h.outcome = ddp_calloc(1, sizeof *h.outcome);
     h.outcome->ranks = job->ranks;
     h.outcome->host_of = others->host_of;
+    ddp_roll_init(&h.roll, job->ranks, others->host_of);
     h.ended = ddp_calloc((size_t)job->ranks, 1);
     ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3, job->grace);
     ddp_pulses_init(&h.pulses, job->ranks, job->stuck_after);
     watch(&h);
     *exit_code = conclude(&h);
+    tell_ending(&h, ending);
     ddp_pulses_finish(&h.pulses);
+    ddp_roll_finish(&h.roll);
     free(h.ended);
     free(h.outcome);
     free(h.agent);

@@ -12,6 +12,7 @@
 #include "launcher/rank_env.h"
 #include "launcher/supervise.h"
 
+static const double CALL_S = 120; /* ssh waits for a dead host longer than a minute */
 static const double LOOK_S = 300; /* data may have to be read whole */
 static const double OPEN_S = 30;
 
@@ -38,7 +39,7 @@ int ddp_team_call(const struct ddp_starter *starter, const struct ddp_hosts *hos
     if (starter->check)
         rc = starter->check(err);
     if (rc == 0)
-        rc = ddp_crew_call(starter, &others, &team.crew, err);
+        rc = ddp_crew_call(starter, &others, CALL_S, &team.crew, err);
     ddp_words_finish(&others);
     *out = team;
     return rc;
@@ -174,7 +175,8 @@ static int open_all(struct ddp_team *team, const struct ddp_launch_plan *plan, s
 }
 
 int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const struct ddp_launch_plan *plan,
-                 struct ddp_job *job, bool quiet, int *exit_code, struct ddp_error *err)
+                 struct ddp_job *job, bool quiet, int *exit_code, struct ddp_ending *ending,
+                 struct ddp_error *err)
 {
     const char **host_of = ddp_calloc((size_t)plan->ranks, sizeof *host_of);
     struct ddp_agent **agent = ddp_calloc((size_t)team->crew.n + 1, sizeof *agent);
@@ -195,7 +197,7 @@ int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const
     others.ranks_here = own >= 0 ? plan->part[own].ranks : 0;
     int rc = open_all(team, plan, job, host_of, own, err);
     if (rc == 0)
-        rc = ddp_supervise_job(starter, job, &others, quiet, exit_code, err);
+        rc = ddp_supervise_job(starter, job, &others, quiet, exit_code, ending, err);
     for (int i = 0; i < others.n; i++)
         ddp_agent_destroy(agent[i]);
     free(agent);

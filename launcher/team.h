@@ -4,6 +4,7 @@
 #define DDP_LAUNCHER_TEAM_H
 
 #include "launcher/crew.h"
+#include "launcher/ending.h"
 #include "launcher/facts.h"
 #include "launcher/hosts.h"
 
@@ -28,7 +29,8 @@ int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const cha
 /* Make every host ready for its ranks of the plan, start them and stay until the end, as ddp_supervise_job.
  * job: described and located; what is made on this host is the caller's to remove (ddp_job_close). */
 int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const struct ddp_launch_plan *plan,
-                 struct ddp_job *job, bool quiet, int *exit_code, struct ddp_error *err);
+                 struct ddp_job *job, bool quiet, int *exit_code, struct ddp_ending *ending,
+                 struct ddp_error *err);
 
 void ddp_team_dismiss(struct ddp_team *team); /* zeroed is fine */
 

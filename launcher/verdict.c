@@ -81,12 +81,15 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
     int rank = o->failure.rank;
     char who[64] = "a rank";
 
+    const char *launcher = host;
     if (*o->failure.host)
         host = o->failure.host;
     if (o->failure.lost) {
         ddp_text_add(say, "ddp-launch: host %s %s\n", host, o->failure.reason);
         return DDP_EXIT_RANK;
     }
+    const bool own =
+        strcmp(host, launcher) == 0; /* agents of other hosts have said what of memory there is */
     const char *reason = o->failure.error ? first_speaker(o->failure.reason, &rank) : o->failure.reason;
     if (rank >= 0)
         snprintf(who, sizeof who, "rank %d", rank);
@@ -96,7 +99,7 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
         ddp_text_add(say, "ddp-launch: %s\n", reason);
     else
         ddp_text_add(say, "ddp-launch: %s on %s %s%s%s\n", who, host, o->failure.error ? "failed: " : "",
-                     reason, o->failure.error ? "" : o->memory);
+                     reason, o->failure.error || !own ? "" : o->memory);
     return o->failure.status == DDP_EXIT_USAGE || o->failure.status == DDP_EXIT_RESOURCE ? o->failure.status
                                                                                          : DDP_EXIT_RANK;
 }

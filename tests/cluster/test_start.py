@@ -237,6 +237,35 @@ class Faults(Case):
         finally:
             self.bed.boot(1)
 
+    def test_restart_with_the_hosts_that_are_left(self):
+        p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1", "--restarts", 1)
+        self.wait_for_ranks(p, 3)
+        for f in (self.dir / "ranks").iterdir():
+            f.unlink()
+        self.bed.power_off(1)
+        try:
+            self.wait_for_ranks(p, 2)
+            self.bed.head(["pkill", "-TERM", "-x", "-o", "ddp-launch"], check=True)
+            err = self.end(p, 75, 30)
+            self.assertIn("ddp-launch: host n1 is lost", err)
+            self.assertIn("ddp-launch: restart 1 of 1: going on from the beginning, without n1", err)
+            self.assertEqual(sorted(self.proofs()), list("01"))
+            self.assert_nothing_left([0, 2])
+        finally:
+            self.bed.boot(1)
+
+    def test_restart_takes_a_host_that_is_back(self):
+        p = self.start("-n", 2, "-H", "n0:1,n1:1", "--restarts", 1)
+        self.wait_for_ranks(p, 2)
+        for f in (self.dir / "ranks").iterdir():
+            f.unlink()
+        self.bed.on(1, ["pkill", "-KILL", "-x", "ddp-launch"], check=True)  # the agent only: the host is there
+        self.wait_for_ranks(p, 2)
+        self.bed.head(["pkill", "-TERM", "-x", "-o", "ddp-launch"], check=True)
+        err = self.end(p, 75, 30)
+        self.assertIn("restart 1 of 1: going on from the beginning", err)
+        self.assertNotIn("without", err)
+
     def test_cut_link(self):
         p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
         self.wait_for_ranks(p, 3)

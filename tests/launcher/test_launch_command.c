@@ -117,9 +117,10 @@ static void test_command_refuses_another_mpirun(void **state)
 /* The two ways of documentation list the same options and exit codes. */
 static void test_command_help_and_man_page_agree(void **state)
 {
-    static const char *const names[] = {
-        "ranks", "threads", "bind",         "resume",      "eval",     "program", "starter", "quiet",
-        "map",   "dry-run", "print-config", "help-config", "markdown", "version", "help",    "check"};
+    static const char *const names[] = {"ranks",        "threads",     "bind",     "resume",  "eval",
+                                        "program",      "starter",     "quiet",    "map",     "dry-run",
+                                        "print-config", "help-config", "markdown", "version", "help",
+                                        "check",        "restarts"};
     char *page, plain[65536] = "";
     size_t bytes, n = 0;
     struct ddp_error err = {0};

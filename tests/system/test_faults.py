@@ -31,6 +31,14 @@ LITTER = re.compile(r"ddp-job-|ompi\.|openmpi|vader|osc_?sm|pmix|sm_segment|memf
 SLOW = float(os.environ.get("DDP_TEST_SLOW", "1"))  # factor on limits of time, for sanitizers
 
 
+def checkpoints_of(runs):
+    return [c for c in runs.glob("*/checkpoints/step-*") if "." not in c.name]
+
+
+def alive(pid):
+    return pathlib.Path(f"/proc/{pid}").exists()
+
+
 class Faults(harness.Case):
     def setUp(self):
         super().setUp()
@@ -121,6 +129,29 @@ class Faults(harness.Case):
             out, err = self.end(p, 3, 4)
             self.assertRegex(err, "rank|ranks on")
             self.check_nothing_left(p)
+
+    def test_restarts_go_on_from_the_last_checkpoint(self):
+        steps = ["train.max_steps=2000", "checkpoint.every_steps=200"]
+        p = self.go("--restarts", 2, *steps, ranks=2)
+        for n in range(2):
+            seen = self.records()
+            wait_for(lambda: checkpoints_of(self.runs) and self.records() >= seen + 10, 60, "steps behind a checkpoint")
+            pid = wait_for(lambda: rank_pid(p.tag, n), 30, "a rank")
+            kill(pid)
+            wait_for(lambda: not alive(pid), 30, "its end")
+            wait_for(lambda: p.poll() is not None or rank_pid(p.tag, n), 30, "the restart")
+        out, err = self.end(p, 60, 0)
+        for n in (1, 2):
+            self.assertRegex(err, f"restart {n} of 2: going on from the last checkpoint of ")
+        whole = self.launch("train.max_steps=2000", f"run.dir={self.runs}", ranks=1, config=self.config)
+        self.assertIn(f"weights: {whole.weights}", out)
+        self.check_nothing_left(p, 2)
+
+    def test_restarts_are_not_for_faults_of_the_job(self):
+        p = self.go("--restarts", 3, "init.from=/nowhere.safetensors", ranks=2)
+        out, err = self.end(p, 60, p.wait(60))
+        self.assertNotEqual(p.returncode, 0)
+        self.assertNotIn("restart", err)
 
     def test_a_segmentation_fault_is_named(self):
         p = self.go()

@@ -115,6 +115,7 @@ ROWS = {
     "reduce.mode": Row("fast", base=["model=mlp"], **RANKS),
     "reduce.bucket_mb": Row("0.02", "100", base=["model=mlp"], **RANKS),
     "comm.share_gpu": Row("true", **RANKS),
+    "comm.interface": Row("lo", **RANKS),
     "comm.timeout_s": Row("30", **RANKS),
     "gpu.tune": Row("true"),
     "gpu.graph": Row("false"),
