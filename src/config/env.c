@@ -21,6 +21,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_LIFELINE", "Name of the socket on which ddp-launch supervises its ranks", true},
     {"DDP_PLACE", "Where the ranks run: the placement plan", true},
     {"DDP_MAP", "The placement as text, for run.json", true},
+    {"DDP_NETWORK", "The network between the job's hosts, for run.json", true},
     {"DDP_COMMAND", "The user's command line, for run.json", true},
     {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
     {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},

@@ -43,6 +43,7 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     const char *const *command; /* as the user gave it */
     int ranks, threads, shards;
     const char *transport, *transport_version, *isa, *map; /* transport_version: NULL unknown */
+    const char *network; /* between hosts, as preflight found it; NULL none */
     int nhosts;
     const char *const *hosts;
     int ndata;

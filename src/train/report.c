@@ -125,6 +125,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .nfacts = t->engine->nfacts,
         .config_hash = t->experiment,
         .map = t->opt.map,
+        .network = t->opt.network,
         .nhosts = 1,
         .hosts = hosts,
         .ndata = 2,

@@ -310,6 +310,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         .eval_only = s->eval_only,
         .relock = s->relock,
         .map = getenv("DDP_MAP"),
+        .network = getenv("DDP_NETWORK"),
         .started = s->started,
         .agreed = &agreed,
     };

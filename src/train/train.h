@@ -21,6 +21,7 @@ struct ddp_train_options {
     bool relock; /* what the engine of the resumed run chose, and does not fit here, is chosen anew */
     const struct ddp_engine_ops *engine; /* NULL: what the config asks for and this machine has */
     const char *map;                     /* placement as text for run.json; NULL none */
+    const char *network;                 /* between hosts, for run.json; NULL none */
     double started;                      /* ddp_now() when the job began (the launcher's start) */
     struct ddp_hooks hooks;
     /* Out, may be NULL: on failure, whether all ranks return the same error (and can leave in order), or this

@@ -177,6 +177,14 @@ class Records(harness.Case):
         r = self.run_program(TRAIN, "--eval", first.run_dir, cwd=away)
         self.assertEqual(r.code, 0, r.err)
 
+    def test_environment_is_recorded(self):
+        r = self.launch(*harness.SMALL, env={"NCCL_DEBUG": "a word; and more", "DDP_ISA": "scalar", "OTHER_WORD": "1"})
+        environment = r.json()["environment"]
+        self.assertEqual(environment["NCCL_DEBUG"], "a word; and more")
+        self.assertEqual(environment["DDP_ISA"], "scalar")
+        self.assertFalse({"OTHER_WORD", "DDP_LIFELINE", "PATH"} & set(environment))
+        self.assertIsNone(r.json()["network"])
+
     def test_latest_takes_no_run_on_other_data(self):
         """Two packed files or folders under one name: the config is the same, the data is not."""
         for name, seed in (("a", 1), ("b", 2)):
