@@ -19,7 +19,7 @@
 #include "launcher/signals.h"
 
 static const double STRANGER_S = 10;
-enum { STRANGERS = 256, END_MS = 3000 };
+enum { STRANGERS = 256, END_MS = 3000, LOST_MS = 200 };
 
 /* Who has connected and not yet said who it is. */
 struct stranger {
@@ -242,10 +242,11 @@ int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hos
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Agents that have cleaned up end by themselves, and then their starter's program does. */
-static void end_called(struct ddp_crew *crew)
+/* Agents that have cleaned up end by themselves, and then their starter's program does; not where a host is
+ * lost. */
+static void end_called(struct ddp_crew *crew, int limit_ms)
 {
-    for (int waited = 0; crew->called.pid > 0 && waited < END_MS; waited += 2) {
+    for (int waited = 0; crew->called.pid > 0 && waited < limit_ms; waited += 2) {
         const pid_t pid = waitpid(crew->called.pid, NULL, WNOHANG);
         if (pid == crew->called.pid || (pid < 0 && errno != EINTR))
             crew->called.pid = 0;
@@ -261,8 +262,10 @@ static void end_called(struct ddp_crew *crew)
 
 void ddp_crew_dismiss(struct ddp_crew *crew)
 {
+    bool lost = false;
     for (int i = 0; i < crew->n; i++) {
         struct ddp_crew_member *m = &crew->member[i];
+        lost |= !m->here || m->wire.over;
         if (m->here) {
             ddp_wire_send(&m->wire, DDP_WIRE_BYE, "", 0);
             ddp_wire_finish(&m->wire);
@@ -279,7 +282,7 @@ void ddp_crew_dismiss(struct ddp_crew *crew)
     }
     crew->member = NULL;
     crew->n = 0;
-    end_called(crew);
+    end_called(crew, lost ? LOST_MS : END_MS);
     if (crew->called.out > 0)
         close(crew->called.out);
     if (crew->called.err > 0)
