@@ -234,5 +234,7 @@ struct ddp_env_var {
     bool internal; /* set by ddp-launch for its ranks, not for users */
 };
 extern const struct ddp_env_var ddp_env_vars[];
+/* Whether NAME=VALUE is for a run's record: of libraries that compute and communicate, or one of ours. */
+bool ddp_env_is_recorded(const char *entry);
 
 #endif

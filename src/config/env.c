@@ -41,6 +41,20 @@ static bool is_named(const char *pattern, const char *name)
     return pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0 : strcmp(pattern, name) == 0;
 }
 
+bool ddp_env_is_recorded(const char *entry)
+{
+    static const char *const prefixes[] = {"NCCL_", "OMP_",    "OMPI_MCA_", "UCX_",   "FI_",   "PSM",
+                                           "CUDA_", "NVIDIA_", "CUBLAS",    "CUDNN_", "GOMP_", "MALLOC_"};
+    const size_t n = strcspn(entry, "=");
+    for (size_t i = 0; i < DDP_COUNT(prefixes); i++)
+        if (strncmp(entry, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    for (const struct ddp_env_var *v = ddp_env_vars; v->name; v++)
+        if (!v->internal && strlen(v->name) == n && strncmp(entry, v->name, n) == 0)
+            return true;
+    return false;
+}
+
 void ddp_env_check(struct ddp_error *err)
 {
     const char *users[DDP_COUNT(ddp_env_vars)] = {0};

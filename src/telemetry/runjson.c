@@ -70,22 +70,15 @@ static json_t *code(void)
     return o;
 }
 
-/* What of the environment may change how a run goes: of libraries that compute and communicate, and ours. */
+/* What of the environment may change how a run goes. */
 static json_t *environment(void)
 {
     extern char **environ;
-    static const char *const prefixes[] = {"NCCL_", "OMP_",    "OMPI_MCA_", "UCX_",   "FI_",   "PSM",
-                                           "CUDA_", "NVIDIA_", "CUBLAS",    "CUDNN_", "GOMP_", "MALLOC_"};
     json_t *o = json_object();
     for (char **e = environ; e && *e; e++) {
         const size_t n = strcspn(*e, "=");
-        bool wanted = false;
-        for (size_t i = 0; i < DDP_COUNT(prefixes); i++)
-            wanted |= strncmp(*e, prefixes[i], strlen(prefixes[i])) == 0;
-        for (const struct ddp_env_var *v = ddp_env_vars; v->name; v++)
-            wanted |= !v->internal && strlen(v->name) == n && strncmp(*e, v->name, n) == 0;
         char name[128];
-        if (!wanted || n >= sizeof name || (*e)[n] == '\0')
+        if (!ddp_env_is_recorded(*e) || n >= sizeof name || (*e)[n] == '\0')
             continue;
         snprintf(name, sizeof name, "%.*s", (int)n, *e);
         json_object_set_new(o, name, json_string(*e + n + 1)); /* nothing where that is no UTF-8 */
