@@ -191,13 +191,20 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
     def test_a_signal_breaks_an_evaluation_off(self):
         """The averaged weights are gathered before the first batch: no rank may leave before that."""
         args = [*LINEAR[:2], "data.train_count=64", "data.test_count=4800", "train.epochs=2", "optim.ema=0.9", "log.every_steps=1"]
-        p = self.start(harness.LAUNCH, "-n", 3, "-q", ROOT / "configs/cnn.cfg", f"run.dir={self.dir}/runs", *ON_GPU, *args, env=GPU_ENV)
-        wait_for(lambda: any('"step":2,' in m.read_text() for m in (self.dir / "runs").glob("*/metrics.jsonl")), 60, "steps")
-        p.send_signal(signal.SIGTERM)
-        out, err = p.communicate(timeout=30)
+        for n in range(5):  # once more where the machine was too slow for us to be in time
+            runs = self.dir / f"runs-{n}"
+            p = self.start(harness.LAUNCH, "-n", 3, "-q", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *ON_GPU, *args, env=GPU_ENV)
+            wait_for(lambda: any('"step":2,' in m.read_text() for m in runs.glob("*/metrics.jsonl")), 60, "steps")
+            p.send_signal(signal.SIGTERM)
+            records = next(runs.glob("*/metrics.jsonl"))
+            late = '"eval"' in records.read_text()
+            out, err = p.communicate(timeout=60)
+            if not late:
+                break
+        self.assertFalse(late)
         self.assertEqual(p.returncode, 75, err)
-        run = pathlib.Path(re.search("^run: (.*)$", out, re.M)[1])
-        self.assertNotIn('"eval"', (run / "metrics.jsonl").read_text())
+        run = records.parent
+        self.assertNotIn('"eval"', records.read_text())
         again, whole = self.gpu(*args, "--resume", run, ranks=2), self.gpu(*args, ranks=1)
         self.assertEqual((again.run_dir, again.weights), (str(run), whole.weights))
         evals = [[json.loads(l) for l in (pathlib.Path(r.run_dir) / "metrics.jsonl").read_text().splitlines() if '"eval"' in l]
