@@ -55,8 +55,9 @@ static int read_own(int *rank, struct ddp_error *err)
 
 int ddp_comm_announced_local_rank(void)
 {
-    static const char *const names[] = {"DDP_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
-                                        "MPI_LOCALRANKID"}; /* ddp-launch, Open MPI, hydra */
+    /* ddp-launch, Open MPI, hydra; srun, also where MPI's launcher runs in a task of it */
+    static const char *const names[] = {"DDP_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
+                                        "SLURM_LOCALID"};
     for (size_t i = 0; i < DDP_COUNT(names); i++) {
         const char *text = getenv(names[i]);
         int64_t n;

@@ -7,7 +7,7 @@ import signal
 import time
 
 import cluster
-from harness import BIN, LAUNCH
+from harness import BIN, LAUNCH, ROOT, TRAIN
 
 RANK = BIN / "fake_rank_mpi"
 PROCESSES = ["fake_rank_mpi", "ddp-launch", "ddp-janitor", "orted", "mpirun"]
@@ -135,6 +135,41 @@ class Start(Case):
             for i in range(3):
                 for name in ("docker0", "aaa0"):
                     self.bed.on(i, ["ip", "link", "del", name], check=True)
+
+
+class Train(Case):
+    """Training itself, on hosts that the launcher is not on: the weights are those of one process here."""
+
+    slurm = True
+    WORDS = ["train.shards=4", "data.train_count=320", "data.test_count=32", "train.batch=32", "train.epochs=1", "log.progress=false"]
+
+    def train(self, *command, words=(), **kw):
+        r = self.bed.head([*command, ROOT / "configs/cnn.cfg", f"run.dir={self.dir}/runs", *self.WORDS, *words],
+                          env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir, **kw)
+        self.assertEqual(r.returncode, 0, f"stdout: {r.stdout[-2000:]}\nstderr: {r.stderr[-4000:]}")
+        return next(line for line in r.stdout.splitlines() if line.startswith("weights: "))
+
+    def test_same_weights_by_every_starter(self):
+        alone = self.train(LAUNCH, "-n", 1, "-q")
+        self.assertEqual(self.train(LAUNCH, "-n", 2, "-q", "-H", "n1"), alone)
+        self.assertEqual(self.train("salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", 2, "-q"), alone)
+        self.assertEqual(self.train("mpirun", "--host", "n2:2", "-np", "2", "-x", "DDP_CONFIGS_DIR", TRAIN), alone)
+        self.assertEqual(self.train("salloc", "-N1", "-n2", "-Q", "srun", "--mpi=pmix", TRAIN), alone)
+
+    def test_ranks_of_srun_have_cores_of_their_own(self):
+        p = self.bed.start(["salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", "2", "-q", ROOT / "configs/cnn.cfg",
+                            f"run.dir={self.dir}/runs", *self.WORDS, "train.epochs=1000", "checkpoint.every_epochs=0"],
+                           env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
+        deadline = time.monotonic() + 60
+        masks = []
+        while sorted(masks) != ["0", "1"]:
+            self.assertIsNone(p.poll(), "ended early")
+            self.assertLess(time.monotonic(), deadline, masks)
+            masks = self.bed.on(0, ["sh", "-c", "for p in $(pgrep -x ddp-train); do taskset -cp $p; done | sed 's/.*: //'"]).stdout.split()
+            time.sleep(0.2)
+        self.bed.head(["pkill", "-TERM", "-x", "ddp-launch"], check=True)
+        self.assertEqual(p.wait(60), 75)
 
 
 class Check(Case):
@@ -271,7 +306,7 @@ class Faults(Case):
         self.wait_for_ranks(p, 3)
         self.bed.cut(2)
         try:
-            self.assertRegex(self.end(p, 4, 20), "ddp-launch: host n2 is lost: its agent does not answer any more")
+            self.assertRegex(self.end(p, 4, 15), "ddp-launch: host n2 is lost: its agent does not answer any more")
             self.assert_nothing_left([0, 1])
             self.assert_nothing_left([2])  # its agent has seen it, too
         finally:

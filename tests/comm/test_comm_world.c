@@ -19,6 +19,7 @@ static const char *const variables[] = {"OMPI_COMM_WORLD_SIZE",
                                         "SLURM_STEP_NUM_TASKS",
                                         "OMPI_COMM_WORLD_LOCAL_RANK",
                                         "MPI_LOCALRANKID",
+                                        "SLURM_LOCALID",
                                         "DDP_RANK",
                                         "DDP_RANKS"};
 
@@ -169,6 +170,7 @@ static void test_announced_local_rank(void **state)
         {"OMPI_COMM_WORLD_LOCAL_RANK", "x", -1},
         {"OMPI_COMM_WORLD_LOCAL_RANK", "-2", -1},
         {"MPI_LOCALRANKID", "5", 5},
+        {"SLURM_LOCALID", "6", 6},
         {"DDP_RANK", "7", 7},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
