@@ -7,6 +7,7 @@
 #include "launcher/agent_main.h"
 #include "launcher/batch_write.h"
 #include "launcher/check.h"
+#include "launcher/impatience.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/preflight.h"
@@ -17,6 +18,8 @@
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
+
+enum { CONFIG_S = 3 }; /* it is read faster than that */
 
 /* ---- what ends without a config -------------------------------------------------------------- */
 
@@ -199,7 +202,10 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     struct ddp_job job = {.lock = -1};
     int rc;
 
-    if ((rc = ddp_config_load(&source, &cfg, err)) != 0)
+    ddp_impatience_begin(CONFIG_S, "reading", opt->config);
+    rc = ddp_config_load(&source, &cfg, err);
+    ddp_impatience_end();
+    if (rc != 0)
         goto out;
     if (opt->print_config && (rc = print_config(cfg, err)) != 0)
         goto out;

@@ -132,6 +132,21 @@ class Watch(harness.Case):
         self.assertRegex(self.end(p, 4), r"rank 1 on \S+, which has been reading data for step 30 for \d+ s, and rank 0 waits for it in bucket "
                                          r"0 of step 30 .*; process \d+ sleeps.*, did not stop within 1.5 s of SIGTERM \(launch.grace\)")
 
+    def test_a_config_that_does_not_come_is_named(self):
+        fifo = self.dir / "never.cfg"
+        os.mkfifo(fifo)
+        p = self.start(LAUNCH, "-n", 2, fifo, env={"SYSTEM_TEST_TAG": self.tag})
+        self.assertIn(f"ddp-launch: still reading {fifo}: a pipe that nobody writes to", p.stderr.readline())
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(10), -signal.SIGTERM)
+        p = self.start(LAUNCH, "-n", 2, "--quiet", fifo, f"run.dir={self.dir}/runs", "train.max_steps=2", env={"SYSTEM_TEST_TAG": self.tag})
+        time.sleep(3.5)  # late, and read all the same
+        fifo.write_text(CONFIG)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 0, err)
+        self.assertIn("still reading", err)
+        self.assertIn("weights: ", out)
+
     def test_a_paused_job_is_not_stuck(self):
         p = self.go("launch.stuck_after=4", "train.max_steps=300", delay="1:data:1-300:0.01")
         wait_for(lambda: list((self.dir / "runs").glob("*/metrics.jsonl")), 60, "steps")
