@@ -12,10 +12,11 @@ static bool early_stop_reached(const struct ddp_trainer *t)
     return t->cfg->train.early_stop && t->state.evals_since_best >= t->cfg->train.early_stop;
 }
 
-/* Evaluate and report, unless a stop breaks it off. *best: better than all before. Only an evaluation that
- * `counts`, being due wherever training ends, is remembered for what is best and for early stopping: one that
- * is made because train.max_steps ends the run here would not have been made without it, and going on from
- * here must give the same bits. *enough is set when early stopping says so. Collective. */
+/* Evaluate and report, unless a stop breaks it off. Only an evaluation that `counts`, being due wherever
+ * training ends, is remembered for what is best and for early stopping: one that is made because
+ * train.max_steps ends the run here would not have been made without it, and going on from here must give the
+ * same bits. *best: better than all before that counted, and counts itself (the first need not). *enough is
+ * set when early stopping says so. Collective. */
 static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough, struct ddp_error *err)
 {
     const double began = ddp_now();
@@ -24,7 +25,7 @@ static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough
     if (status || t->stopped)
         return status;
     struct ddp_train_state *s = &t->state;
-    *best = s->best_step < 0 || t->eval.loss < s->best_loss;
+    *best = s->best_step < 0 || (counts && t->eval.loss < s->best_loss);
     if (counts) {
         s->evaluations++;
         s->evals_since_best = *best ? 0 : s->evals_since_best + 1;

@@ -314,6 +314,19 @@ class Records(harness.Case):
             self.assertEqual(fork.json()["best"]["path"], path)
             self.assertEqual(self.run_program(TRAIN, "--eval", f"{fork.run_dir}@best").weights, e.weights)
 
+    def test_an_evaluation_in_mid_epoch_is_not_the_best(self):
+        # made because train.max_steps ends the run there: a run that goes on from it would not know it
+        r = self.run_program(TRAIN, self.config, f"run.dir={self.runs}", "optim.lr=0.01", "train.max_steps=11", "train.batch=64",
+                             "data.train_count=512", "checkpoint.keep=1", "checkpoint.every_steps=0")
+        self.assertEqual(r.code, 0, r.err)
+        evals = [x for x in lines(pathlib.Path(r.run_dir) / "metrics.jsonl") if x["type"] == "eval"]
+        self.assertEqual([x["step"] for x in evals], [8, 11])
+        self.assertLess(evals[1]["loss"], evals[0]["loss"], "no test of the best")
+        self.assertEqual([x.get("best") for x in evals], [True, False])
+        self.assertEqual(len(re.findall("the best so far", r.err)), 1)
+        best = [json.loads((p / "state.json").read_text())["best"] for p in sorted(pathlib.Path(r.run_dir).glob("checkpoints/step-*"))]
+        self.assertEqual((r.json()["best"]["step"], best), (8, [True, False]))
+
     def test_a_stop_prints_the_command_to_go_on(self):
         self.config.write_text(CONFIG.replace("epochs = 2", "epochs = 4000"))
         runs = self.dir / "with blank"
