@@ -254,6 +254,23 @@ class Faults(Case):
         r = self.launch("-n", 3, "-H", "n0:1,n1:1,n2:1", mode="error-data", env={"RANK_WHO": "2"}, code=3)
         self.assertIn("ddp-launch: rank 2 on n2 failed: train-images.gz: truncated after 100 bytes", r.stderr)
 
+    def test_rank_that_does_not_come(self):
+        (self.dir / "c.cfg").write_text("launch: { stuck_after = 5.0; };\n")
+        r = self.launch("-n", 3, "-H", "n0:1,n1:1,n2:1", mode="hangs", env={"RANK_WHO": "1"}, code=4)
+        for line in [l for l in r.stderr.splitlines() if " has been " in l]:
+            self.assertRegex(line, r"^ddp-launch: rank 1 on n1 has been in the forward pass of step 9 for .*, and rank 0 waits for it in "
+                                   r"bucket 2 of step 9 \(2 ranks wait in all\); process \d+ sleeps")
+        self.assertIn("The job is ended for it (launch.stuck_after = 5)", r.stderr)
+        self.assert_nothing_left(range(3))
+
+    def test_slow_rank(self):
+        r = self.launch("-n", 3, "-H", "n0:1,n1:1,n2:1", mode="slow", env={"RANK_WHO": "2"})
+        named = re.findall(r"^ddp-launch: (rank .*) is slow: since step (\d+) it comes (\d+) ms late to each, and the others wait \(until step "
+                           r"(\d+)\)", r.stderr, re.M)
+        self.assertEqual([n[0] for n in named], ["rank 2 on n2"], r.stderr)
+        self.assertLessEqual(int(named[0][3]), 25)
+        self.assertRegex(r.stderr, r"rank 2 on n2 was slow from step \d+ to \d+: \d+ ms a step")
+
     def test_soft_stop(self):
         p = self.start("-n", 3, "-H", "n0:1,n1:1,n2:1")
         self.wait_for_ranks(p, 3)

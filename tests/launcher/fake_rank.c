@@ -70,6 +70,30 @@ static int until_stop(void)
     return 98;
 }
 
+/* A step in which one rank sleeps and the others wait for it, as the pulse of a training rank has it. */
+static void fake_step(int64_t step, double seconds)
+{
+    ddp_pulse_step(step);
+    ddp_pulse_phase(DDP_PHASE_FORWARD);
+    if (rank == who)
+        nap(seconds);
+    ddp_pulse_phase(DDP_PHASE_UPDATE);
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, 2);
+#ifdef FAKE_MPI
+    MPI_Barrier(MPI_COMM_WORLD);
+#endif
+    ddp_pulse_wait_end(begun);
+    ddp_pulse_step_done();
+}
+
+static int pace(void)
+{
+    ddp_pulse_shards(1);
+    for (int step = 1; step <= 40; step++)
+        fake_step(step, is("hangs") && step == 9 ? 60 : is("slow") ? 0.05 : 0.001);
+    return 0;
+}
+
 static int misbehave(void)
 {
     if (is("error-config")) {
@@ -122,6 +146,8 @@ static int work(void)
 {
     if (is("flood"))
         flood();
+    if (is("hangs") || is("slow"))
+        return pace();
     if (is("done") || is("slow-output"))
         return 0;
     if (who < 0 || rank == who)
