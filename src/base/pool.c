@@ -20,6 +20,8 @@ struct ddp_pool {
     ddp_task_fn fn;
     void *ctx;
     bool quit;
+    void (*between)(void *ctx); /* the caller's alone */
+    void *between_ctx;
     ddp_word round, done;
     uint32_t rounds; /* raised so far, the caller's copy */
 };
@@ -29,17 +31,28 @@ struct worker {
     int index, cpu;
 };
 
-static void run_part(const struct ddp_pool *p, int index)
+static _Thread_local bool is_worker;
+
+void ddp_pool_pause(struct ddp_pool *p)
+{
+    if (p && p->between && !is_worker)
+        p->between(p->between_ctx);
+}
+
+static void run_part(struct ddp_pool *p, int index)
 {
     int64_t lo = (int64_t)p->tasks * index / p->threads, hi = (int64_t)p->tasks * (index + 1) / p->threads;
-    for (int64_t i = lo; i < hi; i++)
+    for (int64_t i = lo; i < hi; i++) {
         p->fn(p->ctx, (int)i);
+        ddp_pool_pause(p);
+    }
 }
 
 static void *work(void *arg)
 {
     struct worker *w = arg;
     struct ddp_pool *p = w->pool;
+    is_worker = true;
     if (w->cpu >= 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -109,11 +122,21 @@ int ddp_pool_threads(const struct ddp_pool *p)
     return p ? p->threads : 1;
 }
 
+void ddp_pool_between(struct ddp_pool *p, void (*fn)(void *ctx), void *ctx)
+{
+    if (!p)
+        return;
+    p->between = fn;
+    p->between_ctx = ctx;
+}
+
 void ddp_parallel(struct ddp_pool *p, int tasks, ddp_task_fn fn, void *ctx)
 {
     if (!p || p->threads == 1 || tasks <= 1) {
-        for (int i = 0; i < tasks; i++)
+        for (int i = 0; i < tasks; i++) {
             fn(ctx, i);
+            ddp_pool_pause(p);
+        }
         return;
     }
     p->tasks = tasks;

@@ -14,6 +14,11 @@ struct ddp_pool;
 int ddp_pool_create(int threads, const int *cpus, int spin, struct ddp_pool **out, struct ddp_error *err);
 void ddp_pool_destroy(struct ddp_pool *pool); /* NULL is fine */
 int ddp_pool_threads(const struct ddp_pool *pool);
+/* fn runs between the tasks of the calling thread, in that thread: for what has to be looked after while it
+ * computes. It may not call ddp_parallel() with this pool. NULL: nothing does. */
+void ddp_pool_between(struct ddp_pool *pool, void (*fn)(void *ctx), void *ctx);
+/* In a task that takes longer than some 0.1 ms, between its parts: the same. NULL is fine. */
+void ddp_pool_pause(struct ddp_pool *pool);
 /* ddp_parallel() is in ddp/op.h; pool NULL runs the tasks in order in the caller. */
 
 #endif

@@ -10,8 +10,9 @@
 
 enum { CPU_WORDS = CPU_SETSIZE / 64 };
 
-/* What tells hosts apart: the name, and the boot's id because clones share names; a pseudo-node's name
- * last. */
+/* What tells nodes apart, "NAME BOOT PIDS USER": the name, with a pseudo-node's; the boot's id, because
+ * clones share names; the namespace of process numbers and the user, because memory is found through
+ * /proc/PID/fd (segment.c): ranks in containers of their own on one host are nodes of their own. */
 static void name_host(char name[DDP_COMM_HOST_BYTES])
 {
     char host[200] = "", boot[40] = "";
@@ -24,11 +25,13 @@ static void name_host(char name[DDP_COMM_HOST_BYTES])
         boot[strcspn(boot, "\n")] = '\0';
         close(fd);
     }
+    char pids[40] = "";
+    const ssize_t len = readlink("/proc/self/ns/pid", pids, sizeof pids - 1);
+    pids[len > 0 ? len : 0] = '\0';
+    const bool is_pseudo = pseudo != NULL && *pseudo != '\0';
     memset(name, 0, DDP_COMM_HOST_BYTES);
-    if (pseudo != NULL && *pseudo != '\0')
-        snprintf(name, DDP_COMM_HOST_BYTES, "%s/%.60s %s", host, pseudo, boot);
-    else
-        snprintf(name, DDP_COMM_HOST_BYTES, "%s %s", host, boot);
+    snprintf(name, DDP_COMM_HOST_BYTES, "%s%s%.60s %s %s %u", host, is_pseudo ? "/" : "",
+             is_pseudo ? pseudo : "", boot, pids, (unsigned)geteuid());
 }
 
 int ddp_comm_spin(int size, int me, int words, const uint64_t *cpus)
@@ -69,16 +72,20 @@ int ddp_comm_look_around(struct ddp_comm *c, struct ddp_error *err)
     size_t n = (size_t)c->size;
     struct place *all = ddp_calloc(n, sizeof *all);
     char(*hosts)[DDP_COMM_HOST_BYTES] = ddp_calloc(n, sizeof *hosts);
-    uint64_t *cpus = ddp_calloc(n, sizeof mine.cpus); /* of my node's ranks */
+    uint64_t *cpus = ddp_calloc(n, sizeof mine.cpus); /* of my machine's ranks */
     int code = ddp_comm_allgather(c, &mine, all, sizeof mine, err);
     if (code == 0) {
         for (size_t r = 0; r < n; r++)
             memcpy(hosts[r], all[r].host, sizeof hosts[r]);
         ddp_comm_cut(c, (const char(*)[DDP_COMM_HOST_BYTES])hosts);
-        for (int r = 0, local = 0; r < c->size; r++)
-            if (c->node_of[r] == c->node)
-                memcpy(cpus + (size_t)local++ * CPU_WORDS, all[r].cpus, sizeof mine.cpus);
-        c->spin = ddp_comm_spin(c->local_size, c->local_rank, CPU_WORDS, cpus);
+        int here = 0, me = 0;
+        for (int r = 0; r < c->size; r++) {
+            if (c->at[c->node_of[r]].machine != c->at[c->node].machine)
+                continue;
+            me = r == c->rank ? here : me;
+            memcpy(cpus + (size_t)here++ * CPU_WORDS, all[r].cpus, sizeof mine.cpus);
+        }
+        c->spin = ddp_comm_spin(here, me, CPU_WORDS, cpus);
     }
     free(cpus);
     free(hosts);

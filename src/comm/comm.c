@@ -55,6 +55,7 @@ void ddp_comm_destroy(struct ddp_comm *c)
         return;
     c->ops->destroy(c->self);
     free((void *)c->at);
+    free((void *)c->rank_at);
     free((void *)c->node_of);
     free((void *)c->lane_rank);
     free(c);

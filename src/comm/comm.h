@@ -12,6 +12,10 @@
  * numbers of ranks there are as many lanes as the smallest node has ranks, and a rank's lane is its local
  * rank modulo that.
  *
+ * A rank's seat is its number when ranks are counted node after node: what is to lie together on a node is
+ * handed out by seats. A launcher that deals ranks out to hosts in turn gives other ranks than seats; rank 0
+ * has seat 0 always.
+ *
  * Transports implement struct ddp_comm_ops (comm/ops.h): `self` (one rank), `threads` (N ranks in one
  * process, for tests), `node` (processes of one host in shared memory), `mpi` (a
  * plug-in, opened only where a launcher of MPI started this process). This
@@ -27,6 +31,7 @@
 
 struct ddp_comm_node {
     int first, size; /* lowest rank, number of ranks */
+    int machine;     /* pseudo-nodes of one number share CPUs */
     char host[256];  /* for messages; "" where there is one node */
 };
 
@@ -35,8 +40,10 @@ struct ddp_comm {
     int node, nodes;            /* mine, and how many */
     int local_rank, local_size; /* on my node */
     int lane, lanes;
+    int seat;
     const struct ddp_comm_node *at; /* [nodes] */
     const int *node_of;             /* [size] */
+    const int *rank_at;             /* [size] the rank in each seat */
     const int *lane_rank;           /* [nodes] of each node the rank whose local rank is my lane */
 
     const struct ddp_comm_ops *ops;

@@ -7,7 +7,8 @@
 enum {
     DDP_COMM_SPIN =
         2000, /* polls before a wait sleeps, some microseconds: less than a sleep and a wake-up cost */
-    DDP_COMM_HOST_BYTES = 320 /* "NAME ID" of a host: 256 of a name, the boot's id, a pseudo-node's name */
+    DDP_COMM_HOST_BYTES =
+        384 /* "NAME BOOT ..": a host's name with a pseudo-node's, the boot's id, and more */
 };
 
 /* ---- making a comm ---- */
@@ -17,8 +18,8 @@ enum {
  * succeeds. Local. */
 int ddp_comm_wrap(const struct ddp_comm_ops *ops, void *self, int rank, int size, struct ddp_comm **out,
                   struct ddp_error *err);
-/* Cut the world into nodes. hosts: [size], each "NAME" or "NAME id" where id tells hosts of one name
- * apart. Local, the same on all ranks. */
+/* Cut the world into nodes. hosts: [size], each "NAME" or "NAME BOOT .." where BOOT tells machines apart, and
+ * what follows those on one machine that cannot share memory. Local, the same on all ranks. */
 void ddp_comm_cut(struct ddp_comm *c, const char (*hosts)[DDP_COMM_HOST_BYTES]);
 /* For ranks that are processes: asks all on which host they run (DDP_COMM_NODE in the environment makes
  * pseudo-nodes of one), cuts, and chooses how to wait from the CPUs of this host's ranks. Collective. */

@@ -137,6 +137,11 @@ int ddp_engine_collect(struct ddp_engine *e, struct ddp_engine_result *out, stru
 
 /* ---- evaluation ---- */
 
+int ddp_engine_eval_begin(struct ddp_engine *e, struct ddp_error *err)
+{
+    return e->ops->eval_begin ? ddp_comm_agree(e->conf.comm, e->ops->eval_begin(e, err), err) : 0;
+}
+
 int ddp_engine_eval(struct ddp_engine *e, const struct ddp_batch *batch, int64_t index, struct ddp_error *err)
 {
     if (e->pending)

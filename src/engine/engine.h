@@ -3,7 +3,8 @@
  *
  *   ddp_engine_choose -> ddp_engine_create -> fill the host's state -> ddp_engine_upload
  *     -> { ddp_engine_enqueue, ddp_engine_collect }*          steps; up to `depth` of them are on their way
- *     -> { ddp_engine_eval }* ddp_engine_eval_end             when no step is pending; one that is broken
+ *     -> ddp_engine_eval_begin, { ddp_engine_eval }*, ddp_engine_eval_end
+ *                                                             when no step is pending; one that is broken
  *                                                             off after its first batch has no end
  *     -> ddp_engine_download -> read the host's state         when no step is pending
  *     -> ddp_engine_destroy
@@ -70,7 +71,7 @@ struct ddp_fact {
 /* ---- the table ---- */
 
 struct ddp_engine_memory { /* bytes of the host */
-    size_t shared;         /* once, for all ranks: gradients */
+    size_t shared;         /* once for the ranks of a node: gradients */
     size_t own;            /* of each rank: activations and scratch */
 };
 
@@ -90,13 +91,15 @@ struct ddp_engine_ops {
     /* Local; of what a failed init has left, too. abort: peers may be gone and devices not answer, wait for
      * nobody; what cannot be freed without is left to the end of the process. */
     void (*finish)(struct ddp_engine *e, bool abort);
-    /* Host's state -> where the engine computes, and back; ranks may each bring down a part. Both optional:
-     * without them the host's arrays are what the engine computes on. Collective. */
+    /* Rank 0's host state -> where the engine computes, and back; ranks may each bring down a part. Both
+     * optional: without them the host's arrays are what the engine computes on. Collective. */
     int (*upload)(struct ddp_engine *e, struct ddp_error *err);
     int (*download)(struct ddp_engine *e, struct ddp_error *err);
     /* Steps. batch is valid until the next enqueue. */
     int (*enqueue)(struct ddp_engine *e, const struct ddp_batch *batch, int64_t step, struct ddp_error *err);
     int (*collect)(struct ddp_engine *e, struct ddp_engine_result *out, struct ddp_error *err);
+    /* What evaluations need of other ranks. Optional. Collective. */
+    int (*eval_begin)(struct ddp_engine *e, struct ddp_error *err);
     /* Forward of my shards of evaluation batch `index`, then the results of all of them. */
     int (*eval)(struct ddp_engine *e, const struct ddp_batch *batch, int64_t index, struct ddp_error *err);
     int (*eval_end)(struct ddp_engine *e, const float **loss, const int32_t **correct, struct ddp_error *err);
@@ -115,8 +118,8 @@ struct ddp_engine {
     int pending;                 /* steps enqueued and not collected */
     int64_t eval_batches;
 
-    /* The host's state, shared by the ranks: what a checkpoint is made of. Rank 0 fills it before upload;
-     * after steps it is up to date from a download until the next enqueue. */
+    /* The host's state, shared by the ranks of a node: what a checkpoint is made of. Rank 0 fills its node's
+     * before upload; after steps that one is up to date from a download until the next enqueue. */
     float *params;           /* [flat total] */
     struct ddp_optim *optim; /* its arrays */
     struct {                 /* of the gradients, in half precision; each rank has it */
@@ -158,7 +161,7 @@ void ddp_engine_tell_integer(struct ddp_engine *e, const char *key, int64_t valu
 void ddp_engine_tell_real(struct ddp_engine *e, const char *key, double value);
 void ddp_engine_tell_bool(struct ddp_engine *e, const char *key, bool value);
 
-/* The host's state to where the engine computes, and back for all to read. Errors are the same on all
+/* Rank 0's host state to where the engine computes, and back for its node to read. Errors are the same on all
  * ranks. */
 int ddp_engine_upload(struct ddp_engine *e, struct ddp_error *err);
 int ddp_engine_download(struct ddp_engine *e, struct ddp_error *err);
@@ -169,6 +172,8 @@ int ddp_engine_enqueue(struct ddp_engine *e, const struct ddp_batch *batch, int6
 /* The oldest pending step: waits for it. */
 int ddp_engine_collect(struct ddp_engine *e, struct ddp_engine_result *out, struct ddp_error *err);
 
+/* Before the first batch of an evaluation. Errors are the same on all ranks. */
+int ddp_engine_eval_begin(struct ddp_engine *e, struct ddp_error *err);
 /* Forward of my shards of evaluation batch `index`, from 0 on in order; loss (a sum) and right answers of
  * shard i of mine in batch b are at [b * eval_shards + i] after eval_end, until the next eval. Owned by the
  * engine. */

@@ -1,4 +1,5 @@
-/* One step of the reduction on the host, in memory that all ranks see. Who writes what, and what orders it:
+/* One step of the reduction on the host, in memory that all ranks of a node see. Who writes what, and what
+ * orders it:
  *
  *     leaf buffers   their rank, until it counts the bucket in `arrived`; then the slice of a rank is read by
  *                    that rank only, its owner, who leaves the sum in buffer 0 of its own, where nobody else
@@ -8,36 +9,26 @@
  *     parameters     (behind apply) the owner
  *
  * All of these are published by the barrier that ends each stage; the last one ends the step. Counters only
- * ever grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen. */
+ * ever grow (step * ranks): nothing is reset, and nobody can be a step ahead unseen.
+ *
+ * Where there are several nodes, a bucket takes two turns more (layout.h):
+ *
+ *     arrived    every rank of the node   its share of the node's sums is this rank's to read and to write
+ *     shared     every member of a lane   the lane's port sends the sums; nobody writes them but the owner
+ *                                         of a slice, when they are here from all nodes
+ *     came       the port                 the other nodes' sums are in staging: owners add up and apply
+ *     applied    every member             the port sends the results
+ *
+ * What can be done of that is done a few blocks at a time between the tasks of backward, where a port moves
+ * its messages on, too: a layer may take longer than a bucket on the wire. A port waits for nobody asleep
+ * while a message is under way; the others sleep on `moved`, which counts all that they may wait for. */
 #include "reduce/host_private.h"
 
+#include <sched.h>
 #include <string.h>
 
-enum { TASK_BLOCKS = 4 }; /* merged or applied by one thread at a time */
-
-/* x and y are each either dst itself or apart from it. */
-#if defined(__clang__)
-#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define INDEPENDENT _Pragma("GCC ivdep")
-#endif
-
-static void add(const float *x, const float *y, float *dst, int64_t n)
-{
-    INDEPENDENT
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = x[i] + y[i];
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t tasks_for(int64_t blocks)
-{
-    return (blocks + TASK_BLOCKS - 1) / TASK_BLOCKS;
-}
+#define LOOK_S 3e-4 /* between two looks at what others have done, while this rank computes */
+enum { LOOK_BLOCKS = 8 };
 
 /* ---- a leaf is ready ---- */
 
@@ -53,12 +44,13 @@ static void merge_task(void *ctx, int task)
     const struct merging *m = ctx;
     const struct ddp_ledger_entry *e = m->entry;
     const int64_t total = m->r->conf.total;
-    int64_t lo = e->blocks.lo + (int64_t)task * TASK_BLOCKS, hi = least(lo + TASK_BLOCKS, e->blocks.hi);
+    int64_t lo = e->blocks.lo + (int64_t)task * DDP_REDUCE_TASK_BLOCKS,
+            hi = ddp_reduce_least(lo + DDP_REDUCE_TASK_BLOCKS, e->blocks.hi);
     for (int64_t block = lo; block < hi; block++) {
         for (int i = 0; i < e->merges; i++) {
             float *into = m->r->own + e->merge[i].into * total + block * DDP_BLOCK;
             const float *from = m->r->own + e->merge[i].from * total + block * DDP_BLOCK;
-            add(into, from, into, DDP_BLOCK);
+            ddp_reduce_add(into, from, into, DDP_BLOCK);
         }
     }
 }
@@ -67,7 +59,7 @@ static void merge(struct ddp_reduce *r, const struct ddp_ledger_entry *e)
 {
     struct merging m = {r, e};
     if (e->merges > 0)
-        ddp_parallel(r->pool, (int)tasks_for(ddp_range_size(e->blocks)), merge_task, &m);
+        ddp_parallel(r->pool, (int)ddp_reduce_tasks(ddp_range_size(e->blocks)), merge_task, &m);
 }
 
 /* Tell the others that my nodes are final in this bucket. */
@@ -79,8 +71,12 @@ static void announce(struct ddp_reduce *r, int64_t b)
         return;
     }
     uint32_t before = atomic_fetch_add_explicit(&a->arrived, 1, memory_order_acq_rel);
-    if (before + 1 == r->step * (uint32_t)r->comm->size) /* only the last one wakes who sleeps */
+    if (before + 1 == r->step * (uint32_t)r->comm->local_size) /* only the last one wakes who sleeps */
+    {
         ddp_wait_add(&a->done, 1);
+        if (r->layout.nodes > 1)
+            ddp_wait_add(&r->control->moved, 1);
+    }
 }
 
 /* fast: hand finished buckets to the transport, in the same order on all ranks. */
@@ -95,80 +91,102 @@ static void begin_allreduces(struct ddp_reduce *r)
     }
 }
 
-/* ---- the owner's part ---- */
+/* ---- what follows from the others ---- */
 
-struct applying {
-    struct ddp_reduce *r;
-    const struct ddp_reduce_apply *apply;
-    int stage, tasks;
-    struct ddp_range range;
-};
-
-/* The top of the tree for some floats at `at` of the flat space, into buffer 0 of mine. With M shipped nodes:
- * M - 1 additions, M + 1 floats of memory traffic per element. */
-static void combine(struct ddp_reduce *r, int64_t at, int64_t n, float *temp)
+/* Whether what I own of a bucket can be added up. */
+static bool is_here(const struct ddp_reduce *r, int64_t b)
 {
-    const struct ddp_combine *c = &r->combine;
-    for (int i = 0; i < c->nadds; i++) {
-        const struct ddp_add *a = &c->add[i];
-        const float *x = a->x < 0 ? temp + (-1 - a->x) * DDP_REDUCE_PIECE : r->node[a->x] + at;
-        const float *y = a->y < 0 ? temp + (-1 - a->y) * DDP_REDUCE_PIECE : r->node[a->y] + at;
-        add(x, y, i + 1 < c->nadds ? temp + a->dst * DDP_REDUCE_PIECE : r->own + at, n);
-    }
+    const ddp_word *word = r->layout.nodes > 1 ? &ddp_reduce_crossing(r, b)->came : &r->arrivals[b].done;
+    return ddp_reduce_reached(r, word, 1);
 }
 
-static void apply_blocks(const struct applying *j, int64_t lo, int64_t hi, float *temp)
+/* Whether my share of what the node's ranks have finished can be added up. */
+static bool is_share_due(const struct ddp_reduce *r, int64_t b)
 {
-    struct ddp_reduce *r = j->r;
-    double *values = r->values[j->stage % 2];
-    if (j->stage == 0) {
-        for (int64_t at = lo * DDP_BLOCK; at < hi * DDP_BLOCK; at += DDP_REDUCE_PIECE)
-            combine(r, at, DDP_REDUCE_PIECE, temp);
-    } else {
-        size_t each = (size_t)r->conf.block_values;
-        memcpy(values + (size_t)lo * each, r->values[(j->stage - 1) % 2] + (size_t)lo * each,
-               (size_t)(hi - lo) * each * sizeof *values);
-    }
-    j->apply->run(j->apply->ctx, j->stage, lo * DDP_BLOCK, hi * DDP_BLOCK, r->own + lo * DDP_BLOCK, values);
+    return r->layout.nodes > 1 && !r->bucket[b].shared && ddp_reduce_reached(r, &r->arrivals[b].done, 1);
 }
 
-/* Task t of the threads: a part of the range, a few blocks at a time. */
-static void apply_task(void *ctx, int task)
+static void note_shared(struct ddp_reduce *r, int64_t b)
 {
-    const struct applying *j = ctx;
-    float *temp = j->r->temp + (int64_t)task * j->r->combine.temps * DDP_REDUCE_PIECE;
-    int64_t chunks = tasks_for(j->range.hi - j->range.lo);
-    int64_t from = chunks * task / j->tasks, to = chunks * (task + 1) / j->tasks;
-    for (int64_t i = from; i < to; i++) {
-        int64_t lo = j->range.lo + i * TASK_BLOCKS;
-        apply_blocks(j, lo, least(lo + TASK_BLOCKS, j->range.hi), temp);
-    }
+    r->bucket[b].shared = true;
+    atomic_fetch_add_explicit(&ddp_reduce_crossing(r, b)->shared, 1, memory_order_acq_rel);
 }
 
-static void apply_slice(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, int stage, int64_t b)
+static void note_applied(struct ddp_reduce *r, int64_t b)
 {
-    struct ddp_range mine = r->bucket[b].mine;
-    int64_t chunks = tasks_for(mine.hi - mine.lo);
-    struct applying j = {r, apply, stage, (int)least(ddp_pool_threads(r->pool), chunks), mine};
-    ddp_parallel(r->pool, j.tasks, apply_task, &j);
+    if (r->layout.nodes > 1)
+        atomic_fetch_add_explicit(&ddp_reduce_crossing(r, b)->applied, 1, memory_order_acq_rel);
 }
 
-/* Stage 0 of every bucket that all ranks have finished, without waiting. Returns the first bucket still to
- * do. */
-static int64_t apply_complete(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
+/* A stage for what I own of a bucket; behind the last one it may be sent. */
+static void apply_one(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, int stage, int64_t b)
+{
+    ddp_reduce_apply_slice(r, apply, stage, b);
+    if (stage + 1 == apply->stages)
+        note_applied(r, b);
+}
+
+/* All that can be done without waiting: shares, and stage 0 (apply NULL: not yet). Returns the first bucket
+ * that stage 0 is still to do. */
+static int64_t advance(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
 {
     int64_t first = r->layout.buckets;
+    r->busy = true;
     for (int64_t b = 0; b < r->layout.buckets; b++) {
         if (r->bucket[b].applied)
             continue;
-        if (atomic_load_explicit(&r->arrivals[b].done, memory_order_acquire) == r->step) {
-            apply_slice(r, apply, 0, b);
+        if (is_share_due(r, b)) {
+            ddp_reduce_share(r, b);
+            note_shared(r, b);
+        }
+        if (apply != NULL && is_here(r, b)) {
+            apply_one(r, apply, 0, b);
             r->bucket[b].applied = true;
         } else if (first == r->layout.buckets) {
             first = b;
         }
     }
+    if (r->wire != NULL)
+        ddp_wire_poll(r);
+    r->busy = false;
     return first;
+}
+
+/* The same for a few blocks of the first bucket where something can be done. False: there is none. */
+static bool do_some(struct ddp_reduce *r)
+{
+    const struct ddp_reduce_apply *apply = r->apply.run != NULL ? &r->apply : NULL;
+    for (int64_t b = 0; b < r->layout.buckets; b++) {
+        struct ddp_reduce_bucket *k = &r->bucket[b];
+        if (k->applied || !k->complete)
+            continue;
+        if (is_share_due(r, b)) {
+            if (ddp_reduce_share_some(r, b, LOOK_BLOCKS))
+                note_shared(r, b);
+            return true;
+        }
+        if (apply != NULL && is_here(r, b)) {
+            k->applied = ddp_reduce_apply_some(r, apply, b, LOOK_BLOCKS);
+            if (k->applied)
+                note_applied(r, b);
+            return true;
+        }
+    }
+    return false;
+}
+
+void ddp_reduce_look_up(void *ctx)
+{
+    struct ddp_reduce *r = ctx;
+    if (!r->open || r->conf.fast || r->fault.code != 0)
+        return;
+    const double now = ddp_now();
+    if (now - r->looked < LOOK_S)
+        return;
+    if (r->wire != NULL)
+        ddp_wire_poll(r);
+    const bool more = !r->busy && do_some(r);
+    r->looked = more ? 0 : ddp_now();
 }
 
 /* ---- the step ---- */
@@ -179,7 +197,13 @@ void ddp_reduce_begin(struct ddp_reduce *r)
     r->step++;
     r->begun = 0;
     for (int64_t b = 0; b < r->layout.buckets; b++)
-        r->bucket[b].complete = r->bucket[b].applied = false;
+        r->bucket[b].complete = r->bucket[b].shared = r->bucket[b].applied = false;
+    for (int64_t b = 0; b < r->layout.buckets && r->layout.nodes > 1; b++)
+        r->bucket[b].shared_blocks = r->bucket[b].applied_blocks = 0;
+    r->apply.run = NULL;
+    r->open = true;
+    if (r->wire != NULL)
+        ddp_wire_begin(r);
 }
 
 float *ddp_reduce_leaf(struct ddp_reduce *r, int shard)
@@ -195,6 +219,8 @@ void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
     if (!ddp_ledger_report(&r->ledger, shard, lo, hi, &e))
         return;
     merge(r, &e);
+    if (apply != NULL && apply->stages == 1)
+        r->apply = *apply;
     for (int64_t b = e.complete.lo; b < e.complete.hi; b++) {
         r->bucket[b].complete = true;
         if (!r->conf.fast)
@@ -203,7 +229,9 @@ void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
     if (r->conf.fast)
         begin_allreduces(r);
     else if (e.last && apply != NULL && apply->stages == 1)
-        apply_complete(r, apply);
+        advance(r, apply);
+    else if (e.last && r->layout.nodes > 1)
+        advance(r, NULL);
 }
 
 void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_apply *apply)
@@ -224,46 +252,129 @@ static int check_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *app
     return ddp_ledger_close(&r->ledger, err);
 }
 
-static int gone(const struct ddp_reduce *r, struct ddp_error *err)
+/* What ended a wait. */
+static int fail(const struct ddp_reduce *r, struct ddp_error *err)
 {
+    if (r->fault.code != 0)
+        return ddp_fail(err, r->fault.code, "%s", r->fault.text);
     return ddp_fail(err, DDP_E_COMM, "reduce: another rank ended the job in step %u", r->step);
 }
 
-/* Stage 0 on all I own, waiting for the other ranks' buckets. */
-static int finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
+/* A port between two looks at its messages: whoever else wants the core has it. False: there is nothing to
+ * wait for any more. */
+static bool rest(const struct ddp_reduce *r)
 {
-    int64_t b;
-    while ((b = apply_complete(r, apply)) < r->layout.buckets) {
-        double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, b);
-        bool reached = ddp_wait_reached(&r->arrivals[b].done, r->step, r->comm->spin, r->comm->stop_word);
-        r->waited += ddp_pulse_wait_end(from);
-        if (!reached)
-            return gone(r, err);
-    }
-    return 0;
+    const ddp_word *stop = r->comm->stop_word;
+    if (r->fault.code != 0 || (stop != NULL && atomic_load_explicit(stop, memory_order_acquire) != 0))
+        return false;
+    sched_yield();
+    return true;
 }
 
-static int finish_fast(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, struct ddp_error *err)
+static bool wait_for(struct ddp_reduce *r, int64_t bucket, ddp_word *word, uint32_t target)
+{
+    const double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, bucket);
+    const bool reached = ddp_wait_reached(word, target, r->comm->spin, r->comm->stop_word);
+    r->waited += ddp_pulse_wait_end(from);
+    return reached;
+}
+
+/* A port looks at its messages again and again, until something can be done. */
+static bool wait_awake(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, int64_t bucket)
+{
+    bool on = true;
+    const double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, bucket);
+    while (on && advance(r, apply) == bucket)
+        on = rest(r);
+    r->waited += ddp_pulse_wait_end(from);
+    return on && r->fault.code == 0;
+}
+
+/* Stage 0 on all I own, waiting for the other ranks' buckets. */
+static bool finish_canonical(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
+{
+    for (;;) {
+        const uint32_t moved = atomic_load_explicit(&r->control->moved, memory_order_acquire);
+        const int64_t b = advance(r, apply);
+        if (r->fault.code != 0 || b == r->layout.buckets)
+            return r->fault.code == 0;
+        const bool on = r->wire != NULL       ? wait_awake(r, apply, b)
+                        : r->layout.nodes > 1 ? wait_for(r, b, &r->control->moved, moved + 1)
+                                              : wait_for(r, b, &r->arrivals[b].done, r->step);
+        if (!on)
+            return false;
+    }
+}
+
+static bool finish_fast(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
 {
     for (int64_t b = 0; b < r->layout.buckets; b++) {
         double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, b);
-        int code = ddp_comm_allreduce_end(r->comm, r->bucket[b].request, err);
+        int code = ddp_comm_allreduce_end(r->comm, r->bucket[b].request, &r->fault);
         r->waited += ddp_pulse_wait_end(from);
         if (code != 0)
-            return code;
-        apply_slice(r, apply, 0, b);
+            return false;
+        apply_one(r, apply, 0, b);
+        if (r->wire != NULL)
+            ddp_wire_poll(r);
     }
-    return 0;
+    return r->fault.code == 0;
 }
 
 static bool meet(struct ddp_reduce *r)
 {
-    if (r->comm->size == 1)
+    if (r->comm->local_size == 1)
         return true;
     double from = ddp_pulse_wait_begin(DDP_WAIT_STEP, 0);
     bool all = ddp_barrier_wait(&r->control->barrier, r->comm, &r->round);
     r->waited += ddp_pulse_wait_end(from);
     return all;
+}
+
+/* A stage's block values, where all ranks read them. */
+static bool publish_values(struct ddp_reduce *r, int stage)
+{
+    if (r->wire != NULL)
+        ddp_wire_flush(r); /* nobody may wait for what only moves when this rank is awake */
+    if (r->fault.code != 0 || !meet(r))
+        return false;
+    if (r->layout.nodes == 1)
+        return true;
+    if (r->wire != NULL)
+        ddp_wire_values(r, r->values[stage % 2]);
+    return r->fault.code == 0 && meet(r);
+}
+
+/* Everybody's results are here, and what was mine to send is gone. */
+static bool publish_results(struct ddp_reduce *r)
+{
+    bool on = true;
+    if (r->wire != NULL && !ddp_wire_is_through(r)) {
+        const double from = ddp_pulse_wait_begin(DDP_WAIT_MESSAGE, 0);
+        for (ddp_wire_poll(r); on && !ddp_wire_is_through(r); ddp_wire_poll(r))
+            on = rest(r);
+        r->waited += ddp_pulse_wait_end(from);
+    }
+    r->open = false;
+    return on && r->fault.code == 0 && meet(r);
+}
+
+static bool run_stages(struct ddp_reduce *r, const struct ddp_reduce_apply *apply)
+{
+    if (!(r->conf.fast ? finish_fast(r, apply) : finish_canonical(r, apply)))
+        return false;
+    for (int stage = 1; stage < apply->stages; stage++) {
+        if (!publish_values(r, stage - 1))
+            return false;
+        if (apply->between != NULL)
+            apply->between(apply->ctx, stage - 1, r->values[(stage - 1) % 2], r->layout.blocks);
+        for (int64_t b = 0; b < r->layout.buckets; b++) {
+            apply_one(r, apply, stage, b);
+            if (r->wire != NULL)
+                ddp_wire_poll(r);
+        }
+    }
+    return publish_results(r);
 }
 
 int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, bool stop_vote, bool *stop,
@@ -275,20 +386,10 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
     ddp_word *vote = &r->control->vote[r->step % 2].step;
     if (stop_vote)
         atomic_store_explicit(vote, r->step, memory_order_relaxed); /* the barrier publishes it */
-
-    code = r->conf.fast ? finish_fast(r, apply, err) : finish_canonical(r, apply, err);
-    if (code != 0)
-        return code;
-    if (!meet(r))
-        return gone(r, err);
-    for (int stage = 1; stage < apply->stages; stage++) {
-        if (apply->between != NULL)
-            apply->between(apply->ctx, stage - 1, r->values[(stage - 1) % 2], r->layout.blocks);
-        for (int64_t b = 0; b < r->layout.buckets; b++)
-            apply_slice(r, apply, stage, b);
-        if (!meet(r))
-            return gone(r, err);
-    }
+    if (r->layout.nodes > 1)
+        atomic_fetch_add_explicit(&r->control->voted, 1, memory_order_acq_rel);
+    if (!run_stages(r, apply))
+        return fail(r, err);
     *stop = atomic_load_explicit(vote, memory_order_relaxed) == r->step;
     return 0;
 }

@@ -12,33 +12,31 @@ int ddp_ranks_check_one_node(const struct ddp_comm *comm, struct ddp_error *err)
     ddp_comm_hosts_text(comm, hosts, sizeof hosts);
     return ddp_fail(
         err, DDP_E_COMM,
-        "the %d ranks run on more than one host: %s; this version reduces in memory that all ranks "
-        "share, so start them all on one host (mpirun --host NAME:%d)",
+        "the %d ranks run on more than one host: %s; this version reduces between hosts on CPUs only: use "
+        "device = \"cpu\", or start all ranks on one host (mpirun --host NAME:%d)",
         comm->size, hosts, comm->size);
 }
 
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err)
 {
-    const int rank = comm->rank, size = comm->size, shards = train_shards * accumulate;
-    int code = ddp_ranks_check_one_node(comm, err);
-    if (code == 0)
-        code = ddp_ranks_check_shards(size, shards, accumulate, err);
+    const int seat = comm->seat, size = comm->size, shards = train_shards * accumulate;
+    const int code = ddp_ranks_check_shards(size, shards, accumulate, err);
     if (code != 0)
         return code;
     *out = (struct ddp_rank_plan){
-        .rank = rank,
+        .rank = comm->rank,
         .size = size,
         .node = comm->node,
         .nodes = comm->nodes,
         .local_rank = comm->local_rank,
         .local_size = comm->local_size,
         .shards = shards,
-        .first = ddp_tree_first_shard(shards, size, rank),
-        .last = ddp_tree_first_shard(shards, size, rank + 1),
+        .first = ddp_tree_first_shard(shards, size, seat),
+        .last = ddp_tree_first_shard(shards, size, seat + 1),
         .eval_shards = train_shards,
-        .eval_first = ddp_tree_first_shard(train_shards, size, rank),
-        .eval_last = ddp_tree_first_shard(train_shards, size, rank + 1),
+        .eval_first = ddp_tree_first_shard(train_shards, size, seat),
+        .eval_last = ddp_tree_first_shard(train_shards, size, seat + 1),
     };
     return 0;
 }

@@ -10,7 +10,8 @@ struct ddp_rank_plan {
     int node, nodes;            /* where memory is shared */
     int local_rank, local_size; /* there */
 
-    /* leaves of a step: shards = train.shards x train.accumulate, mine are [first, last), at least one */
+    /* Shards are handed out in the order of seats (comm.h), so that those of a node lie together.
+     * leaves of a step: shards = train.shards x train.accumulate, mine are [first, last), at least one */
     int shards, first, last;
     /* of a batch of the evaluation: eval_shards = train.shards, mine are [eval_first,
      * eval_last), may be none */
@@ -18,12 +19,12 @@ struct ddp_rank_plan {
 };
 
 /* The part of comm's rank. Local, with the same code on all ranks; *out is set on success only.
- * DDP_E_CONFIG: more ranks than shards; DDP_E_COMM: see ddp_ranks_check_one_node. */
+ * DDP_E_CONFIG: more ranks than shards. */
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err);
 
-/* What is reduced in memory that all ranks share needs them on one node. 0, or DDP_E_COMM with the hosts
- * and the way out. Local, the same on all ranks. */
+/* For what needs all ranks on one host: 0, or DDP_E_COMM with the hosts and the way out. Local, the same on
+ * all ranks. */
 int ddp_ranks_check_one_node(const struct ddp_comm *comm, struct ddp_error *err);
 
 /* How many shards are mine. */

@@ -31,6 +31,10 @@ struct ddp_reduce_conf {
     int64_t total;    /* elements, a multiple of DDP_BLOCK */
     int64_t bucket;   /* target bucket size in elements, cut to whole blocks, at least one */
     int block_values; /* doubles per block that apply stages may leave for each other, 0..4 */
+    /* [total] of the node (ddp_comm_shared_alloc), borrowed: where the last stage of apply writes what
+     * follows from a slice, and what others see of it. Sent between nodes; may be NULL where there is
+     * one. */
+    float *result;
 };
 
 /* What the owner does with a summed slice. Runs on the rank's thread(s); ranges are whole blocks. */
@@ -58,8 +62,9 @@ struct ddp_reduce;
 int ddp_reduce_create(const struct ddp_reduce_conf *conf, struct ddp_comm *comm, struct ddp_pool *pool,
                       struct ddp_reduce **out, struct ddp_error *err);
 void ddp_reduce_destroy(struct ddp_reduce *r); /* waits for nobody; NULL is fine */
-/* Shared bytes on the node and private bytes of a rank that create() will take, for the memory plan. */
-void ddp_reduce_bytes(const struct ddp_reduce_conf *conf, int ranks, size_t *shared, size_t *private_);
+/* Shared bytes on my node and private bytes of a rank that create() will take, for the memory plan. */
+void ddp_reduce_bytes(const struct ddp_reduce_conf *conf, const struct ddp_comm *comm, size_t *shared,
+                      size_t *private_);
 
 int ddp_reduce_first_shard(const struct ddp_reduce *r);
 int ddp_reduce_last_shard(const struct ddp_reduce *r); /* one past */
@@ -82,6 +87,13 @@ void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_a
  * the other ranks may be left waiting: ddp_comm_abort(), then destroy. */
 int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, bool stop_vote, bool *stop,
                       struct ddp_error *err);
+
+/* Between steps, an array [total] that each node has a copy of, where a rank writes what it owns only
+ * (optimizer state, averages): what a node's ranks own of it goes to all nodes, or to node 0 alone, or is
+ * taken from there. On one node nothing happens. Returns on a rank when its own messages are through, not
+ * when its node's are: all ranks meet before anybody reads. Collective; an error is this rank's alone. */
+enum ddp_reduce_way { DDP_REDUCE_TO_ALL, DDP_REDUCE_TO_FIRST, DDP_REDUCE_FROM_FIRST };
+int ddp_reduce_move(struct ddp_reduce *r, float *array, enum ddp_reduce_way way, struct ddp_error *err);
 
 /* Seconds spent waiting for other ranks since the last call. */
 double ddp_reduce_waited(struct ddp_reduce *r);

@@ -49,57 +49,93 @@ static int agree_on_stop(const struct ddp_trainer *t, bool *stop, struct ddp_err
     return status;
 }
 
-/* Onto the board, which all ranks see. */
-static int publish(struct ddp_trainer *t, const float *loss, const int32_t *correct, struct ddp_error *err)
+/* Leaves of a rank in each batch, at most. */
+static int most_leaves(const struct ddp_trainer *t)
 {
-    const struct ddp_rank_plan *p = &t->plan.ranks;
-    const int S = p->eval_shards, first = p->eval_first, mine = t->engine->eval_shards;
+    return (t->plan.ranks.eval_shards + t->comm->size - 1) / t->comm->size;
+}
+
+/* What this rank found, [batches][most]: into *out, unless it was asked to stop. */
+static int gather_mine(struct ddp_trainer *t, bool *stop, struct ddp_eval_leaf *out, struct ddp_error *err)
+{
+    const int mine = t->engine->eval_shards, most = most_leaves(t);
+    const float *loss;
+    const int32_t *correct;
+    const int status = run(t, stop, &loss, &correct, err);
+    if (status || *stop)
+        return status;
     for (int64_t b = 0; b < t->engine->eval_batches; b++)
         for (int s = 0; s < mine; s++) {
             const int64_t at = b * mine + s;
             const struct ddp_bad_loss bad = {
-                .step = t->state.step, .index = b, .shard = first + s, .loss = loss[at]};
+                .step = t->state.step, .index = b, .shard = t->plan.ranks.eval_first + s, .loss = loss[at]};
             if (!isfinite(loss[at]))
                 return ddp_trainer_bad_loss(t, &bad, err);
-            t->eval_board->leaf[b * S + first + s] = (struct ddp_eval_leaf){loss[at], correct[at]};
+            out[b * most + s] = (struct ddp_eval_leaf){loss[at], correct[at]};
         }
     return 0;
 }
 
-int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
+/* The leaves of a batch, in order of shards: those of the ranks in order of seats. all:
+ * [ranks][batches][most] */
+static void line_up(const struct ddp_trainer *t, int64_t batch, const struct ddp_eval_leaf *all,
+                    struct ddp_eval_leaf *out)
+{
+    const int S = t->plan.ranks.eval_shards, most = most_leaves(t), size = t->comm->size;
+    for (int seat = 0; seat < size; seat++) {
+        const int first = ddp_tree_first_shard(S, size, seat), last = ddp_tree_first_shard(S, size, seat + 1);
+        const struct ddp_eval_leaf *its =
+            all + ((int64_t)t->comm->rank_at[seat] * t->engine->eval_batches + batch) * most;
+        for (int s = first; s < last; s++)
+            out[s] = its[s - first];
+    }
+}
+
+/* The sums over all batches, from the leaves of all ranks. */
+static void add_up(struct ddp_trainer *t, const struct ddp_eval_leaf *all)
 {
     const int S = t->plan.ranks.eval_shards;
-    const int64_t batches = t->engine->eval_batches, count = t->test_set->info.count;
-    const struct ddp_eval_leaf *all = t->eval_board->leaf;
-    const float *mine;
-    const int32_t *right;
-    bool asked = false;
-    int status = run(t, &asked, &mine, &right, err);
-    if (status == 0 && !asked)
-        status = publish(t, mine, right, err);
-    status = ddp_comm_agree(t->comm, status, err); /* every leaf is written, or all ranks fail alike */
-    t->failed_together = status != 0;
-    if (status == 0)
-        status = agree_on_stop(t, &asked, err);
-    *stop = asked;
-    if (status || asked)
-        return status;
-
+    const int64_t count = t->test_set->info.count;
+    struct ddp_eval_leaf *leaf = ddp_calloc((size_t)S, sizeof *leaf);
+    float *losses = ddp_malloc((size_t)S * sizeof *losses);
     double loss = 0;
     int64_t correct = 0;
-    float *leaf = ddp_malloc((size_t)S * sizeof *leaf);
-    for (int64_t b = 0; b < batches; b++) {
+    for (int64_t b = 0; b < t->engine->eval_batches; b++) {
         float sum;
+        line_up(t, b, all, leaf);
         for (int s = 0; s < S; s++) {
-            leaf[s] = all[b * S + s].loss;
-            correct += all[b * S + s].correct;
+            losses[s] = leaf[s].loss;
+            correct += leaf[s].correct;
         }
-        ddp_tree_sum_float(S, 1, leaf, &sum);
+        ddp_tree_sum_float(S, 1, losses, &sum);
         loss += sum;
     }
+    free(losses);
     free(leaf);
     t->eval.count = count;
     t->eval.loss = loss / (double)count;
     t->eval.accuracy = (double)correct / (double)count;
-    return ddp_comm_barrier(t->comm, err); /* nobody overwrites leaves that another still reads */
+}
+
+int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
+{
+    const size_t leaves = (size_t)t->engine->eval_batches * (size_t)most_leaves(t);
+    struct ddp_eval_leaf *mine = ddp_calloc(leaves, sizeof *mine),
+                         *all = ddp_calloc(leaves * (size_t)t->comm->size, sizeof *all);
+    bool asked = false;
+    int status = ddp_engine_eval_begin(t->engine, err);
+    if (status == 0)
+        status = gather_mine(t, &asked, mine, err);
+    status = ddp_comm_agree(t->comm, status, err); /* every leaf is there, or all ranks fail alike */
+    t->failed_together = status != 0;
+    if (status == 0)
+        status = agree_on_stop(t, &asked, err);
+    *stop = asked;
+    if (status == 0 && !asked)
+        status = ddp_comm_allgather(t->comm, mine, all, leaves * sizeof *mine, err);
+    if (status == 0 && !asked)
+        add_up(t, all);
+    free(all);
+    free(mine);
+    return status;
 }

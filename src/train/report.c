@@ -110,7 +110,9 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
     const struct ddp_trainer *t = log->t;
     char host[256] = "", best[1200];
     gethostname(host, sizeof host - 1);
-    const char *hosts[] = {host};
+    const char **hosts = ddp_calloc((size_t)t->comm->nodes, sizeof *hosts);
+    for (int n = 0; n < t->comm->nodes; n++)
+        hosts[n] = t->comm->nodes > 1 ? t->comm->at[n].host : host;
     struct ddp_run_info info = {
         .run_dir = t->run_dir,
         .argc = t->opt.argc,
@@ -126,7 +128,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .config_hash = t->experiment,
         .map = t->opt.map,
         .network = t->opt.network,
-        .nhosts = 1,
+        .nhosts = t->comm->nodes,
         .hosts = hosts,
         .ndata = 2,
         .data = t->data,
@@ -162,7 +164,9 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         info.time_to_first_step_s = result->time_to_first_step_s;
         info.peak_rss_mb = peak_rss_mb();
     }
-    return ddp_runjson_write(t->cfg, &info, err);
+    const int code = ddp_runjson_write(t->cfg, &info, err);
+    free(hosts);
+    return code;
 }
 
 /* ---- life ---- */

@@ -12,6 +12,11 @@
 
 static const double ABORT_S = 5; /* for the launcher to learn whose end it was, and to end us */
 
+static bool on_my_machine(const struct ddp_comm *c, int rank)
+{
+    return c->at[c->node_of[rank]].machine == c->at[c->node].machine;
+}
+
 /* CPUs that are this rank's share of those it may run on: a container, taskset or the user's own mpirun may
  * leave it few of the machine's, for itself or together with other ranks, and a quota pay for fewer.
  * Collective. */
@@ -26,7 +31,7 @@ static int count_cpus(struct ddp_session *s, struct ddp_error *err)
     for (int cpu = 0; status == 0 && cpu < CPU_SETSIZE; cpu++) {
         int sharers = 0;
         for (int r = 0; r < s->comm->size; r++)
-            sharers += CPU_ISSET(cpu, &all[r]) != 0;
+            sharers += on_my_machine(s->comm, r) && CPU_ISSET(cpu, &all[r]) != 0;
         if (CPU_ISSET(cpu, &mine))
             share += 1.0 / sharers;
     }

@@ -113,26 +113,29 @@ static size_t loader_bytes(const struct ddp_trainer *t)
 }
 
 /* All that the run will take on this host against what is free, before any of it is made: the system hands
- * out addresses freely and would kill a rank in the middle of a step. Rank 0 counts for all. */
+ * out addresses freely and would kill a rank in the middle of a step. A node's first rank counts for all of
+ * its. */
 static int check_memory(const struct ddp_trainer *t, struct ddp_error *err)
 {
-    if (!t->lead)
+    if (t->comm->local_rank > 0)
         return 0;
+    const int ranks = t->comm->local_size;
     const struct ddp_engine_conf conf = engine_conf(t);
     const struct ddp_flat *flat = ddp_model_flat(t->model);
     struct ddp_engine_memory engine;
     t->engine_ops->memory(&conf, &engine);
     const size_t own = engine.own + loader_bytes(t);
     double state = (double)ddp_optim_bytes(t->cfg, flat);
-    double weights = (double)flat->total * sizeof(float), copy = weights + (t->opt.eval_only ? 0 : state);
-    double all = weights + state + (double)engine.shared + (double)own * t->comm->size + copy;
+    double weights = (double)flat->total * sizeof(float);
+    double copy = !t->lead ? 0 : weights + (t->opt.eval_only ? 0 : state);
+    double all = weights + state + (double)engine.shared + (double)own * ranks + copy;
     char text[7][32], plan[400];
     snprintf(
         plan, sizeof plan,
         "%s of memory: %s parameters + %s optimizer state + %s gradients (shared by all ranks), %d rank%s x "
         "%s activations and scratch, %s copy for checkpoints",
         ddp_bytes_text(all, text[0]), ddp_bytes_text(weights, text[1]), ddp_bytes_text(state, text[2]),
-        ddp_bytes_text((double)engine.shared, text[3]), t->comm->size, t->comm->size == 1 ? "" : "s",
+        ddp_bytes_text((double)engine.shared, text[3]), ranks, ranks == 1 ? "" : "s",
         ddp_bytes_text((double)own, text[4]), ddp_bytes_text(copy, text[5]));
     ddp_log(DDP_LOG_DEBUG, "the plan takes %s", plan);
     const char *bound;
@@ -153,12 +156,6 @@ static int make_engine(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         ddp_engine_hash(t->engine, t->experiment);
     return status;
-}
-
-static size_t eval_board_bytes(const struct ddp_trainer *t)
-{
-    const size_t leaves = (size_t)t->engine->eval_batches * (size_t)t->plan.ranks.eval_shards;
-    return sizeof *t->eval_board + leaves * sizeof t->eval_board->leaf[0];
 }
 
 static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
@@ -185,13 +182,13 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
     int status =
         ddp_comm_agree(t->comm, ddp_loader_create(cfg, t->test_set, &eval, &t->eval_loader, err), err);
     if (status == 0)
-        status = ddp_comm_shared_alloc(t->comm, eval_board_bytes(t), (void **)&t->eval_board, err);
+        status = ddp_comm_shared_alloc(t->comm, sizeof *t->eval_board, (void **)&t->eval_board, err);
     if (status || t->opt.eval_only)
         return status;
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
 }
 
-/* First values: from the seed, from a file, or where a run stopped. Rank 0 fills the shared arrays. */
+/* First values: from the seed, from a file, or where a run stopped. Rank 0 fills its node's arrays. */
 static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_config *cfg = t->cfg;
@@ -291,7 +288,7 @@ void ddp_trainer_teardown(struct ddp_trainer *t, bool failed)
     ddp_loader_destroy(t->loader);
     ddp_loader_destroy(t->eval_loader);
     if (t->eval_board)
-        ddp_comm_shared_free(t->comm, t->eval_board, eval_board_bytes(t));
+        ddp_comm_shared_free(t->comm, t->eval_board, sizeof *t->eval_board);
     ddp_engine_destroy(t->engine, failed);
     ddp_model_destroy(t->model);
     ddp_dataset_close(t->train_set);

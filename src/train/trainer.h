@@ -15,9 +15,8 @@ struct ddp_eval_leaf { /* one shard of one evaluation batch */
     int32_t correct;
 };
 
-struct ddp_eval_board {                       /* in memory that the ranks of a node share */
-    _Alignas(64) ddp_word asked;              /* some rank was asked to stop: nobody begins another batch */
-    _Alignas(64) struct ddp_eval_leaf leaf[]; /* [batches][train.shards] */
+struct ddp_eval_board { /* in memory that the ranks of a node share */
+    ddp_word asked;     /* some rank was asked to stop: nobody begins another batch */
 };
 
 struct ddp_trainer {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,52 @@ static void square(void *ctx, int task)
     ((int64_t *)ctx)[task] = (int64_t)task * task;
 }
 
+struct looker {
+    pthread_t caller;
+    struct ddp_pool *pool; /* for tasks that pause: every second one */
+    atomic_int tasks, looks, elsewhere;
+};
+
+static void do_task(void *ctx, int task)
+{
+    if (((struct looker *)ctx)->pool && task % 2)
+        ddp_pool_pause(((struct looker *)ctx)->pool);
+    atomic_fetch_add(&((struct looker *)ctx)->tasks, 1);
+}
+
+static void look(void *ctx)
+{
+    struct looker *k = ctx;
+    k->looks++;
+    k->elsewhere += !pthread_equal(pthread_self(), k->caller);
+}
+
+static void test_pool_looks_up_between_tasks_of_the_caller(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct ddp_pool *pool = NULL;
+        struct looker k = {.caller = pthread_self()};
+        assert_int_equal(ddp_pool_create(threads, NULL, 0, &pool, NULL), 0);
+        ddp_pool_between(pool, look, &k);
+        ddp_parallel(pool, 12, do_task, &k);
+        assert_int_equal(k.tasks, 12);
+        assert_int_equal(k.looks, 12 / threads); /* its part of them */
+        assert_int_equal(k.elsewhere, 0);
+        k.pool = pool;
+        k.looks = 0;
+        ddp_parallel(pool, 12, do_task, &k); /* in workers a pause is nothing */
+        assert_int_equal(k.looks, 12 / threads + 6 / threads);
+        assert_int_equal(k.elsewhere, 0);
+        k.pool = NULL;
+        k.looks = 12 / threads;
+        ddp_pool_between(pool, NULL, NULL);
+        ddp_parallel(pool, 12, do_task, &k);
+        assert_int_equal(k.looks, 12 / threads);
+        ddp_pool_destroy(pool);
+    }
+}
+
 static void test_pool_runs_every_task_once(void **s)
 {
     (void)s;
@@ -288,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_text_edit_distance),
         cmocka_unit_test(test_hash_is_sha256),
         cmocka_unit_test(test_philox_matches_the_published_vectors),
+        cmocka_unit_test(test_pool_looks_up_between_tasks_of_the_caller),
         cmocka_unit_test(test_pool_runs_every_task_once),
         cmocka_unit_test(test_wait_ends_on_target_and_on_stop),
         cmocka_unit_test(test_outfile_is_complete_or_absent),

@@ -250,6 +250,12 @@ static int world(struct ddp_comm *c, void *ctx)
         const struct who *peer = &all[c->lane_rank[n]];
         CHECK(c, peer->node == n && peer->lane == c->lane && peer->local_rank == c->lane);
     }
+    CHECK(c, c->rank_at[c->seat] == c->rank && c->rank_at[0] == 0);
+    for (int seat = 1; seat < c->size; seat++) {
+        const struct who *before = &all[c->rank_at[seat - 1]], *its = &all[c->rank_at[seat]];
+        CHECK(c, its->node == before->node ? its->local_rank == before->local_rank + 1
+                                           : its->node == before->node + 1 && its->local_rank == 0);
+    }
     free(all);
     return 0;
 }

@@ -205,9 +205,28 @@ static void test_hosts_text_names_hosts(void **state)
         ddp_comm_hosts_text(&c, text, sizeof text);
         assert_non_null(strstr(text, cases[i].text));
         free((void *)c.at);
+        free((void *)c.rank_at);
         free((void *)c.node_of);
         free((void *)c.lane_rank);
     }
+}
+
+/* Pseudo-nodes, and containers with process numbers of their own, share the CPUs of their machine. */
+static void test_nodes_of_one_machine_are_known(void **state)
+{
+    (void)state;
+    char hosts[6][DDP_COMM_HOST_BYTES] = {"a/0 boot1 pid:1 0", "a/1 boot1 pid:1 0", "b boot2 pid:1 0",
+                                          "b boot2 pid:2 0",   "c boot1 pid:1 0",   "d"};
+    static const int machine[6] = {0, 0, 2, 2, 0, 5};
+    struct ddp_comm c = {.size = 6};
+    ddp_comm_cut(&c, (const char(*)[DDP_COMM_HOST_BYTES])hosts);
+    assert_int_equal(c.nodes, 6);
+    for (int n = 0; n < 6; n++)
+        assert_int_equal(c.at[n].machine, machine[n]);
+    free((void *)c.at);
+    free((void *)c.rank_at);
+    free((void *)c.node_of);
+    free((void *)c.lane_rank);
 }
 
 static void test_spin_only_with_spare_cpus(void **state)
@@ -242,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_world_of_the_launchers_own_ranks),
         cmocka_unit_test(test_announced_local_rank),
         cmocka_unit_test(test_hosts_text_names_hosts),
+        cmocka_unit_test(test_nodes_of_one_machine_are_known),
         cmocka_unit_test(test_spin_only_with_spare_cpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -92,6 +93,94 @@ void steps_forget(struct plan *p)
     p->want = p->scale = NULL;
 }
 
+static const struct plan plans[] = {
+    {.shards = 1, .blocks = 5, .bucket_blocks = 2, .stages = 1, .order = BACKWARD, .threads = 1, .steps = 4},
+    {.shards = 8, .blocks = 9, .bucket_blocks = 4, .stages = 1, .order = BACKWARD, .threads = 1, .steps = 6},
+    {.shards = 8, .blocks = 9, .bucket_blocks = 4, .stages = 3, .order = BACKWARD, .threads = 1, .steps = 6},
+    {.shards = 8, .blocks = 40, .bucket_blocks = 100, .stages = 1, .order = WHOLE, .threads = 2, .steps = 3},
+    {.shards = 8,
+     .blocks = 41,
+     .bucket_blocks = 13,
+     .stages = 3,
+     .order = FORWARD_THREES,
+     .threads = 3,
+     .steps = 3},
+    {.shards = 13,
+     .blocks = 7,
+     .bucket_blocks = 1,
+     .stages = 1,
+     .order = SCRAMBLED,
+     .threads = 1,
+     .steps = 5},
+    {.shards = 13,
+     .blocks = 7,
+     .bucket_blocks = 3,
+     .stages = 1,
+     .order = FORWARD_THREES,
+     .threads = 2,
+     .steps = 3},
+    {.shards = 13,
+     .blocks = 7,
+     .bucket_blocks = 3,
+     .stages = 3,
+     .order = SCRAMBLED,
+     .threads = 1,
+     .steps = 3,
+     .empties = true},
+    {.shards = 24,
+     .blocks = 4,
+     .bucket_blocks = 2,
+     .stages = 1,
+     .order = BACKWARD,
+     .threads = 1,
+     .steps = 3,
+     .empties = true},
+    {.shards = 6,
+     .blocks = 3,
+     .bucket_blocks = 1,
+     .stages = 1,
+     .order = WHOLE,
+     .threads = 1,
+     .steps = 3,
+     .empties = true},
+    {.shards = 13,
+     .blocks = 7,
+     .bucket_blocks = 2,
+     .side_by_side = true,
+     .stages = 1,
+     .order = SCRAMBLED,
+     .threads = 1,
+     .steps = 3},
+    {.shards = 11,
+     .blocks = 7,
+     .bucket_blocks = 2,
+     .side_by_side = true,
+     .interleaved = true,
+     .stages = 3,
+     .order = BACKWARD,
+     .threads = 2,
+     .steps = 3},
+    {.shards = 3, .blocks = 1, .bucket_blocks = 1, .stages = 1, .order = WHOLE, .threads = 1, .steps = 12},
+};
+
+int steps_canonical(struct ddp_comm *c, int n, const int *node)
+{
+    for (size_t i = 0; i < DDP_COUNT(plans); i++) {
+        struct plan p = plans[i];
+        if (n > p.shards)
+            continue;
+        p.exact = 1;
+        steps_prepare(&p, n);
+        int line = c != NULL ? steps_run(c, &p) : ranks_run_on(n, node, steps_run, &p);
+        steps_forget(&p);
+        if (line != 0) {
+            fprintf(stderr, "plan %zu on %d ranks\n", i, n);
+            return line;
+        }
+    }
+    return 0;
+}
+
 /* What the callbacks of a rank see. */
 struct rank {
     const struct plan *plan;
@@ -100,6 +189,8 @@ struct rank {
     float *result;       /* shared */
     atomic_int *applied; /* shared, [blocks]: calls of run per block */
     atomic_bool bad;
+    struct ddp_pool *pool;
+    unsigned random;
     int betweens;
 };
 
@@ -178,13 +269,33 @@ static bool range_of(const struct plan *p, int n, int64_t *lo, int64_t *hi)
     return n < p->blocks;
 }
 
-static void report(struct ddp_reduce *r, const struct rank *k, int shard, float *leaf, int n,
+static void nap(void *ctx, int task)
+{
+    (void)ctx, (void)task;
+    usleep(120);
+}
+
+/* Nothing, a pause, or computing of a few tasks. */
+static void stir(struct rank *k)
+{
+    k->random = k->random * 1664525u + 1013904223u;
+    const unsigned what = k->random >> 16;
+    if (k->plan->stir == 0 || what % 3 == 0)
+        return;
+    if (what % 3 == 1)
+        usleep(what % 400);
+    else
+        ddp_parallel(k->pool, (int)(what % 23), nap, NULL);
+}
+
+static void report(struct ddp_reduce *r, struct rank *k, int shard, float *leaf, int n,
                    const struct ddp_reduce_apply *apply)
 {
     int64_t lo, hi;
     if (range_of(k->plan, n, &lo, &hi)) {
         fill(k->plan, k->step, shard, lo, hi, leaf);
         ddp_reduce_ready(r, shard, lo, hi, apply);
+        stir(k);
     }
 }
 
@@ -226,7 +337,7 @@ static int check_step(struct ddp_comm *c, const struct rank *k)
     float factor = p->stages == 3 ? 2 : 1;
     CHECK(c, !k->bad);
     CHECK(c, k->betweens == (k->step + 1) * (p->stages - 1));
-    for (int64_t block = 0; block < p->blocks; block++)
+    for (int64_t block = 0; block < p->blocks && c->nodes == 1; block++)
         CHECK(c, k->applied[block] == (k->step + 1) * p->stages); /* one owner, each stage once */
     for (int64_t i = 0; i < total; i++) {
         float w = factor * want[i];
@@ -236,6 +347,24 @@ static int check_step(struct ddp_comm *c, const struct rank *k)
     }
     CHECK(c, p->exact != 1 || differ == 0);
     CHECK(c, p->exact != -1 || differ > total / 4);
+    return 0;
+}
+
+/* Over all nodes: one owner, each stage once in each step. */
+static int check_owners(struct ddp_comm *c, const struct rank *k)
+{
+    const struct plan *p = k->plan;
+    struct ddp_error err = {0};
+    const size_t bytes = (size_t)p->blocks * sizeof(atomic_int);
+    int *all = malloc((size_t)c->size * bytes);
+    CHECK_OK(c, ddp_comm_allgather(c, k->applied, all, bytes, &err), &err);
+    for (int64_t block = 0; block < p->blocks; block++) {
+        int calls = 0;
+        for (int n = 0; n < c->nodes; n++)
+            calls += all[(int64_t)c->at[n].first * p->blocks + block];
+        CHECK(c, calls == p->steps * p->stages);
+    }
+    free(all);
     return 0;
 }
 
@@ -255,9 +384,12 @@ int steps_run(struct ddp_comm *c, void *ctx)
                                    .bucket = (int64_t)p->bucket_blocks * DDP_BLOCK + 17,
                                    .block_values = p->stages == 3 ? 2 : 0};
     CHECK_OK(c, ddp_comm_shared_alloc(c, bytes, &base, &err), &err);
+    conf.result = base;
     CHECK_OK(c, ddp_pool_create(p->threads, NULL, c->spin, &pool, &err), &err);
     CHECK_OK(c, ddp_reduce_create(&conf, c, pool, &r, &err), &err);
     struct rank k = {.plan = p, .comm = c, .result = base, .applied = (atomic_int *)((float *)base + total)};
+    k.pool = pool;
+    k.random = p->stir * 7919u + (unsigned)c->rank;
     struct ddp_reduce_apply apply = {.ctx = &k, .stages = p->stages, .run = run, .between = between};
 
     long allocations = 0;
@@ -279,10 +411,59 @@ int steps_run(struct ddp_comm *c, void *ctx)
         }
     }
     CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
-    CHECK(c, p->steps <= 2 || ddp_alloc_count() == allocations);
+    CHECK(c, p->steps <= 2 || p->may_allocate || ddp_alloc_count() == allocations);
     CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    const int line = check_owners(c, &k);
+    if (line != 0)
+        return line;
     ddp_reduce_destroy(r);
     ddp_pool_destroy(pool);
     ddp_comm_shared_free(c, base, bytes);
+    return 0;
+}
+
+/* ---- small sums ---- */
+
+static double small_value(int round, int shard, int i)
+{
+    uint32_t h = (uint32_t)(round * 7919 + shard * 131 + i) * 2654435761u;
+    h ^= h >> 15;
+    return ((double)(h & 0xffff) - 30000) * (1 << (h >> 16 & 7)) / 1025; /* more digits than a float has */
+}
+
+int steps_small(struct ddp_comm *c, void *ctx)
+{
+    int shards = *(int *)ctx;
+    enum { WIDTH = 37, ROUNDS = 50 };
+    struct ddp_error err = {0};
+    struct ddp_small *s = NULL;
+    static const int widths[] = {1, 5, WIDTH};
+    static _Thread_local double leaves[64 * WIDTH], all[64 * WIDTH];
+    double want[WIDTH], got[WIDTH + 1];
+    CHECK_OK(c, ddp_small_create(c, shards, WIDTH, &s, &err), &err);
+    CHECK(c, ddp_small_sum(s, 0, leaves, got, &err) == DDP_E_USAGE);
+    CHECK(c, ddp_small_sum(s, WIDTH + 1, leaves, got, &err) == DDP_E_USAGE);
+    int first = ddp_tree_first_shard(shards, c->size, c->seat),
+        last = ddp_tree_first_shard(shards, c->size, c->seat + 1);
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    long allocations = ddp_alloc_count();
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    for (int round = 0; round < ROUNDS; round++) {
+        int width = widths[round % 3];
+        for (int k = 0; k < shards; k++)
+            for (int i = 0; i < width; i++) {
+                all[k * width + i] = small_value(round, k, i);
+                if (k >= first && k < last)
+                    leaves[(k - first) * width + i] = all[k * width + i];
+            }
+        got[width] = 77;
+        CHECK_OK(c, ddp_small_sum(s, width, leaves, got, &err), &err);
+        ddp_tree_sum_double(shards, width, all, want);
+        CHECK(c, memcmp(got, want, (size_t)width * sizeof *got) == 0 && got[width] == 77);
+    }
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    CHECK(c, ddp_alloc_count() == allocations);
+    CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    ddp_small_destroy(s);
     return 0;
 }

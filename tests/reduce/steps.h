@@ -14,7 +14,11 @@ struct plan {
     int stages;                           /* 1 or 3 */
     enum order order;
     int threads, steps;
-    bool empties; /* some shards have no samples */
+    bool empties;      /* some shards have no samples */
+    bool may_allocate; /* the transport does, in steps */
+    /* not 0: ranks pause and compute at random between reports, which lets them look up from it (several
+     * nodes) */
+    unsigned stir;
     /* what the sums must be, [steps][blocks * DDP_BLOCK]: made by steps_prepare */
     float *want;
     float *scale; /* sums of magnitudes, for fast */
@@ -29,5 +33,11 @@ void steps_forget(struct plan *plan);
 
 /* The body for ranks_run. */
 int steps_run(struct ddp_comm *c, void *plan);
+/* Plans of all kinds, each on c's number of ranks; c NULL: on n threads, on pseudo-nodes where node is given.
+ * Returns as ranks_run does. */
+int steps_canonical(struct ddp_comm *c, int n, const int *node);
+
+/* A body: small sums of many widths; shards: an int. */
+int steps_small(struct ddp_comm *c, void *shards);
 
 #endif

@@ -16,8 +16,12 @@ static void test_plan_covers_all_shards(void **state)
             for (int size = 1; size <= shards * accumulate; size++) {
                 int next = 0, eval_next = 0;
                 for (int rank = 0; rank < size; rank++) {
-                    const struct ddp_comm comm = {
-                        .rank = rank, .size = size, .nodes = 1, .local_rank = rank, .local_size = size};
+                    const struct ddp_comm comm = {.rank = rank,
+                                                  .seat = rank,
+                                                  .size = size,
+                                                  .nodes = 1,
+                                                  .local_rank = rank,
+                                                  .local_size = size};
                     struct ddp_rank_plan p;
                     assert_int_equal(ddp_rank_plan_init(&comm, shards, accumulate, &p, NULL), 0);
                     assert_int_equal(p.rank, rank);
@@ -50,16 +54,30 @@ static void test_plan_refuses_ranks_without_shards(void **state)
     assert_int_equal(ddp_rank_plan_init(&comm, 8, 2, &p, &err), 0);
 }
 
-static void test_plan_refuses_several_nodes(void **state)
+/* Round robin over two hosts: the shards of each lie together. */
+static void test_plan_deals_shards_out_by_seat(void **state)
+{
+    (void)state;
+    static const int seat[4] = {0, 2, 1, 3};
+    for (int rank = 0; rank < 4; rank++) {
+        const struct ddp_comm comm = {.rank = rank, .seat = seat[rank], .size = 4, .nodes = 2};
+        struct ddp_rank_plan p;
+        assert_int_equal(ddp_rank_plan_init(&comm, 8, 1, &p, NULL), 0);
+        assert_int_equal(p.rank, rank);
+        assert_int_equal(p.first, 2 * seat[rank]);
+        assert_int_equal(p.eval_first, 2 * seat[rank]);
+    }
+}
+
+static void test_one_node_is_checked_in_words(void **state)
 {
     (void)state;
     struct ddp_error err = {0};
-    struct ddp_rank_plan p = {.shards = -1};
-    const struct ddp_comm_node at[2] = {{0, 2, "a"}, {2, 1, "b"}};
+    const struct ddp_comm_node at[2] = {{.size = 2, .host = "a"}, {.first = 2, .size = 1, .host = "b"}};
     const struct ddp_comm comm = {.rank = 0, .size = 3, .nodes = 2, .at = at};
-    assert_int_equal(ddp_rank_plan_init(&comm, 8, 1, &p, &err), DDP_E_COMM);
+    assert_int_equal(ddp_ranks_check_one_node(&comm, &err), DDP_E_COMM);
     assert_non_null(strstr(err.text, "the 3 ranks run on more than one host: a (rank 0), b (rank 2);"));
-    assert_int_equal(p.shards, -1);
+    assert_non_null(strstr(err.text, "device = \"cpu\""));
 }
 
 int main(void)
@@ -67,7 +85,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_covers_all_shards),
         cmocka_unit_test(test_plan_refuses_ranks_without_shards),
-        cmocka_unit_test(test_plan_refuses_several_nodes),
+        cmocka_unit_test(test_plan_deals_shards_out_by_seat),
+        cmocka_unit_test(test_one_node_is_checked_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

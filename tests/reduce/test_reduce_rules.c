@@ -82,23 +82,34 @@ static void test_create_refuses(void **state)
     ddp_comm_destroy(c);
 }
 
-/* Memory of one node is what sums are made in: ranks on two are refused, all alike, with the hosts. */
+/* Between nodes: what lacks is said on all ranks alike. */
 static int refused_on_two_nodes(struct ddp_comm *c, void *ctx)
 {
     (void)ctx;
     struct ddp_error err = {0};
     struct ddp_reduce *r = NULL;
-    struct ddp_small *s = NULL;
-    CHECK(c, ddp_reduce_create(&good, c, NULL, &r, &err) == DDP_E_COMM && r == NULL);
-    CHECK(c,
-          strstr(err.text, "the 3 ranks run on more than one host: node5 (rank 0), node6 (rank 2);") != NULL);
-    CHECK(c, strstr(err.text, "start them all on one host") != NULL);
-    CHECK(c, ddp_small_create(c, 4, 5, &s, &err) == DDP_E_COMM && s == NULL);
+    struct ddp_reduce_conf conf = good;
+    CHECK(c, ddp_reduce_create(&conf, c, NULL, &r, &err) == DDP_E_USAGE && r == NULL);
+    CHECK(c, strstr(err.text, "2 nodes, but no results") != NULL);
+    void *result = NULL;
+    CHECK_OK(c, ddp_comm_shared_alloc(c, 8, &result, &err), &err);
+    conf = (struct ddp_reduce_conf){.shards = 4, .total = 40000 * DDP_BLOCK, .bucket = 1, .result = result};
+    CHECK(c, ddp_reduce_create(&conf, c, NULL, &r, &err) == DDP_E_CONFIG && r == NULL);
+    CHECK(c, strstr(err.text, "40000 buckets") != NULL && strstr(err.text, "reduce.bucket_mb") != NULL);
+    struct ddp_comm_ops poor = *c->ops;
+    const struct ddp_comm_ops *rich = c->ops;
+    c->ops = &poor;
+    poor.caps = DDP_COMM_ALLREDUCE;
+    conf.bucket = conf.total;
+    CHECK(c, ddp_reduce_create(&conf, c, NULL, &r, &err) == DDP_E_COMM && r == NULL);
+    CHECK(c, strstr(err.text, "no messages") != NULL);
     CHECK_OK(c, ddp_comm_barrier(c, &err), &err);
+    c->ops = rich;
+    ddp_comm_shared_free(c, result, 8);
     return 0;
 }
 
-static void test_reduce_refuses_several_nodes(void **state)
+static void test_reduce_refuses_nodes(void **state)
 {
     (void)state;
     static const int node[3] = {5, 5, 6};
@@ -386,13 +397,14 @@ static void test_bytes_counts_buffers(void **state)
                                        .total = 1000 * DDP_BLOCK,
                                        .bucket = 10 * DDP_BLOCK,
                                        .block_values = 2};
+        const struct ddp_comm comm = {.size = cases[i].ranks, .nodes = 1};
         size_t shared = 0, own = 0, buffers = cases[i].buffers * 1000 * DDP_BLOCK * sizeof(float);
-        ddp_reduce_bytes(&conf, cases[i].ranks, &shared, &own);
+        ddp_reduce_bytes(&conf, &comm, &shared, &own);
         assert_in_range(shared - buffers, 2 * 1000 * 2 * sizeof(double), 80000);
         assert_in_range(own, 1000 * sizeof(int), 100000);
         size_t all = 0;
         conf.bucket = DDP_BLOCK; /* 900 more buckets, each with two cache lines */
-        ddp_reduce_bytes(&conf, cases[i].ranks, &all, &own);
+        ddp_reduce_bytes(&conf, &comm, &all, &own);
         assert_in_range(all - shared, 900 * 128 - 4096, 900 * 128 + 4096);
     }
 }
@@ -400,7 +412,7 @@ static void test_bytes_counts_buffers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reduce_refuses_several_nodes),
+        cmocka_unit_test(test_reduce_refuses_nodes),
         cmocka_unit_test(test_create_refuses),
         cmocka_unit_test(test_create_refuses_on_all_ranks),
         cmocka_unit_test(test_finish_reports_misuse),

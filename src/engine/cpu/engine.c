@@ -23,7 +23,7 @@ static int resident_shards(const struct ddp_engine_conf *c)
 static void memory(const struct ddp_engine_conf *c, struct ddp_engine_memory *out)
 {
     const struct ddp_reduce_conf conf = reduce_conf(c);
-    ddp_reduce_bytes(&conf, c->comm->size, &out->shared, &out->own);
+    ddp_reduce_bytes(&conf, c->comm, &out->shared, &out->own);
     out->own +=
         ddp_cpu_pass_bytes(c->model, resident_shards(c), true) + ddp_cpu_pass_bytes(c->model, 1, false);
 }
@@ -31,8 +31,9 @@ static void memory(const struct ddp_engine_conf *c, struct ddp_engine_memory *ou
 static int make_reduce(struct ddp_cpu_engine *e, struct ddp_error *err)
 {
     const struct ddp_engine_conf *c = &e->base.conf;
-    const struct ddp_reduce_conf conf = reduce_conf(c);
+    struct ddp_reduce_conf conf = reduce_conf(c);
     const struct ddp_flat *flat = e->base.flat;
+    conf.result = e->base.params;
     int status = ddp_reduce_create(&conf, c->comm, c->pool, &e->reduce, err);
     if (status || !ddp_model_needs_sync(c->model))
         return status;
@@ -105,8 +106,11 @@ const struct ddp_engine_ops ddp_engine_cpu = {
     .memory = memory,
     .init = init,
     .finish = finish,
+    .upload = ddp_cpu_upload,
+    .download = ddp_cpu_download,
     .enqueue = ddp_cpu_enqueue,
     .collect = ddp_cpu_collect,
+    .eval_begin = ddp_cpu_eval_begin,
     .eval = ddp_cpu_eval,
     .eval_end = ddp_cpu_eval_end,
     .find_bad = ddp_cpu_find_bad,

@@ -18,6 +18,14 @@ static int run(struct ddp_cpu_engine *e, const struct ddp_batch *batch, int mine
                                 err);
 }
 
+/* The average is its owners' until somebody needs it: those of other nodes. */
+int ddp_cpu_eval_begin(struct ddp_engine *base, struct ddp_error *err)
+{
+    struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
+    float *average = base->conf.train_set ? ddp_optim_average(base->optim) : NULL;
+    return average ? ddp_reduce_move(e->reduce, average, DDP_REDUCE_TO_ALL, err) : 0;
+}
+
 int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index, struct ddp_error *err)
 {
     struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;

@@ -2,6 +2,7 @@
  *
  *   engine.c   its life: passes, reduction, what they take; what it says of itself
  *   step.c     one step
+ *   state.c    the host's state, from node to node
  *   eval.c     the held-out pass
  *
  * It computes on the host's state in place: parameters are read by all ranks of a node, written by the owner
@@ -32,10 +33,14 @@ struct ddp_cpu_engine {
     int32_t *eval_correct;
 };
 
+int ddp_cpu_upload(struct ddp_engine *base, struct ddp_error *err);
+int ddp_cpu_download(struct ddp_engine *base, struct ddp_error *err);
+
 int ddp_cpu_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int64_t step,
                     struct ddp_error *err);
 int ddp_cpu_collect(struct ddp_engine *base, struct ddp_engine_result *out, struct ddp_error *err);
 
+int ddp_cpu_eval_begin(struct ddp_engine *base, struct ddp_error *err);
 int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index,
                  struct ddp_error *err);
 int ddp_cpu_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,

@@ -488,6 +488,7 @@ static void wgrad_task(void *ctx, int task)
             t.images = d->n - n < chunk ? d->n - n : chunk;
             t.add = n > 0;
             ddp_wgrad_kernels()->tile(&t);
+            ddp_pool_pause(w->call->pool);
         }
     }
 }

@@ -61,6 +61,7 @@ void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, struct ddp_layer_plan
 
 struct sweep {
     struct ddp_conv_geom g;
+    struct ddp_pool *pool;
     const struct ddp_tensor *from, *to;
     const float *w, *bias;
     float *points,
@@ -130,6 +131,7 @@ static void sweep_task(void *ctx, int task)
             ddp_conv_kernels()->tile(&t);
         }
         ddp_wino_kernels()->gather(&m, s->load, s->bias, s->relu);
+        ddp_pool_pause(s->pool);
     }
 }
 
@@ -142,6 +144,7 @@ static int threads_of(const struct ddp_pool *pool)
 static void sweep_run(struct sweep *s, const struct ddp_op_call *call)
 {
     int threads = threads_of(call->pool);
+    s->pool = call->pool;
     s->w = call->param[0];
     s->points = call->scratch;
     s->lanes = s->points + POINTS * point_weights(&s->g);
@@ -237,6 +240,7 @@ static void wgrad_task(void *ctx, int task)
                 }
             }
         }
+        ddp_pool_pause(w->call->pool);
     }
     for (int kb = k0; kb < k1; kb++) {
         for (int cb = c0; cb < c1; cb++) {

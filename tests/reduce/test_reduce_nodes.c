@@ -1,0 +1,225 @@
+/* Reduction between nodes: the bits of one rank on nodes of all shapes, plain with cmocka on threads and on
+ * processes; `test_reduce_nodes world` under mpirun, where DDP_COMM_NODE makes nodes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "reduce/steps.h"
+
+enum { MOST = 12 };
+
+static const struct {
+    int n, node[MOST];
+} shapes[] = {
+    {2, {0, 1}},
+    {3, {0, 1, 2}},
+    {4, {0, 1, 2, 3}},
+    {4, {0, 0, 1, 1}},
+    {5, {0, 0, 0, 0, 1}},
+    {5, {0, 1, 1, 1, 1}},
+    {6, {0, 0, 0, 1, 1, 2}},
+    {6, {0, 0, 1, 1, 2, 2}},
+    {7, {0, 0, 0, 1, 1, 1, 1}},    /* lanes with members */
+    {6, {0, 1, 0, 1, 0, 1}},       /* dealt out in turn */
+    {6, {2, 0, 1, 1, 0, 2}},       /* in no order */
+    {8, {0, 0, 0, 0, 0, 1, 1, 2}}, /* one lane, five members */
+    {12, {0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3}},
+};
+
+static void test_nodes_give_the_tree(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(shapes); i++) {
+        const int line = steps_canonical(NULL, shapes[i].n, shapes[i].node);
+        if (line != 0)
+            fprintf(stderr, "shape %zu\n", i);
+        assert_int_equal(line, 0);
+    }
+}
+
+/* All numbers of shards, so that nodes come down to one tree node and to many. */
+static void test_nodes_any_number_of_shards(void **state)
+{
+    (void)state;
+    static const int node[5] = {0, 0, 0, 1, 2};
+    for (int shards = 5; shards <= 24; shards++)
+        for (int bucket = 1; bucket <= 4; bucket += 3) {
+            struct plan p = {.shards = shards,
+                             .blocks = 5 + shards % 3,
+                             .bucket_blocks = bucket,
+                             .side_by_side = shards % 4 == 1,
+                             .stages = shards % 2 ? 1 : 3,
+                             .order = (enum order)(shards % ORDERS),
+                             .threads = 1 + (shards % 5 == 0),
+                             .steps = 2,
+                             .exact = 1};
+            steps_prepare(&p, 5);
+            const int line = ranks_run_on(5, node, steps_run, &p);
+            steps_forget(&p);
+            assert_int_equal(line, 0);
+        }
+}
+
+/* Ranks that pause and compute at random: parts are added up and applied between tasks, a few blocks at a
+ * time. */
+static void test_nodes_in_any_interleaving(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= 24; seed++) {
+        const size_t i = seed % DDP_COUNT(shapes);
+        struct plan p = {.shards = 12 + (int)(seed % 2),
+                         .blocks = 9 + 31 * (int)(seed % 3),
+                         .bucket_blocks = 3 + 20 * (int)(seed % 4),
+                         .stages = seed % 5 ? 1 : 3,
+                         .order = seed % 2 ? BACKWARD : FORWARD_THREES,
+                         .threads = 1 + (int)(seed % 2),
+                         .steps = 3,
+                         .stir = seed,
+                         .exact = 1};
+        steps_prepare(&p, shapes[i].n);
+        const int line = ranks_run_on(shapes[i].n, shapes[i].node, steps_run, &p);
+        steps_forget(&p);
+        if (line != 0)
+            fprintf(stderr, "seed %u\n", seed);
+        assert_int_equal(line, 0);
+    }
+}
+
+static void test_processes_on_nodes(void **state)
+{
+    (void)state;
+    static const int node[5] = {0, 0, 0, 1, 1};
+    for (int stages = 1; stages <= 3; stages += 2) {
+        struct plan p = {.shards = 13,
+                         .blocks = 9,
+                         .bucket_blocks = 2,
+                         .stages = stages,
+                         .order = BACKWARD,
+                         .threads = 1,
+                         .steps = 6,
+                         .may_allocate = true, /* what comes before it is expected */
+                         .exact = 1};
+        steps_prepare(&p, 5);
+        assert_int_equal(ranks_run_forked(5, node, steps_run, &p), 0);
+        steps_forget(&p);
+    }
+}
+
+static int fast(struct ddp_comm *c, int n, const int *node, int stages, int exact)
+{
+    struct plan p = {.shards = 8,
+                     .blocks = 9,
+                     .bucket_blocks = 2,
+                     .fast = true,
+                     .stages = stages,
+                     .order = BACKWARD,
+                     .threads = 1,
+                     .steps = 4,
+                     .exact = exact};
+    steps_prepare(&p, n);
+    const int line = c != NULL ? steps_run(c, &p) : ranks_run_on(n, node, steps_run, &p);
+    steps_forget(&p);
+    return line;
+}
+
+static void test_fast_on_nodes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(shapes); i++) {
+        bool in_order = true; /* threads add in the order of ranks */
+        for (int r = 1; r < shapes[i].n; r++)
+            in_order = in_order && shapes[i].node[r] >= shapes[i].node[r - 1];
+        for (int stages = 1; stages <= (in_order ? 3 : 1) && shapes[i].n <= 8; stages += 2)
+            assert_int_equal(fast(NULL, shapes[i].n, shapes[i].node, stages, in_order), 0);
+    }
+}
+
+static void test_small_sums_on_nodes(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < DDP_COUNT(shapes); i++)
+        for (int shards = 1; shards <= 50; shards += shards < 14 ? 1 : 12)
+            assert_int_equal(ranks_run_on(shapes[i].n, shapes[i].node, steps_small, &shards), 0);
+}
+
+/* ---- a rank goes ---- */
+
+static void copy(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
+{
+    (void)ctx, (void)stage, (void)lo, (void)hi, (void)sum, (void)values;
+}
+
+/* Rank 2 ends the job in its second step; the others hear of it wherever they wait. */
+static int leave(struct ddp_comm *c, void *ctx)
+{
+    struct ddp_error err = {0};
+    struct ddp_reduce *r = NULL;
+    const struct ddp_reduce_apply apply = {.ctx = ctx, .stages = 1, .run = copy};
+    struct ddp_reduce_conf conf = {.shards = 8, .total = 6 * DDP_BLOCK, .bucket = 2 * DDP_BLOCK};
+    void *result = NULL;
+    bool stop;
+    int code = 0;
+    CHECK_OK(c, ddp_comm_shared_alloc(c, (size_t)conf.total * sizeof(float), &result, &err), &err);
+    conf.result = result;
+    CHECK_OK(c, ddp_reduce_create(&conf, c, NULL, &r, &err), &err);
+    for (int step = 0; step < 2; step++) {
+        ddp_reduce_begin(r);
+        if (step == 1 && c->rank == 2) {
+            ddp_comm_abort(c, 1);
+            break;
+        }
+        for (int s = ddp_reduce_first_shard(r); s < ddp_reduce_last_shard(r); s++)
+            ddp_reduce_empty(r, s, &apply);
+        code = ddp_reduce_finish(r, &apply, false, &stop, &err); /* the first step's too, on who is late */
+        if (code != 0)
+            break;
+    }
+    if (code != (c->rank == 2 ? 0 : DDP_E_COMM))
+        return __LINE__;
+    ddp_reduce_destroy(r);
+    ddp_comm_shared_free(c, result, (size_t)conf.total * sizeof(float));
+    return 0;
+}
+
+static void test_abort_ends_finish_on_all_nodes(void **state)
+{
+    (void)state;
+    static const int node[2][5] = {{0, 0, 0, 1, 1}, {0, 1, 2, 2, 2}};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ranks_run_on(5, node[i], leave, NULL), 0);
+}
+
+static int run_world(int argc, char **argv)
+{
+    struct ddp_error err = {0};
+    struct ddp_comm *c = NULL;
+    if (ddp_comm_world_create(&argc, &argv, &c, &err) != 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    int bad = c->nodes < 2 || steps_canonical(c, c->size, NULL) != 0 || fast(c, c->size, NULL, 1, 0) != 0;
+    for (int shards = 1; shards <= 13 && !bad; shards += 4)
+        bad = steps_small(c, &shards) != 0;
+    ddp_comm_destroy(c);
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "world") == 0)
+        return run_world(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nodes_give_the_tree),
+        cmocka_unit_test(test_nodes_any_number_of_shards),
+        cmocka_unit_test(test_nodes_in_any_interleaving),
+        cmocka_unit_test(test_processes_on_nodes),
+        cmocka_unit_test(test_fast_on_nodes),
+        cmocka_unit_test(test_small_sums_on_nodes),
+        cmocka_unit_test(test_abort_ends_finish_on_all_nodes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

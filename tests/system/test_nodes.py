@@ -1,0 +1,185 @@
+"""Ranks that do not all share memory: nodes of all shapes give the bits of one rank, whatever is trained, and go on where the
+others stopped. Nodes are made of this machine (DDP_COMM_NODE), started by mpirun: what passes between them are messages."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+
+import harness
+import test_golden
+from harness import ROOT, TRAIN, wait_for
+
+CONFIG = """
+model: {
+    layers = (
+        {type = "conv2d", name = "conv1", out = 8, kernel = 3, stride = 2, padding = 1},
+        {type = "batch_norm", name = "bn1", sync = true},
+        {type = "relu", name = "relu1"},
+        {type = "flatten", name = "flat"},
+        {type = "dropout", name = "drop", p = 0.25},
+        {type = "linear", name = "fc", out = 10},
+        {type = "softmax_cross_entropy", name = "loss"}
+    );
+};
+data: { base = "digits"; train_count = 200; test_count = 50; crop_padding = 2; flip = true; };
+optim: { base = "adamw"; lr = 0.003; clip_norm = 0.5; ema = 0.75; schedule = "cosine"; warmup_steps = 5; };
+train: { batch = 16; accumulate = 2; shards = 6; epochs = 3; threads = 1; };
+checkpoint: { every_steps = 3; keep = 100; };
+log: { every_steps = 1; };
+reduce: { bucket_mb = 0.05; };
+"""
+STEPS = 21
+# what is trained: the nodes that it is trained on
+GOLDEN = {
+    "mnist_cnn": [(1, 1), (1, 1, 1)],
+    "fashion_cnn": [(2, 1), (3, 2, 1)],
+    "adamw": [(1, 3), (2, 2, 2)],
+    "lamb": [(2, 2), (1, 2, 1)],
+    "clipping": [(3, 2), (2, 1, 1)],
+    "clipping lars": [(4, 4)],
+    "accumulation": [(1, 2, 3, 2)],
+    "synchronised batch norm": [(2, 1), (1, 1, 1)],
+    "synchronised resnet8": [(2, 2)],
+    "five shards": [(2, 1, 1)],
+}
+
+
+def state(run, step):
+    """The files that hold what a run goes on with."""
+    folder = pathlib.Path(run) / "checkpoints" / f"step-{step:08d}"
+    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors", "model_ema.safetensors")}
+
+
+class Nodes(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.config = self.dir / "nodes.cfg"
+        self.config.write_text(CONFIG)
+        if not shutil.which("mpirun"):
+            self.skipTest("no mpirun")
+
+    def command(self, nodes, *args, quiet=True, folders=None):
+        """mpirun with len(nodes) nodes of so many ranks; folders: where the ranks of each node run."""
+        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+        for i, ranks in enumerate(nodes):
+            command += [":"] if i else []
+            command += ["-n", ranks, *(["-wdir", folders[i]] if folders else [])]
+            command += ["env", f"DDP_COMM_NODE=node{i}", TRAIN, *(["--quiet"] if quiet else []), *args]
+        return command
+
+    def on(self, nodes, *args, code=0, **kw):
+        args = args if any("run.dir=" in str(a) for a in args) else (*args, f"run.dir={self.dir}/runs")
+        r = self.run_program(*self.command(nodes, *args, **kw), timeout=240)
+        self.assertEqual(r.code, code, f"{nodes} {args}\nstdout: {r.out[-2000:]}\nstderr: {r.err[-4000:]}")
+        return r
+
+    def alone(self, *args, **kw):
+        return self.launch(*args, ranks=1, config=self.config, **kw)
+
+    def test_what_is_golden_is_so_on_nodes(self):
+        golden = json.loads(test_golden.GOLDEN.read_text())["cpu"]
+        for name, shapes in GOLDEN.items():
+            for nodes in shapes:
+                r = self.on(nodes, ROOT / "configs/cnn.cfg", *test_golden.COMMON, *test_golden.CPU[name][1])
+                self.assertEqual(r.weights, golden[name], f"{name} on {nodes}")
+
+    def test_threads_and_small_buckets(self):
+        golden = json.loads(test_golden.GOLDEN.read_text())["cpu"]
+        args = [a for a in test_golden.COMMON if "threads" not in a] + test_golden.CPU["mnist_cnn"][1]
+        r = self.on((1, 2), ROOT / "configs/cnn.cfg", *args, "train.threads=3", "reduce.bucket_mb=0.02")
+        self.assertEqual(r.weights, golden["mnist_cnn"])
+
+    def test_ranks_dealt_out_in_turn(self):
+        """As mpirun --map-by node does: neighbours in rank are on different nodes."""
+        golden = json.loads(test_golden.GOLDEN.read_text())["cpu"]
+        args = [ROOT / "configs/cnn.cfg", *test_golden.COMMON, *test_golden.CPU["synchronised batch norm"][1], f"run.dir={self.dir}/runs"]
+        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+        for rank in range(5):
+            command += [*([":"] if rank else []), "-n", 1, "env", f"DDP_COMM_NODE=node{rank % 2}", TRAIN, "--quiet", *args]
+        r = self.run_program(*command, timeout=240)
+        self.assertEqual((r.code, r.weights), (0, golden["synchronised batch norm"]), r.err[-3000:])
+
+    def test_resumed_from_three_nodes_on_one_and_back(self):
+        whole = self.alone()
+        run = self.on((3, 2, 1), self.config, "train.max_steps=6").run_dir
+        self.assertEqual(state(run, 6), state(whole.run_dir, 6))
+        self.alone("--resume", run, "train.max_steps=12")
+        self.assertEqual(state(run, 12), state(whole.run_dir, 12))
+        end = self.on((2, 1, 2), self.config, "--resume", run)
+        self.assertEqual(end.run_dir, run)
+        self.assertEqual(end.weights, whole.weights)
+        self.assertEqual(state(run, STEPS), state(whole.run_dir, STEPS))
+        evals = [[(r["step"], r["loss"], r["accuracy"]) for r in map(json.loads, (pathlib.Path(d) / "metrics.jsonl").read_text().splitlines())
+                  if r["type"] == "eval"] for d in (run, whole.run_dir)]
+        self.assertTrue(evals[1])
+        self.assertLessEqual(set(evals[1]), set(evals[0]))
+
+    def test_evaluation_only(self):
+        run = self.alone()
+        e = self.on((2, 2), self.config, "--eval", run.run_dir, quiet=False)
+        accuracy = run.json()["eval"]["accuracy"]
+        self.assertIn(f"accuracy: {accuracy:.6f}", e.out)
+
+    def test_record_names_the_hosts(self):
+        r = self.on((1, 2), self.config, "train.max_steps=2")
+        hosts = r.json()["hosts"]
+        self.assertEqual([h.split("/")[-1] for h in hosts], ["node0", "node1"])
+        self.assertEqual(r.json()["transport"], "mpi")
+
+    def test_fast_sums_differ(self):
+        a = self.alone("train.max_steps=9", "train.shards=7")
+        b = self.on((2, 1), self.config, "train.max_steps=9", "train.shards=7", "reduce.mode=fast")
+        self.assertNotEqual(a.weights, b.weights)
+        losses = [r.json()["eval"]["loss"] for r in (a, b)]
+        self.assertAlmostEqual(*losses, delta=0.02 * losses[0])
+
+    def test_a_stop_asked_of_one_rank_ends_all_after_one_step(self):
+        p = self.start(*self.command((1, 1, 1), self.config, "train.epochs=2000", f"run.dir={self.dir}/runs"))
+
+        def metrics():
+            return [m for m in (self.dir / "runs").glob("*/metrics.jsonl") if m.read_text().count("\n") > 3]
+
+        wait_for(metrics, 60, "steps")
+        pids = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
+        last = [pid for pid in pids if "DDP_COMM_NODE=node2" in pathlib.Path(f"/proc/{pid}/environ").read_text()]
+        self.assertEqual(len(last), 1)
+        os.kill(last[0], signal.SIGUSR1)
+        out, err = p.communicate(timeout=60)
+        run = metrics()[0].parent
+        record = json.loads((run / "run.json").read_text())
+        self.assertEqual(record["status"], "stopped", err)
+        self.assertTrue((run / f"checkpoints/step-{record['legs'][0]['steps']:08d}").is_dir())
+
+    def test_a_loss_that_is_not_finite_is_named_once(self):
+        r = self.run_program(*self.command((2, 2), ROOT / "configs/cnn.cfg", "model=mlp", *harness.SMALL, "optim.lr=1000",
+                                           "optim.momentum=0.999", f"run.dir={self.dir}/runs"), timeout=120)
+        self.assertEqual(r.code, 4, r.err)
+        self.assertIn("shard", r.err)
+
+    def test_a_node_that_does_not_see_the_run_directory(self):
+        """run.dir relative, and each node in a folder of its own: only node 0 has a run directory."""
+        folders = [self.dir / "a", self.dir / "b"]
+        for f in folders:
+            f.mkdir()
+        data = f"data.root={self.dir}/data"
+        whole = self.alone("train.max_steps=7", data)
+        r = self.on((2, 2), self.config, "train.max_steps=7", "run.dir=runs", data, folders=folders)
+        self.assertEqual(r.weights, whole.weights)
+        self.assertEqual(list(folders[1].iterdir()), [])
+        run = next((folders[0] / "runs").glob("*/run.json")).parent
+        self.assertTrue((run / "log/rank-1.log").exists())
+        again = self.on((1, 2), self.config, "--resume", f"runs/{run.name}", "run.dir=runs", data, folders=folders)
+        self.assertEqual(again.weights, self.alone("--resume", whole.run_dir, data).weights)
+
+    def test_gpus_between_nodes_are_refused_in_words(self):
+        plugin = harness.BIN.parent / "lib/libddp_cuda_emu.so"
+        if not plugin.exists():
+            self.skipTest(f"no {plugin}")
+        r = self.run_program(*self.command((1, 1), self.config, "device=cuda", f"run.dir={self.dir}/runs"), timeout=60,
+                             env={"DDP_CUDA_PLUGIN": str(plugin), "DDP_EMU_QUIET": "1"})
+        self.assertNotEqual(r.code, 0)
+        self.assertIn("on CPUs only", r.err)
+
+
+harness.main()
