@@ -41,6 +41,18 @@ static char *command_json(int argc, char **argv)
     return text;
 }
 
+/* Ranks write to a pipe, and their lines end up there. */
+static void add_terminal(struct ddp_words *env)
+{
+    char tty[128] = "";
+    const int columns = ddp_log_columns();
+    if (!isatty(STDERR_FILENO))
+        return;
+    if (ttyname_r(STDERR_FILENO, tty, sizeof tty) != 0)
+        tty[0] = '\0'; /* of another mount namespace: its columns now are all that ranks can know */
+    ddp_words_add(env, "DDP_TTY=%d:%s", columns > 0 ? columns : 80, tty);
+}
+
 static void describe_environment(int argc, char **argv, const struct ddp_launch_plan *plan, double started,
                                  struct ddp_job *job)
 {
@@ -52,8 +64,7 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
     ddp_words_add(&job->env, "DDP_STARTED=%.17g", started);
     ddp_words_add(&job->env, "DDP_COMMAND=%s", command ? command : "[]");
     ddp_words_add(&job->env, "DDP_MAP=%s", map);
-    if (isatty(STDERR_FILENO))
-        ddp_words_add(&job->env, "DDP_TTY=1");
+    add_terminal(&job->env);
     if (ddp_signals_nohup())
         ddp_words_add(&job->env, "DDP_NOHUP=1"); /* mpirun gives ranks the default again */
     free(places);

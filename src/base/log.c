@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,8 +129,37 @@ void ddp_log_always(const char *fmt, ...)
 
 bool ddp_log_is_terminal(void)
 {
+    return ddp_log_columns() > 0;
+}
+
+/* "120:/dev/pts/3": asked each time, as a window may be drawn to another size. A rank is in no terminal's
+ * foreground, so no signal would tell it; and on another host there is only what the launcher saw. */
+static int columns_of(const char *tty)
+{
+    enum { USUAL = 80 };
+    struct winsize size = {0};
+    const char *path = strchr(tty, ':');
+    const int seen = (int)strtol(tty, NULL, 10);
+    if (seen <= 0)
+        return 0;
+    const int fd = path ? open(path + 1, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        if (ioctl(fd, TIOCGWINSZ, &size) != 0)
+            size.ws_col = 0;
+        close(fd);
+    }
+    return size.ws_col > 0 ? size.ws_col : seen > 1 ? seen : USUAL;
+}
+
+int ddp_log_columns(void)
+{
     const char *tty = getenv("DDP_TTY");
-    return tty ? strcmp(tty, "1") == 0 : isatty(STDERR_FILENO);
+    struct winsize size = {0};
+    if (tty)
+        return columns_of(tty);
+    if (!isatty(STDERR_FILENO))
+        return 0;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : columns_of("1");
 }
 
 void ddp_log_progress(const char *text, bool final)

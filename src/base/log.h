@@ -32,8 +32,9 @@ void ddp_say(const char *program, const char *fmt, ...) DDP_PRINTF(2, 3);
 /* The progress line: on a terminal it is redrawn in place and other lines are printed above it; in a log it
  * is a plain line. Set final to leave it standing. Rank 0 only. */
 void ddp_log_progress(const char *line, bool final);
-/* Whether stderr is (or, under ddp-launch, the launcher's is) a terminal that can redraw: DDP_TTY=1 or
- * isatty. */
+/* Whether stderr (under ddp-launch, the launcher's, as DDP_TTY says) is a terminal that can redraw. */
 bool ddp_log_is_terminal(void);
+/* Columns of that terminal now, wherever its window is drawn to; 0: there is none. */
+int ddp_log_columns(void);
 
 #endif

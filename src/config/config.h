@@ -153,6 +153,7 @@ struct ddp_config {
         int64_t every_steps; /* of metrics records */
         const char *level;   /* error|warn|info|debug */
         bool progress;
+        double progress_every; /* seconds, where it goes to a log */
     } log;
     struct {
         int bind;

@@ -202,6 +202,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "What reaches the terminal and the log files"},
     {FIELD(log.progress), .type = DDP_KEY_BOOL, .dflt = "true",
      .doc = "Show the progress line"},
+    {FIELD(log.progress_every), .type = DDP_KEY_FLOAT, .dflt = "10", .min = 0.1, .max = 1e6, .unit = "seconds",
+     .doc = "How often it comes where it is not redrawn on a terminal: in log files"},
 
     {FIELD(launch.bind), .type = DDP_KEY_CHOICE, .dflt = "compact", .choices = "compact|spread|none",
      .doc = "How ranks are placed on cores: close together, far apart, or left to the system"},

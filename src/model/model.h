@@ -32,8 +32,9 @@ int ddp_model_check_layers(struct ddp_config *cfg, bool open, bool *known, struc
 const struct ddp_flat *ddp_model_flat(const struct ddp_model *m);
 int64_t ddp_model_parameters(const struct ddp_model *m); /* trained, plain count */
 double ddp_model_flops(const struct ddp_model *m);       /* forward, per sample */
-/* Layer, output shape, parameters, FLOPs, memory: a table. malloc'd. */
-char *ddp_model_summary(const struct ddp_model *m);
+/* Layer, output shape, parameters, FLOPs, memory: a table, of lines shorter than `columns` where that is not
+ * 0: columns of it are left out then, and long names cut. malloc'd. */
+char *ddp_model_summary(const struct ddp_model *m, int columns);
 bool ddp_model_needs_sync(
     const struct ddp_model *m); /* has synchronised batch norm: shards must run side by side */
 

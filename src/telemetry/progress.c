@@ -20,39 +20,51 @@ static const char *grouped(double v, char *buf, size_t size)
     return buf;
 }
 
-void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, char *buf,
-                       int size)
+static void eta_text(const struct ddp_step_metrics *s, int64_t total_steps, char eta[32])
 {
-    char rate[40], eta[32] = "-";
-    double left =
+    const double left =
         s->samples_per_s > 0 ? (double)(total_steps - s->step) * (double)s->count / s->samples_per_s : -1;
+    snprintf(eta, 32, "-");
     if (left >= 3600)
-        snprintf(eta, sizeof eta, "%d:%02d:%02d", (int)(left / 3600), (int)left / 60 % 60, (int)left % 60);
+        snprintf(eta, 32, "%d:%02d:%02d", (int)(left / 3600), (int)left / 60 % 60, (int)left % 60);
     else if (left >= 0)
-        snprintf(eta, sizeof eta, "%d:%02d", (int)left / 60, (int)left % 60);
-    snprintf(buf, (size_t)size,
-             "step %lld/%lld  epoch %lld/%lld  loss %.4f  acc %.2f %%  %s samples/s  data %.0f %%  comm %.0f "
-             "%%  ETA %s",
-             (long long)s->step, (long long)total_steps, (long long)s->epoch + 1, (long long)epochs, s->loss,
-             100 * s->accuracy, grouped(s->samples_per_s, rate, sizeof rate), 100 * s->data_wait,
-             100 * s->comm_wait, eta);
+        snprintf(eta, 32, "%d:%02d", (int)left / 60, (int)left % 60);
 }
 
-bool ddp_progress_due(struct ddp_progress *p, double now)
+void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, int columns,
+                       char *buf, int size)
 {
-    static const double gaps[] = {1, 2, 5, 10, 20, 30, 60};
-    if (ddp_log_is_terminal()) {
-        if (now - p->last < 0.5)
-            return false;
-    } else {
-        if (now - p->last < p->gap)
-            return false;
-        double next = gaps[DDP_COUNT(gaps) - 1];
-        for (size_t i = DDP_COUNT(gaps); i-- > 0;)
-            if (gaps[i] > p->gap)
-                next = gaps[i];
-        p->gap = next;
+    enum { PARTS = 8 };
+    /* in the order of the line; those of a higher number are left out first */
+    static const int dispensable[PARTS] = {0, 4, 1, 3, 5, 6, 7, 2};
+    char part[PARTS][64], rate[40], eta[32];
+    eta_text(s, total_steps, eta);
+    snprintf(part[0], sizeof part[0], "step %lld/%lld", (long long)s->step, (long long)total_steps);
+    snprintf(part[1], sizeof part[1], "epoch %lld/%lld", (long long)s->epoch + 1, (long long)epochs);
+    snprintf(part[2], sizeof part[2], "loss %.4f", s->loss);
+    snprintf(part[3], sizeof part[3], "acc %.2f %%", 100 * s->accuracy);
+    snprintf(part[4], sizeof part[4], "%s samples/s", grouped(s->samples_per_s, rate, sizeof rate));
+    snprintf(part[5], sizeof part[5], "data %.0f %%", 100 * s->data_wait);
+    snprintf(part[6], sizeof part[6], "comm %.0f %%", 100 * s->comm_wait);
+    snprintf(part[7], sizeof part[7], "ETA %s", eta);
+    for (int most = PARTS - 1; most >= 0; most--) {
+        int n = 0;
+        for (int i = 0; i < PARTS; i++)
+            if (dispensable[i] <= most && n < size)
+                n += snprintf(buf + n, (size_t)(size - n), "%s%s", n ? "  " : "", part[i]);
+        if (columns <= 0 || n < columns)
+            return;
     }
+    if (columns < size)
+        buf[columns - 1] = '\0'; /* not even that fits: the cursor stays in its row */
+}
+
+bool ddp_progress_due(struct ddp_progress *p, double now, double every)
+{
+    const double gap = ddp_log_is_terminal() ? 0.5 : every;
+    if (p->begun && now - p->last < gap)
+        return false;
     p->last = now;
+    p->begun = true;
     return true;
 }

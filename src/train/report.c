@@ -441,8 +441,8 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     log->window.data += ddp_loader_waited(t->loader);
 
     const bool last = step == t->plan.last_step, record = ddp_train_plan_log_due(&t->plan, t->cfg, step);
-    const bool progress =
-        t->cfg->log.progress && (ddp_progress_due(&log->progress, ddp_now() - t->began) || last);
+    const bool progress = t->cfg->log.progress &&
+                          (ddp_progress_due(&log->progress, ddp_now(), t->cfg->log.progress_every) || last);
     if (status || (!record && !progress))
         return settle(log, status, err);
     const struct ddp_step_metrics m = step_metrics(log);
@@ -450,7 +450,7 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
         status = ddp_metrics_step(log->metrics, &m, err);
     if (progress) {
         char line[256];
-        ddp_progress_line(&m, t->plan.last_step, t->cfg->train.epochs, line, sizeof line);
+        ddp_progress_line(&m, t->plan.last_step, t->cfg->train.epochs, ddp_log_columns(), line, sizeof line);
         ddp_log_progress(line, last);
     }
     memset(&log->window, 0, sizeof log->window);

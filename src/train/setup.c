@@ -65,7 +65,7 @@ static void show_model(const struct ddp_trainer *t)
 {
     if (!t->lead || t->opt.eval_only)
         return;
-    char *table = ddp_model_summary(t->model);
+    char *table = ddp_model_summary(t->model, ddp_log_columns());
     ddp_log(DDP_LOG_INFO, "%s", table);
     free(table);
 }

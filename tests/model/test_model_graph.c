@@ -214,7 +214,7 @@ static void test_summary_names_every_layer_and_totals(void **state)
 {
     (void)state;
     struct ddp_model *m = model_named("mnist_cnn", (struct ddp_shape){1, 28, 28}, 8, 0);
-    char *text = ddp_model_summary(m);
+    char *text = ddp_model_summary(m, 0);
     static const char *const says[] = {"conv1",    "32x26x26",        "18,496",
                                        "64x12x12", "1,179,776",       "1,199,882 parameters",
                                        "in conv1", "for a shard of 8"};
@@ -225,6 +225,33 @@ static void test_summary_names_every_layer_and_totals(void **state)
     assert_true(ddp_model_flops(m) > 23.9e6 && ddp_model_flops(m) < 24.6e6);
     free(text);
     ddp_model_destroy(m);
+}
+
+/* No line is as long as the terminal is wide, and what matters most stays. */
+static void test_summary_fits_the_terminal(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"mnist_cnn", "resnet18", "linear"};
+    for (size_t k = 0; k < DDP_COUNT(models); k++) {
+        const struct ddp_shape input = {k == 1 ? 3 : 1, k == 1 ? 32 : 28, k == 1 ? 32 : 28};
+        struct ddp_model *m = model_named(models[k], input, 8, 0);
+        for (int columns = 40; columns <= 160; columns++) {
+            char *text = ddp_model_summary(m, columns);
+            for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+                if ((int)strcspn(line, "\n") >= columns)
+                    fail_msg("%s at %d columns: %.*s", models[k], columns, (int)strcspn(line, "\n"), line);
+            if (!strstr(text, " parameters,") || !strstr(text, "\ndata"))
+                fail_msg("%d columns:\n%s", columns, text);
+            assert_true(columns < 60 || strstr(text, "output"));
+            assert_true(columns < 80 || strstr(text, "memory"));
+            free(text);
+        }
+        char *wide = ddp_model_summary(m, 200), *full = ddp_model_summary(m, 0);
+        assert_string_equal(wide, full);
+        free(wide);
+        free(full);
+        ddp_model_destroy(m);
+    }
 }
 
 static void test_layers_page_is_what_the_ops_say(void **state)
@@ -293,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_layers_are_named_and_connected),
         cmocka_unit_test(test_shipped_models_have_their_parameters),
         cmocka_unit_test(test_summary_names_every_layer_and_totals),
+        cmocka_unit_test(test_summary_fits_the_terminal),
         cmocka_unit_test(test_layers_page_is_what_the_ops_say),
         cmocka_unit_test(test_graph_refuses_a_loss_with_a_parameter_to_train),
     };

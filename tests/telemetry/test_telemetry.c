@@ -335,33 +335,95 @@ static void test_progress_line_reads_well(void **s)
                                  .samples_per_s = 5120,
                                  .data_wait = 0.004,
                                  .comm_wait = 0.031};
-    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
     assert_string_equal(
         line,
         "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:20");
     m.samples_per_s = 20;
-    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
     assert_non_null(strstr(line, "ETA 1:27:15"));
     m.samples_per_s = 0;
-    ddp_progress_line(&m, 938, 2, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
     assert_non_null(strstr(line, "ETA -"));
 }
 
-static void test_progress_in_a_log_comes_with_growing_gaps(void **s)
+static void test_progress_line_fits_the_terminal(void **s)
+{
+    (void)s;
+    static const struct {
+        int columns;
+        const char *line;
+    } rows[] = {
+        {0,
+         "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:20"},
+        {200,
+         "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:20"},
+        {80, "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  ETA 0:20"},
+        {60, "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  ETA 0:20"},
+        {40, "step 120/938  loss 0.1235  ETA 0:20"},
+        {20, "step 120/938"},
+        {10, "step 120/"},
+        {1, ""},
+    };
+    const struct ddp_step_metrics m = {.step = 120,
+                                       .count = 128,
+                                       .loss = 0.12345,
+                                       .accuracy = 0.9612,
+                                       .samples_per_s = 5120,
+                                       .data_wait = 0.004,
+                                       .comm_wait = 0.031};
+    char line[256];
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        ddp_progress_line(&m, 938, 2, rows[i].columns, line, sizeof line);
+        assert_string_equal(line, rows[i].line);
+    }
+    for (int columns = 1; columns < 200; columns++) {
+        ddp_progress_line(&m, 938, 2, columns, line, sizeof line);
+        assert_true((int)strlen(line) < columns);
+    }
+}
+
+static int shown_in(double seconds, double tick, double every)
+{
+    struct ddp_progress p = {0};
+    int shown = 0;
+    for (double t = 0; t < seconds; t += tick)
+        shown += ddp_progress_due(&p, 1000 + t, every);
+    return shown;
+}
+
+static void test_progress_comes_at_a_steady_rate(void **s)
 {
     (void)s;
     setenv("DDP_TTY", "0", 1);
-    struct ddp_progress p = {0};
-    int shown = 0;
-    for (int i = 0; i < 600; i++)
-        shown += ddp_progress_due(&p, i * 0.5);
-    assert_in_range(shown, 8, 14); /* 5 minutes */
-    setenv("DDP_TTY", "1", 1);
-    p = (struct ddp_progress){0};
-    shown = 0;
-    for (int i = 1; i <= 100; i++)
-        shown += ddp_progress_due(&p, i * 0.1);
-    assert_in_range(shown, 16, 21); /* twice a second */
+    assert_int_equal(shown_in(100, 0.5, 10), 10);
+    assert_in_range(shown_in(10000, 0.5, 10), 999, 1001); /* it does not thin out */
+    assert_in_range(shown_in(100, 0.5, 0.5), 199, 201);
+    assert_int_equal(shown_in(100, 30, 10), 4); /* steps longer than that */
+    setenv("DDP_TTY", "80:", 1);
+    assert_in_range(shown_in(10, 0.1, 10), 17, 21); /* twice a second on a terminal */
+    unsetenv("DDP_TTY");
+}
+
+static void test_columns_are_those_of_the_terminal(void **s)
+{
+    (void)s;
+    static const struct {
+        const char *tty;
+        int columns;
+    } rows[] = {{"0", 0},
+                {"", 0},
+                {"x", 0},
+                {"1", 80},
+                {"132:", 132},
+                {"100:/nowhere/tty", 100},
+                {"90:/dev/null", 90}};
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        setenv("DDP_TTY", rows[i].tty, 1);
+        if (ddp_log_columns() != rows[i].columns)
+            fail_msg("DDP_TTY=%s: %d columns", rows[i].tty, ddp_log_columns());
+        assert_true(ddp_log_is_terminal() == (rows[i].columns > 0));
+    }
     unsetenv("DDP_TTY");
 }
 
@@ -377,7 +439,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rundir_last_ms_is_behind_every_save, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runjson_keeps_its_legs, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
-        cmocka_unit_test(test_progress_in_a_log_comes_with_growing_gaps),
+        cmocka_unit_test(test_progress_line_fits_the_terminal),
+        cmocka_unit_test(test_progress_comes_at_a_steady_rate),
+        cmocka_unit_test(test_columns_are_those_of_the_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
