@@ -2,10 +2,12 @@
 #ifndef DDP_BENCH_H
 #define DDP_BENCH_H
 
+#include "base/base.h"
 #include "ops/cpu/cpu.h"
 
 int bench_ops(int argc, char **argv);
 int bench_gpu(int argc, char **argv);
+extern const struct ddp_manual bench_ops_manual, bench_gpu_manual;
 
 /* cpu/peak.c: independent chains of fused multiply-adds in registers. */
 struct bench_peak_kernels {

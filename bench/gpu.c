@@ -92,66 +92,92 @@ static int measure_launches(struct bench *b, struct ddp_error *err)
 
 /* ---- the command ---- */
 
-static void usage(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: ddp-bench gpu [OPTIONS]\n\n"
-        "GB/s of our CUDA kernels, in percent of those of a copy within the device's memory ('<': below\n"
-        "80 %%), and the cost of launches. MB and GB are powers of ten, counted as the bytes that have to "
-        "be\n"
-        "read and written once; +-%%: longest less shortest round.\n\n"
-        "  --size MB      one tensor, in 2^20 bytes (256); a few times the device's cache, or that is "
-        "measured\n"
-        "  --channels C   of activations, a multiple of 8 (64)\n"
-        "  --only TEXT    only rows whose name contains it, and the copy\n"
-        "  --rounds N     the median of which is taken (7)\n"
-        "  --device N     that GPU (0), and an error if it is not there\n"
-        "  --json         one line of JSON in place of the table\n\n"
-        "Exit codes: 0 measured; 2 wrong usage; 3 too little memory, or no GPU of the number that --device\n"
-        "names; 4 the GPU failed; 77 there is no plug-in (DDP_CUDA_PLUGIN names one) or no GPU, and none\n"
-        "was asked for.\n");
-}
+enum { SIZE = 1, CHANNELS, ONLY, ROUNDS, DEVICE, JSON };
+
+// clang-format off
+static const struct ddp_option option_list[] = {
+    {"--size", NULL, "MB", SIZE,
+     "One tensor, in 2^20 bytes (256); a few times the device's cache, or that is measured."},
+    {"--channels", NULL, "C", CHANNELS, "Of activations, a multiple of 8 (64)."},
+    {"--only", NULL, "TEXT", ONLY, "Only rows whose name contains it, and the copy."},
+    {"--rounds", NULL, "N", ROUNDS, "The median of which is taken (7)."},
+    {"--device", NULL, "N", DEVICE, "That GPU (0), and an error if it is not there."},
+    {"--json", NULL, NULL, JSON, "One line of JSON in place of the table."},
+    DDP_COMMON_OPTIONS,
+    {0},
+};
+// clang-format on
+
+static const char *const usage[] = {"[options]", NULL};
+
+static const struct ddp_manual_section sections[] = {
+    {"Exit codes",
+     "0\tmeasured\n"
+     "2\twrong usage\n"
+     "3\ttoo little memory, or no GPU of the number that --device names\n"
+     "4\tthe GPU failed\n"
+     "77\tthere is no plug-in (DDP_CUDA_PLUGIN names one) or no GPU, and none was asked for",
+     false},
+    {0},
+};
+
+const struct ddp_manual bench_gpu_manual = {
+    .name = "ddp-bench gpu",
+    .summary = "GB/s of the CUDA kernels against a copy, and the cost of launches",
+    .usage = usage,
+    .about = "GB/s of our CUDA kernels, in percent of those of a copy within the device's memory ('<': below "
+             "80 %), "
+             "and the cost of launches. MB and GB are powers of ten, counted as the bytes that have to be "
+             "read and "
+             "written once; +-%: longest less shortest round.",
+    .options = option_list,
+    .sections = sections,
+};
 
 static bool take_int(const char *text, int64_t least, int64_t most, int64_t *out)
 {
     return text && ddp_parse_int(text, out) && *out >= least && *out <= most;
 }
 
+static bool apply(int id, const char *value, struct bench_options *o)
+{
+    switch (id) {
+    case SIZE:
+        return take_int(value, 1, 1 << 14, &o->size_mb);
+    case CHANNELS:
+        return take_int(value, 8, 8192, &o->channels) && o->channels % 8 == 0;
+    case ROUNDS:
+        return take_int(value, 1, BENCH_ROUNDS_MOST, &o->rounds);
+    case DEVICE:
+        return o->named = take_int(value, 0, 1 << 10, &o->device);
+    case ONLY:
+        o->only = value;
+        return true;
+    case JSON:
+        o->json = true;
+        return true;
+    default:
+        return id == DDP_OPTION_END;
+    }
+}
+
 /* An exit status, or -1: go on. */
 static int parse(int argc, char **argv, struct bench_options *o)
 {
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i], *value = argv[i + 1]; /* argv ends with NULL */
-        bool good = true;
-        if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
-            usage(stdout);
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value;
+    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
+        if (ddp_option_next(&walk, &bench_gpu_manual, &id, &value, &err) != 0) {
+            ddp_say("ddp-bench gpu", "%s", err.text);
+            return DDP_EXIT_USAGE;
+        }
+        if (ddp_manual_answer(&bench_gpu_manual, id))
             return DDP_EXIT_OK;
-        }
-        if (!strcmp(name, "--json")) {
-            o->json = true;
-            continue;
-        }
-        if (!strcmp(name, "--size"))
-            good = take_int(value, 1, 1 << 14, &o->size_mb);
-        else if (!strcmp(name, "--channels"))
-            good = take_int(value, 8, 8192, &o->channels) && o->channels % 8 == 0;
-        else if (!strcmp(name, "--rounds"))
-            good = take_int(value, 1, BENCH_ROUNDS_MOST, &o->rounds);
-        else if (!strcmp(name, "--device"))
-            o->named = good = take_int(value, 0, 1 << 10, &o->device);
-        else if (!strcmp(name, "--only"))
-            good = (o->only = value) != NULL;
-        else {
-            fprintf(stderr, "ddp-bench gpu: unknown option '%s'; --help tells those that are known\n", name);
+        if (!apply(id, value, o)) {
+            ddp_say("ddp-bench gpu", "%s is no value that is allowed here; --help tells which are", value);
             return DDP_EXIT_USAGE;
         }
-        if (!good) {
-            fprintf(stderr, "ddp-bench gpu: %s wants another value than %s%s%s; --help tells which\n", name,
-                    value ? "'" : "", value ? value : "none", value ? "'" : "");
-            return DDP_EXIT_USAGE;
-        }
-        i++;
     }
     for (int i = 0; i < bench_cases_count; i++)
         if (strstr(bench_cases[i].name, o->only))
@@ -159,7 +185,7 @@ static int parse(int argc, char **argv, struct bench_options *o)
     for (size_t i = 0; i < DDP_COUNT(launches); i++)
         if (strstr(launches[i].name, o->only))
             return -1;
-    fprintf(stderr, "ddp-bench gpu: no row's name contains '%s'\n", o->only);
+    ddp_say("ddp-bench gpu", "no row's name contains '%s'", o->only);
     return DDP_EXIT_USAGE;
 }
 

@@ -4,38 +4,55 @@
 
 #include "base/base.h"
 #include "bench.h"
-#include "ddp/error.h"
 
 static const struct {
-    const char *name;
+    const struct ddp_manual *manual;
     int (*run)(int argc, char **argv);
-    const char *doc;
 } commands[] = {
-    {"ops", bench_ops, "GFLOP/s of the CPU kernels on one core, layer by layer, against the core's peak"},
-    {"gpu", bench_gpu, "GB/s of the CUDA kernels against a copy, and the cost of launches"},
+    {&bench_ops_manual, bench_ops},
+    {&bench_gpu_manual, bench_gpu},
 };
 
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
+static const struct ddp_manual *const manuals[] = {&bench_ops_manual, &bench_gpu_manual, NULL};
+static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
+static const char *const usage[] = {"COMMAND [options]", NULL};
 
-static void usage(FILE *to)
-{
-    fprintf(to, "usage: ddp-bench COMMAND [OPTIONS]\n\ncommands (ddp-bench COMMAND --help says more):\n");
-    for (int i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].doc);
-}
+static const struct ddp_manual_section sections[] = {
+    {"Environment", "DDP_ISA\tinstruction set of the CPU kernels: scalar, avx2, avx512 or neon", true},
+    {"See also", "ddp-launch(1)", true},
+    {0},
+};
+
+static const struct ddp_manual manual = {
+    .name = "ddp-bench",
+    .summary = "measurements of single parts of the framework",
+    .usage = usage,
+    .about = "",
+    .options = options,
+    .sections = sections,
+    .commands = manuals,
+};
 
 static int run(int argc, char **argv)
 {
-    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-        usage(stdout);
-        return DDP_EXIT_OK;
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value;
+    int id;
+    if (ddp_option_next(&walk, &manual, &id, &value, &err) != 0) {
+        ddp_say("ddp-bench", "%s", err.text);
+        return DDP_EXIT_USAGE;
     }
-    for (int i = 0; argc > 1 && i < COMMANDS; i++)
-        if (!strcmp(argv[1], commands[i].name))
+    if (ddp_manual_answer(&manual, id))
+        return DDP_EXIT_OK;
+    for (size_t i = 0; value && i < DDP_COUNT(commands); i++)
+        if (strcmp(value, strrchr(commands[i].manual->name, ' ') + 1) == 0)
             return commands[i].run(argc - 1, argv + 1);
-    if (argc > 1)
-        ddp_say("ddp-bench", "unknown command '%s'", argv[1]);
-    usage(stderr);
+    if (value)
+        ddp_say("ddp-bench", "unknown command '%s'; there are ops and gpu (ddp-bench --help tells more)",
+                value);
+    else
+        ddp_say("ddp-bench", "a command is wanted: ops or gpu (ddp-bench --help tells more)");
     return DDP_EXIT_USAGE;
 }
 

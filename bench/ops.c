@@ -175,15 +175,48 @@ static double median(const double *v)
     return s[ROUNDS / 2];
 }
 
+static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
+static const char *const usage[] = {"[TEXT]", NULL};
+
+const struct ddp_manual bench_ops_manual = {
+    .name = "ddp-bench ops",
+    .summary = "GFLOP/s of the CPU kernels on one core, layer by layer, against the core's peak",
+    .usage = usage,
+    .about = "GFLOP/s of the CPU kernels on one core, layer by layer, against the core's peak. TEXT: only "
+             "layers whose "
+             "name contains it. DDP_ISA=avx2 (..) chooses the instruction set.",
+    .options = options,
+};
+
+/* An exit status, or -1: go on. */
+static int parse(int argc, char **argv, const char **filter)
+{
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value;
+    *filter = NULL;
+    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
+        int rc = ddp_option_next(&walk, &bench_ops_manual, &id, &value, &err);
+        if (rc == 0 && ddp_manual_answer(&bench_ops_manual, id))
+            return DDP_EXIT_OK;
+        if (rc == 0 && id == DDP_OPTION_WORD && *filter)
+            rc = ddp_fail(&err, DDP_E_USAGE, "%s: one TEXT is enough", value);
+        if (rc != 0) {
+            ddp_say("ddp-bench ops", "%s", err.text);
+            return DDP_EXIT_USAGE;
+        }
+        *filter = id == DDP_OPTION_WORD ? value : *filter;
+    }
+    *filter = *filter ? *filter : "";
+    return -1;
+}
+
 int bench_ops(int argc, char **argv)
 {
-    const char *filter = argc > 1 ? argv[1] : "";
-    if (!strcmp(filter, "--help") || argc > 2) {
-        fprintf(argc > 2 ? stderr : stdout,
-                "usage: ddp-bench ops [TEXT]\n\nTEXT: only layers whose name contains it. "
-                "DDP_ISA=avx2 (..) chooses the instruction set.\n");
-        return argc > 2 ? DDP_EXIT_USAGE : DDP_EXIT_OK;
-    }
+    const char *filter;
+    const int status = parse(argc, argv, &filter);
+    if (status >= 0)
+        return status;
     struct ddp_error err;
     if (ddp_cpu_select(NULL, &err)) {
         fprintf(stderr, "ddp-bench: %s\n", err.text);

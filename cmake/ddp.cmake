@@ -78,3 +78,15 @@ function(ddp_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT})
 endfunction()
+
+# ddp_manual(PROGRAM): its manual page, which it writes itself (--man), into man1 of the installation. Where what is
+# built cannot run here there is none.
+function(ddp_manual program)
+  if(CMAKE_CROSSCOMPILING)
+    return()
+  endif()
+  set(page ${CMAKE_BINARY_DIR}/man/${program}.1)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/man)
+  add_custom_command(TARGET ${program} POST_BUILD COMMAND ${program} --man > ${page} BYPRODUCTS ${page} VERBATIM)
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endfunction()

@@ -10,6 +10,7 @@
 #include "launcher/impatience.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
+#include "launcher/manual.h"
 #include "launcher/preflight.h"
 #include "launcher/rank_env.h"
 #include "launcher/signals.h"
@@ -26,7 +27,8 @@ enum { CONFIG_S = 3 }; /* it is read faster than that */
 static int print_reference(const struct ddp_options *opt, struct ddp_error *err)
 {
     char *text;
-    const int rc = ddp_config_help(opt->help_key, opt->markdown, &text, err);
+    const int rc =
+        ddp_reference(opt->reference == DDP_OPTION_HELP_LAYERS, opt->help_key, opt->markdown, &text, err);
     if (rc != 0)
         return rc;
     fputs(text, stdout);
@@ -316,11 +318,9 @@ static int answer(int argc, char **argv)
     int rc = ddp_options_parse(argc, argv, &opt, &err);
     if (rc != 0)
         goto out;
-    if (opt.help)
-        fputs(ddp_options_help(), stdout);
-    else if (opt.version)
-        fputs(ddp_options_version(), stdout);
-    else if (opt.help_config)
+    if (opt.answer)
+        ddp_manual_answer(&ddp_launch_manual, opt.answer);
+    else if (opt.reference)
         rc = print_reference(&opt, &err);
     else if ((rc = find_config(&opt, config, &err)) == 0)
         rc = try_and_try_again(argc, argv, &opt, started, &exit_code, &err);

@@ -6,103 +6,10 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "launcher/manual.h"
 #include "launcher/starter.h"
 
-/* ---- the options ----------------------------------------------------------------------------- */
-
-enum takes { NOTHING, VALUE, MAYBE_VALUE, MAYBE_GLUED /* behind "=" */ };
-
-enum option_id {
-    OPT_RANKS,
-    OPT_HOSTS,
-    OPT_HOSTFILE,
-    OPT_MAP_BY,
-    OPT_THREADS,
-    OPT_BIND,
-    OPT_CHECK,
-    OPT_RESTARTS,
-    OPT_MAP,
-    OPT_PRINT_CONFIG,
-    OPT_HELP_CONFIG,
-    OPT_MARKDOWN,
-    OPT_DRY_RUN,
-    OPT_QUIET,
-    OPT_RESUME,
-    OPT_EVAL,
-    OPT_PROGRAM,
-    OPT_STARTER,
-    OPT_TUNE,
-    OPT_RELOCK,
-    OPT_VERSION,
-    OPT_HELP,
-    OPT_BATCH, /* from here on they belong to --batch */
-    OPT_SUBMIT,
-    OPT_TIME,
-    OPT_PARTITION,
-    OPT_ACCOUNT,
-    OPT_NODES,
-    OPT_GPUS_PER_NODE,
-    OPT_BATCH_ARG,
-};
-
-static const struct option_spec {
-    const char *name, *short_name;
-    enum takes takes;
-    enum option_id id;
-} specs[] = {
-    {"--ranks", "-n", VALUE, OPT_RANKS},
-    {"--hosts", "-H", VALUE, OPT_HOSTS},
-    {"--hostfile", NULL, VALUE, OPT_HOSTFILE},
-    {"--map-by", NULL, VALUE, OPT_MAP_BY},
-    {"--threads", NULL, VALUE, OPT_THREADS},
-    {"--bind", NULL, VALUE, OPT_BIND},
-    {"--check", NULL, MAYBE_GLUED, OPT_CHECK},
-    {"--restarts", NULL, VALUE, OPT_RESTARTS},
-    {"--map", NULL, NOTHING, OPT_MAP},
-    {"--print-config", NULL, NOTHING, OPT_PRINT_CONFIG},
-    {"--help-config", NULL, MAYBE_VALUE, OPT_HELP_CONFIG},
-    {"--markdown", NULL, NOTHING, OPT_MARKDOWN},
-    {"--dry-run", NULL, NOTHING, OPT_DRY_RUN},
-    {"--quiet", "-q", NOTHING, OPT_QUIET},
-    {"--resume", NULL, VALUE, OPT_RESUME},
-    {"--eval", NULL, VALUE, OPT_EVAL},
-    {"--program", NULL, VALUE, OPT_PROGRAM},
-    {"--starter", NULL, VALUE, OPT_STARTER},
-    {"--tune", NULL, NOTHING, OPT_TUNE},
-    {"--relock", NULL, NOTHING, OPT_RELOCK},
-    {"--version", NULL, NOTHING, OPT_VERSION},
-    {"--help", "-h", NOTHING, OPT_HELP},
-    {"--batch", NULL, VALUE, OPT_BATCH},
-    {"--submit", NULL, NOTHING, OPT_SUBMIT},
-    {"--time", NULL, VALUE, OPT_TIME},
-    {"--partition", NULL, VALUE, OPT_PARTITION},
-    {"--queue", NULL, VALUE, OPT_PARTITION},
-    {"--account", NULL, VALUE, OPT_ACCOUNT},
-    {"--nodes", NULL, VALUE, OPT_NODES},
-    {"--gpus-per-node", NULL, VALUE, OPT_GPUS_PER_NODE},
-    {"--batch-arg", NULL, VALUE, OPT_BATCH_ARG},
-};
-
 /* ---- recognising ----------------------------------------------------------------------------- */
-
-/* The option that `arg` is; *value is what follows "=" or a glued "-n8", NULL without. */
-static const struct option_spec *find_option(const char *arg, const char **value)
-{
-    *value = NULL;
-    for (size_t i = 0; i < DDP_COUNT(specs); i++) {
-        const struct option_spec *s = &specs[i];
-        const size_t n = strlen(s->name);
-        if (strncmp(arg, s->name, n) == 0 && (arg[n] == '\0' || arg[n] == '=')) {
-            *value = arg[n] == '=' ? arg + n + 1 : NULL;
-            return s;
-        }
-        if (s->short_name && strncmp(arg, s->short_name, 2) == 0 && (arg[2] == '\0' || s->takes == VALUE)) {
-            *value = arg[2] ? arg + 2 : NULL;
-            return s;
-        }
-    }
-    return NULL;
-}
 
 /* "--optim.lr=0.1" and "--seed=1" are overrides, as sweep agents write them: a dotted name or a key of the
  * table. */
@@ -128,23 +35,11 @@ static bool is_override(const char *arg)
 static int unknown_option(const char *arg, struct ddp_error *err)
 {
     char name[64];
-    const char *nearest = specs[0].name;
-    int best = 1000;
-
     snprintf(name, sizeof name, "%.*s", (int)strcspn(arg, "="), arg);
-    for (size_t i = 0; i < DDP_COUNT(specs); i++) {
-        const int d = ddp_edit_distance(name, specs[i].name);
-        if (d < best) {
-            best = d;
-            nearest = specs[i].name;
-        }
-    }
     const char *key = strncmp(name, "--", 2) == 0 ? ddp_config_alias(name + 2) : NULL;
     if (key)
         return ddp_fail(err, DDP_E_USAGE, "unknown option '%s'; did you mean the key %s=VALUE?", arg, key);
-    return ddp_fail(err, DDP_E_USAGE,
-                    "unknown option '%s'; the nearest known one is %s (ddp-launch --help lists all)", arg,
-                    nearest);
+    return ddp_option_unknown(&ddp_launch_manual, arg, err);
 }
 
 /* ---- taking over ----------------------------------------------------------------------------- */
@@ -211,8 +106,7 @@ static int set_number(const char *option, const char *value, int max, int *out, 
 }
 
 /* Options of a job script. */
-static int apply_batch(enum option_id id, const char *value, struct ddp_batch_wishes *w,
-                       struct ddp_error *err)
+static int apply_batch(int id, const char *value, struct ddp_batch_wishes *w, struct ddp_error *err)
 {
     switch (id) {
     case OPT_BATCH:
@@ -258,10 +152,10 @@ static int set_check(const char *value, struct ddp_options *opt, struct ddp_erro
     return 0;
 }
 
-static int apply(enum option_id id, const char *value, struct ddp_options *opt, struct ddp_error *err)
+static int apply(int id, const char *value, struct ddp_options *opt, struct ddp_error *err)
 {
     const char *given = value ? value : ""; /* options that want a value have one; --help-config may not */
-    if (id >= OPT_BATCH)
+    if (id >= OPT_BATCH && id <= OPT_BATCH_ARG)
         return apply_batch(id, given, &opt->batch, err);
     switch (id) {
     case OPT_RANKS:
@@ -288,11 +182,12 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
     case OPT_PRINT_CONFIG:
         opt->print_config = true;
         break;
-    case OPT_HELP_CONFIG:
-        opt->help_config = true;
+    case DDP_OPTION_HELP_CONFIG:
+    case DDP_OPTION_HELP_LAYERS:
+        opt->reference = id;
         opt->help_key = value;
         break;
-    case OPT_MARKDOWN:
+    case DDP_OPTION_MARKDOWN:
         opt->markdown = true;
         break;
     case OPT_DRY_RUN:
@@ -318,13 +213,8 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
     case OPT_RELOCK:
         opt->relock = true;
         break;
-    case OPT_VERSION:
-        opt->version = true;
-        break;
-    case OPT_HELP:
-        opt->help = true;
-        break;
     default:
+        opt->answer = id;
         break;
     }
     return 0;
@@ -332,10 +222,10 @@ static int apply(enum option_id id, const char *value, struct ddp_options *opt, 
 
 static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
 {
-    if (opt->help || opt->version || opt->help_config)
+    if (opt->answer || opt->reference)
         return 0;
     if (opt->markdown)
-        return ddp_fail(err, DDP_E_USAGE, "--markdown belongs to --help-config");
+        return ddp_fail(err, DDP_E_USAGE, "--markdown belongs to --help-config or --help-layers");
     const char *run = opt->resume ? opt->resume : opt->eval;
     if (!opt->config && run && (strcmp(run, "latest") == 0 || strcmp(run, "auto") == 0))
         return ddp_fail(err, DDP_E_USAGE,
@@ -361,40 +251,38 @@ static int check_whole(const struct ddp_options *opt, struct ddp_error *err)
     return 0;
 }
 
+static int take_word(const char *word, struct ddp_options *opt, struct ddp_error *err)
+{
+    if (is_override(word))
+        ddp_words_add(&opt->overrides, "%s", word);
+    else if (opt->config)
+        return ddp_fail(err, DDP_E_USAGE, "two configs, '%s' and '%s'; an override is written key=value",
+                        opt->config, word);
+    else
+        opt->config = word;
+    return 0;
+}
+
 int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp_error *err)
 {
     struct ddp_options opt = {0};
-    bool only_words = false; /* after "--" */
-    int rc = 0;
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    int rc = 0, id = DDP_OPTION_WORD;
 
-    for (int i = 1; i < argc && rc == 0; i++) {
-        char *arg = argv[i];
-        const char *value = NULL;
-        const struct option_spec *s = only_words || arg[0] != '-' ? NULL : find_option(arg, &value);
-        if (s) {
-            const bool next = i + 1 < argc && argv[i + 1][0] != '-';
-            if (s->takes == NOTHING && value)
-                rc = ddp_fail(err, DDP_E_USAGE, "option %s takes no value, '%s' came with one", s->name, arg);
-            else if (s->takes == VALUE && !value && (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0))
-                rc = ddp_fail(err, DDP_E_USAGE, "option %s needs a value behind it", arg);
-            else if (!value && (s->takes == VALUE || (s->takes == MAYBE_VALUE && next)))
-                value = argv[++i];
-            if (rc == 0)
-                rc = apply(s->id, value, &opt, err);
-        } else if (!only_words && strcmp(arg, "--") == 0) {
-            only_words = true;
-        } else if (!only_words && is_dashed_override(arg)) {
-            ddp_words_add(&opt.overrides, "%s", arg);
-        } else if (!only_words && arg[0] == '-') {
-            rc = unknown_option(arg, err);
-        } else if (is_override(arg)) {
-            ddp_words_add(&opt.overrides, "%s", arg);
-        } else if (opt.config) {
-            rc = ddp_fail(err, DDP_E_USAGE, "two configs, '%s' and '%s'; an override is written key=value",
-                          opt.config, arg);
-        } else {
-            opt.config = arg;
+    while (rc == 0 && id != DDP_OPTION_END) {
+        const char *value, *arg = walk.at < argc ? argv[walk.at] : NULL;
+        if (arg && !walk.only_words && arg[0] == '-' && strcmp(arg, "--") != 0 &&
+            !ddp_option_find(ddp_launch_manual.options, arg, &value)) {
+            if (is_dashed_override(arg))
+                ddp_words_add(&opt.overrides, "%s", arg);
+            else
+                rc = unknown_option(arg, err);
+            walk.at++;
+            continue;
         }
+        rc = ddp_option_next(&walk, &ddp_launch_manual, &id, &value, err);
+        if (rc == 0 && id != DDP_OPTION_END)
+            rc = id == DDP_OPTION_WORD ? take_word(value, &opt, err) : apply(id, value, &opt, err);
     }
     if (rc == 0)
         rc = check_whole(&opt, err);

@@ -5,8 +5,10 @@
 #include "launcher/batch.h"
 
 struct ddp_options {
-    bool help, version, help_config, markdown; /* print and end, no config needed */
-    bool print_config, map, dry_run;           /* print and end */
+    int answer;    /* DDP_OPTION_HELP, _VERSION or _MAN: print it and end; 0: none of them */
+    int reference; /* DDP_OPTION_HELP_CONFIG or _HELP_LAYERS; 0: neither */
+    bool markdown; /* with the latter */
+    bool print_config, map, dry_run; /* print and end */
     bool quiet;
     enum { DDP_CHECK_SHORT = 1, DDP_CHECK_FULL } check; /* --check: look, print and end; 0: start */
     bool relock;                         /* go on with a plan lock of another GPU or library version */
@@ -15,7 +17,7 @@ struct ddp_options {
     struct ddp_words without;            /* hosts that a restart does without; not this struct's own */
     int ranks;                           /* -n; 0: as many as make sense */
     const char *hosts, *hostfile;        /* -H, --hostfile; NULL: not given */
-    const char *help_key;                /* of --help-config; NULL: all */
+    const char *help_key;                /* of the reference; NULL: all */
     const char *config;                  /* CONFIG */
     const char *resume, *eval, *program; /* NULL: not given */
     const char *starter;                 /* a name that ddp_starter_find knows; NULL: not given */
@@ -26,9 +28,5 @@ struct ddp_options {
 /* Read argv. Errors (DDP_E_USAGE) name the option and the nearest known one. Strings point into argv. */
 int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp_error *err);
 void ddp_options_finish(struct ddp_options *opt);
-
-/* What --help and --version print. Static. */
-const char *ddp_options_help(void);
-const char *ddp_options_version(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/later.h"
 #include "base/log.h"
+#include "base/manual.h"
 #include "base/philox.h"
 #include "base/pool.h"
 #include "base/pulse.h"

@@ -1,4 +1,5 @@
 /* The reference of layer types, from the tables of the ops: for the terminal and for docs/layers.md. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -42,4 +43,21 @@ char *ddp_layers_help(const char *type, bool markdown)
             ddp_text_add(&t, "\n");
     }
     return t.s;
+}
+
+int ddp_reference(bool layers, const char *key, bool markdown, char **out, struct ddp_error *err)
+{
+    const struct ddp_op *op;
+    if (!layers)
+        return ddp_config_help(key, markdown, out, err);
+    *out = ddp_layers_help(key, markdown);
+    if (**out)
+        return 0;
+    const char *nearest = "";
+    for (int i = 0; (op = ddp_op_at(i)); i++)
+        if (!*nearest || ddp_edit_distance(key, op->name) < ddp_edit_distance(key, nearest))
+            nearest = op->name;
+    free(*out);
+    return ddp_fail(err, DDP_E_USAGE,
+                    "there is no layer type %s; the nearest is %s (--help-layers lists all)", key, nearest);
 }

@@ -51,6 +51,9 @@ void ddp_model_apply_stats(const struct ddp_model *m, int64_t count, int shards,
  * the layer and the ways out. */
 int ddp_model_check_batch(const struct ddp_model *m, int64_t count, int shards, struct ddp_error *err);
 
+/* What --help-config and --help-layers print: of the keys that begin with `key`, or of the layer type `key`;
+ * NULL: all. DDP_E_USAGE: there is none, and which is nearest. *out is malloc'd. */
+int ddp_reference(bool layers, const char *key, bool markdown, char **out, struct ddp_error *err);
 /* The reference of layer types: all, or one (empty text when it is unknown); malloc'd. */
 char *ddp_layers_help(const char *type, bool markdown);
 

@@ -3,7 +3,6 @@
 #include "ddp-data.h"
 
 #include <curl/curl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,23 +137,30 @@ int ddp_fetch_run(const struct ddp_fetch_source *source, const struct ddp_fetch_
     return rc;
 }
 
-static void usage(FILE *to)
-{
-    fprintf(to, "usage: ddp-data fetch NAME [--root DIR] [--mirror URL] [--timeout S] [--quiet]\n\n"
-                "Download a data set, check it, and unpack it into DIR.\n\n"
-                "  NAME          ");
-    const struct ddp_fetch_source *s;
-    for (int i = 0; (s = ddp_fetch_source_at(i)) != NULL; i++)
-        fprintf(to, "%s%s", i ? ", " : "", s->name);
-    fprintf(
-        to,
-        "\n"
-        "  --root DIR    where data sets lie (default: the variable DDP_DATA_DIR, or data)\n"
-        "  --mirror URL  fetch URL/FILE instead of trying the known mirrors in turn\n"
-        "  --timeout S   give a mirror up after so many seconds without data (default 30)\n"
-        "  --quiet       print errors only\n\n"
-        "A download that breaks off goes on where it stopped. Files that are there are not fetched again.\n");
-}
+enum { ROOT = 1, MIRROR, TIMEOUT, QUIET };
+
+static const struct ddp_option options[] = {
+    {"--root", NULL, "DIR", ROOT, "Where data sets lie (default: the variable DDP_DATA_DIR, or data)."},
+    {"--mirror", NULL, "URL", MIRROR, "Fetch URL/FILE instead of trying the known mirrors in turn."},
+    {"--timeout", NULL, "S", TIMEOUT, "Give a mirror up after so many seconds without data (default 30)."},
+    {"--quiet", NULL, NULL, QUIET, "Print errors only."},
+    DDP_COMMON_OPTIONS,
+    {0},
+};
+
+static const char *const usage[] = {"NAME [options]", NULL};
+
+const struct ddp_manual ddp_data_fetch_manual = {
+    .name = "ddp-data fetch",
+    .summary = "download a published data set, with checksums",
+    .usage = usage,
+    .about = "Download a data set (mnist, fashion-mnist or cifar10), check it against known sums, and unpack "
+             "it into "
+             "DIR. A download that breaks off goes on where it stopped. Files that are there are not fetched "
+             "again. "
+             "On failure it says which files to put where.",
+    .options = options,
+};
 
 static const struct ddp_fetch_source *find_source(const char *name)
 {
@@ -169,57 +175,46 @@ static const struct ddp_fetch_source *find_source(const char *name)
     return found;
 }
 
+static int unknown_set(const char *name)
+{
+    struct ddp_text t;
+    const struct ddp_fetch_source *s;
+    ddp_text_init(&t);
+    for (int i = 0; (s = ddp_fetch_source_at(i)) != NULL; i++)
+        ddp_text_add(&t, "%s%s", i ? ", " : "", s->name);
+    const int rc =
+        ddp_data_usage(&ddp_data_fetch_manual, "'%s' is none of the sets that can be fetched: %s", name, t.s);
+    ddp_text_finish(&t);
+    return rc;
+}
+
 int ddp_data_fetch_main(int argc, char **argv)
 {
-    enum { ROOT = 256, MIRROR, TIMEOUT, QUIET };
-    static const struct option options[] = {
-        {"root", required_argument, NULL, ROOT},
-        {"mirror", required_argument, NULL, MIRROR},
-        {"timeout", required_argument, NULL, TIMEOUT},
-        {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
-    const char *env = getenv("DDP_DATA_DIR");
+    const char *env = getenv("DDP_DATA_DIR"), *value, *name = NULL;
     struct ddp_fetch_options opt = {.root = env && env[0] ? env : "data", .timeout_s = 30.0};
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case ROOT:
-            opt.root = optarg;
-            break;
-        case MIRROR:
-            opt.mirror = optarg;
-            break;
-        case TIMEOUT:
-            if (!ddp_parse_double(optarg, &opt.timeout_s) ||
-                !(opt.timeout_s >= 1.0 && opt.timeout_s <= 86400.0)) {
-                fprintf(stderr, "ddp-data fetch: --timeout %s is no number of seconds from 1 to 86400\n",
-                        optarg);
-                return DDP_EXIT_USAGE;
-            }
-            break;
-        case QUIET:
-            opt.quiet = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    if (argc - optind != 1) {
-        usage(stderr);
-        return DDP_EXIT_USAGE;
-    }
-    const struct ddp_fetch_source *source = find_source(argv[optind]);
-    if (!source) {
-        fprintf(stderr, "ddp-data fetch: '%s' is none of the sets that can be fetched\n", argv[optind]);
-        usage(stderr);
-        return DDP_EXIT_USAGE;
-    }
+    struct ddp_option_walk walk = {argc, argv, 1, false};
     struct ddp_error err = {0};
+    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
+        if (ddp_option_next(&walk, &ddp_data_fetch_manual, &id, &value, &err) != 0)
+            return ddp_data_usage(&ddp_data_fetch_manual, "%s", err.text);
+        if (ddp_manual_answer(&ddp_data_fetch_manual, id))
+            return 0;
+        if (id == TIMEOUT &&
+            (!ddp_parse_double(value, &opt.timeout_s) || !(opt.timeout_s >= 1.0 && opt.timeout_s <= 86400.0)))
+            return ddp_data_usage(&ddp_data_fetch_manual,
+                                  "--timeout %s is no number of seconds from 1 to 86400", value);
+        if (id == DDP_OPTION_WORD && name)
+            return ddp_data_usage(&ddp_data_fetch_manual, "%s: one NAME at a time", value);
+        name = id == DDP_OPTION_WORD ? value : name;
+        opt.root = id == ROOT ? value : opt.root;
+        opt.mirror = id == MIRROR ? value : opt.mirror;
+        opt.quiet = opt.quiet || id == QUIET;
+    }
+    if (!name)
+        return ddp_data_usage(&ddp_data_fetch_manual, "%s", "NAME is wanted");
+    const struct ddp_fetch_source *source = find_source(name);
+    if (!source)
+        return unknown_set(name);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     int rc = ddp_fetch_run(source, &opt, &err);
     curl_global_cleanup();

@@ -1,7 +1,6 @@
 /* ddp-data inspect: read every sample of a data set and say what it holds. */
 #include "ddp-data.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +26,30 @@ struct survey {
     char digest[65];
 };
 
-static void usage(FILE *to)
-{
-    fprintf(to,
-            "usage: ddp-data inspect CONFIG|NAME|FILE [KEY=VALUE ...] [--sheet OUT.png]\n\n"
-            "Read a whole data set and show counts, shapes, class balance, mean, deviation and digest.\n\n"
-            "  CONFIG           a config file (.cfg); its data group is what counts\n"
-            "  NAME             a data set of configs/data: digits, mnist, ...\n"
-            "  FILE             a file made by ddp-data pack\n"
-            "  KEY=VALUE        overrides, as for ddp-launch: data.limit_train=1000\n"
-            "  --sheet OUT.png  draw a contact sheet: %d pictures of each of the first %d classes\n",
-            SHEET_COLUMNS, SHEET_ROWS);
-}
+enum { SHEET = 1 };
+
+static const struct ddp_option options[] = {
+    {"--sheet", NULL, "OUT.png", SHEET, "Draw a contact sheet: 16 pictures of each of the first 32 classes."},
+    DDP_REFERENCE_OPTIONS,
+    DDP_COMMON_OPTIONS,
+    {0},
+};
+_Static_assert(SHEET_COLUMNS == 16 && SHEET_ROWS == 32, "--sheet says so");
+
+static const char *const usage[] = {"CONFIG|NAME|FILE [KEY=VALUE ...] [options]", NULL};
+
+const struct ddp_manual ddp_data_inspect_manual = {
+    .name = "ddp-data inspect",
+    .summary = "show counts, shapes, class balance, mean and deviation of a data set",
+    .usage = usage,
+    .about = "Read a whole data set and show counts, shapes, class balance, mean, deviation and digest.\n"
+             "\n"
+             "CONFIG\ta config file (.cfg); its data group is what counts\n"
+             "NAME\ta data set of configs/data: digits, mnist, ...\n"
+             "FILE\ta file made by ddp-data pack\n"
+             "KEY=VALUE\toverrides, as for ddp-launch: data.limit_train=1000",
+    .options = options,
+};
 
 static size_t picture_bytes(struct ddp_shape s)
 {
@@ -189,28 +200,28 @@ static int inspect(const struct ddp_config *cfg, const char *sheet_path, struct 
 
 int ddp_data_inspect_main(int argc, char **argv)
 {
-    enum { SHEET = 256, MOST_OVERRIDES = 256 };
-    static const struct option options[] = {
-        {"sheet", required_argument, NULL, SHEET}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *sheet = NULL;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case SHEET:
-            sheet = optarg;
-            break;
-        case 'h':
-            usage(stdout);
+    enum { MOST_OVERRIDES = 256 };
+    const char *sheet = NULL, *value, *what = NULL, *overrides[MOST_OVERRIDES + 3], *given[MOST_OVERRIDES];
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    int ngiven = 0;
+    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
+        if (ddp_option_next(&walk, &ddp_data_inspect_manual, &id, &value, &err) != 0)
+            return ddp_data_usage(&ddp_data_inspect_manual, "%s", err.text);
+        if (ddp_manual_answer(&ddp_data_inspect_manual, id))
             return 0;
-        default:
-            usage(stderr);
-            return DDP_EXIT_USAGE;
-        }
+        if (id >= DDP_OPTION_HELP_CONFIG)
+            return ddp_data_reference(&ddp_data_inspect_manual, argc, argv);
+        if (id == DDP_OPTION_WORD && what && ngiven == MOST_OVERRIDES)
+            return ddp_data_usage(&ddp_data_inspect_manual, "%s: more than 256 overrides", value);
+        if (id == DDP_OPTION_WORD && what)
+            given[ngiven++] = value;
+        else if (id == DDP_OPTION_WORD)
+            what = value;
+        sheet = id == SHEET ? value : sheet;
     }
-    if (argc - optind < 1 || argc - optind > MOST_OVERRIDES) {
-        usage(stderr);
-        return DDP_EXIT_USAGE;
-    }
-    const char *what = argv[optind++], *overrides[MOST_OVERRIDES + 3];
+    if (!what)
+        return ddp_data_usage(&ddp_data_inspect_manual, "%s", "CONFIG, NAME or FILE is wanted");
     int n = 0;
     struct ddp_config_options opt = {.overrides = overrides};
     struct ddp_text data, path;
@@ -230,10 +241,9 @@ int ddp_data_inspect_main(int argc, char **argv)
         ddp_text_add(&data, "data=%s", what);
         overrides[n++] = data.s;
     }
-    for (; optind < argc; optind++)
-        overrides[n++] = argv[optind];
+    for (int i = 0; i < ngiven; i++)
+        overrides[n++] = given[i];
     opt.noverrides = n;
-    struct ddp_error err = {0};
     struct ddp_config *cfg = NULL;
     int status = 0;
     if (ddp_config_load(&opt, &cfg, &err) || inspect(cfg, sheet, &err))

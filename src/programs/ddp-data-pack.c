@@ -1,33 +1,48 @@
 /* ddp-data pack: folders of pictures to one packed file. */
 #include "ddp-data.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "data/pack.h"
 
-static void usage(FILE *to)
-{
-    fprintf(
-        to,
-        "usage: ddp-data pack DIR OUT [OPTIONS]\n\n"
-        "Pack DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val/), or DIR/CLASS/*.jpg, into the "
-        "file OUT.\n"
-        "JPEG and PNG. Classes are the folders' names in alphabetical (byte) order.\n\n"
-        "  --size WxH          bring all pictures to this size: box filter down, linear up\n"
-        "  --fit crop|stretch  keep proportions and cut the rim (default), or stretch\n"
-        "  --gray, --colour    one or three channels; default: colour if any picture has it\n"
-        "  --test-fraction F   without a test folder, hold out this part of each class (default 0.1)\n"
-        "  --skip-bad          leave out pictures that do not decode or have another size (each is named)\n"
-        "  --max-pixels N      larger pictures are bad (default 100000000)\n"
-        "  --seed N            which pictures are held out (default 0)\n"
-        "  --threads T         decode on so many cores (default: all)\n"
-        "  --quiet             print errors only\n\n"
-        "Train on it with data=packed data.path=OUT.\n");
-}
+enum { SIZE = 1, FIT, GRAY, COLOUR, FRACTION, SEED, THREADS, SKIP, PIXELS, QUIET };
+
+// clang-format off
+static const struct ddp_option options[] = {
+    {"--size", NULL, "WxH", SIZE, "Bring all pictures to this size: box filter down, linear up."},
+    {"--fit", NULL, "crop|stretch", FIT, "Keep proportions and cut the rim (default), or stretch."},
+    {"--gray", NULL, NULL, GRAY, "One channel; --grey is the same. Default: colour if any picture has it."},
+    {"--grey", NULL, NULL, GRAY, "The same."},
+    {"--colour", NULL, NULL, COLOUR, "Three channels."},
+    {"--color", NULL, NULL, COLOUR, "The same."},
+    {"--test-fraction", NULL, "F", FRACTION, "Without a test folder, hold out this part of each class (default 0.1)."},
+    {"--seed", NULL, "N", SEED, "Which pictures are held out (default 0)."},
+    {"--skip-bad", NULL, NULL, SKIP, "Leave out pictures that do not decode or have another size; each is named."},
+    {"--max-pixels", NULL, "N", PIXELS, "Larger pictures are bad (default 100000000)."},
+    {"--threads", NULL, "T", THREADS, "Decode on so many cores (default: all)."},
+    {"--quiet", NULL, NULL, QUIET, "Print errors only."},
+    DDP_COMMON_OPTIONS,
+    {0},
+};
+// clang-format on
+
+static const char *const usage[] = {"DIR OUT [options]", NULL};
+
+const struct ddp_manual ddp_data_pack_manual = {
+    .name = "ddp-data pack",
+    .summary = "turn folders of JPEG and PNG pictures into one packed file",
+    .usage = usage,
+    .about = "Pack DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or val/), or DIR/CLASS/*.jpg, into the "
+             "file OUT. "
+             "JPEG and PNG. Classes are the folders' names in alphabetical (byte) order.\n"
+             "\n"
+             "Train on it with data=packed data.path=OUT.",
+    .options = options,
+};
 
 static void show_progress(void *user, int64_t done, int64_t total)
 {
@@ -57,7 +72,7 @@ static void show_bad(void *user, const char *why)
     struct bad_list *list = user;
     list->n++;
     if (list->n <= BAD_SHOWN && (list->skip || list->n > 1))
-        fprintf(stderr, "ddp-data pack: %s\n", why);
+        ddp_say("ddp-data pack", "%s", why);
     else if (list->n == BAD_SHOWN + 1)
         fprintf(stderr, "ddp-data pack: ... and more\n");
 }
@@ -69,10 +84,9 @@ static bool parse_size(const char *text, int *w, int *h)
            *h <= 32768;
 }
 
-static int complain(const char *option, const char *value, const char *allowed)
+static int refuse(const char *option, const char *value, const char *allowed, struct ddp_error *err)
 {
-    fprintf(stderr, "ddp-data pack: %s %s: allowed is %s\n", option, value, allowed);
-    return DDP_EXIT_USAGE;
+    return ddp_fail(err, DDP_E_USAGE, "%s %s: allowed is %s", option, value, allowed);
 }
 
 static void report(const struct ddp_pack_options *opt, const struct ddp_pack_result *r)
@@ -89,85 +103,82 @@ static void report(const struct ddp_pack_options *opt, const struct ddp_pack_res
         printf("gray and colour pictures are mixed: all are stored in colour (--gray stores all in gray)\n");
 }
 
+static int apply(int id, const char *value, struct ddp_pack_options *opt, struct ddp_error *err)
+{
+    int64_t number;
+    switch (id) {
+    case SIZE:
+        return parse_size(value, &opt->width, &opt->height)
+                   ? 0
+                   : refuse("--size", value, "WxH, 1x1 to 32768x32768", err);
+    case FIT:
+        if (strcmp(value, "crop") != 0 && strcmp(value, "stretch") != 0)
+            return refuse("--fit", value, "crop or stretch", err);
+        opt->stretch = value[0] == 's';
+        break;
+    case GRAY:
+        opt->channels = 1;
+        break;
+    case COLOUR:
+        opt->channels = 3;
+        break;
+    case FRACTION:
+        if (!ddp_parse_double(value, &opt->test_fraction) ||
+            !(opt->test_fraction >= 0.0 && opt->test_fraction < 1.0))
+            return refuse("--test-fraction", value, "0 to below 1", err);
+        break;
+    case SEED:
+        if (!ddp_parse_int(value, &number) || number < 0)
+            return refuse("--seed", value, "an integer from 0", err);
+        opt->seed = (uint64_t)number;
+        break;
+    case THREADS:
+        if (!ddp_parse_int(value, &number) || number < 1 || number > 1024)
+            return refuse("--threads", value, "1 to 1024", err);
+        opt->threads = (int)number;
+        break;
+    case SKIP:
+        opt->skip_bad = true;
+        break;
+    case PIXELS:
+        if (!ddp_parse_int(value, &opt->max_pixels) || opt->max_pixels < 1)
+            return refuse("--max-pixels", value, "an integer from 1", err);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+/* DIR, then OUT. */
+static bool take_word(const char *word, struct ddp_pack_options *opt)
+{
+    const char **free_place = !opt->dir ? &opt->dir : !opt->out ? &opt->out : NULL;
+    if (free_place)
+        *free_place = word;
+    return free_place != NULL;
+}
+
 int ddp_data_pack_main(int argc, char **argv)
 {
-    enum { SIZE = 256, FIT, GRAY, COLOUR, FRACTION, SEED, THREADS, SKIP, PIXELS, QUIET };
-    static const struct option options[] = {
-        {"size", required_argument, NULL, SIZE},
-        {"fit", required_argument, NULL, FIT},
-        {"gray", no_argument, NULL, GRAY},
-        {"grey", no_argument, NULL, GRAY},
-        {"colour", no_argument, NULL, COLOUR},
-        {"color", no_argument, NULL, COLOUR},
-        {"seed", required_argument, NULL, SEED},
-        {"test-fraction", required_argument, NULL, FRACTION},
-        {"threads", required_argument, NULL, THREADS},
-        {"skip-bad", no_argument, NULL, SKIP},
-        {"max-pixels", required_argument, NULL, PIXELS},
-        {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct ddp_pack_options opt = {.test_fraction = 0.1, .threads = cores > 0 ? (int)cores : 1};
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value;
     bool quiet = false;
-    int64_t number;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case SIZE:
-            if (!parse_size(optarg, &opt.width, &opt.height))
-                return complain("--size", optarg, "WxH, 1x1 to 32768x32768");
-            break;
-        case FIT:
-            if (ddp_edit_distance(optarg, "crop") && ddp_edit_distance(optarg, "stretch"))
-                return complain("--fit", optarg, "crop or stretch");
-            opt.stretch = optarg[0] == 's';
-            break;
-        case GRAY:
-            opt.channels = 1;
-            break;
-        case COLOUR:
-            opt.channels = 3;
-            break;
-        case FRACTION:
-            if (!ddp_parse_double(optarg, &opt.test_fraction) ||
-                !(opt.test_fraction >= 0.0 && opt.test_fraction < 1.0))
-                return complain("--test-fraction", optarg, "0 to below 1");
-            break;
-        case SEED:
-            if (!ddp_parse_int(optarg, &number) || number < 0)
-                return complain("--seed", optarg, "an integer from 0");
-            opt.seed = (uint64_t)number;
-            break;
-        case THREADS:
-            if (!ddp_parse_int(optarg, &number) || number < 1 || number > 1024)
-                return complain("--threads", optarg, "1 to 1024");
-            opt.threads = (int)number;
-            break;
-        case SKIP:
-            opt.skip_bad = true;
-            break;
-        case PIXELS:
-            if (!ddp_parse_int(optarg, &opt.max_pixels) || opt.max_pixels < 1)
-                return complain("--max-pixels", optarg, "an integer from 1");
-            break;
-        case QUIET:
-            quiet = true;
-            break;
-        case 'h':
-            usage(stdout);
+    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
+        int rc = ddp_option_next(&walk, &ddp_data_pack_manual, &id, &value, &err);
+        if (rc == 0 && ddp_manual_answer(&ddp_data_pack_manual, id))
             return 0;
-        default:
-            usage(stderr);
-            return DDP_EXIT_USAGE;
-        }
+        quiet = quiet || id == QUIET;
+        if (rc != 0 || apply(id, value, &opt, &err) != 0)
+            return ddp_data_usage(&ddp_data_pack_manual, "%s", err.text);
+        if (id == DDP_OPTION_WORD && !take_word(value, &opt))
+            return ddp_data_usage(&ddp_data_pack_manual, "%s: DIR and OUT are all", value);
     }
-    if (argc - optind != 2) {
-        usage(stderr);
-        return DDP_EXIT_USAGE;
-    }
-    opt.dir = argv[optind];
-    opt.out = argv[optind + 1];
+    if (!opt.out)
+        return ddp_data_usage(&ddp_data_pack_manual, "%s", "DIR and OUT are wanted");
     if (!quiet && isatty(2))
         opt.progress = show_progress;
     struct bad_list bad = {.skip = opt.skip_bad};
@@ -178,7 +189,6 @@ int ddp_data_pack_main(int argc, char **argv)
     for (size_t i = 0; i < DDP_COUNT(signals); i++)
         if (signal(signals[i], on_signal) == SIG_IGN)
             signal(signals[i], SIG_IGN); /* nohup */
-    struct ddp_error err = {0};
     struct ddp_pack_result result;
     if (ddp_pack_run(&opt, &result, &err)) {
         const int status = ddp_data_report(&err);

@@ -1,51 +1,90 @@
 /* ddp-data: fetch, pack and inspect data sets. */
 #include "ddp-data.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "base/base.h"
-
 static const struct {
-    const char *name, *doc;
+    const struct ddp_manual *manual;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"fetch", "download a published data set, with checksums", ddp_data_fetch_main},
-    {"pack", "turn folders of JPEG and PNG pictures into one packed file", ddp_data_pack_main},
-    {"inspect", "show counts, shapes, class balance, mean and deviation of a data set",
-     ddp_data_inspect_main},
+    {&ddp_data_fetch_manual, ddp_data_fetch_main},
+    {&ddp_data_pack_manual, ddp_data_pack_main},
+    {&ddp_data_inspect_manual, ddp_data_inspect_main},
 };
 
-static void usage(FILE *to)
+static const struct ddp_manual *const manuals[] = {&ddp_data_fetch_manual, &ddp_data_pack_manual,
+                                                   &ddp_data_inspect_manual, NULL};
+
+static const struct ddp_option options[] = {DDP_REFERENCE_OPTIONS, DDP_COMMON_OPTIONS, {0}};
+
+static const char *const usage[] = {"COMMAND [ARGUMENTS]", NULL};
+
+static const struct ddp_manual_section sections[] = {
+    {"Exit codes",
+     "0\tdone\n2\twrong usage or config\n3\tdata missing or damaged, network or disk failed\n"
+     "130\tstopped by a signal",
+     false},
+    {"Environment",
+     "DDP_DATA_DIR\tfolder that holds data sets, where data.root or --root is not given\n"
+     "http_proxy, https_proxy, no_proxy\tas libcurl reads them",
+     true},
+    {"See also", "ddp-launch(1), ddp-train(1)", true},
+    {0},
+};
+
+static const struct ddp_manual manual = {
+    .name = "ddp-data",
+    .summary = "fetch, pack and inspect data sets",
+    .usage = usage,
+    .about = "",
+    .options = options,
+    .sections = sections,
+    .commands = manuals,
+};
+
+static const char *command_name(size_t i)
 {
-    fprintf(to, "usage: ddp-data COMMAND [ARGUMENTS]\n\n");
+    return strrchr(commands[i].manual->name, ' ') + 1;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *nearest = command_name(0);
     for (size_t i = 0; i < DDP_COUNT(commands); i++)
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].doc);
-    fprintf(
-        to,
-        "\n`ddp-data COMMAND --help` says more.\n\n"
-        "exit codes: 0 done; 2 wrong usage or config; 3 data missing or damaged, network or disk failed\n");
+        if (ddp_edit_distance(name, command_name(i)) < ddp_edit_distance(name, nearest))
+            nearest = command_name(i);
+    ddp_say("ddp-data", "there is no command '%s'; did you mean '%s'?", name, nearest);
+    return DDP_EXIT_USAGE;
+}
+
+/* An option in the place of a command. */
+static int answer(int argc, char **argv)
+{
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value;
+    int id;
+    if (ddp_option_next(&walk, &manual, &id, &value, &err) != 0)
+        return ddp_data_report(&err);
+    if (ddp_manual_answer(&manual, id))
+        return 0;
+    if (id >= DDP_OPTION_HELP_CONFIG)
+        return ddp_data_reference(&manual, argc, argv);
+    return ddp_data_usage(&manual, "%s", "a command is wanted: fetch, pack or inspect");
 }
 
 static int run(int argc, char **argv)
 {
-    if (argc < 2) {
-        usage(stderr);
-        return DDP_EXIT_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        usage(stdout);
+    if (argc < 2 || argv[1][0] == '-')
+        return answer(argc, argv);
+    if (strcmp(argv[1], "help") == 0) {
+        ddp_manual_answer(&manual, DDP_OPTION_HELP);
         return 0;
     }
-    const char *nearest = commands[0].name;
-    for (size_t i = 0; i < DDP_COUNT(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
+    for (size_t i = 0; i < DDP_COUNT(commands); i++)
+        if (strcmp(argv[1], command_name(i)) == 0)
             return commands[i].run(argc - 1, argv + 1);
-        if (ddp_edit_distance(argv[1], commands[i].name) < ddp_edit_distance(argv[1], nearest))
-            nearest = commands[i].name;
-    }
-    ddp_say("ddp-data", "there is no command '%s'; did you mean '%s'?", argv[1], nearest);
-    return DDP_EXIT_USAGE;
+    return unknown_command(argv[1]);
 }
 
 int main(int argc, char **argv)

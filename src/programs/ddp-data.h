@@ -7,18 +7,25 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "ddp/error.h"
+#include "base/base.h"
 
 int ddp_data_fetch_main(int argc, char **argv);
 int ddp_data_pack_main(int argc, char **argv);
 int ddp_data_inspect_main(int argc, char **argv);
+extern const struct ddp_manual ddp_data_fetch_manual, ddp_data_pack_manual, ddp_data_inspect_manual;
 
 /* Print "ddp-data: TEXT" to stderr and return the exit code that belongs to err. */
 static inline int ddp_data_report(const struct ddp_error *err)
 {
-    fprintf(stderr, "ddp-data: %s\n", err->text);
+    ddp_say("ddp-data", "%s", err->text);
     return ddp_error_exit(err->code);
 }
+
+/* The same of wrong usage, with where to read on. */
+#define ddp_data_usage(manual, fmt, ...)                                                                     \
+    (ddp_say((manual)->name, fmt " (%s --help tells more)", __VA_ARGS__, (manual)->name), DDP_EXIT_USAGE)
+/* Answer --help-config and --help-layers; other words are passed over. An exit code. */
+int ddp_data_reference(const struct ddp_manual *m, int argc, char **argv);
 
 /* ---- fetch ----------------------------------------------------------------------------------- */
 

@@ -6,32 +6,49 @@
 #include "record/record.h"
 #include "train/session.h"
 
-static const char usage[] =
-    "usage: ddp-train [options] CONFIG [key=value ...]\n"
-    "One rank of a training run: alone it is the whole run, under `mpirun -n 4 ddp-train CONFIG` it is one "
-    "of four.\n"
-    "ddp-launch starts, places and supervises ranks for you and knows all keys (ddp-launch --help-config).\n"
-    "\n"
-    "  --resume RUN|latest   go on from the newest checkpoint of a run, at any number of ranks; latest: the "
-    "run "
-    "of this\n"
-    "                        experiment that was saved to last; auto: the same, and where there is none a "
-    "new "
-    "one\n"
-    "  --eval RUN|FILE       only evaluate: the weights of a run, of RUN@best, a checkpoint or a "
-    ".safetensors "
-    "file\n"
-    "                        (either without CONFIG: that of RUN)\n"
-    "  --relock              with --resume on a GPU: choose algorithms anew where the plan lock does not "
-    "fit\n"
-    "  --quiet               print only the last two lines (run: ..., weights: ...)\n"
-    "  --help-layers [TYPE] [--markdown]   layer types of model.layers and their keys\n"
-    "  --version, --help\n"
-    "\n"
-    "exit codes: 0 done; 2 usage or config; 3 a resource is missing or too small; 4 a rank failed; 75 "
-    "stopped by\n"
-    "SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 after saving (go on with --resume); 130 a second SIGINT or "
-    "SIGTERM\n";
+enum { RESUME = 1, EVAL, QUIET, RELOCK };
+
+// clang-format off
+static const struct ddp_option option_list[] = {
+    {"--resume", NULL, "RUN|latest|auto", RESUME,
+     "Go on from the newest checkpoint of a run, at any number of ranks. latest: the run of this experiment that was "
+     "saved to last; auto: the same, and where there is none a new one. Without CONFIG that of RUN is taken."},
+    {"--eval", NULL, "RUN|FILE", EVAL,
+     "Only evaluate: the weights of a run, of RUN@best, a checkpoint or a .safetensors file."},
+    {"--relock", NULL, NULL, RELOCK,
+     "With --resume on a GPU: choose algorithms anew where the plan lock does not fit."},
+    {"--quiet", "-q", NULL, QUIET, "Print only the last two lines (run: ..., weights: ...)."},
+    DDP_REFERENCE_OPTIONS,
+    DDP_COMMON_OPTIONS,
+    {0},
+};
+// clang-format on
+
+static const char *const usage[] = {"[options] CONFIG [key=value ...]", NULL};
+
+static const struct ddp_manual_section sections[] = {
+    {"Exit codes",
+     "0\tdone\n"
+     "2\twrong usage or config; nothing was started\n"
+     "3\ta resource is missing or too small\n"
+     "4\ta rank failed\n"
+     "75\tstopped by SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 after saving: go on with --resume\n"
+     "130\ta second SIGINT or SIGTERM",
+     false},
+    {"See also", "ddp-launch(1), ddp-data(1)", true},
+    {0},
+};
+
+static const struct ddp_manual manual = {
+    .name = "ddp-train",
+    .summary = "one rank of a training run",
+    .usage = usage,
+    .about = "One rank of a training run: alone it is the whole run, under `mpirun -n 4 ddp-train CONFIG` it "
+             "is one "
+             "of four. ddp-launch starts, places and supervises ranks for you.",
+    .options = option_list,
+    .sections = sections,
+};
 
 struct options {
     const char *config, *resume, *eval_only;
@@ -41,15 +58,17 @@ struct options {
 };
 
 /* As read_options. */
-static int show_layers(const char *type, bool markdown)
+static int show_reference(bool layers, const char *key, bool markdown)
 {
-    char *text = ddp_layers_help(type, markdown);
-    bool known = *text != '\0';
+    struct ddp_error err = {0};
+    char *text;
+    if (ddp_reference(layers, key, markdown, &text, &err) != 0) {
+        ddp_say("ddp-train", "%s", err.text);
+        return 2;
+    }
     fputs(text, stdout);
     free(text);
-    if (!known)
-        ddp_say("ddp-train", "no layer type %s; ddp-train --help-layers lists them", type);
-    return known ? 1 : 2;
+    return 1;
 }
 
 /* The config of the run that is resumed or evaluated. As read_options. */
@@ -59,7 +78,7 @@ static int find_config(struct options *o)
     struct ddp_error err = {0};
     const char *run = o->resume ? o->resume : o->eval_only;
     if (!run) {
-        fprintf(stderr, "ddp-train: no CONFIG\n%s", usage);
+        ddp_say("ddp-train", "no CONFIG (ddp-train --help tells more)");
         return 2;
     }
     if (strcmp(run, "latest") == 0 || strcmp(run, "auto") == 0) {
@@ -68,54 +87,62 @@ static int find_config(struct options *o)
         return 2;
     }
     if (ddp_run_config(run, path, sizeof path, &err) != 0) {
-        fprintf(stderr, "ddp-train: %s\n", err.text);
+        ddp_say("ddp-train", "%s", err.text);
         return 2;
     }
     o->config = path;
     return 0;
 }
 
+static int take_word(const char *word, struct options *o)
+{
+    if (strchr(word, '=') || *word == '~') {
+        o->overrides[o->noverrides++] = word;
+    } else if (o->config) {
+        ddp_say("ddp-train", "%s: one CONFIG is enough (is that key=value without the '='?)", word);
+        return 2;
+    } else {
+        o->config = word;
+    }
+    return 0;
+}
+
 /* 0: go on; 1: done, exit 0; 2: wrong usage. */
 static int read_options(int argc, char **argv, struct options *o)
 {
+    struct ddp_option_walk walk = {argc, argv, 1, false};
+    struct ddp_error err = {0};
+    const char *value, *key = NULL;
+    int id, reference = 0;
+    bool markdown = false;
     o->overrides = ddp_calloc((size_t)argc + 1, sizeof *o->overrides);
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i];
-        const char **value = strcmp(a, "--resume") == 0 ? &o->resume
-                             : strcmp(a, "--eval") == 0 ? &o->eval_only
-                                                        : NULL;
-        if (value && i + 1 == argc) {
-            fprintf(stderr, "ddp-train: %s wants a value\n%s", a, usage);
+    for (;;) {
+        if (ddp_option_next(&walk, &manual, &id, &value, &err) != 0) {
+            ddp_say("ddp-train", "%s", err.text);
             return 2;
         }
-        if (value) {
-            *value = argv[++i];
-        } else if (strcmp(a, "--quiet") == 0 || strcmp(a, "-q") == 0) {
-            o->quiet = true;
-        } else if (strcmp(a, "--relock") == 0) {
-            o->relock = true;
-        } else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
-            fputs(usage, stdout);
+        if (id == DDP_OPTION_END)
+            break;
+        if (ddp_manual_answer(&manual, id))
             return 1;
-        } else if (strcmp(a, "--help-layers") == 0) {
-            const char *type = i + 1 < argc && *argv[i + 1] != '-' ? argv[i + 1] : NULL;
-            return show_layers(type, strcmp(argv[argc - 1], "--markdown") == 0);
-        } else if (strcmp(a, "--version") == 0) {
-            printf("ddp-train %s\n", ddp_version());
-            return 1;
-        } else if (strchr(a, '=') || *a == '~') {
-            o->overrides[o->noverrides++] = a;
-        } else if (*a == '-') {
-            ddp_say("ddp-train", "unknown option %s\n%s", a, usage);
+        if (id == DDP_OPTION_WORD && take_word(value, o) != 0)
             return 2;
-        } else if (!o->config) {
-            o->config = a;
-        } else {
-            ddp_say("ddp-train", "%s: one CONFIG is enough (is that key=value without the '='?)\n%s", a,
-                    usage);
-            return 2;
+        if (id == DDP_OPTION_HELP_CONFIG || id == DDP_OPTION_HELP_LAYERS) {
+            reference = id;
+            key = value;
         }
+        markdown = markdown || id == DDP_OPTION_MARKDOWN;
+        o->quiet = o->quiet || id == QUIET;
+        o->relock = o->relock || id == RELOCK;
+        o->resume = id == RESUME ? value : o->resume;
+        o->eval_only = id == EVAL ? value : o->eval_only;
     }
+    if (markdown && !reference) {
+        ddp_say("ddp-train", "--markdown belongs to --help-config or --help-layers");
+        return 2;
+    }
+    if (reference)
+        return show_reference(reference == DDP_OPTION_HELP_LAYERS, key, markdown);
     return o->config ? 0 : find_config(o);
 }
 

@@ -152,7 +152,7 @@ static void test_options_help_config_may_have_a_key(void **state)
         struct ddp_options opt;
         struct ddp_error err = {0};
         assert_int_equal(parse(table[i].words, &opt, &err), 0);
-        assert_true(opt.help_config);
+        assert_int_equal(opt.reference, DDP_OPTION_HELP_CONFIG);
         assert_int_equal(opt.markdown, table[i].markdown);
         if (table[i].key)
             assert_string_equal(opt.help_key, table[i].key);

@@ -133,6 +133,7 @@ ROWS = {
     "log.every_steps": Row("1"),
     "log.level": Row("debug", "error"),
     "log.progress": Row("true"),
+    "log.progress_every": Row("0.2"),
     "launch.bind": Row("spread", "none", **RANKS),
     "launch.memory_bind": Row("false", **RANKS),
     "launch.hyperthreads": Row("true", **RANKS),
