@@ -34,6 +34,7 @@ struct ddp_dataset_conf {
     int64_t train_count, test_count; /* built-in data: how many; else 0 */
     uint64_t seed;                   /* data.seed: of generated data only */
     bool verify;                     /* data.verify: check checksums over all bytes at start */
+    bool glance; /* info() is all that is asked of it: what takes time beyond that may be left undone */
 };
 
 struct ddp_dataset_ops {

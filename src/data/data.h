@@ -21,6 +21,9 @@ struct ddp_dataset {
  * (`ddp-data fetch mnist`). */
 int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
                      struct ddp_error *err);
+/* The same for who asks for nothing but its info: no sums are checked, formats may leave pixels unread. */
+int ddp_dataset_glance(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
+                       struct ddp_error *err);
 void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
 bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
 /* What shows without opening anything is added to err: a format that is not known. */

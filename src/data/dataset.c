@@ -140,8 +140,8 @@ int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err)
     return ddp_dataset_known(cfg) ? 0 : unknown_format(cfg, err);
 }
 
-int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
-                     struct ddp_error *err)
+static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool glance,
+                      struct ddp_dataset **out, struct ddp_error *err)
 {
     const char *env = getenv("DDP_DATA_DIR"), *root = cfg->data.root;
     struct ddp_dataset_conf conf = {
@@ -155,8 +155,10 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
         .train_count = cfg->data.train_count,
         .test_count = cfg->data.test_count,
         .seed = (uint64_t)cfg->data.seed,
-        .verify = cfg->data.verify,
+        .verify = cfg->data.verify && !glance,
+        .glance = glance,
     };
+    const int64_t limit = split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test;
     const char *name = cfg->data.name && cfg->data.name[0] ? cfg->data.name : conf.format;
     const struct ddp_dataset_ops *ops = find_format(conf.format);
     if (!ops)
@@ -174,9 +176,10 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
         rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
     if (!rc)
         rc = check_floats("data.std", &cfg->data.std, ds->info.shape.c, true, err);
-    if (!rc)
-        rc = ddp_dataset_limit(ds, split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test,
-                               conf.seed, err);
+    if (!rc && glance && limit > 0 && limit < ds->info.count)
+        ds->info.count = limit;
+    else if (!rc && !glance)
+        rc = ddp_dataset_limit(ds, limit, conf.seed, err);
     if (rc)
         goto close_self;
     *out = ds;
@@ -187,6 +190,18 @@ close_self:
 free_ds:
     free(ds);
     return ddp_error_prefix(err, "data '%s', %s split", name, split == DDP_SPLIT_TRAIN ? "train" : "test");
+}
+
+int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
+                     struct ddp_error *err)
+{
+    return open_split(cfg, split, false, out, err);
+}
+
+int ddp_dataset_glance(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
+                       struct ddp_error *err)
+{
+    return open_split(cfg, split, true, out, err);
 }
 
 void ddp_dataset_close(struct ddp_dataset *ds)

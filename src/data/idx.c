@@ -77,7 +77,8 @@ static int check_size(const char *path, size_t have, size_t total, struct ddp_er
     return 0;
 }
 
-static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
+/* glance: the header alone. */
+static int unpack(struct idx_file *f, int ndim, bool glance, struct ddp_error *err)
 {
     enum { HEAD = 16 };
     uint8_t head[HEAD], beyond;
@@ -99,6 +100,8 @@ static int unpack(struct idx_file *f, int ndim, struct ddp_error *err)
                       f->path, total, ddp_gunzip_packed(gz));
         goto close;
     }
+    if (glance)
+        goto close;
     uint8_t *data = ddp_pages_alloc(total);
     if (!data) {
         rc = ddp_fail(err, DDP_E_RESOURCE, "no memory for the %zu bytes of %s", total, f->path);
@@ -166,7 +169,7 @@ static int idx_file_open(const struct ddp_dataset_conf *conf, int which, struct 
     }
     int rc;
     if (ends_with(f->path, ".gz")) {
-        rc = unpack(f, f->ndim, err);
+        rc = unpack(f, f->ndim, conf->glance && f->ndim == 3, err);
     } else {
         const void *data;
         size_t total = 0;
@@ -183,7 +186,7 @@ static int idx_file_open(const struct ddp_dataset_conf *conf, int which, struct 
         idx_file_close(f);
         return rc;
     }
-    f->payload = f->data + 4 + 4 * f->ndim;
+    f->payload = f->data ? f->data + 4 + 4 * f->ndim : NULL;
     return 0;
 }
 
@@ -318,7 +321,7 @@ static int idx_open(const struct ddp_dataset_conf *conf, enum ddp_split split, v
     rc = count_classes(conf, &train_labels, &d->info.classes, err);
     if (!rc)
         rc = check_labels(&d->labels, d->info.classes, err);
-    if (!rc)
+    if (!rc && !conf->glance)
         rc = statistics(conf, &train_labels, d, split, err);
     if (rc)
         goto fail;

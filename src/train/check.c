@@ -72,12 +72,9 @@ int ddp_train_check(struct ddp_config *cfg, bool eval_only, struct ddp_text *not
 {
     struct ddp_dataset *test = NULL, *train = NULL;
     struct ddp_model *model = NULL;
-    const bool verify = cfg->data.verify;
-    cfg->data.verify = false;
-    int status = ddp_dataset_open(cfg, DDP_SPLIT_TEST, &test, err);
+    int status = ddp_dataset_glance(cfg, DDP_SPLIT_TEST, &test, err);
     if (status == 0 && !eval_only)
-        status = ddp_dataset_open(cfg, DDP_SPLIT_TRAIN, &train, err);
-    cfg->data.verify = verify;
+        status = ddp_dataset_glance(cfg, DDP_SPLIT_TRAIN, &train, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
     const int64_t shards = cfg->train.shards;

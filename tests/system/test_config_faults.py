@@ -1,9 +1,12 @@
 """Faults of a config by every way in: the launcher, --map, --dry-run and ddp-train alone. All of them are said at once and each
 once, with file, line and key, before anything starts, and nothing is left behind."""
+import gzip
 import os
 import pathlib
+import random
 import shutil
 import stat
+import struct
 import time
 
 import harness
@@ -195,6 +198,29 @@ class ConfigFaults(harness.Case):
             bad = self.run_program(*self.command(way, where, "+model.layers[1].biass=1"), cwd=self.work)
             self.assertEqual(bad.code, USAGE, bad.err)
             self.assertIn("model.layers[1].biass", bad.err)
+
+    def test_data_is_only_glanced_at(self):
+        """Shapes and counts come from headers: who plans does not unpack what ranks will unpack. (Pixels are missing here.)"""
+        root = self.dir / "data" / "mnist"
+        root.mkdir(parents=True)
+        for part, n in (("train", 60000), ("t10k", 10000)):
+            with gzip.open(root / f"{part}-images-idx3-ubyte.gz", "wb") as f:
+                f.write(struct.pack(">iiii", 2051, n, 28, 28) + random.Random(1).randbytes(n * 784 // 1000))
+            with gzip.open(root / f"{part}-labels-idx1-ubyte.gz", "wb") as f:
+                f.write(struct.pack(">ii", 2049, n) + bytes(i % 10 for i in range(n)))
+        self.config.write_text('data = "mnist";\n' + model(FLAT, '{ type = "linear"; out = 7; }', LOSS))
+        where = f"data.root={root.parent}"
+        for way in ("launcher", "--map", "--dry-run"):
+            r = self.run_program(*self.command(way, where), cwd=self.work)
+            self.assertEqual(r.code, USAGE, r.err)
+            self.assertIn("the data has 10 classes", r.err)
+            self.assertNotIn("truncated", r.err)
+            self.assertFalse(self.started.exists())
+        r = self.run_program(*self.command("--map", where, "model.layers[1].out=10"), cwd=self.work)
+        self.assertEqual((r.code, r.err), (0, ""))
+        r = self.run_program(TRAIN, self.config, where, "model.layers[1].out=10", cwd=self.work)
+        self.assertEqual(r.code, 3, r.err)
+        self.assertRegex(r.err, "truncated|damaged")
 
     def test_a_program_of_ones_own_may_know_more(self):
         """--program: layers and formats that ddp-launch does not know are its business; all else is checked."""
