@@ -146,6 +146,67 @@ static void test_small_sums_on_nodes(void **state)
             assert_int_equal(ranks_run_on(shapes[i].n, shapes[i].node, steps_small, &shards), 0);
 }
 
+/* ---- what crosses the network ---- */
+
+struct counted { /* by the rank of this thread */
+    const struct ddp_comm_ops *ops;
+    int messages;
+    int64_t bytes;
+};
+static _Thread_local struct counted counted;
+
+static int count_messages(void *self, const struct ddp_message *list, int n, int tag, void **exchange,
+                          struct ddp_error *err)
+{
+    for (int i = 0; i < n; i++) {
+        counted.messages += list[i].send;
+        counted.bytes += list[i].send ? (int64_t)list[i].bytes : 0;
+    }
+    return counted.ops->exchange_create(self, list, n, tag, exchange, err);
+}
+
+/* A step's messages are those of the exchanges that were made for it: each is begun once. Nodes of one tree
+ * node: (nodes - 1) * 2 a bucket and port; all of a node's ports send (nodes - 1) / nodes of the flat space
+ * twice. The vote to stop is one more to each node, from lane 0. */
+static int count_crossing(struct ddp_comm *c, void *ctx)
+{
+    enum { BUCKETS = 3, BUCKET = 32 };
+    struct ddp_error err = {0};
+    struct ddp_reduce *r = NULL;
+    struct ddp_comm_ops counting = *c->ops;
+    void *result = NULL;
+    const int64_t total = (int64_t)BUCKETS * BUCKET * DDP_BLOCK, others = c->nodes - 1;
+    const struct ddp_comm_ops *plain = c->ops;
+    (void)ctx;
+    CHECK_OK(c, ddp_comm_shared_alloc(c, (size_t)total * sizeof(float), &result, &err), &err);
+    counted = (struct counted){.ops = plain};
+    counting.exchange_create = count_messages;
+    c->ops = &counting;
+    const struct ddp_reduce_conf conf = {
+        .shards = 2 * c->size, .total = total, .bucket = (int64_t)BUCKET * DDP_BLOCK, .result = result};
+    CHECK_OK(c, ddp_reduce_create(&conf, c, NULL, &r, &err), &err);
+    const int votes = c->lane == 0 ? (int)others : 0;
+    CHECK(c, counted.messages == BUCKETS * 2 * others + votes);
+    CHECK(c,
+          (counted.bytes - 4 * votes) * c->lanes == 2 * total / c->nodes * others * (int64_t)sizeof(float));
+    c->ops = plain;
+    ddp_reduce_destroy(r);
+    ddp_comm_shared_free(c, result, (size_t)total * sizeof(float));
+    return 0;
+}
+
+static void test_messages_grow_with_nodes_not_with_ranks(void **state)
+{
+    (void)state;
+    for (int nodes = 2; nodes <= 8; nodes *= 2)
+        for (int each = 1; each <= 2; each++) {
+            int node[16];
+            for (int rank = 0; rank < nodes * each; rank++)
+                node[rank] = rank / each;
+            assert_int_equal(ranks_run_on(nodes * each, node, count_crossing, NULL), 0);
+        }
+}
+
 /* ---- a rank goes ---- */
 
 static void copy(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
@@ -218,6 +279,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_nodes_in_any_interleaving),
         cmocka_unit_test(test_processes_on_nodes),
         cmocka_unit_test(test_fast_on_nodes),
+        cmocka_unit_test(test_messages_grow_with_nodes_not_with_ranks),
         cmocka_unit_test(test_small_sums_on_nodes),
         cmocka_unit_test(test_abort_ends_finish_on_all_nodes),
     };
