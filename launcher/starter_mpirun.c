@@ -107,6 +107,13 @@ static void add_paths(struct ddp_words *argv)
         ddp_words_add_all(argv, (const char *const[]){"-x", "LD_LIBRARY_PATH", NULL});
 }
 
+/* Inside a job of Slurm its daemons are a step of srun, which would wait until that of the agents is over. */
+static void add_overlap(struct ddp_words *argv)
+{
+    if (getenv("SLURM_JOB_ID"))
+        add_mca(argv, "plm_slurm_args", "--overlap");
+}
+
 static void add_hosts(const struct ddp_job *job, struct ddp_words *argv)
 {
     struct ddp_text list;
@@ -125,6 +132,7 @@ static void add_hosts(const struct ddp_job *job, struct ddp_words *argv)
         add_mca(argv, "btl_tcp_if_include", job->network);
         add_mca(argv, "oob_tcp_if_include", job->network);
     }
+    add_overlap(argv);
     add_paths(argv);
 }
 
@@ -159,6 +167,7 @@ static void agents(const struct ddp_words *hosts, const struct ddp_words *agent,
     add_count(hosts->n, argv);
     ddp_words_add_all(argv, (const char *const[]){"--map-by", "ppr:1:node", NULL});
     ddp_words_add_all(argv, (const char *const[]){"-x", DDP_AGENT_TOKEN, NULL});
+    add_overlap(argv);
     add_paths(argv);
     for (int i = 0; i < agent->n; i++)
         ddp_words_add(argv, "%s", agent->w[i]);

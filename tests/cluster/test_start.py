@@ -91,6 +91,10 @@ class Start(Case):
         self.assertIn("weights: 0123abcd", r.stdout)
         self.assert_nothing_left(range(3))
 
+    def test_mpirun_inside_a_job_of_slurm(self):
+        self.launch("-n", 5, "--starter", "mpirun", before=["salloc", "-N3", "-n", "6", "--quiet"])
+        self.assertEqual(sorted(self.proofs()), list("01234"))
+
     def test_srun_inside_a_batch_script(self):
         script = self.dir / "job.sh"
         script.write_text("#!/bin/sh\n" + " ".join(map(str, self.command("-n", 4))) + "\n")
@@ -155,6 +159,37 @@ class Train(Case):
         self.assertEqual(self.train("salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", 2, "-q"), alone)
         self.assertEqual(self.train("mpirun", "--host", "n2:2", "-np", "2", "-x", "DDP_CONFIGS_DIR", TRAIN), alone)
         self.assertEqual(self.train("salloc", "-N1", "-n2", "-Q", "srun", "--mpi=pmix", TRAIN), alone)
+
+    def test_same_weights_on_several_hosts(self):
+        alone = self.train(LAUNCH, "-n", 1, "-q")
+        self.assertEqual(self.train(LAUNCH, "-n", 4, "-q", "-H", "n0:2,n1:1,n2:1"), alone)
+        self.assertEqual(self.train("salloc", "-N2", "-n4", "-Q", LAUNCH, "-n", 4, "-q"), alone)
+        self.assertEqual(self.train("mpirun", "--host", "n1:1,n2:2", "-np", "3", "-x", "DDP_CONFIGS_DIR", TRAIN), alone)
+        self.assertEqual(self.train("salloc", "-N3", "-n3", "-Q", "srun", "--mpi=pmix", TRAIN), alone)
+
+    def test_same_weights_after_a_host_was_lost(self):
+        """A host is powered off in mid-run: training ends on the two that are left, and nobody has to do anything."""
+        long = ["train.epochs=60", "checkpoint.every_steps=50", "eval.every_epochs=60", "log.every_steps=1"]
+        alone = self.train(LAUNCH, "-n", 1, "-q", words=long)
+        runs = self.dir / "lost"
+        p = self.bed.start([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg",
+                            *self.WORDS, *long, f"run.dir={runs}"],
+                           env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
+        deadline = time.monotonic() + 120
+        while not list(runs.glob("*/checkpoints/step-00000050")):
+            self.assertIsNone(p.poll(), "ended early")
+            self.assertLess(time.monotonic(), deadline, "no checkpoint")
+            time.sleep(0.02)
+        self.bed.power_off(1)
+        try:
+            out, err = p.communicate(timeout=180)
+        finally:
+            self.bed.boot(1)
+        self.assertEqual(p.returncode, 0, err)
+        self.assertRegex(err, "host n1 is lost")
+        self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
+        self.assertIn(alone, out)
 
     def test_ranks_of_srun_have_cores_of_their_own(self):
         p = self.bed.start(["salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", "2", "-q", ROOT / "configs/cnn.cfg",
