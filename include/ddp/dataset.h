@@ -21,6 +21,9 @@ struct ddp_dataset_info {
     struct ddp_shape shape; /* pictures: uint8 planes [c, h, w] */
     int classes;
     const char *const *class_names; /* [classes] or NULL; owned by the data set */
+    int targets; /* > 0: so many real numbers are to be predicted in place of a class, and classes is 0 */
+    bool real; /* [c, h, w] real numbers in place of pictures: any c, scaled each by itself, not augmented */
+    const char *const *input_names, *const *target_names; /* [c], [targets], or NULL */
     double mean[4], std[4]; /* of each channel, where full scale is 1: what normalise uses by default */
 };
 
@@ -31,9 +34,10 @@ struct ddp_dataset_conf {
     const char *path;         /* data.path: absolute where it was found, else under root; "": not set */
     const char *beside;       /* not found: the folder where it was looked for as well; NULL: none */
     struct ddp_strings files; /* data.files */
-    int64_t train_count, test_count; /* built-in data: how many; else 0 */
-    uint64_t seed;                   /* data.seed: of generated data only */
-    bool verify;                     /* data.verify: check checksums over all bytes at start */
+    int64_t train_count, test_count;    /* built-in data: how many; else 0 */
+    uint64_t seed;                      /* data.seed: of generated data only */
+    struct ddp_strings inputs, targets; /* data.inputs, data.targets: columns of tables; n 0: not said */
+    bool verify;                        /* data.verify: check checksums over all bytes at start */
     bool glance; /* info() is all that is asked of it: what takes time beyond that may be left undone */
 };
 
@@ -46,6 +50,9 @@ struct ddp_dataset_ops {
     void (*info)(const void *ds, struct ddp_dataset_info *info);
     /* Write sample `index` as uint8 planes [c, h, w] and its label. Called from several threads at once. */
     int (*get)(const void *ds, int64_t index, uint8_t *pixels, int32_t *label, struct ddp_error *err);
+    /* In place of get() where info says real or targets: x is uint8 planes or, with real, floats [c, h, w];
+     * y is an int32_t label or, with targets, floats [targets]. */
+    int (*get_real)(const void *ds, int64_t index, void *x, void *y, struct ddp_error *err);
     /* SHA-256 over all decoded pixels and labels in order, or of the source files where decoding is exact:
      * text of 64 hex digits. It identifies the data in run.json. */
     int (*digest)(const void *ds, char hex[65], struct ddp_error *err);

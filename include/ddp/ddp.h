@@ -25,10 +25,10 @@ extern "C" {
 struct ddp_session;
 
 struct ddp_step_info {
-    int64_t step;  /* steps done, this one included */
-    int64_t epoch; /* counted from 0 */
-    double loss;   /* mean over the global batch */
-    double accuracy;
+    int64_t step;    /* steps done, this one included */
+    int64_t epoch;   /* counted from 0 */
+    double loss;     /* mean over the global batch */
+    double accuracy; /* of this batch; nan: real targets */
     double lr;
     union {
         double samples_per_s; /* in the training steps so far */
@@ -48,7 +48,8 @@ struct ddp_result {
     char run_dir[1024];
     char weights_hash[65];
     int64_t steps, epochs;
-    double eval_accuracy, eval_loss;
+    double eval_accuracy, eval_loss; /* accuracy: nan with real targets, which have */
+    double eval_error;               /* the mean absolute error; else nan */
     int64_t eval_count;
     union {
         double samples_per_s; /* in training steps: no evaluation, no checkpoints */

@@ -140,9 +140,11 @@ struct ddp_op_call {
     uint32_t epoch;
     const int64_t *sample; /* [n] index of each sample in the data set */
     /* losses */
-    const int32_t *label; /* [n] class of each sample */
-    float *loss;          /* op->is_loss: write the shard's loss sum and the number of right answers */
-    int64_t *correct;
+    const int32_t *label; /* [n] class of each sample; NULL: it has real targets */
+    const float *target;  /* [n][features that came in]; NULL: it has labels */
+    float *loss;          /* op->is_loss: write the shard's loss sum */
+    int64_t *correct;     /* with labels: the number of right answers */
+    float *error;         /* with targets: the sum of the samples' mean absolute errors */
 };
 
 struct ddp_op_device; /* op_device.h */
@@ -156,6 +158,7 @@ struct ddp_op {
     int nin;        /* 1 or 2 */
     unsigned fuses; /* DDP_FUSE_ bits that it can take over */
     bool is_loss;
+    bool takes_targets; /* a loss that knows real targets, too */
     /* computes the same however C*H*W features are cut into a shape (elementwise ops, linear): a flatten
      * before it may then be left out. */
     bool any_shape;

@@ -9,6 +9,7 @@
  *   data order        {i, epoch, 0, DDP_STREAM_ORDER}
  *   augmentation      {draw, sample index, epoch, DDP_STREAM_AUGMENT}
  *   built-in digits   {draw, index, split, DDP_STREAM_DIGITS}
+ *   friedman          {draw, index, split, DDP_STREAM_FRIEDMAN}
  */
 #ifndef DDP_BASE_PHILOX_H
 #define DDP_BASE_PHILOX_H
@@ -21,6 +22,7 @@ enum {
     DDP_STREAM_ORDER = 0x3ac53b19,
     DDP_STREAM_AUGMENT = 0x4b0d8e55,
     DDP_STREAM_DIGITS = 0x5e3779b1,
+    DDP_STREAM_FRIEDMAN = 0x6f4c21d3,
 };
 
 struct ddp_philox4 {

@@ -91,6 +91,15 @@ static void check_model(struct checker *c)
             broken(c, "model.input", "wants whole numbers");
 }
 
+static bool of_pictures(const char *format)
+{
+    static const char *const pictures[] = {"digits", "idx", "cifar10", "cifar100", "packed"};
+    for (size_t i = 0; i < DDP_COUNT(pictures); i++)
+        if (strcmp(format, pictures[i]) == 0)
+            return true;
+    return false;
+}
+
 static void check_data(struct checker *c)
 {
     const struct ddp_config *cfg = c->cfg;
@@ -101,14 +110,15 @@ static void check_data(struct checker *c)
         broken(c, means ? "data.mean" : "data.std",
                "data.mean has %d number%s and data.std %d; wants one of each per channel", means,
                ddp_plural(means), stds);
-    else if (means > MAX_CHANNELS)
+    else if (means > MAX_CHANNELS && of_pictures(cfg->data.format))
         broken(c, "data.mean", "has %d numbers; pictures have 1 to %d channels", means, MAX_CHANNELS);
     if (!usable(c, "data.format", "data.path"))
         return;
     if (!cfg->data.format[0])
         broken(c, "data.format",
-               "is empty; wants digits, idx, cifar10, cifar100, packed or a registered format");
-    static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed"};
+               "is empty; wants digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman or a "
+               "registered format");
+    static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed", "csv", "idx_real"};
     for (size_t i = 0; i < DDP_COUNT(stored); i++)
         if (strcmp(cfg->data.format, stored[i]) == 0 && !cfg->data.path[0])
             broken(c, "data.path",

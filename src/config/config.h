@@ -92,10 +92,10 @@ struct ddp_config {
     struct {
         const char *name; /* "digits", "mnist", ... */
         const char *format, *root, *path;
-        struct ddp_strings files;
+        struct ddp_strings files, inputs, targets;
         int64_t train_count, test_count, seed;
         int64_t limit_train, limit_test; /* use only so many samples, of all classes alike; 0: all */
-        bool normalize;
+        bool normalize, normalize_targets;
         struct ddp_floats mean, std; /* n = 0: the data set's own */
         int64_t crop_padding;        /* random crop after zero padding by this many pixels; 0: off */
         bool flip;                   /* random horizontal flip */

@@ -7,6 +7,7 @@ void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
                       const struct ddp_dataset_info *info, bool train)
 {
     *a = (struct ddp_augment){
+        .real = info->real,
         .train = train,
         .crop_padding = (int)cfg->data.crop_padding,
         .flip = cfg->data.flip,

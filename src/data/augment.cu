@@ -70,9 +70,34 @@ template <class T> DDP_KERNEL augment(struct ddp_gpu_augment a, int parts)
     }
 }
 
+/* Real numbers [c][h][w] to [batch][h][w][cpad]: a thread writes 8 channels of a pixel. Bytes a value: 4
+ * read, b written. */
+template <class T> DDP_KERNEL place(struct ddp_gpu_augment a)
+{
+    const int64_t pixels = (int64_t)a.h * a.w, items = a.batch * pixels * (a.cpad / 8);
+    for (int64_t i = ddp_item_first(); i < items; i += ddp_item_step()) {
+        const struct ddp_spot at = ddp_spot_of(i, a.h, a.w, a.cpad / 8);
+        const bool real = at.n < *a.n;
+        const int64_t pixel = (int64_t)at.y * a.w + at.x;
+        const float *from = (const float *)a.pixels;
+        if (real)
+            from += (a.resident ? a.sample[at.n] : (int64_t)at.n) * a.c * pixels + pixel;
+        float v[8] = {0};
+        for (int k = 0; k < 8 && real; k++)
+            if (at.vector * 8 + k < a.c)
+                v[k] = from[(at.vector * 8 + k) * pixels];
+        ddp_store8((T *)a.out + (at.n * pixels + pixel) * a.cpad + at.vector * 8, v);
+    }
+}
+
 static void launch_augment(struct ddp_gpu_stream *s, const struct ddp_gpu_augment *a)
 {
     const int parts = (a->h * a->w + PART - 1) / PART;
+    if (a->real) {
+        DDP_LAUNCH_TYPED(s, a->type, place, ddp_item_blocks((int64_t)a->batch * a->h * a->w * (a->cpad / 8)),
+                         DDP_ITEM_THREADS, *a);
+        return;
+    }
     DDP_LAUNCH_TYPED(s, a->type, augment, (int64_t)a->batch * parts, DDP_ITEM_THREADS, *a, parts);
 }
 

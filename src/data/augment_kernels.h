@@ -12,7 +12,8 @@ struct ddp_gpu_augment {
     enum ddp_gpu_type type;
     const uint8_t *pixels; /* planes [..][c][h][w] */
     const int64_t *sample; /* [batch] index in the data set */
-    bool resident;         /* pixels is the whole data set: sample i is picture sample[i]; else picture i */
+    bool real;     /* pixels are floats of the same shape, any c, and go to their places as they are */
+    bool resident; /* pixels is the whole data set: sample i is picture sample[i]; else picture i */
     const int32_t *n;
     const struct ddp_gpu_step *step; /* epoch */
     int batch, c, h, w, cpad;

@@ -9,13 +9,36 @@
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 
+/* Real numbers are handed out as (value - mean) / deviation, in doubles, rounded once. */
+struct ddp_scaling {
+    int n;
+    double *mean, *std; /* [n]; NULL: as they are */
+};
+
 struct ddp_dataset {
     const struct ddp_dataset_ops *ops;
     void *self;
     struct ddp_dataset_info info; /* count already cut by data.limit_* */
     enum ddp_split split;
-    int64_t *pick; /* [count] samples of ops that data.limit_* took; NULL: all */
+    int64_t *pick;                      /* [count] samples of ops that data.limit_* took; NULL: all */
+    struct ddp_scaling inputs, targets; /* by the training split; n 0: pictures, labels */
 };
+
+/* Bytes of a sample's input, and of its label or targets, as ddp_dataset_get() writes them. */
+static inline size_t ddp_dataset_input_bytes(const struct ddp_dataset_info *info)
+{
+    const struct ddp_shape *s = &info->shape;
+    return (size_t)s->c * (size_t)s->h * (size_t)s->w * (info->real ? sizeof(float) : 1);
+}
+static inline size_t ddp_dataset_answer_bytes(const struct ddp_dataset_info *info)
+{
+    return info->targets > 0 ? (size_t)info->targets * sizeof(float) : sizeof(int32_t);
+}
+/* What a model is to give: classes, or -targets. */
+static inline int ddp_dataset_outputs(const struct ddp_dataset_info *info)
+{
+    return info->targets > 0 ? -info->targets : info->classes;
+}
 
 /* Open the split that cfg's data group describes. Errors say which file, what is wrong, and how to get it
  * (`ddp-data fetch mnist`). */
@@ -28,12 +51,11 @@ void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
 bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
 /* What shows without opening anything is added to err: a format that is not known. */
 int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err);
-/* Sample 0..count-1: pixels [c, h, w] and a label that is one of the classes. Errors name the sample. Called
- * from several threads at once. */
-int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, uint8_t *pixels, int32_t *label,
-                    struct ddp_error *err);
+/* Sample 0..count-1: x [c, h, w] bytes of a picture, or scaled floats; y a label that is one of the classes,
+ * or scaled targets. Errors name the sample. Called from several threads at once. */
+int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, void *x, void *y, struct ddp_error *err);
 /* The label alone; scratch: room for a sample. */
-int ddp_dataset_label(const struct ddp_dataset *ds, int64_t index, uint8_t *scratch, int32_t *label,
+int ddp_dataset_label(const struct ddp_dataset *ds, int64_t index, void *scratch, int32_t *label,
                       struct ddp_error *err);
 /* Keep `limit` samples, classes in the proportion in which the set has them, drawn by seed; 0, or more than
  * there are: all. Reads all labels. */
@@ -60,6 +82,7 @@ struct ddp_augment {
     bool flip;
     int cutout;
     float mean[4], inv_std[4]; /* of each channel in [0, 1] units; 0 and 1 when not normalising */
+    bool real;                 /* real numbers, which are scaled already: nothing is done */
 };
 void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
                       const struct ddp_dataset_info *info, bool train);
@@ -72,9 +95,10 @@ void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, cons
 struct ddp_shard {         /* one shard's samples */
     int n;                 /* 0 ..ceil(batch/S): samples in it */
     const float *pixels;   /* FLOATS: [n][c][h][w], normalised; features for linear models the same */
-    const int32_t *label;  /* [n]; not with INDICES */
+    const int32_t *label;  /* [n]; not with INDICES; NULL: real targets */
+    const float *target;   /* [n][targets]; NULL: labels */
     const int64_t *sample; /* [n] index in the data set */
-    const uint8_t *bytes;  /* BYTES: [n][c][h][w] as the data set has them */
+    const uint8_t *bytes;  /* BYTES: [n][c][h][w] as ddp_dataset_get() gives them: floats of real numbers */
 };
 
 struct ddp_batch {

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "data/formats.h"
+#include "data/scaling.h"
 
 enum { MAX_REGISTERED = 32 };
 
 static const struct ddp_dataset_ops *const built_in[] = {
-    &ddp_digits_format, &ddp_idx_format, &ddp_cifar10_format, &ddp_cifar100_format, &ddp_packed_format};
+    &ddp_digits_format, &ddp_idx_format, &ddp_cifar10_format,  &ddp_cifar100_format,
+    &ddp_packed_format, &ddp_csv_format, &ddp_idx_real_format, &ddp_friedman_format};
 static const struct ddp_dataset_ops *registered[MAX_REGISTERED];
 static int nregistered;
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
@@ -45,7 +47,7 @@ int ddp_dataset_register(const struct ddp_dataset_ops *ops, struct ddp_error *er
         bool missing;
     } members[] = {{"open", !ops->open},
                    {"info", !ops->info},
-                   {"get", !ops->get},
+                   {"get", !ops->get && !ops->get_real},
                    {"digest", !ops->digest},
                    {"close", !ops->close}};
     for (size_t i = 0; i < DDP_COUNT(members); i++)
@@ -106,13 +108,37 @@ static int check_info(const struct ddp_dataset_info *info, struct ddp_error *err
         return ddp_fail(err, DDP_E_DATA,
                         "holds %lld samples; at most 4294967295 can be told apart by the random numbers",
                         (long long)info->count);
-    if (s->c < 1 || s->c > 4 || s->h < 1 || s->w < 1)
+    if (info->real && (s->c < 1 || s->c > 1 << 20 || s->h < 1 || s->w < 1))
+        return ddp_fail(err, DDP_E_DATA, "has inputs of shape [%d, %d, %d]; at least one number is needed",
+                        s->c, s->h, s->w);
+    if (!info->real && (s->c < 1 || s->c > 4 || s->h < 1 || s->w < 1))
         return ddp_fail(err, DDP_E_DATA,
                         "has pictures of shape [%d, %d, %d]; allowed are 1 to 4 channels and at least "
                         "one pixel",
                         s->c, s->h, s->w);
-    if (info->classes < 1)
+    if (info->targets < 0 || (info->targets > 0 && info->classes != 0))
+        return ddp_fail(err, DDP_E_DATA, "has %d targets and %d classes; it wants one kind", info->targets,
+                        info->classes);
+    if (info->targets == 0 && info->classes < 1)
         return ddp_fail(err, DDP_E_DATA, "has %d classes; at least 1 is needed", info->classes);
+    return 0;
+}
+
+/* What is written for pictures and cannot act on real numbers. */
+static int check_real(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
+                      struct ddp_error *err)
+{
+    const struct {
+        const char *key;
+        bool on, pictures;
+    } keys[] = {{"data.crop_padding", cfg->data.crop_padding > 0, true},
+                {"data.flip", cfg->data.flip, true},
+                {"data.cutout", cfg->data.cutout > 0, true},
+                {"data.normalize_targets", cfg->data.normalize_targets, false}};
+    for (size_t i = 0; i < DDP_COUNT(keys); i++)
+        if (keys[i].on && (keys[i].pictures ? info->real : info->targets == 0))
+            return ddp_fail(err, DDP_E_CONFIG, "%s is for %s, which this data is not; leave it out",
+                            keys[i].key, keys[i].pictures ? "pictures" : "real targets");
     return 0;
 }
 
@@ -121,7 +147,7 @@ static int check_floats(const char *key, const struct ddp_floats *f, int channel
 {
     if (f->n != 0 && f->n != 1 && f->n != channels)
         return ddp_fail(err, DDP_E_CONFIG,
-                        "%s has %d value%s, but the pictures have %d channel%s; give one for all, or one "
+                        "%s has %d value%s, but the data has %d channel%s; give one for all, or one "
                         "for each",
                         key, f->n, ddp_plural(f->n), channels, ddp_plural(channels));
     for (int i = 0; positive && i < f->n; i++)
@@ -138,6 +164,29 @@ bool ddp_dataset_known(const struct ddp_config *cfg)
 int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err)
 {
     return ddp_dataset_known(cfg) ? 0 : unknown_format(cfg, err);
+}
+
+/* The statistics are the training split's, whichever is opened. */
+static int scale(const struct ddp_config *cfg, const struct ddp_dataset_conf *conf, struct ddp_dataset *ds,
+                 struct ddp_error *err)
+{
+    struct ddp_dataset_info info = ds->info;
+    void *train = ds->self;
+    int status = check_real(cfg, &info, err);
+    const bool needed =
+        (info.real && cfg->data.normalize) || (info.targets > 0 && cfg->data.normalize_targets);
+    if (status || !needed)
+        return status;
+    if (ds->split != DDP_SPLIT_TRAIN) {
+        status = ds->ops->open(conf, DDP_SPLIT_TRAIN, &train, err);
+        if (status)
+            return ddp_error_prefix(err, "its training split, whose mean and deviation count");
+        ds->ops->info(train, &info);
+    }
+    status = ddp_scaling_make(cfg, ds->ops, train, &info, &ds->inputs, &ds->targets, err);
+    if (train != ds->self)
+        ds->ops->close(train);
+    return status;
 }
 
 static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool glance,
@@ -157,6 +206,8 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
         .seed = (uint64_t)cfg->data.seed,
         .verify = cfg->data.verify && !glance,
         .glance = glance,
+        .inputs = cfg->data.inputs,
+        .targets = cfg->data.targets,
     };
     const int64_t limit = split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test;
     const char *name = cfg->data.name && cfg->data.name[0] ? cfg->data.name : conf.format;
@@ -176,6 +227,8 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
         rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
     if (!rc)
         rc = check_floats("data.std", &cfg->data.std, ds->info.shape.c, true, err);
+    if (!rc)
+        rc = glance ? check_real(cfg, &ds->info, err) : scale(cfg, &conf, ds, err);
     if (!rc && glance && limit > 0 && limit < ds->info.count)
         ds->info.count = limit;
     else if (!rc && !glance)
@@ -186,6 +239,8 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
     return 0;
 
 close_self:
+    ddp_scaling_finish(&ds->inputs);
+    ddp_scaling_finish(&ds->targets);
     ops->close(ds->self);
 free_ds:
     free(ds);
@@ -208,6 +263,8 @@ void ddp_dataset_close(struct ddp_dataset *ds)
 {
     if (!ds)
         return;
+    ddp_scaling_finish(&ds->inputs);
+    ddp_scaling_finish(&ds->targets);
     ds->ops->close(ds->self);
     free(ds->pick);
     free(ds);

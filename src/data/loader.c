@@ -21,7 +21,7 @@ struct slot {
     bool ready;
     struct ddp_error err;
     char *pixels; /* [samples][c][h][w] floats or bytes; NULL with INDICES */
-    int32_t *label;
+    char *answer; /* [samples] labels, or targets of each */
     int64_t *sample;
     size_t pixel_bytes;
 };
@@ -40,6 +40,7 @@ struct ddp_loader {
     int64_t count, batches; /* samples and batches of an epoch */
     size_t elements;        /* of a picture */
     size_t picture;         /* bytes of one as it is delivered */
+    size_t answer;          /* and of its label or targets */
     size_t bytes;
 
     struct slot *slot;
@@ -80,8 +81,12 @@ static void assign(struct ddp_loader *l, struct slot *s)
         ddp_order_shard(l->count, l->conf.batch, l->index, l->conf.shards, l->conf.first_shard + i, &begin,
                         &end);
         struct ddp_shard *shard = &b->shard[i];
-        *shard =
-            (struct ddp_shard){.n = (int)(end - begin), .label = s->label + at, .sample = s->sample + at};
+        void *answer = s->answer + at * l->answer;
+        *shard = (struct ddp_shard){.n = (int)(end - begin), .sample = s->sample + at};
+        if (l->ds->info.targets > 0)
+            shard->target = answer;
+        else
+            shard->label = answer;
         if (l->conf.form == DDP_LOADER_FLOATS)
             shard->pixels = (const float *)(const void *)(s->pixels + at * l->picture);
         else if (l->conf.form == DDP_LOADER_BYTES)
@@ -110,14 +115,14 @@ static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
                 return;
             int64_t index = s->sample[at];
             char *to = s->pixels + at * l->picture;
-            if (l->conf.form == DDP_LOADER_BYTES)
-                bytes = (uint8_t *)to;
-            s->rc = ddp_dataset_get(l->ds, index, bytes, &s->label[at], &s->err);
+            if (l->conf.form == DDP_LOADER_BYTES || l->ds->info.real)
+                bytes = (uint8_t *)to; /* as they are */
+            s->rc = ddp_dataset_get(l->ds, index, bytes, s->answer + at * l->answer, &s->err);
             if (s->rc) {
                 ddp_error_prefix(&s->err, "epoch %lld, batch %lld", (long long)b->epoch, (long long)b->index);
                 return;
             }
-            if (l->conf.form == DDP_LOADER_FLOATS)
+            if (l->conf.form == DDP_LOADER_FLOATS && !l->ds->info.real)
                 ddp_augment_apply(&l->augment, l->ds->info.shape, bytes, l->conf.seed, b->epoch, index,
                                   (float *)(void *)to);
         }
@@ -203,8 +208,9 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
     l->batches = ddp_order_batches(l->count, conf->batch);
     l->elements = (size_t)shape->c * (size_t)shape->h * (size_t)shape->w;
     l->picture = conf->form == DDP_LOADER_FLOATS  ? l->elements * sizeof(float)
-                 : conf->form == DDP_LOADER_BYTES ? l->elements
+                 : conf->form == DDP_LOADER_BYTES ? ddp_dataset_input_bytes(&ds->info)
                                                   : 0;
+    l->answer = ddp_dataset_answer_bytes(&ds->info);
     l->perm_epoch = -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->space, NULL);
@@ -224,10 +230,10 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
         s->batch.shard = ddp_calloc((size_t)mine + 1, sizeof *s->batch.shard);
         s->pixel_bytes = (samples + 1) * l->picture + 1;
         s->pixels = ddp_pages_alloc(s->pixel_bytes);
-        s->label = ddp_calloc(samples + 1, sizeof *s->label);
+        s->answer = ddp_calloc(samples + 1, l->answer);
         s->sample = ddp_calloc(samples + 1, sizeof *s->sample);
         full |= !s->pixels;
-        l->bytes += s->pixel_bytes + samples * (sizeof *s->label + sizeof *s->sample);
+        l->bytes += s->pixel_bytes + samples * (l->answer + sizeof *s->sample);
     }
     if (full) {
         rc = ddp_fail(err, DDP_E_RESOURCE,
@@ -270,7 +276,7 @@ void ddp_loader_destroy(struct ddp_loader *l)
         if (s->pixels)
             ddp_pages_free(s->pixels, s->pixel_bytes);
         free(s->batch.shard);
-        free(s->label);
+        free(s->answer);
         free(s->sample);
     }
     free(l->slot);

@@ -1,7 +1,7 @@
 /* The samples of a data set: all of them, or those that data.limit_train or data.limit_test took. */
 #include <stdlib.h>
 
-#include "data/data.h"
+#include "data/scaling.h"
 
 static int check_label(const struct ddp_dataset *ds, int64_t sample, int status, const int32_t *label,
                        struct ddp_error *err)
@@ -12,21 +12,28 @@ static int check_label(const struct ddp_dataset *ds, int64_t sample, int status,
     return status ? ddp_error_prefix(err, "sample %lld", (long long)sample) : 0;
 }
 
-int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, uint8_t *pixels, int32_t *label,
-                    struct ddp_error *err)
+int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, void *x, void *y, struct ddp_error *err)
 {
+    const struct ddp_dataset_info *info = &ds->info;
     const int64_t sample = ds->pick ? ds->pick[index] : index;
-    const int status = ds->ops->get(ds->self, sample, pixels, label, err);
-    return check_label(ds, sample, status, label, err);
+    const bool real = info->real || info->targets > 0;
+    const int status =
+        real ? ds->ops->get_real(ds->self, sample, x, y, err) : ds->ops->get(ds->self, sample, x, y, err);
+    if (status == 0)
+        ddp_scaling_apply(&ds->inputs, info->shape.h * info->shape.w, x);
+    if (status || info->targets <= 0)
+        return check_label(ds, sample, status, y, err);
+    ddp_scaling_apply(&ds->targets, 1, y);
+    return 0;
 }
 
-int ddp_dataset_label(const struct ddp_dataset *ds, int64_t index, uint8_t *scratch, int32_t *label,
+int ddp_dataset_label(const struct ddp_dataset *ds, int64_t index, void *scratch, int32_t *label,
                       struct ddp_error *err)
 {
+    if (!ds->ops->label)
+        return ddp_dataset_get(ds, index, scratch, label, err);
     const int64_t sample = ds->pick ? ds->pick[index] : index;
-    const int status = ds->ops->label ? ds->ops->label(ds->self, sample, label, err)
-                                      : ds->ops->get(ds->self, sample, scratch, label, err);
-    return check_label(ds, sample, status, label, err);
+    return check_label(ds, sample, ds->ops->label(ds->self, sample, label, err), label, err);
 }
 
 /* ---- which a limit takes --------------------------------------------------------------------- */
@@ -55,8 +62,9 @@ static int by_place(const void *a, const void *b)
 
 static int read_labels(const struct ddp_dataset *ds, int32_t *label, struct ddp_error *err)
 {
-    const struct ddp_shape *s = &ds->info.shape;
-    uint8_t *pixels = ddp_malloc((size_t)s->c * (size_t)s->h * (size_t)s->w);
+    if (ds->info.targets > 0)
+        return 0; /* all of one kind */
+    void *pixels = ddp_malloc(ddp_dataset_input_bytes(&ds->info));
     int status = 0;
     for (int64_t i = 0; i < ds->info.count && status == 0; i++)
         status = ddp_dataset_label(ds, i, pixels, &label[i], err);
@@ -66,7 +74,7 @@ static int read_labels(const struct ddp_dataset *ds, int32_t *label, struct ddp_
 
 int ddp_dataset_limit(struct ddp_dataset *ds, int64_t limit, uint64_t seed, struct ddp_error *err)
 {
-    const int64_t count = ds->info.count, classes = ds->info.classes;
+    const int64_t count = ds->info.count, classes = ds->info.targets > 0 ? 1 : ds->info.classes;
     if (limit <= 0 || limit >= count)
         return 0;
     int32_t *label = ddp_calloc((size_t)count, sizeof *label);

@@ -152,10 +152,9 @@ int ddp_engine_eval(struct ddp_engine *e, const struct ddp_batch *batch, int64_t
     return e->ops->eval(e, batch, index, err);
 }
 
-int ddp_engine_eval_end(struct ddp_engine *e, const float **loss, const int32_t **correct,
-                        struct ddp_error *err)
+int ddp_engine_eval_end(struct ddp_engine *e, struct ddp_engine_eval *out, struct ddp_error *err)
 {
-    return e->ops->eval_end(e, loss, correct, err);
+    return e->ops->eval_end(e, out, err);
 }
 
 void ddp_engine_find_bad(struct ddp_engine *e, bool training, int64_t step, const struct ddp_batch *batch,

@@ -48,12 +48,19 @@ struct ddp_engine_result {
     /* Over the global batch, the same on all ranks; not finite: nothing may follow it but find_bad and
      * destroy. */
     double loss_sum;
-    int64_t correct;
-    bool stop;     /* some rank asked to stop */
-    double norm;   /* of the gradient when clipping, else -1 */
-    double waited; /* seconds for other ranks; 0 where nobody can tell */
-    int bad_shard; /* the first shard of this rank with a loss that is not finite; -1: none */
+    int64_t correct; /* with labels: right answers */
+    bool stop;       /* some rank asked to stop */
+    double norm;     /* of the gradient when clipping, else -1 */
+    double waited;   /* seconds for other ranks; 0 where nobody can tell */
+    int bad_shard;   /* the first shard of this rank with a loss that is not finite; -1: none */
     float bad_loss;
+};
+
+/* Of every shard of mine, shard i of batch b at [b * eval_shards + i]. Owned by the engine. */
+struct ddp_engine_eval {
+    const float *loss;      /* sums */
+    const int32_t *correct; /* with labels: right answers; else NULL */
+    const float *error;     /* with real targets: sums of the samples' mean absolute errors; else NULL */
 };
 
 /* ---- what run.json says of an engine ---- */
@@ -102,7 +109,7 @@ struct ddp_engine_ops {
     int (*eval_begin)(struct ddp_engine *e, struct ddp_error *err);
     /* Forward of my shards of evaluation batch `index`, then the results of all of them. */
     int (*eval)(struct ddp_engine *e, const struct ddp_batch *batch, int64_t index, struct ddp_error *err);
-    int (*eval_end)(struct ddp_engine *e, const float **loss, const int32_t **correct, struct ddp_error *err);
+    int (*eval_end)(struct ddp_engine *e, struct ddp_engine_eval *out, struct ddp_error *err);
     /* See ddp_engine_find_bad. */
     void (*find_bad)(struct ddp_engine *e, bool training, int64_t step, const struct ddp_batch *batch,
                      int shard, char *text, int size);
@@ -174,13 +181,11 @@ int ddp_engine_collect(struct ddp_engine *e, struct ddp_engine_result *out, stru
 
 /* Before the first batch of an evaluation. Errors are the same on all ranks. */
 int ddp_engine_eval_begin(struct ddp_engine *e, struct ddp_error *err);
-/* Forward of my shards of evaluation batch `index`, from 0 on in order; loss (a sum) and right answers of
- * shard i of mine in batch b are at [b * eval_shards + i] after eval_end, until the next eval. Owned by the
- * engine. */
+/* Forward of my shards of evaluation batch `index`, from 0 on in order; eval_end gives the results of all,
+ * until the next eval. */
 int ddp_engine_eval(struct ddp_engine *e, const struct ddp_batch *batch, int64_t index,
                     struct ddp_error *err);
-int ddp_engine_eval_end(struct ddp_engine *e, const float **loss, const int32_t **correct,
-                        struct ddp_error *err);
+int ddp_engine_eval_end(struct ddp_engine *e, struct ddp_engine_eval *out, struct ddp_error *err);
 
 /* After a loss that is not finite: the first tensor of `shard` that is not finite, as text for messages.
  * training: `step` and `shard` as a result gave them, and all ranks call it (shard -1: none of mine, no text

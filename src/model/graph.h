@@ -35,7 +35,8 @@ struct ddp_layer {
 struct ddp_model {
     struct ddp_arena *arena;
     struct ddp_shape input;
-    int classes, batch; /* of a shard */
+    int classes, batch; /* batch: of a shard */
+    bool targets;       /* classes counts real targets */
     bool gpu;           /* weights lie as a GPU wants them */
     bool open;          /* types that are not known here are another program's own */
     int nlayers, nstages, nvalues;
@@ -50,7 +51,7 @@ struct ddp_model {
 enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4, DDP_BUILD_GPU = 8 };
 
 /* ddp_model_create with such flags; DDP_BUILD_GPU is DDP_MODEL_FOR_DEVICE. */
-int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
+int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs, int shard_batch,
                     unsigned flags, struct ddp_model **out, struct ddp_error *err);
 
 /* The steps, in this order; each reads what those before it have filled in. The first three add all faults

@@ -28,12 +28,13 @@ static int check_input(const struct ddp_config *cfg, struct ddp_shape input, str
     return 0;
 }
 
-static struct ddp_model *create(struct ddp_shape input, int classes, int shard_batch, unsigned flags)
+static struct ddp_model *create(struct ddp_shape input, int outputs, int shard_batch, unsigned flags)
 {
     struct ddp_model *m = ddp_calloc(1, sizeof *m);
     m->arena = ddp_arena_create();
     m->input = input;
-    m->classes = classes;
+    m->classes = outputs < 0 ? -outputs : outputs;
+    m->targets = outputs < 0;
     m->batch = shard_batch;
     m->gpu = flags & DDP_BUILD_GPU;
     return m;
@@ -53,7 +54,7 @@ int ddp_model_check_layers(struct ddp_config *cfg, bool open, bool *known, struc
     return found.code ? ddp_error_add(err, found.code, "%s", found.text) : 0;
 }
 
-int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
+int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs, int shard_batch,
                     unsigned flags, struct ddp_model **out, struct ddp_error *err)
 {
     struct ddp_error found = {0};
@@ -63,7 +64,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
     int rc = check_input(cfg, input, err);
     if (rc != 0)
         return rc;
-    struct ddp_model *m = create(input, classes, shard_batch, flags);
+    struct ddp_model *m = create(input, outputs, shard_batch, flags);
     ddp_graph_read(m, cfg, &found);
     if ((rc = ddp_graph_connect(m, &found)) != 0 || (rc = ddp_graph_shapes(m, &found)) != 0) {
         ddp_model_destroy(m);
@@ -77,11 +78,11 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int classes,
     return 0;
 }
 
-int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
+int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int outputs, int shard_batch,
                      enum ddp_model_form form, struct ddp_model **out, struct ddp_error *err)
 {
     const unsigned flags = form == DDP_MODEL_FOR_DEVICE ? DDP_BUILD_GPU : 0;
-    return ddp_model_build(cfg, input, classes, shard_batch, flags, out, err);
+    return ddp_model_build(cfg, input, outputs, shard_batch, flags, out, err);
 }
 
 void ddp_model_destroy(struct ddp_model *m)

@@ -20,7 +20,7 @@ enum ddp_model_form {
  * "b"], keys of the op...}. Without input a layer follows the one before it; the first reads the data. Errors
  * name the layer, what came in and what was wanted, with file and line. shard_batch: ceil(batch / shards).
  * cfg must outlive the model. */
-int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int classes, int shard_batch,
+int ddp_model_create(struct ddp_config *cfg, struct ddp_shape input, int outputs, int shard_batch,
                      enum ddp_model_form form, struct ddp_model **out, struct ddp_error *err);
 void ddp_model_destroy(struct ddp_model *m); /* NULL is fine */
 

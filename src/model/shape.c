@@ -214,11 +214,19 @@ int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
     if (rc != 0)
         return rc;
     struct ddp_layer *loss = &m->layer[m->nlayers - 1];
-    if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
+    if (m->targets && !loss->op->takes_targets) {
         ddp_fail(err, DDP_E_SHAPE,
-                 "the data has %d class%s: the layer before the loss must give as many outputs (out = "
-                 "\"classes\")",
-                 m->classes, m->classes == 1 ? "" : "es");
+                 "the data has real targets, and this loss wants classes; take mse, mae or huber");
+        return prefix_inputs(m, loss, err), DDP_E_SHAPE;
+    }
+    if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
+        ddp_fail(
+            err, DDP_E_SHAPE,
+            "the data has %d %s: the layer before the loss must give as many outputs (out = \"classes\")",
+            m->classes,
+            m->targets        ? m->classes == 1 ? "target" : "targets"
+            : m->classes == 1 ? "class"
+                              : "classes");
         return prefix_inputs(m, loss, err), DDP_E_SHAPE;
     }
     return 0;

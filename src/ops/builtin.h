@@ -25,7 +25,9 @@
     OP(add)                                                                                                  \
     OP(concat)                                                                                               \
     OP(softmax_cross_entropy)                                                                                \
-    OP(mse)
+    OP(mse)                                                                                                  \
+    OP(mae)                                                                                                  \
+    OP(huber)
 
 #define DDP_DECLARE_OP(name) extern const struct ddp_op ddp_op_##name;
 DDP_BUILTIN_OPS(DDP_DECLARE_OP)

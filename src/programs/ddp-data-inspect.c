@@ -177,6 +177,13 @@ static int inspect(const struct ddp_config *cfg, const char *sheet_path, struct 
                       "the splits disagree: train has %d classes of [%d, %d, %d], test %d of [%d, %d, %d]",
                       ds[0]->info.classes, ds[0]->info.shape.c, ds[0]->info.shape.h, ds[0]->info.shape.w,
                       ds[1]->info.classes, ds[1]->info.shape.c, ds[1]->info.shape.h, ds[1]->info.shape.w);
+    const bool numbers = !rc && (ds[0]->info.real || ds[0]->info.targets > 0);
+    if (numbers && sheet_path)
+        rc = ddp_fail(err, DDP_E_USAGE, "--sheet is for pictures, which this data is not");
+    if (numbers) {
+        rc = rc ? rc : ddp_data_survey_numbers(cfg, ds, err);
+        goto close;
+    }
     if (!rc && sheet_path) {
         sheet.shape = ds[0]->info.shape;
         sheet.rows = ds[0]->info.classes < SHEET_ROWS ? ds[0]->info.classes : SHEET_ROWS;
@@ -190,6 +197,7 @@ static int inspect(const struct ddp_config *cfg, const char *sheet_path, struct 
         rc = sheet_write(&sheet, sheet_path, err);
     if (!rc && sheet_path)
         printf("\ncontact sheet: %s\n", sheet_path);
+close:
     free(sheet.pixels);
     for (int i = 0; i < 2; i++) {
         free(survey[i].classes);

@@ -8,11 +8,16 @@
 #include <stdio.h>
 
 #include "base/base.h"
+#include "data/data.h"
 
 int ddp_data_fetch_main(int argc, char **argv);
 int ddp_data_pack_main(int argc, char **argv);
 int ddp_data_inspect_main(int argc, char **argv);
 extern const struct ddp_manual ddp_data_fetch_manual, ddp_data_pack_manual, ddp_data_inspect_manual;
+
+/* inspect of data of real numbers. */
+int ddp_data_survey_numbers(const struct ddp_config *cfg, struct ddp_dataset *const ds[2],
+                            struct ddp_error *err);
 
 /* Print "ddp-data: TEXT" to stderr and return the exit code that belongs to err. */
 static inline int ddp_data_report(const struct ddp_error *err)

@@ -1,4 +1,5 @@
 /* ddp-train: one rank. What ddp-launch starts; runs alone as well, or under a user's own mpirun. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,7 +165,9 @@ static int train(struct ddp_session *s, const struct options *o, struct ddp_erro
         else if (status == DDP_E_STOPPED)
             ddp_log(DDP_LOG_INFO, "%s", err->text);
         if (o->eval_only && !o->quiet && status == 0)
-            printf("accuracy: %.6f\nloss: %.9g\ncount: %lld\n", r.eval_accuracy, r.eval_loss,
+            printf("%s: %.6f\nloss: %.9g\ncount: %lld\n",
+                   isnan(r.eval_accuracy) ? "mean absolute error" : "accuracy",
+                   isnan(r.eval_accuracy) ? r.eval_error : r.eval_accuracy, r.eval_loss,
                    (long long)r.eval_count);
         if (!ddp_lifeline_active() && *r.weights_hash)
             printf("run: %s\nweights: %s\n", r.run_dir, r.weights_hash);

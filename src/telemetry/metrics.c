@@ -52,7 +52,8 @@ int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, st
                  (long long)s->epoch, (long long)s->count);
     add(&t, "time", s->time);
     add(&t, "loss", s->loss);
-    add(&t, "accuracy", s->accuracy);
+    if (!isnan(s->accuracy))
+        add(&t, "accuracy", s->accuracy);
     add(&t, "lr", s->lr);
     if (s->grad_norm >= 0)
         add(&t, "grad_norm", s->grad_norm);
@@ -64,6 +65,14 @@ int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, st
     return put(m, &t, err);
 }
 
+static void add_score(struct ddp_text *t, const struct ddp_eval_metrics *e)
+{
+    if (isnan(e->accuracy))
+        add(t, "mean_absolute_error", e->error);
+    else
+        add(t, "accuracy", e->accuracy);
+}
+
 int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, struct ddp_error *err)
 {
     struct ddp_text t;
@@ -72,9 +81,10 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
                  (long long)e->epoch, (long long)e->count);
     add(&t, "time", e->time);
     add(&t, "loss", e->loss);
-    add(&t, "accuracy", e->accuracy);
+    add_score(&t, e);
     add(&t, "train_loss", e->train_loss);
-    add(&t, "train_accuracy", e->train_accuracy);
+    if (!isnan(e->accuracy))
+        add(&t, "train_accuracy", e->train_accuracy);
     add(&t, "seconds", e->seconds);
     ddp_text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
     return put(m, &t, err);

@@ -43,6 +43,8 @@ void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, in
     snprintf(part[1], sizeof part[1], "epoch %lld/%lld", (long long)s->epoch + 1, (long long)epochs);
     snprintf(part[2], sizeof part[2], "loss %.4f", s->loss);
     snprintf(part[3], sizeof part[3], "acc %.2f %%", 100 * s->accuracy);
+    if (isnan(s->accuracy)) /* real targets */
+        part[3][0] = '\0';
     snprintf(part[4], sizeof part[4], "%s samples/s", grouped(s->samples_per_s, rate, sizeof rate));
     snprintf(part[5], sizeof part[5], "data %.0f %%", 100 * s->data_wait);
     snprintf(part[6], sizeof part[6], "comm %.0f %%", 100 * s->comm_wait);
@@ -50,7 +52,7 @@ void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, in
     for (int most = PARTS - 1; most >= 0; most--) {
         int n = 0;
         for (int i = 0; i < PARTS; i++)
-            if (dispensable[i] <= most && n < size)
+            if (dispensable[i] <= most && part[i][0] && n < size)
                 n += snprintf(buf + n, (size_t)(size - n), "%s%s", n ? "  " : "", part[i]);
         if (columns <= 0 || n < columns)
             return;

@@ -156,7 +156,10 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
 {
     json_object_set_new(o, "weights_hash", text(info->weights_hash));
     json_t *e = json_object();
-    json_object_set_new(e, "accuracy", number(info->eval_accuracy));
+    if (isnan(info->eval_accuracy))
+        json_object_set_new(e, "mean_absolute_error", number(info->eval_error));
+    else
+        json_object_set_new(e, "accuracy", number(info->eval_accuracy));
     json_object_set_new(e, "loss", number(info->eval_loss));
     json_object_set_new(e, "count", json_integer(info->eval_count));
     json_object_set_new(o, "eval", e);
@@ -302,6 +305,20 @@ static json_t *new_parent(const struct ddp_run_info *info)
     return o;
 }
 
+/* What was taken off real inputs and targets and what they were divided by: whoever uses the weights
+ * elsewhere has to do the same. */
+static void add_scaling(json_t *o, const char *key, const struct ddp_scaling *s)
+{
+    if (!s || s->n == 0)
+        return;
+    json_t *mean = json_array(), *std = json_array();
+    for (int i = 0; i < s->n; i++) {
+        json_array_append_new(mean, number(s->mean[i]));
+        json_array_append_new(std, number(s->std[i]));
+    }
+    json_object_set_new(o, key, json_pack("{s:o, s:o}", "mean", mean, "std", std));
+}
+
 static json_t *best(const struct ddp_run_info *info)
 {
     if (info->best.step < 0)
@@ -353,6 +370,8 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "best", best(info));
     json_object_set_new(o, "parameters", json_integer(info->parameters));
     json_object_set_new(o, "data", data_list(info));
+    add_scaling(o, "input_scaling", info->inputs);
+    add_scaling(o, "target_scaling", info->targets);
     if (info->finished)
         add_result(o, info);
     json_object_set_new(o, "legs", list);

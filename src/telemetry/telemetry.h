@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "checkpoint/checkpoint.h"
 #include "config/config.h"
+#include "data/data.h"
 #include "engine/engine.h"
 #include "record/record.h"
 
@@ -48,7 +49,8 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
-    const char *resumed_from; /* checkpoint; NULL: no */
+    const struct ddp_scaling *inputs, *targets; /* of real numbers; NULL or n 0: none */
+    const char *resumed_from;                   /* checkpoint; NULL: no */
     int64_t from_step;
     const char *forked_from; /* the run that this one forked from at resumed_from; NULL: none */
     const char *fork_reason; /* why */
@@ -70,7 +72,7 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     bool finished;
     const char *status; /* "running", "done", "stopped", "failed" */
     char weights_hash[65];
-    double eval_accuracy, eval_loss;
+    double eval_accuracy, eval_error, eval_loss; /* accuracy or error is nan */
     int64_t eval_count;
     int64_t steps, epochs, parameters;
     double samples_per_s, wall_s, time_to_first_step_s;
@@ -86,13 +88,14 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
 
 struct ddp_step_metrics {
     int64_t step, epoch, count;
-    double loss, accuracy, lr, grad_norm, samples_per_s, step_s, data_wait,
+    double loss, accuracy /* nan: real targets */, lr, grad_norm, samples_per_s, step_s, data_wait,
         comm_wait; /* waits: share of step_s */
     double time;   /* seconds since start */
 };
 struct ddp_eval_metrics {
     int64_t step, epoch, count;
-    double loss, accuracy, seconds, time;
+    double loss, seconds, time;
+    double accuracy, error; /* with labels; the mean absolute one, with real targets; the other is nan */
     double train_loss, train_accuracy; /* means over the epoch's training steps so far; nan: none */
     bool best;
 };

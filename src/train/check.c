@@ -79,7 +79,7 @@ int ddp_train_check(struct ddp_config *cfg, bool eval_only, struct ddp_text *not
         status = ddp_cpu_select(NULL, err);
     const int64_t shards = cfg->train.shards;
     if (status == 0)
-        status = ddp_model_create(cfg, test->info.shape, test->info.classes,
+        status = ddp_model_create(cfg, test->info.shape, ddp_dataset_outputs(&test->info),
                                   (int)((cfg->train.batch + shards - 1) / shards), DDP_MODEL_FOR_HOST, &model,
                                   err);
     if (status == 0)

@@ -1,6 +1,7 @@
 /* The held-out pass: every sample exactly once at any number of ranks; losses follow the same tree as in
  * training. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "reduce/tree.h"
@@ -20,8 +21,7 @@ static bool is_asked(const struct ddp_trainer *t)
 
 /* My shards of every batch, or until *stop: ranks need not end with the same batch, as nothing is exchanged
  * before all have left. But all begin the first one: an engine may gather for it what it evaluates. */
-static int run(struct ddp_trainer *t, bool *stop, const float **loss, const int32_t **correct,
-               struct ddp_error *err)
+static int run(struct ddp_trainer *t, bool *stop, struct ddp_engine_eval *out, struct ddp_error *err)
 {
     int status = ddp_loader_seek(t->eval_loader, 0, 0, err);
     for (int64_t b = 0; b < t->engine->eval_batches && status == 0; b++) {
@@ -34,7 +34,7 @@ static int run(struct ddp_trainer *t, bool *stop, const float **loss, const int3
         if (status == 0)
             status = ddp_engine_eval(t->engine, batch, b, err);
     }
-    return status ? status : ddp_engine_eval_end(t->engine, loss, correct, err);
+    return status ? status : ddp_engine_eval_end(t->engine, out, err);
 }
 
 /* One that broke off ends it for all: who was through had results that nobody can use. */
@@ -59,19 +59,21 @@ static int most_leaves(const struct ddp_trainer *t)
 static int gather_mine(struct ddp_trainer *t, bool *stop, struct ddp_eval_leaf *out, struct ddp_error *err)
 {
     const int mine = t->engine->eval_shards, most = most_leaves(t);
-    const float *loss;
-    const int32_t *correct;
-    const int status = run(t, stop, &loss, &correct, err);
+    struct ddp_engine_eval found = {0};
+    const int status = run(t, stop, &found, err);
     if (status || *stop)
         return status;
     for (int64_t b = 0; b < t->engine->eval_batches; b++)
         for (int s = 0; s < mine; s++) {
             const int64_t at = b * mine + s;
-            const struct ddp_bad_loss bad = {
-                .step = t->state.step, .index = b, .shard = t->plan.ranks.eval_first + s, .loss = loss[at]};
-            if (!isfinite(loss[at]))
+            const struct ddp_bad_loss bad = {.step = t->state.step,
+                                             .index = b,
+                                             .shard = t->plan.ranks.eval_first + s,
+                                             .loss = found.loss[at]};
+            if (!isfinite(found.loss[at]))
                 return ddp_trainer_bad_loss(t, &bad, err);
-            out[b * most + s] = (struct ddp_eval_leaf){loss[at], correct[at]};
+            out[b * most + s] = (struct ddp_eval_leaf){
+                found.loss[at], found.error ? found.error[at] : (float)found.correct[at]};
         }
     return 0;
 }
@@ -95,26 +97,31 @@ static void line_up(const struct ddp_trainer *t, int64_t batch, const struct ddp
 static void add_up(struct ddp_trainer *t, const struct ddp_eval_leaf *all)
 {
     const int S = t->plan.ranks.eval_shards;
-    const int64_t count = t->test_set->info.count;
+    const struct ddp_dataset *ds = t->test_set;
+    const double count = (double)ds->info.count;
+    const bool real = ddp_trainer_real(t), unscale = ds->targets.n == 1; /* of several: in deviations */
     struct ddp_eval_leaf *leaf = ddp_calloc((size_t)S, sizeof *leaf);
-    float *losses = ddp_malloc((size_t)S * sizeof *losses);
-    double loss = 0;
-    int64_t correct = 0;
+    float *losses = ddp_malloc((size_t)S * sizeof *losses), *scores = ddp_malloc((size_t)S * sizeof *scores);
+    double loss = 0, score = 0;
     for (int64_t b = 0; b < t->engine->eval_batches; b++) {
         float sum;
         line_up(t, b, all, leaf);
         for (int s = 0; s < S; s++) {
             losses[s] = leaf[s].loss;
-            correct += leaf[s].correct;
+            scores[s] = leaf[s].score;
         }
         ddp_tree_sum_float(S, 1, losses, &sum);
         loss += sum;
+        ddp_tree_sum_float(S, 1, scores, &sum); /* right answers, exactly, or errors */
+        score += sum;
     }
     free(losses);
+    free(scores);
     free(leaf);
-    t->eval.count = count;
-    t->eval.loss = loss / (double)count;
-    t->eval.accuracy = (double)correct / (double)count;
+    t->eval.count = ds->info.count;
+    t->eval.loss = loss / count;
+    t->eval.accuracy = real ? NAN : score / count;
+    t->eval.error = real ? score / count * (unscale ? ds->targets.std[0] : 1) : NAN;
 }
 
 int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
@@ -138,4 +145,13 @@ int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *er
     free(all);
     free(mine);
     return status;
+}
+
+const char *ddp_trainer_score(const struct ddp_trainer *t, char buf[64])
+{
+    if (isnan(t->eval.accuracy))
+        snprintf(buf, 64, "mean absolute error %.4g", t->eval.error);
+    else
+        snprintf(buf, 64, "accuracy %.2f %%", 100 * t->eval.accuracy);
+    return buf;
 }

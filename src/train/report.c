@@ -1,4 +1,5 @@
 /* What the lead tells the world: run directory, records, progress, checkpoints, run.json. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,8 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .hosts = hosts,
         .ndata = 2,
         .data = t->data,
+        .inputs = &t->train_set->inputs,
+        .targets = &t->train_set->targets,
         .opens = opens,
         .later = opens ? log->later : NULL,
         .resumed_from = *t->resumed_from ? t->resumed_from : NULL,
@@ -145,7 +148,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .slow = log->slow,
         .best = {.step = t->state.best_step,
                  .loss = t->state.best_loss,
-                 .accuracy = t->state.best_accuracy,
+                 .accuracy = t->test_set->info.targets > 0 ? NAN : t->state.best_accuracy,
                  .path = best_path(log, best) ? best : NULL},
         .finished = finished,
         .status = status,
@@ -155,6 +158,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
     if (finished) {
         snprintf(info.weights_hash, sizeof info.weights_hash, "%s", result->weights_hash);
         info.eval_accuracy = result->eval_accuracy;
+        info.eval_error = result->eval_error;
         info.eval_loss = result->eval_loss;
         info.eval_count = result->eval_count;
         info.steps = result->steps;
@@ -395,7 +399,7 @@ static struct ddp_step_metrics step_metrics(const struct ddp_run_log *log)
         .epoch = t->now->epoch,
         .count = r->count,
         .loss = r->loss_sum / (double)r->count,
-        .accuracy = (double)r->correct / (double)r->count,
+        .accuracy = t->test_set->info.targets > 0 ? NAN : (double)r->correct / (double)r->count,
         .lr = ddp_trainer_lr(t),
         .grad_norm = r->norm,
         .samples_per_s = (double)log->window.samples / log->window.s,
@@ -461,21 +465,22 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
 int ddp_run_log_eval(struct ddp_run_log *log, double seconds, bool best, struct ddp_error *err)
 {
     const struct ddp_trainer *t = log->t;
+    char score[64];
     const struct ddp_eval_metrics e = {
         .step = t->state.step,
         .epoch = t->state.epoch,
         .count = t->eval.count,
         .loss = t->eval.loss,
         .accuracy = t->eval.accuracy,
+        .error = t->eval.error,
         .seconds = seconds,
         .time = ddp_now() - t->opt.started,
         .best = best,
         .train_loss = t->epoch.loss,
         .train_accuracy = t->epoch.accuracy,
     };
-    ddp_log(DDP_LOG_INFO,
-            "eval after step %lld (epoch %lld): accuracy %.2f %%, loss %.4f over %lld sample%s%s",
-            (long long)e.step, (long long)e.epoch, 100 * e.accuracy, e.loss, (long long)e.count,
+    ddp_log(DDP_LOG_INFO, "eval after step %lld (epoch %lld): %s, loss %.4f over %lld sample%s%s",
+            (long long)e.step, (long long)e.epoch, ddp_trainer_score(t, score), e.loss, (long long)e.count,
             ddp_plural(e.count), best ? ", the best so far" : "");
     const int status = ddp_run_still_there(t->run_dir, log->lock, err);
     return status ? status : settle(log, ddp_metrics_eval(log->metrics, &e, err), err);
@@ -497,7 +502,9 @@ double ddp_run_log_rate(const struct ddp_run_log *log)
 int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct ddp_result *result,
                       struct ddp_error *err)
 {
-    char path[1100], best[1200];
+    char path[1100], best[1200], accuracy[48] = "";
+    if (log->t->test_set->info.targets == 0)
+        snprintf(accuracy, sizeof accuracy, ", accuracy %.2f %%", 100 * log->t->state.best_accuracy);
     snprintf(path, sizeof path, "%s/model.safetensors", log->t->run_dir);
     int status = take_snapshot(log, err);
     if (status)
@@ -512,9 +519,8 @@ int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct d
     if (status == 0)
         status = write_run(log, false, status_text, NULL, true, result, err);
     if (status == 0 && best_path(log, best))
-        ddp_log(DDP_LOG_INFO, "best weights by held-out loss (%.4f, accuracy %.2f %%, after step %lld): %s",
-                log->t->state.best_loss, 100 * log->t->state.best_accuracy,
-                (long long)log->t->state.best_step, best);
+        ddp_log(DDP_LOG_INFO, "best weights by held-out loss (%.4f%s, after step %lld): %s",
+                log->t->state.best_loss, accuracy, (long long)log->t->state.best_step, best);
     return settle(log, status, err);
 }
 

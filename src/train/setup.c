@@ -57,8 +57,8 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
 {
     const struct ddp_dataset_info *info = &t->test_set->info;
-    return ddp_model_create(t->cfg, info->shape, info->classes, t->plan.shard_batch, t->engine_ops->model,
-                            &t->model, err);
+    return ddp_model_create(t->cfg, info->shape, ddp_dataset_outputs(info), t->plan.shard_batch,
+                            t->engine_ops->model, &t->model, err);
 }
 
 static void show_model(const struct ddp_trainer *t)
@@ -106,7 +106,8 @@ static struct ddp_engine_conf engine_conf(const struct ddp_trainer *t)
 static size_t loader_bytes(const struct ddp_trainer *t)
 {
     const struct ddp_shape px = t->test_set->info.shape;
-    const size_t value = t->engine_ops->form == DDP_LOADER_FLOATS ? sizeof(float) : 1;
+    const size_t value =
+        t->engine_ops->form == DDP_LOADER_FLOATS || t->test_set->info.real ? sizeof(float) : 1;
     const size_t samples = (size_t)t->plan.shard_batch * (size_t)ddp_rank_plan_mine(&t->plan.ranks);
     return samples * (size_t)px.c * (size_t)px.h * (size_t)px.w * value *
            (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);

@@ -33,7 +33,7 @@ static int evaluate(struct ddp_trainer *t, bool counts, bool *best, bool *enough
     if (counts && *best) {
         s->best_step = s->step;
         s->best_loss = t->eval.loss;
-        s->best_accuracy = t->eval.accuracy;
+        s->best_accuracy = ddp_trainer_real(t) ? 0 : t->eval.accuracy;
     }
     *enough = counts && early_stop_reached(t);
     return t->log ? ddp_run_log_eval(t->log, ddp_now() - began, *best, err) : 0;
@@ -44,7 +44,7 @@ static void sum_epoch(struct ddp_trainer *t)
 {
     const struct ddp_train_state *s = &t->state;
     t->epoch.loss = s->epoch_loss_sum / (double)s->epoch_count;
-    t->epoch.accuracy = (double)s->epoch_correct / (double)s->epoch_count;
+    t->epoch.accuracy = ddp_trainer_real(t) ? NAN : (double)s->epoch_correct / (double)s->epoch_count;
 }
 
 static bool save_due(const struct ddp_trainer *t, bool best, bool end)
@@ -101,7 +101,7 @@ static int call_hook(struct ddp_trainer *t, bool *end, struct ddp_error *err)
             .step = t->state.step,
             .epoch = t->now->epoch,
             .loss = r->loss_sum / (double)r->count,
-            .accuracy = (double)r->correct / (double)r->count,
+            .accuracy = ddp_trainer_real(t) ? NAN : (double)r->correct / (double)r->count,
             .lr = ddp_trainer_lr(t),
             .samples_per_s = ddp_run_log_rate(t->log),
         };
@@ -130,15 +130,15 @@ static bool nothing_left(const struct ddp_trainer *t)
 static int begin(struct ddp_trainer *t, bool *end, struct ddp_error *err)
 {
     const struct ddp_train_state *s = &t->state;
+    char score[64];
     *end = false;
     if (evaluation_owed(t))
         return after_step(t, end, err);
     *end = nothing_left(t);
     const int status = *end ? ddp_trainer_evaluate(t, &t->stopped, err) : 0;
     if (*end && status == 0 && !t->stopped && t->lead)
-        ddp_log(DDP_LOG_INFO,
-                "nothing left to train after step %lld: accuracy %.2f %%, loss %.4f over %lld sample%s",
-                (long long)s->step, 100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count,
+        ddp_log(DDP_LOG_INFO, "nothing left to train after step %lld: %s, loss %.4f over %lld sample%s",
+                (long long)s->step, ddp_trainer_score(t, score), t->eval.loss, (long long)t->eval.count,
                 ddp_plural(t->eval.count));
     return status;
 }
@@ -184,6 +184,7 @@ static void fill_result(const struct ddp_trainer *t, struct ddp_result *r)
     r->steps = t->state.step;
     r->epochs = t->state.epoch;
     r->eval_accuracy = t->eval.accuracy;
+    r->eval_error = t->eval.error;
     r->eval_loss = t->eval.loss;
     r->eval_count = t->eval.count;
     r->samples_per_s = t->log ? ddp_run_log_rate(t->log) : 0;
@@ -216,8 +217,9 @@ static int evaluate_only(struct ddp_trainer *t, struct ddp_result *r, struct ddp
         return ddp_fail(err, DDP_E_STOPPED, "stopped by request before the evaluation was over");
     if (status || !t->lead)
         return status;
-    ddp_log(DDP_LOG_INFO, "eval of %s: accuracy %.2f %%, loss %.4f over %lld sample%s", t->run_dir,
-            100 * t->eval.accuracy, t->eval.loss, (long long)t->eval.count, ddp_plural(t->eval.count));
+    char score[64];
+    ddp_log(DDP_LOG_INFO, "eval of %s: %s, loss %.4f over %lld sample%s", t->run_dir,
+            ddp_trainer_score(t, score), t->eval.loss, (long long)t->eval.count, ddp_plural(t->eval.count));
     return hash_weights(t, r, err);
 }
 

@@ -12,7 +12,7 @@ struct ddp_run_log;
 
 struct ddp_eval_leaf { /* one shard of one evaluation batch */
     float loss;
-    int32_t correct;
+    float score; /* right answers, or the sum of errors */
 };
 
 struct ddp_eval_board { /* in memory that the ranks of a node share */
@@ -45,8 +45,8 @@ struct ddp_trainer {
     struct {                         /* training means of the epoch so far; nan before the first step */
         double loss, accuracy;
     } epoch;
-    struct { /* the last evaluation */
-        double loss, accuracy;
+    struct { /* the last evaluation; accuracy with labels, error with real targets, the other nan */
+        double loss, accuracy, error;
         int64_t count;
     } eval;
 
@@ -75,6 +75,13 @@ double ddp_trainer_lr(const struct ddp_trainer *t); /* of the step that was enqu
 /* evaluate.c: the whole test split, each sample once; results in t->eval, the same on all ranks. *stop is set
  * when any rank was asked to stop before it was over (the same on all): then there are no results. */
 int ddp_trainer_evaluate(struct ddp_trainer *t, bool *stop, struct ddp_error *err);
+/* The data has real targets: no answer is right or wrong. */
+static inline bool ddp_trainer_real(const struct ddp_trainer *t)
+{
+    return t->test_set->info.targets > 0;
+}
+/* The last evaluation in words: "accuracy 97.10 %", "mean absolute error 0.83". Returns buf. */
+const char *ddp_trainer_score(const struct ddp_trainer *t, char buf[64]);
 
 /* bad_loss.c: words a loss that is not finite, with the first tensor that is not. Of a step all ranks call it
  * (shard -1: none of mine, returns 0); of an evaluation the rank that has the shard. DDP_E_NUMERIC. */

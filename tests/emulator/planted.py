@@ -39,6 +39,10 @@ FAULTS = [
     # ---- barriers of the warp
     ("warp's barrier missing behind the largest value", "src/ops/loss/loss.cu",
      "slot->best = nan ? 0 : best;\n    }\n    DDP_SYNC_WARP();", "slot->best = nan ? 0 : best;\n    }", "test_cuda_loss"),
+    ("error of a target that lanes do not share out", "src/ops/loss/loss.cu",
+     "errors += fabsf(d);", "errors = fabsf(d);", "test_cuda_loss"),
+    ("numbers of a resident set taken by place", "src/data/augment.cu",
+     "(a.resident ? a.sample[at.n] : (int64_t)at.n) * a.c * pixels + pixel", "(int64_t)at.n * a.c * pixels + pixel", "test_cuda_augment"),
     ("warp's barrier missing behind the sum of exponentials", "src/ops/loss/loss.cu",
      "slot->value[1] = exps;\n    DDP_SYNC_WARP();", "slot->value[1] = exps;", "test_cuda_loss"),
     ("shuffle that half a warp skips", "src/optim/norms.cuh",
@@ -60,7 +64,7 @@ FAULTS = [
      "e.v[k] = fmaf(a.blend, p.v[k] - e.v[k], e.v[k]);", "e.v[k] = fmaf(a.blend, p.v[k] - e.v[k], p.v[k]);", "test_cuda_update"),
     # ---- bounds
     ("one block too few: samples without a loss", "src/ops/loss/loss.cu",
-     "softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS", "softmax_cross_entropy, a->batch / LOSS_WARPS", "test_cuda_loss"),
+     "return (a->batch + LOSS_WARPS - 1) / LOSS_WARPS;", "return a->batch / LOSS_WARPS;", "test_cuda_loss"),
     ("one block too many", "src/optim/update.cuh",
      "return (a->hi - a->lo) / DDP_BLOCK;", "return (a->hi - a->lo) / DDP_BLOCK + 1;", "test_cuda_update"),
     ("off by one: the window behind the last", "src/ops/pool/pool.cu",

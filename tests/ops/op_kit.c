@@ -136,6 +136,8 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
     k->call.epoch = a->epoch;
     k->call.sample = a->sample;
     k->call.label = a->label;
+    k->call.target = a->target;
+    k->call.error = &k->error;
     k->call.loss = &k->loss;
     k->call.correct = &k->correct;
 }
@@ -162,6 +164,7 @@ void kit_close(struct kit *k, struct kit_result *r)
     r->y = take(k->args.in_place || k->args.op->is_loss ? &k->in[0] : &k->out);
     r->loss = k->loss;
     r->correct = k->correct;
+    r->error = k->error;
     for (int i = 0; i < DDP_OP_MAX_IN; i++) {
         const struct ddp_tensor *in = &k->in[i].t;
         r->nx[i] = (int64_t)in->n * in->c * in->h * in->w;
@@ -221,6 +224,7 @@ void kit_expect_same(const struct kit_result *a, const struct kit_result *b)
     }
     assert_memory_equal(&a->loss, &b->loss, sizeof a->loss);
     assert_int_equal(a->correct, b->correct);
+    assert_memory_equal(&a->error, &b->error, sizeof a->error);
 }
 
 int kit_isas(const char *names[4])

@@ -40,6 +40,7 @@ struct kit_args {
     uint32_t layer, epoch;
     const int64_t *sample;
     const int32_t *label;
+    const float *target; /* [n][c], in place of labels */
     int64_t sync_count;
 };
 
@@ -65,7 +66,7 @@ struct kit {
     struct kit_tensor in[DDP_OP_MAX_IN], out, dout, din[DDP_OP_MAX_IN];
     float *param[DDP_OP_MAX_PARAMS], *grad[DDP_OP_MAX_PARAMS], *leaf[DDP_OP_MAX_PARAMS];
     double *sync;
-    float loss;
+    float loss, error;
     int64_t correct;
 };
 
@@ -76,7 +77,7 @@ struct kit_result {
     int nparams, c16;
     int64_t size[DDP_OP_MAX_PARAMS];                          /* of each flat parameter */
     float *grad[DDP_OP_MAX_PARAMS], *leaf[DDP_OP_MAX_PARAMS]; /* flat, with padding */
-    float loss;
+    float loss, error;
     int64_t correct;
 };
 

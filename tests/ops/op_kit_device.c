@@ -218,7 +218,14 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
     if (a->label)
         memcpy(label, a->label, (size_t)a->n * sizeof *label);
     call.sample = up(&r, sample, (size_t)a->batch * sizeof *sample);
-    call.label = up(&r, label, (size_t)a->batch * sizeof *label);
+    if (a->target) {
+        float *target = calloc((size_t)a->batch * (size_t)a->in.c + 1, sizeof *target);
+        memcpy(target, a->target, (size_t)a->n * (size_t)a->in.c * sizeof *target);
+        call.target = up(&r, target, (size_t)a->batch * (size_t)a->in.c * sizeof *target);
+        free(target);
+    } else {
+        call.label = up(&r, label, (size_t)a->batch * sizeof *label);
+    }
     free(sample), free(label);
 
     void *x[DDP_OP_MAX_IN], *din[DDP_OP_MAX_IN] = {0};
@@ -256,7 +263,8 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
     call.scratch = up(&r, NULL, plan.scratch_bytes);
     call.workspace = up(&r, NULL, plan.workspace_bytes);
     call.loss = up(&r, NULL, sizeof(float));
-    call.correct = up(&r, NULL, sizeof(int32_t));
+    call.correct = a->target ? NULL : up(&r, NULL, sizeof(int32_t));
+    call.error = a->target ? up(&r, NULL, sizeof(float)) : NULL;
 
     for (int i = 0; i < layer.nparams; i++)
         call.grad[i] = !a->evaluate && layer.params[i].role != DDP_PARAM_TRAINED ? leaf[i] : NULL;
@@ -284,9 +292,12 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
         memcpy(out->leaf[i], down(&r, leaf[i], size[i]), size[i]);
     }
     if (loss) {
-        int32_t correct;
+        int32_t correct = 0;
         memcpy(&out->loss, down(&r, call.loss, sizeof out->loss), sizeof out->loss);
-        memcpy(&correct, down(&r, call.correct, sizeof correct), sizeof correct);
+        if (a->target)
+            memcpy(&out->error, down(&r, call.error, sizeof out->error), sizeof out->error);
+        else
+            memcpy(&correct, down(&r, call.correct, sizeof correct), sizeof correct);
         out->correct = correct;
     }
     for (int i = 0; i < DDP_DEVICE_PASSES; i++)

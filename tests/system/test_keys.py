@@ -24,6 +24,8 @@ log: { progress = false; };
 # Runs in which evaluations get worse now and then: what early stopping looks at decides when they end.
 STOPS = ["train.early_stop=1", "train.epochs=8", "optim.lr=4", "optim.momentum=0.5"]
 IDX = ["data.format=idx", "data.root={dir}/idx", "data.path=one"]
+CSV = ["data.format=csv", "data.path={dir}/table",
+       'model.layers=({type = "linear", name = "fc", out = "classes"}, {type = "mse", name = "loss"})', "optim.lr=0.01"]
 RANKS = {"ranks": 3}  # under ddp-launch
 
 
@@ -70,12 +72,15 @@ ROWS = {
     "data.root": Row("{dir}/idx-copy", base=IDX, other="{dir}/idx-other"),
     "data.path": Row("one-copy", "{dir}/idx-copy/one", base=IDX, other="two"),
     "data.files": Row('["b-images", "b-labels", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]', base=IDX),
+    "data.inputs": Row('["a"]', base=CSV),
+    "data.targets": Row('["b"]', base=CSV),
     "data.train_count": Row("80"),
     "data.test_count": Row("1", "2", "3", "5", any_of=True),
     "data.seed": Row("2"),
     "data.limit_train": Row("64"),
     "data.limit_test": Row("1", "2", "3", "5", any_of=True),
     "data.normalize": Row("false"),
+    "data.normalize_targets": Row("true", base=CSV),
     "data.mean": Row("[0.4]", base=["data.mean=[0.2]", "data.std=[0.3]"]),
     "data.std": Row("[0.5]", base=["data.mean=[0.2]", "data.std=[0.3]"]),
     "data.crop_padding": Row("2"),
@@ -184,6 +189,11 @@ class Keys(harness.Case):
         shutil.copytree(self.dir / "idx/one", self.dir / "idx/one-copy")
         shutil.copytree(self.dir / "idx", self.dir / "idx-copy")
         shutil.copytree(self.dir / "idx/two", self.dir / "idx-other/one")
+        (self.dir / "table").mkdir()
+        for name, rows, seed in (("train", 96, 5), ("test", 32, 6)):
+            x = noise(seed, 3 * rows)
+            (self.dir / f"table/{name}.csv").write_text(
+                "a,b,c\n" + "".join(f"{x[i]},{x[i + rows]},{x[i] + x[i + 2 * rows] / 9}\n" for i in range(rows)))
         for split, count in (("train", 8), ("test", 2)):
             for label in range(10):
                 folder = self.dir / f"pictures/{split}/class-{label}"

@@ -79,6 +79,7 @@ static int init(struct ddp_engine *base, struct ddp_error *err)
     e->correct = ddp_calloc(mine + 1, sizeof *e->correct);
     e->eval_loss = ddp_calloc(evals + 1, sizeof *e->eval_loss);
     e->eval_correct = ddp_calloc(evals + 1, sizeof *e->eval_correct);
+    e->eval_error = ddp_calloc(evals + 1, sizeof *e->eval_error);
     const int status = make_reduce(e, err);
     return status ? status : make_passes(e, err);
 }
@@ -96,6 +97,7 @@ static void finish(struct ddp_engine *base, bool abort)
     free(e->correct);
     free(e->eval_loss);
     free(e->eval_correct);
+    free(e->eval_error);
 }
 
 const struct ddp_engine_ops ddp_engine_cpu = {

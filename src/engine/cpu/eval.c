@@ -36,17 +36,19 @@ int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t
         int64_t correct = 0;
         status = run(e, batch, s, &e->eval_loss[at], &correct, err);
         e->eval_correct[at] = (int32_t)correct;
+        e->eval_error[at] = ddp_cpu_pass_error(e->eval, 0);
     }
     return status;
 }
 
-int ddp_cpu_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
-                     struct ddp_error *err)
+int ddp_cpu_eval_end(struct ddp_engine *base, struct ddp_engine_eval *out, struct ddp_error *err)
 {
     struct ddp_cpu_engine *e = (struct ddp_cpu_engine *)base;
+    const bool targets = base->conf.test_set->info.targets > 0;
     (void)err;
-    *loss = e->eval_loss;
-    *correct = e->eval_correct;
+    *out = (struct ddp_engine_eval){.loss = e->eval_loss,
+                                    .correct = targets ? NULL : e->eval_correct,
+                                    .error = targets ? e->eval_error : NULL};
     return 0;
 }
 

@@ -71,8 +71,10 @@ static struct ddp_op_call make_call(const struct ddp_cpu_pass *p, int s, struct 
         .epoch = (uint32_t)p->epoch,
         .sample = r->shard.sample,
         .label = r->shard.label,
+        .target = r->shard.target,
         .loss = &r->loss,
         .correct = &r->correct,
+        .error = &r->error,
     };
     for (int k = 0; k < st->nin; k++)
         c.in[k] = &r->value[st->in[k]];
@@ -160,7 +162,7 @@ static void load_pixels(const float *plain, const struct ddp_tensor *t)
 static void load_shard(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, const struct ddp_shard *shard)
 {
     r->shard = *shard;
-    r->loss = 0;
+    r->loss = r->error = 0;
     r->correct = 0;
     for (int v = 0; v < p->plan->nvalues; v++) {
         r->value[v].n = shard->n;
@@ -228,6 +230,11 @@ int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const stru
         correct[i] = p->res[i].correct;
     }
     return 0;
+}
+
+float ddp_cpu_pass_error(const struct ddp_cpu_pass *p, int i)
+{
+    return p->res[i].error;
 }
 
 /* ---- backward ---- */

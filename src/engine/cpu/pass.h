@@ -42,6 +42,9 @@ int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *co
  * layer) of resident shard i that holds a value that is not finite, as text: "output of layer 'conv2' at
  * [n=3, c=5, y=1, x=0] is nan". */
 void ddp_cpu_pass_find_bad(const struct ddp_cpu_pass *p, const float *params, int i, char *text, int size);
+/* With real targets: the sum of mean absolute errors over shard i of that forward. */
+float ddp_cpu_pass_error(const struct ddp_cpu_pass *p, int i);
+
 /* Features that went into the loss for resident shard i, plain [n][classes]: predictions for evaluation and
  * tests. */
 void ddp_cpu_pass_output(const struct ddp_cpu_pass *p, int i, float *out);

@@ -12,6 +12,7 @@ struct ddp_cpu_resident {
     float *stats;                    /* leaves of running statistics, [flat.metrics - flat.stats] */
     struct ddp_shard shard;          /* of the last forward */
     float loss;
+    float error;
     int64_t correct;
 };
 

@@ -31,6 +31,7 @@ struct ddp_cpu_engine {
 
     float *eval_loss; /* [batches][eval shards] */
     int32_t *eval_correct;
+    float *eval_error;
 };
 
 int ddp_cpu_upload(struct ddp_engine *base, struct ddp_error *err);
@@ -43,8 +44,7 @@ int ddp_cpu_collect(struct ddp_engine *base, struct ddp_engine_result *out, stru
 int ddp_cpu_eval_begin(struct ddp_engine *base, struct ddp_error *err);
 int ddp_cpu_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index,
                  struct ddp_error *err);
-int ddp_cpu_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
-                     struct ddp_error *err);
+int ddp_cpu_eval_end(struct ddp_engine *base, struct ddp_engine_eval *out, struct ddp_error *err);
 void ddp_cpu_find_bad(struct ddp_engine *base, bool training, int64_t step, const struct ddp_batch *batch,
                       int shard, char *text, int size);
 

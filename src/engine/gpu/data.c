@@ -14,7 +14,7 @@ bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
         return false;
     if (e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
         return true;
-    return strcmp(ds->ops->name, "digits") != 0 &&
+    return strcmp(ds->ops->name, "digits") != 0 && strcmp(ds->ops->name, "friedman") != 0 &&
            (double)ds->info.count * (double)e->picture < (double)free / 2;
 }
 
@@ -24,7 +24,7 @@ static int load_chunk(struct ddp_gpu_engine *e, uint8_t *pinned, int64_t first, 
 {
     const struct ddp_dataset *ds = e->base.conf.train_set;
     for (int64_t i = 0; i < n; i++) {
-        int32_t *label = &e->label[first + i];
+        char *label = e->label + (size_t)(first + i) * e->answer;
         int status = ddp_dataset_get(ds, first + i, pinned + (size_t)i * e->picture, label, err);
         if (status)
             return status;
@@ -42,7 +42,7 @@ int ddp_gpu_data_load(struct ddp_gpu_engine *e, struct ddp_error *err)
     if (status)
         return ddp_error_prefix(err, "gpu.resident_data: the data set on the card");
     e->data = data;
-    e->label = ddp_malloc((size_t)count * sizeof *e->label);
+    e->label = ddp_malloc((size_t)count * e->answer);
     status = e->api->alloc_pinned(e->gpu, (size_t)step * e->picture, &pinned, err);
     if (status)
         return status;

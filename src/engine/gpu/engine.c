@@ -165,14 +165,16 @@ static int start_reduce(struct ddp_gpu_engine *e, struct ddp_error *err)
 static void plan(struct ddp_gpu_engine *e)
 {
     const struct ddp_engine_conf *c = &e->base.conf;
-    const struct ddp_shape px = c->test_set->info.shape;
+    const struct ddp_dataset_info *info = &c->test_set->info;
     const int S = (int)c->cfg->train.shards, batch = (int)((c->cfg->train.batch + S - 1) / S);
     e->type = (enum ddp_gpu_type)c->cfg->train.precision;
     e->graph = c->cfg->gpu.graph;
     e->timeout = c->cfg->comm.timeout_s;
-    e->picture = (size_t)px.c * (size_t)px.h * (size_t)px.w;
-    e->layout = ddp_gpu_slot_layout(e->base.my_shards, batch, e->picture, false);
-    e->eval_layout = ddp_gpu_slot_layout(e->base.eval_shards, batch, e->picture, false);
+    e->picture = ddp_dataset_input_bytes(info);
+    e->answer = ddp_dataset_answer_bytes(info);
+    e->targets = info->targets > 0;
+    e->layout = ddp_gpu_slot_layout(e->base.my_shards, batch, e->picture, e->answer, false);
+    e->eval_layout = ddp_gpu_slot_layout(e->base.eval_shards, batch, e->picture, e->answer, false);
 }
 
 /* Gradients and activations are the card's. */

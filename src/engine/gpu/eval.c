@@ -29,8 +29,7 @@ int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, 
     return 0;
 }
 
-int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
-                            struct ddp_error *err)
+int ddp_gpu_engine_eval_end(struct ddp_engine *base, struct ddp_engine_eval *out, struct ddp_error *err)
 {
     struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
     const size_t count = (size_t)e->base.eval_batches * (size_t)e->base.eval_shards;
@@ -38,7 +37,9 @@ int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const i
     const int status = ddp_gpu_engine_drain(e, e->compute, "evaluation", err);
     if (status)
         return status;
-    *loss = (const float *)(const void *)e->eval_host;
-    *correct = (const int32_t *)(const void *)(e->eval_host + count * sizeof(float));
+    const void *score = e->eval_host + count * sizeof(float);
+    *out = (struct ddp_engine_eval){.loss = (const float *)(const void *)e->eval_host,
+                                    .correct = e->targets ? NULL : score,
+                                    .error = e->targets ? score : NULL};
     return 0;
 }

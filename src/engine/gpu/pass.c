@@ -153,10 +153,12 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
                                 .n = shard->n,
                                 .sample = shard->sample,
                                 .label = shard->label,
+                                .target = shard->target,
                                 .seed = p->conf.seed,
                                 .layer = st->hash,
                                 .loss = p->loss + i,
-                                .correct = p->correct + i};
+                                .correct = p->correct + i,
+                                .error = (float *)(void *)(p->correct + i)}; /* one of the two is written */
     memcpy(c.in_shape, stage->in, sizeof c.in_shape);
     for (int k = 0; k < st->nin; k++)
         c.in[k] = span(p, i, p->mem.value[st->in[k]]);
@@ -197,6 +199,7 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
                                 .pixels = shard->pixels,
                                 .sample = shard->sample,
                                 .resident = shard->resident,
+                                .real = augment->real,
                                 .n = shard->n,
                                 .step = p->step,
                                 .batch = p->plan->batch,

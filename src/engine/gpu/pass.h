@@ -15,10 +15,11 @@ struct ddp_gpu_pass;
 
 /* A shard's input on the device. */
 struct ddp_gpu_shard {
-    const uint8_t *pixels; /* planes [batch][c][h][w], or the whole data set's when resident */
+    const uint8_t *pixels; /* planes [batch][c][h][w], or the whole data set's when resident; or floats */
     bool resident;
     const int64_t *sample; /* [batch] index in the data set */
-    const int32_t *label;  /* [batch] */
+    const int32_t *label;  /* [batch]; NULL: targets */
+    const float *target;   /* [batch][targets]; NULL: labels */
     const int32_t *n;      /* [1] real samples */
 };
 
@@ -51,7 +52,8 @@ int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p);
 int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err);
 
 /* params [flat total] fp32, weights the same in the compute type. Shards 0..n-1 (n <= resident); loss[i] and
- * correct[i] on the device. scale: NULL without loss scaling. */
+ * correct[i] on the device, the latter with targets the bits of a float: the sum of mean absolute errors.
+ * scale: NULL without loss scaling. */
 void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
                           const void *weights, const struct ddp_gpu_shard *shards, int n,
                           const struct ddp_gpu_step *step, const struct ddp_gpu_scale *scale, float *loss,

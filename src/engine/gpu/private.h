@@ -23,7 +23,7 @@
 enum { DDP_GPU_PENDING = 2 }; /* steps that may be enqueued and not collected */
 
 /* One batch on its way to the device: the same layout in pinned and device memory, copied up in one piece.
- *   [step][n of each shard][sample indices][labels][pixels] */
+ *   [step][n of each shard][sample indices][labels or targets][pixels or numbers] */
 struct ddp_gpu_slot {
     char *host, *device;
     struct ddp_gpu_event *up;   /* the copy is there */
@@ -44,6 +44,7 @@ struct ddp_gpu_outcome {
 
 struct ddp_gpu_layout { /* of a slot, in bytes */
     size_t n, sample, label, pixels, total;
+    size_t answer;     /* of a sample: its label, or its targets */
     int shards, batch; /* batch: samples of a shard */
     bool resident;
 };
@@ -67,7 +68,9 @@ struct ddp_gpu_engine {
     enum ddp_gpu_type type;
     bool graph;     /* one captured graph per step */
     double timeout; /* s */
-    size_t picture; /* bytes */
+    size_t picture; /* bytes of a sample's input */
+    size_t answer;  /* and of its label or targets */
+    bool targets;   /* real ones */
 
     struct ddp_gpu_comm *comm; /* NULL: one rank */
     struct ddp_gpu_stream *compute, *copy;
@@ -76,11 +79,11 @@ struct ddp_gpu_engine {
     struct ddp_gpu_updater updater; /* owns the optimizer's state; evaluation only: zeros */
 
     /* device memory */
-    float *params;  /* [flat total] */
-    void *weights;  /* the same in the compute type; fp32: params */
-    uint8_t *data;  /* the training set, when resident */
-    int32_t *label; /* host: [count] of it */
-    float *loss;    /* [my shards], correct behind it */
+    float *params; /* [flat total] */
+    void *weights; /* the same in the compute type; fp32: params */
+    uint8_t *data; /* the training set, when resident */
+    char *label;   /* host: [count][answer] of it */
+    float *loss;   /* [my shards], correct behind it */
     int32_t *correct;
     float **leaf; /* host: [my shards] */
 
@@ -113,7 +116,8 @@ int ddp_gpu_engine_drain(struct ddp_gpu_engine *e, struct ddp_gpu_stream *s, con
                          struct ddp_error *err);
 
 /* Slots. */
-struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, bool resident);
+struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, size_t answer,
+                                          bool resident);
 int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l, struct ddp_gpu_slot *s,
                         struct ddp_error *err);
 void ddp_gpu_slot_destroy(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s);
@@ -138,8 +142,7 @@ int ddp_gpu_engine_enqueue(struct ddp_engine *base, const struct ddp_batch *batc
 int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *out, struct ddp_error *err);
 int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, int64_t index,
                         struct ddp_error *err);
-int ddp_gpu_engine_eval_end(struct ddp_engine *base, const float **loss, const int32_t **correct,
-                            struct ddp_error *err);
+int ddp_gpu_engine_eval_end(struct ddp_engine *base, struct ddp_engine_eval *out, struct ddp_error *err);
 void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t step,
                              const struct ddp_batch *batch, int shard, char *text, int size);
 

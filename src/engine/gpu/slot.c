@@ -4,14 +4,14 @@
 
 #include "engine/gpu/private.h"
 
-struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, bool resident)
+struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, size_t answer, bool resident)
 {
     const size_t samples = (size_t)shards * (size_t)batch;
-    struct ddp_gpu_layout l = {.shards = shards, .batch = batch, .resident = resident};
+    struct ddp_gpu_layout l = {.shards = shards, .batch = batch, .answer = answer, .resident = resident};
     l.n = ddp_gpu_align(sizeof(struct ddp_gpu_step));
     l.sample = l.n + ddp_gpu_align((size_t)shards * sizeof(int32_t));
     l.label = l.sample + ddp_gpu_align(samples * sizeof(int64_t));
-    l.pixels = l.label + ddp_gpu_align(samples * sizeof(int32_t));
+    l.pixels = l.label + ddp_gpu_align(samples * answer);
     l.total = l.pixels + (resident ? 0 : ddp_gpu_align(samples * picture));
     return l;
 }
@@ -39,11 +39,13 @@ int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l
     s->shard = ddp_calloc((size_t)l->shards + 1, sizeof *s->shard);
     for (int i = 0; i < l->shards; i++) {
         const size_t at = (size_t)i * (size_t)l->batch;
+        const void *answer = s->device + l->label + at * l->answer;
         s->shard[i] = (struct ddp_gpu_shard){
             .pixels = l->resident ? e->data : (const uint8_t *)s->device + l->pixels + at * e->picture,
             .resident = l->resident,
             .sample = (const int64_t *)(const void *)(s->device + l->sample) + at,
-            .label = (const int32_t *)(const void *)(s->device + l->label) + at,
+            .label = e->targets ? NULL : answer,
+            .target = e->targets ? answer : NULL,
             .n = (const int32_t *)(const void *)(s->device + l->n) + i};
     }
     return 0;
@@ -74,14 +76,14 @@ static void fill_shard(const struct ddp_gpu_engine *e, const struct ddp_gpu_layo
                        int i, const struct ddp_shard *from)
 {
     const size_t at = (size_t)i * (size_t)l->batch, n = (size_t)from->n;
-    int32_t *label = (int32_t *)(void *)(s->host + l->label) + at;
+    char *label = s->host + l->label + at * l->answer;
     ((int32_t *)(void *)(s->host + l->n))[i] = from->n;
     memcpy((int64_t *)(void *)(s->host + l->sample) + at, from->sample, n * sizeof *from->sample);
     if (l->resident) {
         for (size_t k = 0; k < n; k++)
-            label[k] = e->label[from->sample[k]];
+            memcpy(label + k * l->answer, e->label + (size_t)from->sample[k] * l->answer, l->answer);
     } else {
-        memcpy(label, from->label, n * sizeof *label);
+        memcpy(label, e->targets ? (const void *)from->target : from->label, n * l->answer);
         memcpy(s->host + l->pixels + at * e->picture, from->bytes, n * e->picture);
     }
 }

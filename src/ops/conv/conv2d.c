@@ -26,7 +26,8 @@
 
 static const struct ddp_key keys[] = {
     {"out", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, out), NULL, 1, 65536, DDP_KEY_CLASSES, "channels",
-     DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Output channels; classes: as many as the data has classes"},
+     DDP_KEY_RESULT | DDP_KEY_REQUIRED,
+     "Output channels; classes: as many as the data has classes, or real targets"},
     {"kernel", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, kernel), NULL, 1, 255, NULL, "pixels",
      DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Height of the kernel, and its width unless kernel_w is set"},
     {"kernel_w", DDP_KEY_INT, offsetof(struct ddp_conv2d_conf, kernel_w), "0", 0, 255, NULL, "pixels",

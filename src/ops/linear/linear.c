@@ -24,7 +24,8 @@ struct conf {
 
 static const struct ddp_key keys[] = {
     {"out", DDP_KEY_INT, offsetof(struct conf, out), NULL, 1, 1 << 24, DDP_KEY_CLASSES, "features",
-     DDP_KEY_RESULT | DDP_KEY_REQUIRED, "Output features; classes: as many as the data has classes"},
+     DDP_KEY_RESULT | DDP_KEY_REQUIRED,
+     "Output features; classes: as many as the data has classes, or real targets"},
     {"bias", DDP_KEY_BOOL, offsetof(struct conf, bias), "true", 0, 0, NULL, NULL, DDP_KEY_RESULT,
      "Add a bias"},
     {"init", DDP_KEY_CHOICE, offsetof(struct conf, init), "default", 0, 0, DDP_CONV_INIT_CHOICES, NULL,

@@ -9,7 +9,8 @@ struct job {
     const struct ddp_op_call *call;
     ddp_loss_fn fn;
     float *loss;    /* [n] */
-    int32_t *right; /* [n] */
+    int32_t *right; /* [n], or */
+    float *error;   /* [n] in its place */
 };
 
 int ddp_loss_plan(const char *name, struct ddp_shape in, int batch, struct ddp_layer_plan *plan,
@@ -35,17 +36,31 @@ static void samples_task(void *ctx, int task)
     const struct ddp_tensor *x = call->in[0], *dx = call->training ? call->din[0] : NULL;
     int end = (task + 1) * SAMPLES_PER_TASK < x->n ? (task + 1) * SAMPLES_PER_TASK : x->n;
     for (int n = task * SAMPLES_PER_TASK; n < end; n++) {
-        struct ddp_loss_sample s = {
-            .x = ddp_at(x, n, 0, 0, 0), .sb = x->sb, .classes = x->c, .label = call->label[n]};
+        struct ddp_loss_sample s = {.x = ddp_at(x, n, 0, 0, 0), .sb = x->sb, .classes = x->c};
+        if (call->target)
+            s.target = call->target + (int64_t)n * x->c;
+        else
+            s.label = call->label[n];
         if (dx) {
             s.dx = ddp_at(dx, n, 0, 0, 0);
             s.dsb = dx->sb;
             s.accumulate = call->accumulate[0];
         }
-        int best;
-        j->loss[n] = j->fn(call, &s, &best);
-        j->right[n] = best == call->label[n];
+        struct ddp_loss_score score;
+        j->loss[n] = j->fn(call, &s, &score);
+        if (call->target)
+            j->error[n] = score.error;
+        else
+            j->right[n] = score.best == s.label;
     }
+}
+
+static float tree_sum(float *v, int n)
+{
+    for (int stride = 1; stride < n; stride *= 2)
+        for (int i = 0; i + stride < n; i += 2 * stride)
+            v[i] += v[i + stride];
+    return v[0];
 }
 
 void ddp_loss_run(const struct ddp_op_call *call, ddp_loss_fn fn)
@@ -53,14 +68,16 @@ void ddp_loss_run(const struct ddp_op_call *call, ddp_loss_fn fn)
     int n = call->in[0]->n;
     *call->loss = 0;
     *call->correct = 0;
+    if (call->target)
+        *call->error = 0;
     if (n == 0)
         return;
-    struct job j = {call, fn, call->scratch, (int32_t *)((float *)call->scratch + n)};
+    float *scratch = call->scratch;
+    struct job j = {call, fn, scratch, (int32_t *)(scratch + n), scratch + n};
     ddp_parallel(call->pool, (n + SAMPLES_PER_TASK - 1) / SAMPLES_PER_TASK, samples_task, &j);
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && !call->target; i++)
         *call->correct += j.right[i];
-    for (int stride = 1; stride < n; stride *= 2)
-        for (int i = 0; i + stride < n; i += 2 * stride)
-            j.loss[i] += j.loss[i + stride];
-    *call->loss = j.loss[0];
+    if (call->target)
+        *call->error = tree_sum(j.error, n);
+    *call->loss = tree_sum(j.loss, n);
 }

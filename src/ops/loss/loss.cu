@@ -1,5 +1,5 @@
-/* Losses and their gradients: equations in ops/loss/softmax_cross_entropy.c and mse.c, [batch][c] with
- * `classes` of c real.
+/* Losses and their gradients: equations in ops/loss, in the files of their names, [batch][c] with `classes`
+ * of c real.
  *
  * A warp takes a sample: lane l has classes l, l + 32, ... in order, then the lanes are added in a tree of
  * halves. A second kernel of one block adds the samples' losses in the order of ops/loss/loss.c (neighbours,
@@ -97,28 +97,57 @@ DDP_DEVICE float softmax_sample(const struct ddp_gpu_loss_args *a, const T *x, T
     return fmaf(-a->smoothing, mean, fmaf(-(1.0f - a->smoothing), hit, logf(exps)));
 }
 
-/* loss = mean_c (x_c - [c = label])^2; dx = 2 (x_c - [c = label]) / classes */
+enum kind { CROSS_ENTROPY, SQUARE, ABSOLUTE, HUBER };
+
+/* One residual's loss and gradient, as in loss_cpu.c. */
+DDP_DEVICE float residual_loss(enum kind kind, float d, float delta)
+{
+    const float size = fabsf(d);
+    if (kind == SQUARE)
+        return d * d;
+    if (kind == ABSOLUTE)
+        return size;
+    return size > delta ? delta * (size - 0.5f * delta) : 0.5f * d * d;
+}
+DDP_DEVICE float residual_gradient(enum kind kind, float d, float delta)
+{
+    if (kind == SQUARE)
+        return d + d;
+    if (kind == ABSOLUTE)
+        return d > 0 ? 1.0f : d < 0 ? -1.0f : d;
+    return d > delta ? delta : d < -delta ? -delta : d;
+}
+
+/* d_c = x_c - target_c, or x_c - [c = label]. *score: right or not, or the mean absolute error. */
 template <class T>
-DDP_DEVICE float mse_sample(const struct ddp_gpu_loss_args *a, const T *x, T *dx, int label, int lane,
-                            struct warp_slot *slot)
+DDP_DEVICE float residual_sample(const struct ddp_gpu_loss_args *a, enum kind kind, const T *x, T *dx, int i,
+                                 int lane, struct warp_slot *slot, float *score)
 {
     const float classes = (float)a->classes, scale = scale_of(a);
-    warp_argmax(x, a->classes, lane, slot);
-    float squares = 0;
+    const float *target = a->target ? a->target + (int64_t)i * a->classes : NULL;
+    const int label = target ? -1 : a->label[i];
+    if (!target) {
+        warp_argmax(x, a->classes, lane, slot);
+        *score = slot->best == label ? 1.0f : 0.0f;
+    }
+    float sum = 0, errors = 0;
     for (int c = lane; c < a->classes; c += DDP_WARP) {
-        const float d = ddp_float(x[c]) - (c == label ? 1.0f : 0.0f);
-        squares = fmaf(d, d, squares);
+        const float d = ddp_float(x[c]) - (target ? target[c] : c == label ? 1.0f : 0.0f);
+        sum = kind == SQUARE ? fmaf(d, d, sum) : sum + residual_loss(kind, d, a->delta);
+        errors += fabsf(d);
         if (dx)
-            dx[c] = ddp_from_float<T>((d + d) / classes * scale);
+            dx[c] = ddp_from_float<T>(residual_gradient(kind, d, a->delta) / classes * scale);
     }
     if (dx)
         zero_gradient(dx, a->classes, a->c, lane);
-    return warp_sum(squares) / classes;
+    if (target)
+        *score = warp_sum(errors) / classes;
+    return warp_sum(sum) / classes;
 }
 
 /* x and dx may not overlap: lanes read x[label] while others write. */
 template <class T>
-DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, bool softmax, struct warp_slot *slots)
+DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, enum kind kind, struct warp_slot *slots)
 {
     const int warp = ddp_thread() / DDP_WARP, lane = ddp_thread() % DDP_WARP;
     const int i = ddp_block() * LOSS_WARPS + warp;
@@ -126,30 +155,41 @@ DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, bool softmax, struct 
         return; /* a whole warp: only warps wait for each other here */
     const T *x = (const T *)a->x + (int64_t)i * a->c;
     T *dx = a->dx ? (T *)a->dx + (int64_t)i * a->c : NULL;
-    float loss = 0, right = 0;
-    if (i < *a->n) {
-        const int label = a->label[i];
-        loss = softmax ? softmax_sample(a, x, dx, label, lane, &slots[warp])
-                       : mse_sample(a, x, dx, label, lane, &slots[warp]);
-        right = slots[warp].best == label ? 1.0f : 0.0f;
-    } else if (dx) {
-        zero_gradient(dx, 0, a->c, lane);
+    float loss = 0, score = 0;
+    if (i >= *a->n) {
+        if (dx)
+            zero_gradient(dx, 0, a->c, lane);
+    } else if (kind == CROSS_ENTROPY) {
+        loss = softmax_sample(a, x, dx, a->label[i], lane, &slots[warp]);
+        score = slots[warp].best == a->label[i] ? 1.0f : 0.0f;
+    } else {
+        loss = residual_sample(a, kind, x, dx, i, lane, &slots[warp], &score);
     }
     if (lane == 0) {
         a->sample[i] = loss;
-        a->sample[a->batch + i] = right;
+        a->sample[a->batch + i] = score;
     }
 }
 
 template <class T> DDP_KERNEL softmax_cross_entropy(struct ddp_gpu_loss_args a)
 {
     DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
-    samples<T>(&a, true, slots);
+    samples<T>(&a, CROSS_ENTROPY, slots);
 }
 template <class T> DDP_KERNEL mse(struct ddp_gpu_loss_args a)
 {
     DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
-    samples<T>(&a, false, slots);
+    samples<T>(&a, SQUARE, slots);
+}
+template <class T> DDP_KERNEL mae(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
+    samples<T>(&a, ABSOLUTE, slots);
+}
+template <class T> DDP_KERNEL huber(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(struct warp_slot, slots, LOSS_WARPS);
+    samples<T>(&a, HUBER, slots);
 }
 
 /* v[0] <- the tree over v[0..n): stride 1, 2, 4, ... All threads call it; v is written before. */
@@ -162,21 +202,15 @@ DDP_DEVICE void tree(float *v, int n)
     }
 }
 
-/* Runs of 1,024 samples, then the runs: a power of two, so it is the tree over all. A million samples at
- * most. */
-DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
+/* runs[0] <- the tree over v[0..batch): runs of 1,024 samples, then the runs: a power of two, so it is the
+ * tree over all. A million samples at most. All threads call it. */
+DDP_DEVICE void batch_tree(const float *v, int batch, float *run, float *runs)
 {
-    DDP_SHARED(float, run, TREE);
-    DDP_SHARED(float, runs, TREE);
-    DDP_SHARED(int, counts, TREE_THREADS);
-    const int n = (a.batch + TREE - 1) / TREE, t = ddp_thread();
-    int right = 0;
+    const int n = (batch + TREE - 1) / TREE, t = ddp_thread();
     for (int r = 0; r < n; r++) {
-        const int first = r * TREE, count = a.batch - first < TREE ? a.batch - first : TREE;
-        for (int i = t; i < count; i += ddp_threads()) {
-            run[i] = a.sample[first + i];
-            right += (int)a.sample[a.batch + first + i];
-        }
+        const int first = r * TREE, count = batch - first < TREE ? batch - first : TREE;
+        for (int i = t; i < count; i += ddp_threads())
+            run[i] = v[first + i];
         DDP_SYNC();
         tree(run, count);
         if (t == 0)
@@ -184,6 +218,29 @@ DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
         DDP_SYNC();
     }
     tree(runs, n);
+}
+
+/* Sums over the samples: losses, and right answers or errors. */
+DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
+{
+    DDP_SHARED(float, run, TREE);
+    DDP_SHARED(float, runs, TREE);
+    DDP_SHARED(int, counts, TREE_THREADS);
+    const int t = ddp_thread();
+    const float *score = a.sample + a.batch;
+    batch_tree(a.sample, a.batch, run, runs);
+    if (t == 0)
+        *a.loss = a.batch > 0 ? runs[0] : 0.0f;
+    DDP_SYNC();
+    if (a.target) {
+        batch_tree(score, a.batch, run, runs);
+        if (t == 0)
+            *a.error = a.batch > 0 ? runs[0] : 0.0f;
+        return; /* all threads of the block */
+    }
+    int right = 0;
+    for (int i = t; i < a.batch; i += ddp_threads())
+        right += (int)score[i];
     counts[t] = right;
     DDP_SYNC();
     for (int half = TREE_THREADS / 2; half > 0; half /= 2) {
@@ -191,25 +248,38 @@ DDP_KERNEL loss_end(struct ddp_gpu_loss_args a)
             counts[t] += counts[t + half];
         DDP_SYNC();
     }
-    if (t == 0) {
-        *a.loss = n > 0 ? runs[0] : 0.0f;
+    if (t == 0)
         *a.correct = counts[0];
-    }
 }
 
+static int sample_blocks(const struct ddp_gpu_loss_args *a)
+{
+    return (a->batch + LOSS_WARPS - 1) / LOSS_WARPS;
+}
 static void launch_softmax_cross_entropy(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
 {
-    DDP_LAUNCH_TYPED(s, a->type, softmax_cross_entropy, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS,
-                     LOSS_THREADS, *a);
+    DDP_LAUNCH_TYPED(s, a->type, softmax_cross_entropy, sample_blocks(a), LOSS_THREADS, *a);
     DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
 }
 static void launch_mse(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
 {
-    DDP_LAUNCH_TYPED(s, a->type, mse, (a->batch + LOSS_WARPS - 1) / LOSS_WARPS, LOSS_THREADS, *a);
+    DDP_LAUNCH_TYPED(s, a->type, mse, sample_blocks(a), LOSS_THREADS, *a);
+    DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
+}
+static void launch_mae(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, mae, sample_blocks(a), LOSS_THREADS, *a);
+    DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
+}
+static void launch_huber(struct ddp_gpu_stream *s, const struct ddp_gpu_loss_args *a)
+{
+    DDP_LAUNCH_TYPED(s, a->type, huber, sample_blocks(a), LOSS_THREADS, *a);
     DDP_LAUNCH(s, loss_end, 1, TREE_THREADS, *a);
 }
 
 const struct ddp_loss_device_kernels ddp_cuda_loss_kernels = {
     .softmax_cross_entropy = launch_softmax_cross_entropy,
     .mse = launch_mse,
+    .mae = launch_mae,
+    .huber = launch_huber,
 };

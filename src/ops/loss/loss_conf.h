@@ -8,6 +8,11 @@ struct ddp_softmax_cross_entropy_conf {
     double label_smoothing;
 };
 
-extern const struct ddp_op_device ddp_softmax_cross_entropy_device, ddp_mse_device; /* loss_device.c */
+struct ddp_huber_conf {
+    double delta;
+};
+
+extern const struct ddp_op_device ddp_softmax_cross_entropy_device, ddp_mse_device, ddp_mae_device,
+    ddp_huber_device; /* loss_device.c */
 
 #endif

@@ -54,11 +54,12 @@ INLINE void store_gradient(const struct ddp_loss_sample *s, int b, int v, vf g)
  *
  * With d = x - max x and L = log sum e^d:
  *   loss = L - (1 - smoothing) d_label - smoothing mean(d) */
-static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smoothing, int *best)
+static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smoothing,
+                                   struct ddp_loss_score *score)
 {
     int blocks = ddp_blocks(s->classes);
-    *best = argmax(s);
-    const float largest = at_class(s, *best);
+    score->best = argmax(s);
+    const float largest = at_class(s, score->best);
     vf top = SET1(largest), exps[NV] = {{0}}, ds[NV] = {{0}};
     for (int b = 0; b < blocks; b++)
         UNROLL for (int v = 0; v < NV; v++)
@@ -89,29 +90,85 @@ static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smooth
     return loss;
 }
 
-/* mean_c (x_c - [c = label])^2; gradient 2 (x_c - [c = label]) / classes */
-static float mse(const struct ddp_loss_sample *s, int *best)
+/* ---- losses of the residual d_c = x_c - t_c, t the targets or the one-hot label ---- */
+
+enum residual { SQUARE, ABSOLUTE, HUBER };
+
+INLINE vf magnitude(vf d)
+{
+    return (vf)((vi)d & 0x7fffffff);
+}
+
+/* d cut to [-top, top]; NaN stays NaN. */
+INLINE vf cut(vf d, vf top)
+{
+    return SELECT(d > top, top, SELECT(d < -top, -top, d));
+}
+
+/* Block b of the targets. */
+INLINE void targets_of(const struct ddp_loss_sample *s, int b, float t[16])
+{
+    for (int i = 0; i < 16; i++)
+        t[i] = !s->target                ? b * 16 + i == s->label ? 1.0f : 0.0f
+               : b * 16 + i < s->classes ? s->target[b * 16 + i]
+                                         : 0.0f;
+}
+
+/*   SQUARE     mean_c d^2                                       gradient 2 d / classes
+ *   ABSOLUTE   mean_c |d|                                       sign(d) / classes
+ *   HUBER      mean_c |d| <= delta ? d^2 / 2                    d cut to [-delta, delta], / classes
+ *                                  : delta (|d| - delta / 2)
+ */
+INLINE float residual(const struct ddp_loss_sample *s, enum residual kind, float delta,
+                      struct ddp_loss_score *score)
 {
     int blocks = ddp_blocks(s->classes);
-    *best = argmax(s);
-    vf squares[NV] = {{0}};
-    const vf count = SET1((float)s->classes);
+    vf sums[NV] = {{0}}, errors[NV] = {{0}};
+    const vf count = SET1((float)s->classes), top = SET1(delta), half = SET1(0.5f), tail = SET1(0.5f * delta);
+    if (!s->target)
+        score->best = argmax(s);
     for (int b = 0; b < blocks; b++) {
-        float one[16] __attribute__((aligned(64))) = {0};
-        if (s->label / 16 == b)
-            one[s->label % 16] = 1.0f;
+        float t[16] __attribute__((aligned(64)));
+        targets_of(s, b, t);
         UNROLL for (int v = 0; v < NV; v++)
         {
-            vf d = MASK(is_class(b, v, s->classes), LD(s->x + b * s->sb + v * VL) - LD(one + v * VL));
-            squares[v] = FMA(d, d, squares[v]);
-            if (s->dx)
+            vf d = MASK(is_class(b, v, s->classes), LD(s->x + b * s->sb + v * VL) - LD(t + v * VL));
+            vf size = magnitude(d);
+            errors[v] += size;
+            if (kind == SQUARE)
+                sums[v] = FMA(d, d, sums[v]);
+            else if (kind == ABSOLUTE)
+                sums[v] += size;
+            else
+                sums[v] += SELECT(size > top, top * (size - tail), half * d * d);
+            if (s->dx && kind == SQUARE)
                 store_gradient(s, b, v, (d + d) / count);
+            else if (s->dx && kind == ABSOLUTE)
+                store_gradient(s, b, v, SELECT(d > 0, SET1(1.0f), SELECT(d < 0, SET1(-1.0f), d)) / count);
+            else if (s->dx)
+                store_gradient(s, b, v, cut(d, top) / count);
         }
     }
-    return tree16(squares) / (float)s->classes;
+    score->error = tree16(errors) / (float)s->classes;
+    return tree16(sums) / (float)s->classes;
+}
+
+static float mse(const struct ddp_loss_sample *s, struct ddp_loss_score *score)
+{
+    return residual(s, SQUARE, 0, score);
+}
+static float mae(const struct ddp_loss_sample *s, struct ddp_loss_score *score)
+{
+    return residual(s, ABSOLUTE, 0, score);
+}
+static float huber(const struct ddp_loss_sample *s, float delta, struct ddp_loss_score *score)
+{
+    return residual(s, HUBER, delta, score);
 }
 
 const struct ddp_loss_kernels ISA(ddp_loss_kernels) = {
     .softmax_cross_entropy = softmax_cross_entropy,
     .mse = mse,
+    .mae = mae,
+    .huber = huber,
 };

@@ -9,15 +9,24 @@ struct ddp_loss_sample {
     const float *x; /* block b at x + b * sb */
     int64_t sb;
     int classes, label;
-    float *dx; /* NULL: not wanted; block b at dx + b * dsb */
+    const float *target; /* [classes] real ones; NULL: the one-hot label */
+    float *dx;           /* NULL: not wanted; block b at dx + b * dsb */
     int64_t dsb;
     bool accumulate;
 };
 
+struct ddp_loss_score {
+    int best;    /* with a label: the class with the largest x, the lowest of equals */
+    float error; /* with targets: mean absolute error */
+};
+
 struct ddp_loss_kernels {
-    /* Return the sample's loss; *best is the class with the largest x, the lowest of equals. */
-    float (*softmax_cross_entropy)(const struct ddp_loss_sample *s, float smoothing, int *best);
-    float (*mse)(const struct ddp_loss_sample *s, int *best);
+    /* Return the sample's loss. */
+    float (*softmax_cross_entropy)(const struct ddp_loss_sample *s, float smoothing,
+                                   struct ddp_loss_score *score);
+    float (*mse)(const struct ddp_loss_sample *s, struct ddp_loss_score *score);
+    float (*mae)(const struct ddp_loss_sample *s, struct ddp_loss_score *score);
+    float (*huber)(const struct ddp_loss_sample *s, float delta, struct ddp_loss_score *score);
 };
 DDP_CPU_TABLE(struct ddp_loss_kernels, ddp_loss_kernels)
 

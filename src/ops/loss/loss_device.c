@@ -21,11 +21,13 @@ static struct ddp_gpu_loss_args args(const struct ddp_device_call *c)
                                       .c = (int)ddp_gpu_elements(s),
                                       .x = c->in[0],
                                       .label = c->label,
+                                      .target = c->target,
                                       .scale = c->scale,
                                       .dx = c->din[0],
                                       .sample = c->scratch,
                                       .loss = c->loss,
-                                      .correct = c->correct};
+                                      .correct = c->correct,
+                                      .error = c->error};
 }
 
 static void cross_entropy_forward(const struct ddp_device_call *c)
@@ -42,6 +44,22 @@ static void mse_forward(const struct ddp_device_call *c)
     c->kernels->loss->mse(c->stream, &a);
 }
 
+static void mae_forward(const struct ddp_device_call *c)
+{
+    const struct ddp_gpu_loss_args a = args(c);
+    c->kernels->loss->mae(c->stream, &a);
+}
+
+static void huber_forward(const struct ddp_device_call *c)
+{
+    const struct ddp_huber_conf *conf = c->conf;
+    struct ddp_gpu_loss_args a = args(c);
+    a.delta = (float)conf->delta;
+    c->kernels->loss->huber(c->stream, &a);
+}
+
 const struct ddp_op_device ddp_softmax_cross_entropy_device = {.plan = plan,
                                                                .forward = cross_entropy_forward};
 const struct ddp_op_device ddp_mse_device = {.plan = plan, .forward = mse_forward};
+const struct ddp_op_device ddp_mae_device = {.plan = plan, .forward = mae_forward};
+const struct ddp_op_device ddp_huber_device = {.plan = plan, .forward = huber_forward};

@@ -1,7 +1,7 @@
-/* Mean squared error to the one-hot label, otherwise as softmax_cross_entropy.c.
+/* Mean squared error to real targets t or the one-hot label, otherwise as softmax_cross_entropy.c.
  *
- *   loss = sum over samples of mean over classes of (x_c - [c = label])^2
- *   dx_c = 2 (x_c - [c = label]) / classes
+ *   loss = sum over samples of mean over c of (x_c - t_c)^2
+ *   dx_c = 2 (x_c - t_c) / features
  */
 #include "ops/ops.h"
 
@@ -18,10 +18,11 @@ static int plan_layer(const void *conf, const struct ddp_shape *in, int nin, int
     return ddp_loss_plan("mse", in[0], batch, plan, err);
 }
 
-static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s, int *best)
+static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s,
+                         struct ddp_loss_score *score)
 {
     (void)call;
-    return ddp_loss_kernels()->mse(s, best);
+    return ddp_loss_kernels()->mse(s, score);
 }
 
 static void forward(const struct ddp_op_call *call)
@@ -31,10 +32,11 @@ static void forward(const struct ddp_op_call *call)
 
 const struct ddp_op ddp_op_mse = {
     .name = "mse",
-    .doc = "squared error to the one-hot label, mean over classes, summed over samples",
+    .doc = "squared error to real targets or the one-hot label, mean over them, summed over samples",
     .keys = no_keys,
     .nin = 1,
     .is_loss = true,
+    .takes_targets = true,
     .plan = plan_layer,
     .forward = forward,
     .device = &ddp_mse_device,

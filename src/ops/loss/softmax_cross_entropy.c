@@ -39,10 +39,11 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
     return ddp_loss_plan("softmax_cross_entropy", in[0], batch, plan, err);
 }
 
-static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s, int *best)
+static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s,
+                         struct ddp_loss_score *score)
 {
     const struct ddp_softmax_cross_entropy_conf *conf = call->conf;
-    return ddp_loss_kernels()->softmax_cross_entropy(s, (float)conf->label_smoothing, best);
+    return ddp_loss_kernels()->softmax_cross_entropy(s, (float)conf->label_smoothing, score);
 }
 
 static void forward(const struct ddp_op_call *call)

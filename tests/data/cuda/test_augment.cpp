@@ -9,18 +9,18 @@ struct problem {
 };
 
 static const struct problem problems[] = {
-    {{1, 5, 7}, 4, 3, 8, {true, 0, false, 0, {0.5f}, {2}}},
-    {{3, 6, 5}, 8, 8, 8, {true, 2, true, 0, {0.4f, 0.5f, 0.6f}, {4, 3, 5}}},
-    {{3, 9, 9}, 8, 7, 16, {true, 3, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}}},
+    {{1, 5, 7}, 4, 3, 8, {true, 0, false, 0, {0.5f}, {2}, false}},
+    {{3, 6, 5}, 8, 8, 8, {true, 2, true, 0, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
+    {{3, 9, 9}, 8, 7, 16, {true, 3, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
     {{4, 4, 4},
      5,
      5,
      8,
-     {true, 6, false, 9, {0.1f, 0.2f, 0.3f, 0.4f}, {1, 2, 3, 4}}}, /* all outside, all cut */
-    {{1, 4, 6}, 6, 5, 8, {true, 0, true, 3, {0}, {1}}},
-    {{2, 33, 40}, 2, 2, 8, {true, 4, true, 8, {0.3f, 0.7f}, {3, 5}}}, /* two blocks for a picture */
-    {{3, 6, 5}, 4, 3, 8, {false, 2, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}}},
-    {{1, 4, 4}, 3, 0, 8, {true, 2, true, 2, {0.5f}, {2}}},
+     {true, 6, false, 9, {0.1f, 0.2f, 0.3f, 0.4f}, {1, 2, 3, 4}, false}}, /* all outside, all cut */
+    {{1, 4, 6}, 6, 5, 8, {true, 0, true, 3, {0}, {1}, false}},
+    {{2, 33, 40}, 2, 2, 8, {true, 4, true, 8, {0.3f, 0.7f}, {3, 5}, false}}, /* two blocks for a picture */
+    {{3, 6, 5}, 4, 3, 8, {false, 2, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
+    {{1, 4, 4}, 3, 0, 8, {true, 2, true, 2, {0.5f}, {2}, false}},
 };
 
 static void check(enum ddp_gpu_type t, const struct problem *p, bool resident)
@@ -102,11 +102,60 @@ static void test_every_byte_is_divided_right(void **)
     }
 }
 
+/* Real numbers go to their channels as they are, staged or out of the whole set; behind them is zero. */
+static void check_place(enum ddp_gpu_type t, struct ddp_shape s, int cpad, int batch, int real, bool resident)
+{
+    enum { SAMPLES = 9 };
+    const int64_t size = (int64_t)s.c * s.h * s.w;
+    const Floats data = random_floats(DDP_GPU_F32, SAMPLES * size, -9, 9, 3);
+    std::vector<int64_t> sample;
+    Floats staged, want;
+    for (int i = 0; i < batch; i++) {
+        sample.push_back(i < real ? (i * 4 + 1) % SAMPLES : 1 << 30);
+        for (int64_t j = 0; j < size; j++) {
+            staged.push_back(i < real ? data[(size_t)(sample[(size_t)i] * size + j)] : NAN);
+            if (i < real)
+                want.push_back(staged.back());
+        }
+    }
+    Floats got;
+    expect_same_bits([&](float) {
+        struct ddp_gpu_step host_step = {};
+        const Floats &from = resident ? data : staged;
+        Device dev(from.data(), from.size() * 4), dev_sample(sample.data(), sample.size() * 8),
+            n = Device::of((int32_t)real), step = Device::of(host_step),
+            out((size_t)batch * s.h * s.w * cpad * ddp_gpu_type_bytes(t));
+        struct ddp_gpu_augment a = {};
+        a.type = t, a.pixels = dev.as<uint8_t>(), a.sample = dev_sample.as<int64_t>();
+        a.real = true, a.resident = resident, a.n = n.as<int32_t>(), a.step = step.as<struct ddp_gpu_step>();
+        a.batch = batch, a.c = s.c, a.h = s.h, a.w = s.w, a.cpad = cpad, a.train = true;
+        a.out = out.get();
+        ddp_cuda_augment_kernels.augment(stream, &a);
+        got = to_plain_order(out.floats(t), real, batch, s, cpad, true);
+        return out.bytes();
+    });
+    for (size_t i = 0; i < want.size(); i++)
+        assert_true(got[i] == rounded(t, want[i]));
+}
+
+static void test_real_numbers_go_to_their_places(void **)
+{
+    for (enum ddp_gpu_type t : all_types)
+        for (int resident = 0; resident < 2; resident++) {
+            check_place(t, {10, 1, 1}, 16, 5, 4, resident);
+            check_place(t, {1, 1, 1}, 8, 3, 3, resident);
+            check_place(t, {64, 1, 1}, 64, 70, 69, resident);
+            check_place(t, {3, 4, 5}, 8, 4, 3, resident);
+            check_place(t, {3, 1, 1}, 8, 2, 0, resident);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pictures_as_on_the_cpu),
         cmocka_unit_test(test_every_byte_is_divided_right),
+        cmocka_unit_test(test_real_numbers_go_to_their_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,43 @@
+/* Mean absolute error to real targets t or the one-hot label, otherwise as softmax_cross_entropy.c.
+ *
+ *   loss = sum over samples of mean over c of |x_c - t_c|
+ *   dx_c = sign(x_c - t_c) / features, 0 where they are equal
+ */
+#include "ops/ops.h"
+
+#include "ops/loss/loss.h"
+#include "ops/loss/loss_conf.h"
+#include "ops/builtin.h"
+
+static const struct ddp_key no_keys[] = {{0}};
+
+static int plan_layer(const void *conf, const struct ddp_shape *in, int nin, int batch,
+                      struct ddp_layer_plan *plan, struct ddp_error *err)
+{
+    (void)conf, (void)nin;
+    return ddp_loss_plan("mae", in[0], batch, plan, err);
+}
+
+static float sample_loss(const struct ddp_op_call *call, const struct ddp_loss_sample *s,
+                         struct ddp_loss_score *score)
+{
+    (void)call;
+    return ddp_loss_kernels()->mae(s, score);
+}
+
+static void forward(const struct ddp_op_call *call)
+{
+    ddp_loss_run(call, sample_loss);
+}
+
+const struct ddp_op ddp_op_mae = {
+    .name = "mae",
+    .doc = "absolute error to real targets or the one-hot label, mean over them, summed over samples",
+    .keys = no_keys,
+    .nin = 1,
+    .is_loss = true,
+    .takes_targets = true,
+    .plan = plan_layer,
+    .forward = forward,
+    .device = &ddp_mae_device,
+};
