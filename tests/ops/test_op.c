@@ -28,7 +28,9 @@ static void test_op_find_knows_the_built_in_ops(void **state)
         "add",
         "concat",
         "softmax_cross_entropy",
-        "mse", "mae", "huber",
+        "mse",
+        "mae",
+        "huber",
     };
     for (size_t i = 0; i < DDP_COUNT(names); i++) {
         const struct ddp_op *op = ddp_op_find(names[i]);
