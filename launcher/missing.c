@@ -52,6 +52,23 @@ static bool explain_host(const char *host, const char *said, struct ddp_text *ou
     return false;
 }
 
+/* The lines that say what is wrong with some host, where there are such; else all that was said. */
+static void add_said(const char *said, struct ddp_text *out)
+{
+    const size_t before = out->len;
+    size_t n = strlen(said);
+    for (const char *line = said; *line;) {
+        const size_t k = strcspn(line, "\r\n");
+        if (is_reason(line, k))
+            ddp_text_add(out, "%s\n%.*s", out->len == before ? "; what was said:" : "", (int)k, line);
+        line += k + strspn(line + k, "\r\n");
+    }
+    while (n > 0 && said[n - 1] == '\n')
+        n--;
+    if (out->len == before && n > 0)
+        ddp_text_add(out, "; what was said:\n%.*s", (int)n, said);
+}
+
 void ddp_missing_explain(const struct ddp_words *missing, int total, const char *said, struct ddp_text *out)
 {
     bool any = false;
@@ -66,9 +83,5 @@ void ddp_missing_explain(const struct ddp_words *missing, int total, const char 
                  "%s; each must be reachable from here ('ssh %s true'), see the same folders, and reach this "
                  "host at any port",
                  missing->n > NAMES_MOST ? ", .." : "", missing->w[0]);
-    size_t n = strlen(said);
-    while (n > 0 && said[n - 1] == '\n')
-        n--;
-    if (n > 0)
-        ddp_text_add(out, "; what was said:\n%.*s", (int)n, said);
+    add_said(said, out);
 }

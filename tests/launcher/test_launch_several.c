@@ -196,6 +196,12 @@ static void test_missing_hosts_are_explained(void **state)
          "n2 cannot reach the host of ddp-launch at port 4 of 10.1.1.1\n",
          "n2: n2 cannot reach",
          "did not"},
+        {{"n1", "n2"},
+         "Host key verification failed.\r\n-----\nORTE was unable to reliably start\n",
+         "2 of 4 other hosts did not report: n1, n2; each must be reachable from here ('ssh n1 true'), see "
+         "the "
+         "same folders, and reach this host at any port; what was said:\nHost key verification failed.",
+         "ORTE"},
         {{"n1", "n2"}, "it fell over\n", "2 of 4 other hosts did not report: n1, n2;", "n1:"},
         {{"n1", "n2"}, "it fell over\n\n", "what was said:\nit fell over", "n1:"},
         {{"n3"}, "", "1 of 4 other hosts did not report: n3; each must be reachable", "what was said"},
