@@ -432,7 +432,7 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
         ddp_signals_add(&mask);
     if ((rc = ddp_local_agent_create(starter, job, ranks_here, &mask, quiet, &h.here, err)) != 0)
         goto out;
-    h.agent = ddp_calloc((size_t)others->n + 1, sizeof *h.agent);
+    h.agent = ddp_calloc((size_t)others->n + 1, sizeof(void *));
     h.agent[h.nagents++] = ddp_agent_here(h.here);
     for (int i = 0; i < others->n; i++)
         h.agent[h.nagents++] = others->agent[i];

@@ -81,7 +81,7 @@ int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const cha
 {
     char folder[PATH_MAX] = "", marker[PATH_MAX + 32] = "", *config = NULL;
     const char *runs = cfg->run.dir && *cfg->run.dir ? cfg->run.dir : ".";
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof *task);
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     int rc = ddp_config_dump(cfg, false, &config, err);
     if (rc == 0 && !getcwd(folder, sizeof folder))
         rc = ddp_fail(err, DDP_E_IO, "the folder in which this was started is gone");
@@ -154,7 +154,7 @@ static int write_hosts(const struct ddp_job *job, const char *const *host_of, st
 static int open_all(struct ddp_team *team, const struct ddp_launch_plan *plan, struct ddp_job *job,
                     const char *const *host_of, int own, struct ddp_error *err)
 {
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof *task);
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     for (int i = 0; i < team->n; i++)
         if (team->member[i] >= 0 && plan->part[i].ranks > 0)
             task[team->member[i]] = open_task(job, &plan->part[i], team->interface[i]);
@@ -179,7 +179,7 @@ int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const
                  struct ddp_error *err)
 {
     const char **host_of = ddp_calloc((size_t)plan->ranks, sizeof *host_of);
-    struct ddp_agent **agent = ddp_calloc((size_t)team->crew.n + 1, sizeof *agent);
+    struct ddp_agent **agent = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     struct ddp_elsewhere others = {.agent = agent, .host_of = host_of};
     int own = -1;
     for (int r = 0; r < plan->ranks; r++)

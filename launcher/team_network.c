@@ -42,7 +42,7 @@ static int ask(struct ddp_team *team, json_t *const *task, double limit_s, struc
 
 static int ask_to_answer(struct ddp_team *team, struct site *s, int n, struct ddp_error *err)
 {
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof *task);
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     int rc = 0;
     for (int i = 0; i < n; i++)
         if (s[i].member)
@@ -71,7 +71,7 @@ static json_t *peers_of(const struct ddp_team *team, const struct site *s, int n
 
 static int ask_to_try(struct ddp_team *team, struct site *s, int n, struct ddp_error *err)
 {
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof *task);
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     for (int i = 0; i < n; i++)
         if (s[i].member)
             task[team->member[s[i].host]] =
@@ -107,7 +107,7 @@ static int measure(struct ddp_team *team, const struct site *from, const struct 
 {
     if (!from->member)
         return ddp_reach_measure(team->crew.token, address, to->port, out, err);
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof *task);
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     task[team->member[from->host]] = json_pack("{s:s,s:s,s:s,s:i}", "do", "measure", "token",
                                                team->crew.token, "address", address, "port", to->port);
     const int rc = ask(team, task, SLACK_S, err);
