@@ -8,7 +8,7 @@ import unittest
 import cluster
 from cluster import BIN, ROOT
 
-LAUNCH = BIN / "ddp-launch"
+LAUNCH, TRAIN = BIN / "ddp-launch", BIN / "ddp-train"
 
 
 def wait_for(what, found, seconds=60):
@@ -37,6 +37,24 @@ class Accepted(cluster.Case):
                 r = self.bed.head(["sbatch", "--test-only", script])
                 self.assertEqual(r.returncode, 0, r.stderr)
                 self.assertIn("to start at", r.stderr)
+
+
+class Hosts(cluster.Case):
+    slurm = True
+
+    def test_a_generated_script_trains_on_three_hosts(self):
+        words = [ROOT / "configs/cnn.cfg", "data.train_count=240", "data.test_count=60", "train.batch=24", "train.shards=6", "train.max_steps=6"]
+        alone = self.bed.head([TRAIN, "-q", *words, f"run.dir={self.dir}/alone"], env=self.env, check=True).stdout
+        text = self.bed.head([LAUNCH, "--batch", "slurm", "-n", 6, "--nodes", 3, *words, "run.dir=runs"], cwd=self.dir, check=True).stdout
+        (self.dir / "job.sh").write_text(text)
+        (self.dir / "runs").mkdir()
+        self.bed.head(["sbatch", "--wait", "job.sh"], env=self.env, cwd=self.dir, timeout=300)
+        log = next(self.dir.glob("runs/*.log")).read_text()
+        weights = re.compile("^weights: .*$", re.M)
+        self.assertEqual(weights.findall(log), weights.findall(alone), log)
+        run = next(self.dir.glob("runs/*/run.json"))
+        self.assertEqual(len(json.loads(run.read_text())["legs"][0]["hosts"]), 3)
+        self.assertEqual((run.parent / "job.sh").read_text(), text)
 
 
 class Jobs(cluster.Case):
