@@ -12,7 +12,7 @@ int ddp_hosts_find(const struct ddp_options *opt, const char *const *env, struct
 /* Take the host of that name out, if it is there. */
 void ddp_hosts_remove(struct ddp_hosts *hosts, const char *name);
 
-/* Ranks are started on this host only, called `self`: DDP_E_USAGE when a list names another one. Of a
+/* For a starter that knows this host only, called `self`: DDP_E_USAGE when a list names another one. Of a
  * scheduler's hosts only this one is kept, and *note (of size bytes) says so; "" nothing to say. */
 int ddp_hosts_keep_self(struct ddp_hosts *hosts, const char *self, char *note, int size,
                         struct ddp_error *err);

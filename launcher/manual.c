@@ -94,9 +94,11 @@ static const struct ddp_manual_section sections[] = {
      "that hosts may be of different kinds. Notes name hosts that get no rank, hosts that the others "
      "wait for, and GPUs of different kinds.\n"
      "\n"
-     "Ranks are started on this host only at present: another one in -H is refused, and of a "
-     "scheduler's job this host alone is used, with a note. --map plans for several hosts when "
-     "HWLOC_XMLFILE or HWLOC_SYNTHETIC describes what each of them is.\n"
+     "On several hosts mpirun or srun starts the ranks (--starter), after all hosts were looked at "
+     "(--check). They compute on CPUs: GPUs on several hosts are refused so far. With --starter local "
+     "another host in -H is refused, and of a scheduler's job this host alone is used, with a note. "
+     "--map asks the hosts what they are; where HWLOC_XMLFILE or HWLOC_SYNTHETIC describes one, each "
+     "is taken to be that, and none is asked.\n"
      "\n"
      "On one machine jobs take cores that no other job holds, whoever's it is, and share what is "
      "left; --map marks them with an x. A job holds its cores from its plan to its end, however it "
@@ -141,18 +143,19 @@ static const struct ddp_manual_section sections[] = {
      "DDP_CORES_DIR\tfolder on which jobs of one machine lock the cores that they hold; else /dev/shm\n"
      "DDP_ISA\tinstruction set of the CPU kernels: scalar, avx2, avx512 or neon (same bits from each)\n"
      "HWLOC_SYNTHETIC, HWLOC_XMLFILE\tdescribe another machine, for --map and --dry-run\n"
-     "TMPDIR\twith --starter mpirun: where its own files go when /dev/shm has no room; else /tmp\n"
+     "TMPDIR\twith mpirun or srun as starter: where its files go when /dev/shm has no room; else /tmp\n"
      "\n"
      "A variable that begins with DDP_ and means nothing is an error.",
      true},
     {"Files",
-     "/dev/shm/ddp-job-*\tprivate folder of a running job with --starter mpirun. It is removed at the end, "
-     "by a "
-     "second process if the launcher was killed, and at the next start if both were.",
+     "/dev/shm/ddp-job-*\tprivate folder of a running job on each of its hosts, with mpirun or srun as "
+     "starter. It is removed at the end, by a second process if the launcher was killed, and at the next "
+     "start if both were.",
      true},
     {"Examples",
      "  ddp-launch -n 8 configs/cnn.cfg\n"
      "  ddp-launch -n 2 --threads 4 configs/cnn.cfg model=resnet18 data=cifar10\n"
+     "  ddp-launch -n 8 -H n0:4,n1:4 configs/cnn.cfg\n"
      "  ddp-launch --resume latest configs/cnn.cfg train.epochs=20\n"
      "  HWLOC_SYNTHETIC='package:2 numa:4 core:8 pu:2' \\\n"
      "      ddp-launch -n 8 --map configs/cnn.cfg",
@@ -167,9 +170,8 @@ const struct ddp_manual ddp_launch_manual = {
     .usage = usage,
     .about =
         "Trains what CONFIG describes on N ranks, each on cores (and where there are GPUs, a GPU) of its "
-        "own, "
-        "and watches over them. The result does not depend on N: a batch is cut into train.shards parts, and "
-        "any number of ranks up to that gives the same bits.\n"
+        "own, and watches over them. The result does not depend on N: a batch is cut into train.shards "
+        "parts, and any number of ranks up to that gives the same bits.\n"
         "\n"
         "All faults of the config are said at once, before anything starts. The first rank to fail is named "
         "with its host and its signal or error, and ends the job within two seconds; no rank survives its "

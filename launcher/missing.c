@@ -27,24 +27,36 @@ static bool holds(const char *line, size_t n, const char *word)
     return memmem(line, n, word, strlen(word)) != NULL;
 }
 
-/* Lines that say what is wrong with one host. mpirun's own only say that something is, with any. */
-static bool is_reason(const char *line, size_t n)
+/* Words of lines that say what is wrong with one host, and what must work: in front of its name, and behind.
+ * mpirun's own lines only say that something is wrong, with any. */
+#define BY_SSH "'ssh ", " true' must work from here without a question"
+static const struct reason {
+    const char *words, *before, *behind;
+} reasons[] = {
+    {"cannot reach the host of ddp-launch", "", " must reach this host at any port: look for a firewall"},
+    {"srun: error", "'srun --overlap -w ", " true' must work in this job"},
+    {"ssh: ", BY_SSH},
+    {"ermission denied", BY_SSH},
+    {"Host key verification failed", BY_SSH},
+};
+
+/* NULL: the line says nothing of that kind. */
+static const struct reason *find_reason(const char *line, size_t n)
 {
-    static const char *const words[] = {"ssh: ", "ermission denied", "Host key verification failed",
-                                        "srun: error", "cannot reach the host of ddp-launch"};
-    for (size_t i = 0; i < DDP_COUNT(words); i++)
-        if (holds(line, n, words[i]))
-            return n < LINE_MOST;
-    return false;
+    for (size_t i = 0; i < DDP_COUNT(reasons) && n < LINE_MOST; i++)
+        if (holds(line, n, reasons[i].words))
+            return &reasons[i];
+    return NULL;
 }
 
 static bool explain_host(const char *host, const char *said, struct ddp_text *out)
 {
     for (const char *line = said; *line;) {
         const size_t n = strcspn(line, "\r\n");
-        if (is_reason(line, n) && speaks_of(line, n, host)) {
-            ddp_text_add(out, "%s%s: %.*s; 'ssh %s true' must work from here without a question",
-                         out->len ? "\n" : "", host, (int)n, line, host);
+        const struct reason *reason = find_reason(line, n);
+        if (reason && speaks_of(line, n, host)) {
+            ddp_text_add(out, "%s%s: %.*s; %s%s%s", out->len ? "\n" : "", host, (int)n, line, reason->before,
+                         host, reason->behind);
             return true;
         }
         line += n + strspn(line + n, "\r\n");
@@ -59,7 +71,7 @@ static void add_said(const char *said, struct ddp_text *out)
     size_t n = strlen(said);
     for (const char *line = said; *line;) {
         const size_t k = strcspn(line, "\r\n");
-        if (is_reason(line, k))
+        if (find_reason(line, k))
             ddp_text_add(out, "%s\n%.*s", out->len == before ? "; what was said:" : "", (int)k, line);
         line += k + strspn(line + k, "\r\n");
     }

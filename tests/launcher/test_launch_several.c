@@ -194,8 +194,13 @@ static void test_missing_hosts_are_explained(void **state)
         {{"n2"}, "root@n2: Permission denied (publickey).\n", "n2: root@n2: Permission denied", "ORTE"},
         {{"n2"},
          "n2 cannot reach the host of ddp-launch at port 4 of 10.1.1.1\n",
-         "n2: n2 cannot reach",
-         "did not"},
+         "n2: n2 cannot reach the host of ddp-launch at port 4 of 10.1.1.1; n2 must reach this host at any "
+         "port",
+         "ssh"},
+        {{"n2"},
+         "srun: error: n2: task 0: Exited with exit code 1\n",
+         "'srun --overlap -w n2 true' must work",
+         "ssh"},
         {{"n1", "n2"},
          "Host key verification failed.\r\n-----\nORTE was unable to reliably start\n",
          "2 of 4 other hosts did not report: n1, n2; each must be reachable from here ('ssh n1 true'), see "
