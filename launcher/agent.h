@@ -1,5 +1,5 @@
 /* The agent of a host: it hears what the host's ranks say, sees how they die and leaves nothing behind. The
- * head (supervise.c) knows ranks only through agents: it gives orders and takes news; what follows from news
+ * head (head.h) knows ranks only through agents: it gives orders and takes news; what follows from news
  * is the business of life.h. An agent is a table with two halves beside each other:
  *
  *   agent_local.h    the agent of this process: ranks that it starts, or that a starter's program starts

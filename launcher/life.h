@@ -1,7 +1,7 @@
 /* The life of a job as tables: the states it can be in, what can happen, what follows. Pure: it makes no
  * system call, reads no clock and speaks to nobody; who drives it says what has happened and when, and does
  * what it answers. What is seen on the hosts comes from their agents (agent.h), signals and time from the
- * head (supervise.c).
+ * head (head.h).
  *
  *                  all joined            a stop is asked
  *   STARTING ---------------------> RUNNING ----------> STOPPING       (a stop while STARTING: STOPPING too)

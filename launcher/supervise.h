@@ -16,9 +16,8 @@ struct ddp_elsewhere { /* what of a job is not on this host */
 
 /* Start the job's ranks through the starter and stay until the end. others: NULL, all ranks are on this host.
  * Output of the ranks goes to our stdout and stderr, the reason of a failure to stderr, rank 0's result to
- * stdout. *exit_code is the job's, *ending
- * how it came to that; an error only when nothing could be started. The caller has opened the job
- * and started the janitor. */
+ * stdout. *exit_code is the job's, *ending how it came to that; an error only when nothing could be started.
+ * The caller has opened the job and started the janitor. */
 int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *job,
                       const struct ddp_elsewhere *others, bool quiet, int *exit_code,
                       struct ddp_ending *ending, struct ddp_error *err);
