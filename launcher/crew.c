@@ -56,9 +56,9 @@ static bool has_address(const json_t *hello, const char *name)
 {
     size_t i;
     json_t *a;
-    json_array_foreach(json_object_get(hello, "addresses"), i,
-                       a) if (strcmp(json_string_value(json_object_get(a, "address")), name) ==
-                              0) return true;
+    json_array_foreach(json_object_get(hello, "addresses"), i, a)
+        if (strcmp(json_string_value(json_object_get(a, "address")), name) == 0)
+            return true;
     return false;
 }
 

@@ -30,7 +30,9 @@ static const json_t *find(const struct ddp_network_host *h, const char *key, con
 {
     size_t i;
     json_t *a;
-    json_array_foreach(h->addresses, i, a) if (strcmp(text_of(a, key), value) == 0) return a;
+    json_array_foreach(h->addresses, i, a)
+        if (strcmp(text_of(a, key), value) == 0)
+            return a;
     return NULL;
 }
 
@@ -40,8 +42,9 @@ static bool has_reached(const struct ddp_network_host *from, const struct ddp_ne
 {
     size_t i;
     json_t *a;
-    json_array_foreach(json_object_get(from->reached, to->name), i,
-                       a) if (!address || strcmp(json_string_value(a), address) == 0) return true;
+    json_array_foreach(json_object_get(from->reached, to->name), i, a)
+        if (!address || strcmp(json_string_value(a), address) == 0)
+            return true;
     return false;
 }
 
@@ -130,9 +133,9 @@ void ddp_network_choose(const struct ddp_network_host *host, int n, const char *
         take_wanted(host, n, wanted, out, faults);
         return;
     }
-    json_array_foreach(host[0].addresses, k, a) if (is_common(host, n, "net", text_of(a, "net")))
-    {
-        take(host, n, "net", text_of(a, "net"), out);
-        return;
-    }
+    json_array_foreach(host[0].addresses, k, a)
+        if (is_common(host, n, "net", text_of(a, "net"))) {
+            take(host, n, "net", text_of(a, "net"), out);
+            return;
+        }
 }

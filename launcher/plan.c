@@ -258,14 +258,6 @@ int ddp_launch_plan_hosts(const struct ddp_hosts *hosts, const struct ddp_launch
     return rc;
 }
 
-int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *opt,
-                         const struct ddp_config *cfg, const struct ddp_place_gpus *gpus,
-                         struct ddp_launch_plan *out, struct ddp_error *err)
-{
-    return ddp_launch_plan_hosts(&(struct ddp_hosts){0}, &(struct ddp_launch_site){m, gpus}, opt, cfg, out,
-                                 err);
-}
-
 void ddp_launch_plan_finish(struct ddp_launch_plan *plan)
 {
     for (int h = 0; h < plan->nparts; h++) {

@@ -42,10 +42,6 @@ struct ddp_launch_plan {
 int ddp_launch_plan_hosts(const struct ddp_hosts *hosts, const struct ddp_launch_site *site,
                           const struct ddp_options *opt, const struct ddp_config *cfg,
                           struct ddp_launch_plan *out, struct ddp_error *err);
-/* The same for this host, which nobody named. */
-int ddp_launch_plan_make(const struct ddp_machine *m, const struct ddp_options *opt,
-                         const struct ddp_config *cfg, const struct ddp_place_gpus *gpus,
-                         struct ddp_launch_plan *out, struct ddp_error *err);
 void ddp_launch_plan_finish(struct ddp_launch_plan *plan);
 
 /* The places of a part's ranks in the order of their local numbers, as ranks read them (DDP_PLACE): "cpus=0

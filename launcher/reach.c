@@ -120,17 +120,17 @@ static int begin_all(const json_t *peers, struct try **out)
     size_t i, k;
     json_t *peer, *a;
     int n = 0;
-    json_array_foreach(peers, i, peer) json_array_foreach(json_object_get(peer, "addresses"), k, a)
-    {
-        const char *address = json_string_value(json_object_get(a, "address"));
-        const int port = (int)json_integer_value(json_object_get(peer, "port"));
-        if (n == TRIES_MOST || !address)
-            continue;
-        t[n].host = json_string_value(json_object_get(peer, "host"));
-        t[n].address = address;
-        t[n].fd = ddp_address_connect(address, port);
-        n += t[n].fd >= 0;
-    }
+    json_array_foreach(peers, i, peer)
+        json_array_foreach(json_object_get(peer, "addresses"), k, a) {
+            const char *address = json_string_value(json_object_get(a, "address"));
+            const int port = (int)json_integer_value(json_object_get(peer, "port"));
+            if (n == TRIES_MOST || !address)
+                continue;
+            t[n].host = json_string_value(json_object_get(peer, "host"));
+            t[n].address = address;
+            t[n].fd = ddp_address_connect(address, port);
+            n += t[n].fd >= 0;
+        }
     *out = t;
     return n;
 }

@@ -162,15 +162,3 @@ void ddp_relay_hurry(struct ddp_relay *r)
 {
     r->hurry = true;
 }
-
-void ddp_relay_drain(struct ddp_relay *r, double seconds)
-{
-    const double until = ddp_now() + seconds;
-    while (r->from >= 0 && ddp_now() < until)
-        if (!read_some(r) && r->from >= 0) {
-            struct pollfd p = {.fd = r->from, .events = POLLIN};
-            poll(&p, 1, 20);
-        }
-    ddp_relay_end(r);
-    ddp_sink_drain(r->sink);
-}

@@ -33,7 +33,5 @@ void ddp_relay_move(struct ddp_relay *r);
 void ddp_relay_hurry(struct ddp_relay *r);
 /* Nothing more is read: a line without its end counts as one. */
 void ddp_relay_end(struct ddp_relay *r);
-/* Read to the end (no longer than `seconds` for a stream that others hold open). */
-void ddp_relay_drain(struct ddp_relay *r, double seconds);
 
 #endif

@@ -96,9 +96,9 @@ static const char *address_in(const struct site *s, const char *net, const json_
 {
     size_t i;
     json_t *a;
-    json_array_foreach(s->addresses, i,
-                       a) if (*net && strcmp(json_string_value(json_object_get(a, "net")), net) ==
-                                          0) return json_string_value(json_object_get(a, "address"));
+    json_array_foreach(s->addresses, i, a)
+        if (*net && strcmp(json_string_value(json_object_get(a, "net")), net) == 0)
+            return json_string_value(json_object_get(a, "address"));
     return json_string_value(json_array_get(reached, 0));
 }
 

@@ -123,15 +123,15 @@ static int read_header(const char *path, struct ddp_st_file *f, struct ddp_error
     f->t = ddp_calloc(json_object_size(f->header) + 1, sizeof *f->t);
     const char *name;
     json_t *entry;
-    json_object_foreach(f->header, name, entry)
-    {
+    json_object_foreach(f->header, name, entry) {
         if (strcmp(name, "__metadata__") == 0) {
             const char *key;
             json_t *value;
             if (!json_is_object(entry))
                 return bad(path, err, "__metadata__ is not an object");
-            json_object_foreach(entry, key, value) if (!json_is_string(value)) return bad(
-                path, err, "__metadata__ holds something that is not a string");
+            json_object_foreach(entry, key, value)
+                if (!json_is_string(value))
+                    return bad(path, err, "__metadata__ holds something that is not a string");
             continue;
         }
         int status = read_entry(path, name, entry, data, data_bytes, &f->t[f->n], err);

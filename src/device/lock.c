@@ -284,8 +284,7 @@ static int get_plans(json_t *plans, struct ddp_gpu_lock *lock, struct ddp_error 
     json_t *value;
     lock->cap = json_object_size(plans) + 1;
     lock->plan = ddp_calloc(lock->cap, sizeof *lock->plan);
-    json_object_foreach(plans, signature, value)
-    {
+    json_object_foreach(plans, signature, value) {
         const char *why = refuse(signature);
         if (why)
             return ddp_fail(err, DDP_E_CONFIG, "\"plans\": a signature %s", why);

@@ -3,6 +3,14 @@
 
 #include "launcher/plan.h"
 
+/* Of this host, which nobody named. */
+static int make(const struct ddp_machine *m, const struct ddp_options *opt, const struct ddp_config *cfg,
+                const struct ddp_place_gpus *gpus, struct ddp_launch_plan *out, struct ddp_error *err)
+{
+    return ddp_launch_plan_hosts(&(struct ddp_hosts){0}, &(struct ddp_launch_site){m, gpus}, opt, cfg, out,
+                                 err);
+}
+
 static void test_plan_chooses_ranks(void **state)
 {
     static const struct {
@@ -32,7 +40,7 @@ static void test_plan_chooses_ranks(void **state)
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
         cfg.launch.bind = DDP_BIND_COMPACT;
-        assert_int_equal(ddp_launch_plan_make(m, &opt, &cfg, NULL, &plan, &err), 0);
+        assert_int_equal(make(m, &opt, &cfg, NULL, &plan, &err), 0);
         assert_int_equal(plan.ranks, table[i].ranks);
         assert_int_equal(plan.part[0].placement->ranks, table[i].ranks);
         assert_int_equal(plan.part[0].placement->place[0].threads, table[i].rank_threads);
@@ -65,7 +73,7 @@ static void test_plan_on_gpus(void **state)
         const struct ddp_place_gpus gpus = {table[i].gpus, gpu, table[i].share};
         struct ddp_launch_plan plan;
         struct ddp_error err = {0};
-        const int rc = ddp_launch_plan_make(m, &opt, &cfg, &gpus, &plan, &err);
+        const int rc = make(m, &opt, &cfg, &gpus, &plan, &err);
         assert_int_equal(rc, table[i].ranks ? 0 : DDP_E_RESOURCE);
         if (rc != 0)
             continue;
@@ -88,16 +96,14 @@ static void test_plan_refuses_more_ranks_than_shards(void **state)
     struct ddp_launch_plan plan = {.ranks = -1};
     struct ddp_error err = {0};
     (void)state;
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 9}, &cfg, NULL, &plan, &err),
-                     DDP_E_CONFIG);
+    assert_int_equal(make(m, &(struct ddp_options){.ranks = 9}, &cfg, NULL, &plan, &err), DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "at most 8 (-n 8), or set train.shards=9"));
     assert_int_equal(plan.ranks, -1);
 
     cfg.train.accumulate = 2; /* 16 leaves */
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 17}, &cfg, NULL, &plan, &err),
-                     DDP_E_CONFIG);
+    assert_int_equal(make(m, &(struct ddp_options){.ranks = 17}, &cfg, NULL, &plan, &err), DDP_E_CONFIG);
     assert_non_null(strstr(err.text, "train.shards = 8 x train.accumulate = 2"));
-    assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 16}, &cfg, NULL, &plan, &err), 0);
+    assert_int_equal(make(m, &(struct ddp_options){.ranks = 16}, &cfg, NULL, &plan, &err), 0);
     assert_int_equal(plan.ranks, 16);
     ddp_launch_plan_finish(&plan);
     ddp_machine_destroy(m);
@@ -128,8 +134,7 @@ static void test_plan_follows_the_bind_keys(void **state)
         struct ddp_error err = {0};
         cfg.launch.bind = table[i].bind;
         cfg.launch.memory_bind = table[i].memory_bind;
-        assert_int_equal(ddp_launch_plan_make(m, &(struct ddp_options){.ranks = 2}, &cfg, NULL, &plan, &err),
-                         0);
+        assert_int_equal(make(m, &(struct ddp_options){.ranks = 2}, &cfg, NULL, &plan, &err), 0);
         char *line = ddp_launch_plan_line(&plan);
         assert_string_equal(line, table[i].line);
         free(line);
