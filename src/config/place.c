@@ -46,7 +46,8 @@ static void set_run_name(struct ddp_config *cfg, const char *path)
 static char *join(struct ddp_config *cfg, const char *folder, const char *rest)
 {
     while (strncmp(rest, "./", 2) == 0)
-        rest += 2;
+        for (rest += 2; *rest == '/'; rest++)
+            ;
     if (rest[0] == '/' || !folder[0])
         return ddp_arena_strdup(cfg->arena, rest);
     size_t n = strlen(folder) + strlen(rest) + 2;

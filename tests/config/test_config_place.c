@@ -31,6 +31,12 @@ static const struct {
 } places[] = {
     {"beside the file", "@include \"sub/d.cfg\"", DATA("path = \"x\";"), {NULL}, {"sub/x", "x"}, "sub/x"},
     {"dot", "@include \"sub/d.cfg\"", DATA("path = \"./x\";"), {NULL}, {"sub/x", "x"}, "sub/x"},
+    {"dot and more slashes",
+     "@include \"sub/d.cfg\"",
+     DATA("path = \".//x\";"),
+     {NULL},
+     {"sub/x", "x"},
+     "sub/x"},
     {"folder above", "@include \"sub/d.cfg\"", DATA("path = \"../x\";"), {NULL}, {"x", "sub/x"}, "sub/../x"},
     {"a group's file",
      "data = \"sub/d.cfg\";",
