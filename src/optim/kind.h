@@ -56,7 +56,6 @@ struct ddp_optim_kind {
 
 struct ddp_optim_hyper ddp_optim_hyper(const struct ddp_config *cfg);
 const struct ddp_optim_kind *ddp_optim_kind(const struct ddp_config *cfg);
-/* Values that the optimizer of this config cannot work with: DDP_E_CONFIG. */
 
 /* ---- the list of stages that a gradient slice passes under a config ---- */
 

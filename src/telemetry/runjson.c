@@ -213,7 +213,6 @@ static json_t *new_leg(const struct ddp_run_info *info)
     return o;
 }
 
-/* How it stands with it: at its beginning and at its end. */
 static json_t *slow_ranks(const struct ddp_run_info *info)
 {
     json_t *list = json_array();
@@ -232,6 +231,7 @@ static json_t *slow_ranks(const struct ddp_run_info *info)
     return list;
 }
 
+/* How it stands with it: at its beginning and at its end. */
 static void set_leg(json_t *o, const struct ddp_run_info *info)
 {
     if (info->nslow > 0)

@@ -77,11 +77,6 @@ static void place_nowhere(struct planner *p)
 
 /* ---- what a user should know ----------------------------------------------------------------- */
 
-static const char *plural(int n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void add_note(const struct planner *p, const char *text)
 {
     ddp_note_add(p->out->note, sizeof p->out->note, "%s", text);
@@ -116,11 +111,12 @@ static void note_others(const struct planner *p, const struct ddp_machine *whole
         return;
     if (p->shared == 0)
         snprintf(text, sizeof text, "%d of %d core%s are held by other jobs: ranks have the other%s", held,
-                 whole->usable_cores, plural(whole->usable_cores), plural(whole->usable_cores - held));
+                 whole->usable_cores, ddp_plural(whole->usable_cores),
+                 ddp_plural(whole->usable_cores - held));
     else
         snprintf(text, sizeof text,
                  "%d of %d core%s are held by other jobs, and ranks share %d of them: both are slower", held,
-                 whole->usable_cores, plural(whole->usable_cores), p->shared);
+                 whole->usable_cores, ddp_plural(whole->usable_cores), p->shared);
     add_note(p, text);
 }
 
@@ -144,11 +140,11 @@ static void note_turns(const struct planner *p)
     if (n > most || fits < 1)
         snprintf(text, sizeof text,
                  "%d ranks share %d %s%s: they take turns, so more than %d would not be faster here", n, most,
-                 what, plural(most), most);
+                 what, ddp_plural(most), most);
     else
         snprintf(text, sizeof text,
                  "%d rank%s x %d threads on %d %s%s each: threads take turns; train.threads=%d fits", n,
-                 plural(n), threads, fits, what, plural(fits), fits);
+                 ddp_plural(n), threads, fits, what, ddp_plural(fits), fits);
     add_note(p, text);
 }
 
