@@ -36,17 +36,21 @@ static int choose(const struct ddp_dataset_conf *conf, const struct ddp_table *a
         return ddp_fail(err, DDP_E_CONFIG,
                         "data.inputs and data.targets name more columns than the table has: %d",
                         all->columns);
-    for (int i = 0; i < conf->inputs.n; i++)
+    for (int i = 0; i < conf->inputs.n; i++) {
+        const struct ddp_strings before = {n, v};
+        if (has(&before, conf->inputs.v[i]))
+            return ddp_fail(err, DDP_E_CONFIG, "column \"%s\" is twice in data.inputs", conf->inputs.v[i]);
         v[n++] = conf->inputs.v[i];
+    }
     for (int i = 0; i < all->columns && conf->inputs.n == 0; i++)
         if (!has(targets, all->name[i]))
             v[n++] = all->name[i];
     d->inputs = n;
     for (int i = 0; i < targets->n; i++) {
-        const struct ddp_strings inputs = {d->inputs, v};
-        if (has(&inputs, targets->v[i]))
-            return ddp_fail(err, DDP_E_CONFIG, "column \"%s\" is in data.inputs and in data.targets",
-                            targets->v[i]);
+        const struct ddp_strings inputs = {d->inputs, v}, before = {n, v};
+        if (has(&before, targets->v[i]))
+            return ddp_fail(err, DDP_E_CONFIG, "column \"%s\" is %s data.targets", targets->v[i],
+                            has(&inputs, targets->v[i]) ? "in data.inputs and in" : "twice in");
         v[n++] = targets->v[i];
     }
     d->targets = targets->n;

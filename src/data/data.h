@@ -51,6 +51,12 @@ void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
 bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
 /* What shows without opening anything is added to err: a format that is not known. */
 int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err);
+/* The samples of data.format are made by the program one by one: there are no files. */
+bool ddp_dataset_is_made(const char *format);
+/* A model for one split takes the other's samples: same shape and kind, as many classes or targets. Else
+ * DDP_E_DATA. */
+int ddp_dataset_check_splits(const struct ddp_dataset_info *train, const struct ddp_dataset_info *test,
+                             struct ddp_error *err);
 /* Sample 0..count-1: x [c, h, w] bytes of a picture, or scaled floats; y a label that is one of the classes,
  * or scaled targets. Errors name the sample. Called from several threads at once. */
 int ddp_dataset_get(const struct ddp_dataset *ds, int64_t index, void *x, void *y, struct ddp_error *err);

@@ -98,10 +98,21 @@ static int unknown_format(const struct ddp_config *cfg, struct ddp_error *err)
     return rc;
 }
 
+bool ddp_dataset_is_made(const char *format)
+{
+    return strcmp(format, ddp_digits_format.name) == 0 || strcmp(format, ddp_friedman_format.name) == 0;
+}
+
 /* What every format must deliver; said here once so that the formats of others are held to it too. */
-static int check_info(const struct ddp_dataset_info *info, struct ddp_error *err)
+static int check_info(const struct ddp_dataset_ops *ops, const struct ddp_dataset_info *info,
+                      struct ddp_error *err)
 {
     const struct ddp_shape *s = &info->shape;
+    const bool numbers = info->real || info->targets > 0;
+    if (numbers ? !ops->get_real : !ops->get)
+        return ddp_fail(err, DDP_E_USAGE, "its format '%s' has no %s, which samples of %s are read with",
+                        ops->name, numbers ? "get_real" : "get",
+                        numbers ? "real numbers" : "pictures and labels");
     if (info->count < 1)
         return ddp_fail(err, DDP_E_DATA, "holds no sample");
     if (info->count > UINT32_MAX)
@@ -182,8 +193,10 @@ static int scale(const struct ddp_config *cfg, const struct ddp_dataset_conf *co
         if (status)
             return ddp_error_prefix(err, "its training split, whose mean and deviation count");
         ds->ops->info(train, &info);
+        status = ddp_dataset_check_splits(&info, &ds->info, err);
     }
-    status = ddp_scaling_make(cfg, ds->ops, train, &info, &ds->inputs, &ds->targets, err);
+    if (status == 0)
+        status = ddp_scaling_make(cfg, ds->ops, train, &info, &ds->inputs, &ds->targets, err);
     if (train != ds->self)
         ds->ops->close(train);
     return status;
@@ -222,7 +235,7 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
     if (rc)
         goto free_ds;
     ops->info(ds->self, &ds->info);
-    rc = check_info(&ds->info, err);
+    rc = check_info(ops, &ds->info, err);
     if (!rc)
         rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
     if (!rc)

@@ -1,7 +1,34 @@
-/* The samples of a data set: all of them, or those that data.limit_train or data.limit_test took. */
+/* The samples of a data set: their kind; all of them, or those that data.limit_train or data.limit_test
+ * took. */
 #include <stdlib.h>
 
 #include "data/scaling.h"
+
+/* "pictures of [1, 28, 28] and 10 classes" */
+static const char *kind_text(const struct ddp_dataset_info *info, char buf[128])
+{
+    const struct ddp_shape *s = &info->shape;
+    const bool targets = info->targets > 0;
+    const int n = targets ? info->targets : info->classes;
+    snprintf(buf, 128, "%s of [%d, %d, %d] and %d %s%s", info->real ? "numbers" : "pictures", s->c, s->h,
+             s->w, n, targets ? "target" : "class",
+             n == 1    ? ""
+             : targets ? "s"
+                       : "es");
+    return buf;
+}
+
+int ddp_dataset_check_splits(const struct ddp_dataset_info *train, const struct ddp_dataset_info *test,
+                             struct ddp_error *err)
+{
+    char a[128], b[128];
+    const struct ddp_shape *s = &train->shape, *t = &test->shape;
+    if (s->c == t->c && s->h == t->h && s->w == t->w && train->real == test->real &&
+        train->targets == test->targets && train->classes == test->classes)
+        return 0;
+    return ddp_fail(err, DDP_E_DATA, "the splits disagree: train has %s, test %s", kind_text(train, a),
+                    kind_text(test, b));
+}
 
 static int check_label(const struct ddp_dataset *ds, int64_t sample, int status, const int32_t *label,
                        struct ddp_error *err)

@@ -15,8 +15,8 @@ struct ddp_table {
 
 /* The names of a file's columns, in its order. */
 int ddp_table_names(const char *path, struct ddp_table *out, struct ddp_error *err);
-/* Those columns of the file, in the order of `names`; what stands in others is not looked at. Errors name
- * file, line and column. *out is to be finished when it was made. */
+/* Those columns of the file, in the order of `names`, which differ; what stands in others is not looked at.
+ * Errors name file, line and column. *out is to be finished when it was made. */
 int ddp_table_read(const char *path, const struct ddp_strings *names, struct ddp_table *out,
                    struct ddp_error *err);
 void ddp_table_finish(struct ddp_table *t);

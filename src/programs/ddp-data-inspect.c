@@ -171,12 +171,8 @@ static int inspect(const struct ddp_config *cfg, const char *sheet_path, struct 
         if (!rc)
             survey[i].classes = ddp_calloc((size_t)ds[i]->info.classes, sizeof *survey[i].classes);
     }
-    if (!rc && (ds[0]->info.classes != ds[1]->info.classes ||
-                memcmp(&ds[0]->info.shape, &ds[1]->info.shape, sizeof ds[0]->info.shape) != 0))
-        rc = ddp_fail(err, DDP_E_DATA,
-                      "the splits disagree: train has %d classes of [%d, %d, %d], test %d of [%d, %d, %d]",
-                      ds[0]->info.classes, ds[0]->info.shape.c, ds[0]->info.shape.h, ds[0]->info.shape.w,
-                      ds[1]->info.classes, ds[1]->info.shape.c, ds[1]->info.shape.h, ds[1]->info.shape.w);
+    if (!rc)
+        rc = ddp_dataset_check_splits(&ds[0]->info, &ds[1]->info, err);
     const bool numbers = !rc && (ds[0]->info.real || ds[0]->info.targets > 0);
     if (numbers && sheet_path)
         rc = ddp_fail(err, DDP_E_USAGE, "--sheet is for pictures, which this data is not");

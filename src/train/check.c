@@ -75,6 +75,8 @@ int ddp_train_check(struct ddp_config *cfg, bool eval_only, struct ddp_text *not
     int status = ddp_dataset_glance(cfg, DDP_SPLIT_TEST, &test, err);
     if (status == 0 && !eval_only)
         status = ddp_dataset_glance(cfg, DDP_SPLIT_TRAIN, &train, err);
+    if (status == 0 && train)
+        status = ddp_dataset_check_splits(&train->info, &test->info, err);
     if (status == 0)
         status = ddp_cpu_select(NULL, err);
     const int64_t shards = cfg->train.shards;

@@ -33,7 +33,7 @@ static bool is_fp16(const struct ddp_config *c)
 }
 static bool reads_files(const struct ddp_config *c)
 {
-    return strcmp(c->data.format, "digits") != 0;
+    return !ddp_dataset_is_made(c->data.format);
 }
 static bool normalizes(const struct ddp_config *c)
 {
@@ -69,8 +69,8 @@ static const struct {
     {"optim.warmup_start", 0, warms_up, "optim.warmup_steps above 0"},
     {"train.loss_scale", 0, is_fp16, "train.precision fp16"},
     {"train.loss_scale_interval", 0, is_fp16, "train.precision fp16"},
-    {"data.path", 0, reads_files, "data.format other than digits, which the program draws"},
-    {"data.files", 0, reads_files, "data.format other than digits, which the program draws"},
+    {"data.path", 0, reads_files, "a data.format that is read from files"},
+    {"data.files", 0, reads_files, "a data.format that is read from files"},
     {"data.mean", 0, normalizes, "data.normalize true"},
     {"data.std", 0, normalizes, "data.normalize true"},
 };

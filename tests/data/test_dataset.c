@@ -84,6 +84,24 @@ static void test_register_checks_members_and_names(void **state)
     assert_null(ddp_dataset_format_at(-1));
 }
 
+/* info() says which of the two ways to read a sample is taken: that one is there. */
+static void test_a_format_has_what_its_samples_are_read_with(void **state)
+{
+    (void)state;
+    const struct ddp_dataset_info before = fake_info_value;
+    struct ddp_config cfg = basic_config("fake", "");
+    struct ddp_dataset *ds;
+    for (int i = 0; i < 2; i++) {
+        struct ddp_error err = {0};
+        fake_info_value.real = i == 0;
+        fake_info_value.targets = i;
+        fake_info_value.classes = i ? 0 : before.classes;
+        assert_int_equal(ddp_dataset_open(&cfg, DDP_SPLIT_TRAIN, &ds, &err), DDP_E_USAGE);
+        assert_contains(err.text, "'fake' has no get_real");
+        fake_info_value = before;
+    }
+}
+
 static void test_unknown_format_names_the_nearest(void **state)
 {
     (void)state;
@@ -406,6 +424,7 @@ int main(void)
     unsetenv("DDP_DATA_DIR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_register_checks_members_and_names), /* first: registers "fake" */
+        cmocka_unit_test(test_a_format_has_what_its_samples_are_read_with),
         cmocka_unit_test(test_unknown_format_names_the_nearest),
         cmocka_unit_test(test_limits_cut_each_split),
         cmocka_unit_test(test_limit_takes_of_all_classes),

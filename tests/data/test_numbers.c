@@ -171,6 +171,88 @@ static void test_what_is_for_pictures_or_labels_is_refused(void **state)
     assert_contains(err.text, "data.normalize_targets is for real targets");
 }
 
+/* ---- what does not go together --------------------------------------------------------------- */
+
+/* An IDX file of bytes, all 7. */
+static void write_idx(const char *path, int n, int each)
+{
+    uint8_t file[256] = {0, 0, 8, 2, 0, 0, 0, (uint8_t)n, 0, 0, 0, (uint8_t)each};
+    memset(file + 12, 7, (size_t)n * (size_t)each);
+    write_bytes(path, file, 12 + (size_t)n * (size_t)each);
+}
+
+/* The test split is scaled by the training split's numbers, one for each input: there must be as many. */
+static void test_splits_of_other_shapes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        int inputs[2], targets[2]; /* of the training, of the test split */
+        const char *says;
+    } table[] = {
+        {{9, 2},
+         {1, 1},
+         "train has numbers of [9, 1, 1] and 1 target, test numbers of [2, 1, 1] and 1 target"},
+        {{2, 9}, {1, 1}, "the splits disagree"},
+        {{3, 3}, {4, 1}, "and 4 targets, test"},
+        {{3, 3}, {2, 2}, NULL},
+    };
+    char *folder = make_folder();
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_config cfg = basic_config("idx_real", folder);
+        struct ddp_error err = {0};
+        struct ddp_dataset *ds;
+        cfg.data.normalize_targets = true;
+        write_idx(in_folder(folder, "train-inputs.idx"), 4, table[i].inputs[0]);
+        write_idx(in_folder(folder, "train-targets.idx"), 4, table[i].targets[0]);
+        write_idx(in_folder(folder, "test-inputs.idx"), 3, table[i].inputs[1]);
+        write_idx(in_folder(folder, "test-targets.idx"), 3, table[i].targets[1]);
+        const int rc = ddp_dataset_open(&cfg, DDP_SPLIT_TEST, &ds, &err);
+        if (!table[i].says) {
+            assert_int_equal(rc, 0);
+            ddp_dataset_close(ds);
+            continue;
+        }
+        assert_int_equal(rc, DDP_E_DATA);
+        assert_contains(err.text, table[i].says);
+    }
+    remove_folder(folder);
+}
+
+/* A column that stands twice in a list would have one place filled and one not. */
+static void test_columns_named_twice_are_refused(void **state)
+{
+    (void)state;
+    static const char *const twice[] = {"a", "b", "a"}, *const c[] = {"c"}, *const cc[] = {"c", "c"};
+    const struct {
+        struct ddp_strings inputs, targets;
+        const char *says;
+    } table[] = {
+        {{3, twice}, {1, c}, "column \"a\" is twice in data.inputs"},
+        {{2, twice}, {2, cc}, "column \"c\" is twice in data.targets"},
+        {{0, NULL}, {2, cc}, "column \"c\" is twice in data.targets"},
+        {{1, c}, {1, c}, "column \"c\" is in data.inputs and in data.targets"},
+        {{2, twice}, {1, c}, NULL},
+    };
+    char *folder = make_folder();
+    static const char text[] = "a,b,c\n1,2,3\n4,5,6\n";
+    write_bytes(in_folder(folder, "train.csv"), text, sizeof text - 1);
+    write_bytes(in_folder(folder, "test.csv"), text, sizeof text - 1);
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        struct ddp_config cfg = basic_config("csv", folder);
+        struct ddp_error err = {0};
+        struct ddp_dataset *ds;
+        cfg.data.inputs = table[i].inputs;
+        cfg.data.targets = table[i].targets;
+        const int rc = ddp_dataset_open(&cfg, DDP_SPLIT_TRAIN, &ds, &err);
+        assert_int_equal(rc, table[i].says ? DDP_E_CONFIG : 0);
+        if (rc)
+            assert_contains(err.text, table[i].says);
+        else
+            ddp_dataset_close(ds);
+    }
+    remove_folder(folder);
+}
+
 /* ---- the generated problem ------------------------------------------------------------------- */
 
 /* The function of the paper, noise of deviation 1 on top, uniform inputs; fixed bits. */
@@ -251,6 +333,8 @@ int main(void)
         cmocka_unit_test(test_scaling_is_the_training_splits),
         cmocka_unit_test(test_scaling_takes_what_is_given),
         cmocka_unit_test(test_what_is_for_pictures_or_labels_is_refused),
+        cmocka_unit_test(test_splits_of_other_shapes_are_refused),
+        cmocka_unit_test(test_columns_named_twice_are_refused),
         cmocka_unit_test(test_friedman),
         cmocka_unit_test(test_loader_brings_numbers_and_targets),
     };

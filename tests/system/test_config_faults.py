@@ -250,7 +250,8 @@ class KeysWithoutEffect(harness.Case):
 
     NOTES = [
         (["optim.no_decay=[conv.*]"], 'optim.no_decay: "conv.*" fits none of the model\'s 2 tensors'),
-        (["data.path=somewhere"], "data.path = \"somewhere\" has no effect: it is for data.format other than digits"),
+        (["data.path=somewhere"], "data.path = \"somewhere\" has no effect: it is for a data.format that is read from files"),
+        (["data.format=friedman", "model.layers.fc.out=1", "model.layers.loss.type=mse", "data.path=somewhere"], "data.path = \"somewhere\" has no effect"),
         (["data.files=[a,b]"], "data.files = "),
         (["optim.warmup_steps=50"], "optim.warmup_steps = 50: the run ends after step 2"),
         (["optim.milestones=[3]"], "optim.milestones = [3.0] has no effect: it is for optim.schedule step"),

@@ -1,6 +1,4 @@
 /* The whole training set on the card: then only the indices of a batch travel. */
-#include <string.h>
-
 #include "engine/gpu/private.h"
 
 enum { CHUNK = 16 << 20 }; /* bytes of pinned memory that the pictures go through */
@@ -14,7 +12,7 @@ bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
         return false;
     if (e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
         return true;
-    return strcmp(ds->ops->name, "digits") != 0 && strcmp(ds->ops->name, "friedman") != 0 &&
+    return !ddp_dataset_is_made(ds->ops->name) &&
            (double)ds->info.count * (double)e->picture < (double)free / 2;
 }
 
