@@ -1,5 +1,6 @@
 """Stopping in the middle of something long: an evaluation is broken off after a batch, saved before, and made up for; a signal may
 reach any process of the job; who does not stop is named and killed."""
+import contextlib
 import json
 import os
 import pathlib
@@ -68,7 +69,8 @@ class Stops(harness.Case):
             if p.poll() is not None or not ranks:
                 continue
             for pid in {"launcher": [p.pid], "rank": ranks[-1:], "all": {p.pid, *ranks}}[whom]:
-                os.kill(pid, sig)
+                with contextlib.suppress(ProcessLookupError):  # one that was told before may have ended the job
+                    os.kill(pid, sig)
             late = f'"eval","step":{step},' in records_of.read_text()
             if late:
                 p.communicate(timeout=60)
