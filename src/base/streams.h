@@ -16,8 +16,8 @@ void ddp_streams_open(void);
  * read is waited for, but not by a process that was asked to stop (base/stop.h). */
 int ddp_streams_close(const char *program, int status);
 
-/* Write all to descriptor 1 or 2, past stdio; pieces that a pipe takes whole. Waits for the reader; once the
- * process is asked to stop a second in all, and then never again. False: not all was written. */
+/* Write all to a descriptor (1, 2, a log), past stdio; pieces that a pipe takes whole. Waits for the reader;
+ * once the process is asked to stop a second in all, and then never again. False: not all was written. */
 bool ddp_stream_write(int fd, const char *s, size_t n);
 /* Writing to standard output in another way has failed with this errno: ddp_streams_close tells. */
 void ddp_stream_failed(int error);
