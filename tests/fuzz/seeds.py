@@ -104,6 +104,11 @@ def main(out):
         put("packed", "set.ddp", (scratch / "set.ddp").read_bytes())
     put("idx", "pictures", idx(0x803, 4, 2, 2))
     put("idx", "labels", idx(0x801, 4))
+    put("idx_real", "inputs", idx(0x802, 4, 3))
+    put("idx_real", "pictures", struct.pack(">5I16f", 0xd04, 4, 1, 2, 2, *(x / 7 for x in range(16))))
+    put("idx_real", "targets", struct.pack(">2I4d", 0xe01, 4, -1.5, 0, 2, 1e30))
+    put("csv", "plain", "a,b,c\n1,2,3\n4,5e-1,6\n-7,8,9\n")
+    put("csv", "quoted", '\ufeff"a", "x, ""y""" ,b\r\n"1",2,3\r\n\r\n4,5,6')
     put("cifar", "two", bytes(i % 97 for i in range(2 * 3074)))
     put("wire", "hello", bytes([3]) + struct.pack("<II", 5, 1) + b"hello" + struct.pack("<II", 4, 5) + b"\1\0\0\0")
     for target, texts in TEXTS.items():

@@ -16,16 +16,15 @@ static void read_split(const struct ddp_config *cfg, enum ddp_split split)
         return;
     fuzz_taken++;
     const struct ddp_dataset_info *info = &ds->info;
-    uint8_t *picture = malloc((size_t)info->shape.c * (size_t)info->shape.h * (size_t)info->shape.w + 1);
+    void *x = malloc(ddp_dataset_input_bytes(info)), *y = malloc(ddp_dataset_answer_bytes(info));
     char hex[65];
-    FUZZ_CHECK(picture);
-    for (int64_t i = 0; i < info->count && i < MOST_SAMPLES; i++) {
-        int32_t label = 0;
-        if (ds->ops->get(ds->self, i, picture, &label, &err) == 0)
-            FUZZ_CHECK(label >= 0 && label < info->classes);
-    }
+    FUZZ_CHECK(x && y);
+    for (int64_t i = 0; i < info->count && i < MOST_SAMPLES; i++)
+        if (ddp_dataset_get(ds, i, x, y, &err) == 0 && info->targets == 0)
+            FUZZ_CHECK(*(int32_t *)y >= 0 && *(int32_t *)y < info->classes);
     ds->ops->digest(ds->self, hex, &err);
-    free(picture);
+    free(x);
+    free(y);
     ddp_dataset_close(ds);
 }
 
