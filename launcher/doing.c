@@ -12,7 +12,7 @@
 
 #include "launcher/process.h"
 
-/* Where in the kernel it waits -> words; what tells most comes first. `file`: the call has one to name. */
+/* Where in the kernel it waits -> words; what tells most comes first. */
 static const struct {
     const char *channel, *words;
 } waits[] = {

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "comm/memory.h"
 #include "data/data.h"
 #include "launcher/gpus.h"
 #include "launcher/preflight.h"
@@ -57,12 +57,9 @@ static void look_at_machine(json_t *facts)
 static void look_at_memory(json_t *facts)
 {
     struct statvfs s;
-    struct sysinfo m;
     if (statvfs("/dev/shm", &s) == 0)
         json_object_set_new(facts, "shm", json_real((double)s.f_bavail * (double)s.f_frsize));
-    if (sysinfo(&m) == 0)
-        json_object_set_new(facts, "memory",
-                            json_real(((double)m.freeram + (double)m.bufferram) * (double)m.mem_unit));
+    json_object_set_new(facts, "memory", json_real((double)ddp_memory_available("", NULL)));
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

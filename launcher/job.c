@@ -240,9 +240,9 @@ int ddp_job_base(double bytes, char out[PATH_MAX], struct ddp_error *err)
             "the names of sockets)",
             strlen(tmp), PATH_FOR_SOCKETS);
     return ddp_fail(err, DDP_E_RESOURCE,
-                    "neither %s nor %s has the %s that mpirun needs for its own files: free some, enlarge "
-                    "/dev/shm (docker run "
-                    "--shm-size=256m), start fewer ranks, or set TMPDIR to a local folder with room%s",
+                    "neither %s nor %s has the %s that MPI needs for its own files: free some, enlarge "
+                    "/dev/shm (docker run --shm-size=256m), start fewer ranks, or set TMPDIR to a local "
+                    "folder with room%s",
                     bases[0], bases[1], ddp_bytes_text(bytes, need), why);
 }
 

@@ -105,8 +105,7 @@ int ddp_reach_answer(const char *token, const char *host, pid_t *pid, int *port,
 
 /* ---- trying ---------------------------------------------------------------------------------- */
 
-struct
-try {
+struct attempt {
     const char *host, *address;
     int fd; /* -1: over */
     bool asked;
@@ -114,9 +113,9 @@ try {
     char name[DDP_REACH_NAME];
 };
 
-static int begin_all(const json_t *peers, struct try **out)
+static int begin_all(const json_t *peers, struct attempt **out)
 {
-    struct try *t = ddp_calloc(TRIES_MOST, sizeof *t);
+    struct attempt *t = ddp_calloc(TRIES_MOST, sizeof *t);
     size_t i, k;
     json_t *peer, *a;
     int n = 0;
@@ -135,14 +134,14 @@ static int begin_all(const json_t *peers, struct try **out)
     return n;
 }
 
-static void give_up(struct try *t)
+static void give_up(struct attempt *t)
 {
     close(t->fd);
     t->fd = -1;
 }
 
 /* True when it has answered, by the right name. */
-static bool go_on(struct try *t, const char *token)
+static bool go_on(struct attempt *t, const char *token)
 {
     if (!t->asked) {
         struct question q = {.bytes = 0};
@@ -164,7 +163,7 @@ static bool go_on(struct try *t, const char *token)
 
 json_t *ddp_reach_try(const char *token, const json_t *peers, double limit_s)
 {
-    struct try *t;
+    struct attempt *t;
     json_t *reached = json_object();
     const int n = begin_all(peers, &t);
     struct pollfd *fds = ddp_calloc((size_t)n + 1, sizeof *fds);

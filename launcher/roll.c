@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double PATIENCE_S =
-    30; /* from the last one that came: programs are loaded over slow file systems */
+/* From the last one that came: programs are loaded over slow file systems. */
+static const double PATIENCE_S = 30;
 
 void ddp_roll_init(struct ddp_roll *roll, int ranks, const char *const *host_of)
 {

@@ -88,8 +88,8 @@ static int say_failure(const struct ddp_outcome *o, const char *host, struct ddp
         ddp_text_add(say, "ddp-launch: host %s %s\n", host, o->failure.reason);
         return DDP_EXIT_RANK;
     }
-    const bool own =
-        strcmp(host, launcher) == 0; /* agents of other hosts have said what of memory there is */
+    /* agents of other hosts have said what of memory there is */
+    const bool own = strcmp(host, launcher) == 0;
     const char *reason = o->failure.error ? first_speaker(o->failure.reason, &rank) : o->failure.reason;
     if (rank >= 0)
         snprintf(who, sizeof who, "rank %d", rank);
@@ -109,6 +109,7 @@ static int say_starter(const struct ddp_outcome *o, const char *host, const char
                        const char *starter_text, struct ddp_text *say)
 {
     const int status = o->starter_status;
+    const bool several = o->host_of != NULL;
 
     if (WIFSIGNALED(status) && !o->starter_killed) {
         ddp_text_add(say, "ddp-launch: %s on %s was killed by signal %d (%s)\n", starter, host,
@@ -116,10 +117,12 @@ static int say_starter(const struct ddp_outcome *o, const char *host, const char
         return DDP_EXIT_RANK;
     }
     if (o->joined < o->ranks)
-        ddp_text_add(say, "ddp-launch: %d of %d ranks on %s reported to ddp-launch%s", o->joined, o->ranks,
-                     host, o->joined == 0 ? " (a --program must be one on the ddp library)" : "");
+        ddp_text_add(say, "ddp-launch: %d of %d ranks%s%s reported to ddp-launch%s", o->joined, o->ranks,
+                     several ? "" : " on ", several ? "" : host,
+                     o->joined == 0 ? " (a --program must be one on the ddp library)" : "");
     else
-        ddp_text_add(say, "ddp-launch: %d of %d ranks on %s ended cleanly", o->byes, o->ranks, host);
+        ddp_text_add(say, "ddp-launch: %d of %d ranks%s%s ended cleanly", o->byes, o->ranks,
+                     several ? "" : " on ", several ? "" : host);
     if (WIFEXITED(status) && *starter)
         ddp_text_add(say, "; %s ended with exit status %d", starter, WEXITSTATUS(status));
     ddp_text_add(say, "%s\n%s", *starter_text ? " and said:" : "", starter_text);

@@ -221,6 +221,12 @@ static void test_verdict_names_the_host(void **state)
     clear(&say);
     ddp_verdict(&o, "head", "mpirun", "", "", &say);
     assert_string_equal(say.s, "ddp-launch: rank 2 on n1 failed: no data\n");
+
+    o = (struct ddp_outcome){.ranks = 4, .joined = 3, .starter_status = 1 << 8, .host_of = host_of};
+    clear(&say);
+    assert_int_equal(ddp_verdict(&o, "head", "mpirun", "", "", &say), 4); /* not all of them on the head */
+    assert_string_equal(say.s,
+                        "ddp-launch: 3 of 4 ranks reported to ddp-launch; mpirun ended with exit status 1\n");
     ddp_text_finish(&say);
 }
 
