@@ -74,7 +74,7 @@ static const struct rule {
 } rules[] = {
     {"folder", "folder", false, false, NULL, "", "start from a folder that all hosts see"},
     {"config", "config", false, false, NULL, "", "install the same version of ddp on all hosts"},
-    {"program", "program", true, true, NULL, "has another ddp-train than the others",
+    {"program", "program", true, true, NULL, "has another build of the program than the others",
      "install or copy the same build to all hosts"},
     {"MPI plug-in", "mpi", true, false, NULL, "has another libddp_mpi.so than the others, or none",
      "install or copy the same build to all hosts"},

@@ -236,7 +236,7 @@ class Check(Case):
         with open(other, "ab") as f:
             f.write(b"x")
         self.bind(1, other, own)
-        self.expect("ddp-launch: n1: has another ddp-train than the others; install", program=own)
+        self.expect("ddp-launch: n1: has another build of the program than the others; install", program=own)
 
     def test_other_data(self):
         data = self.dir / "data"

@@ -31,9 +31,9 @@ static const struct {
 } cases[] = {
     {"nothing", 1, "x", "y", 0.3, true, ""},
     {"another binary", 1, "program", "eeee", 0, true,
-     "n1: has another ddp-train than the others; install or copy the same build to all hosts\n"},
+     "n1: has another build of the program than the others; install or copy the same build to all hosts\n"},
     {"another binary, where nothing is computed", 2, "program", "eeee", 0, false,
-     "n2: has another ddp-train"},
+     "n2: has another build of the program"},
     {"another plug-in", 2, "mpi", "eeee", 0, true, "n2: has another libddp_mpi.so"},
     {"other data", 1, "data", "eeee", 0, true, "n1: has other data than the others; copy the same files"},
     {"other data, where nothing is computed", 1, "data", "eeee", 0, false, ""},
