@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/process.h"
 #include "launcher/tagged.h"
 
 static void hurry(struct ddp_local_agent *a)
@@ -49,7 +50,9 @@ static void kill_starter(struct ddp_local_agent *a)
     if (a->starter_ended)
         return;
     a->killed_starter = true;
-    ddp_local_agent_kill_workers(a, SIGKILL);
+    for (int i = 0; i < a->nworkers; i++)
+        if (!a->worker[i].ended)
+            ddp_process_kill_family(a->worker[i].child.pid);
 }
 
 /* What they had said is there by now, if nobody has read it yet. */

@@ -16,6 +16,7 @@
 #include "launcher/agent_main.h"
 #include "launcher/hosts.h"
 #include "launcher/missing.h"
+#include "launcher/process.h"
 #include "launcher/signals.h"
 
 static const double STRANGER_S = 10;
@@ -254,7 +255,7 @@ static void end_called(struct ddp_crew *crew, int limit_ms)
             usleep(2000);
     }
     if (crew->called.pid > 0) {
-        kill(crew->called.pid, SIGKILL);
+        ddp_process_kill_family(crew->called.pid);
         waitpid(crew->called.pid, NULL, 0);
     }
     crew->called.pid = 0;

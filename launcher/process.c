@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +47,17 @@ char ddp_process_state(pid_t pid, bool *exiting)
     return state;
 }
 
+/* A signal (0: none) to a child that is alive; how many that is. */
+static int visit(pid_t child, char state, int sig)
+{
+    if (state == 0 || state == 'Z' || state == 'X')
+        return 0;
+    kill(child, sig);
+    return 1;
+}
+
 /* /proc/PID/task/TID/children of all threads; -1 where the kernel has no such file. */
-static int listed_children(pid_t parent)
+static int listed_children(pid_t parent, int sig)
 {
     char path[64];
     int n = -1;
@@ -61,10 +71,8 @@ static int listed_children(pid_t parent)
         if (!f)
             continue;
         n = n < 0 ? 0 : n;
-        while (fscanf(f, "%d", &child) == 1) {
-            const char state = ddp_process_state(child, NULL);
-            n += state != 0 && state != 'Z' && state != 'X';
-        }
+        while (fscanf(f, "%d", &child) == 1)
+            n += visit(child, ddp_process_state(child, NULL), sig);
         fclose(f);
     }
     if (d)
@@ -72,9 +80,9 @@ static int listed_children(pid_t parent)
     return n;
 }
 
-int ddp_process_children(pid_t parent)
+static int signal_children(pid_t parent, int sig)
 {
-    int n = listed_children(parent);
+    int n = listed_children(parent, sig);
     if (n >= 0)
         return n;
     DIR *d = opendir("/proc");
@@ -84,12 +92,24 @@ int ddp_process_children(pid_t parent)
         int ppid;
         if (isdigit((unsigned char)e->d_name[0]) &&
             ddp_process_stat(atoi(e->d_name), buf, sizeof buf, &fields) &&
-            sscanf(fields, "%c %d", &state, &ppid) == 2)
-            n += ppid == parent && state != 'Z' && state != 'X';
+            sscanf(fields, "%c %d", &state, &ppid) == 2 && ppid == parent)
+            n += visit(atoi(e->d_name), state, sig);
     }
     if (d)
         closedir(d);
     return n;
+}
+
+int ddp_process_children(pid_t parent)
+{
+    return signal_children(parent, 0);
+}
+
+void ddp_process_kill_family(pid_t parent)
+{
+    kill(parent, SIGSTOP); /* it starts no more of them */
+    signal_children(parent, SIGKILL);
+    kill(parent, SIGKILL);
 }
 
 bool ddp_process_has_reaped(pid_t parent)

@@ -12,6 +12,9 @@ bool ddp_process_stat(pid_t pid, char *buf, size_t size, char **fields);
 char ddp_process_state(pid_t pid, bool *exiting);
 /* Living children of a process. */
 int ddp_process_children(pid_t parent);
+/* SIGKILL for a process and for its children, which would outlive it: the ssh of an mpirun to a host that is
+ * gone waits for that host for ever. */
+void ddp_process_kill_family(pid_t parent);
 /* Whether children of it have ended and been waited for (the kernel adds their page faults to its own). */
 bool ddp_process_has_reaped(pid_t parent);
 /* Seconds that its first thread has had a core, and was ready and had none. False: not told. */

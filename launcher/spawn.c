@@ -21,7 +21,7 @@ struct start {
 /* In our memory: nothing but system calls. */
 static void __attribute__((noreturn)) become(struct start *s)
 {
-    const struct sigaction normal = {.sa_handler = SIG_DFL};
+    const struct sigaction normal = {.sa_handler = SIG_DFL}, ignored = {.sa_handler = SIG_IGN};
 
     setpgid(0, s->group);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -31,6 +31,9 @@ static void __attribute__((noreturn)) become(struct start *s)
     if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 &&
         dup2(s->err, STDERR_FILENO) >= 0) {
         sigaction(SIGPIPE, &normal, NULL);
+        /* a batch system sends them to all processes of a job, also to the ssh of an mpirun */
+        sigaction(SIGUSR1, &ignored, NULL);
+        sigaction(SIGUSR2, &ignored, NULL);
         sigprocmask(SIG_SETMASK, s->mask, NULL);
         execvpe(s->argv[0], s->argv, s->env);
     }

@@ -99,6 +99,13 @@ static void add_here(const struct ddp_job *job, struct ddp_words *argv)
             add_mca(argv, not_slurm[i][0], not_slurm[i][1]);
 }
 
+/* What mpirun catches is not ignored by its ssh, which would die of a batch system's warning to all processes
+ * of a job. Ranks hear of it from their agents. */
+static void add_deafness(struct ddp_words *argv)
+{
+    add_mca(argv, "ess_base_forward_signals", "none");
+}
+
 /* What remote programs need to be found and loaded; the rest comes by file. */
 static void add_paths(struct ddp_words *argv)
 {
@@ -132,6 +139,7 @@ static void add_hosts(const struct ddp_job *job, struct ddp_words *argv)
         add_mca(argv, "btl_tcp_if_include", job->network);
         add_mca(argv, "oob_tcp_if_include", job->network);
     }
+    add_deafness(argv);
     add_overlap(argv);
     add_paths(argv);
 }
@@ -167,6 +175,7 @@ static void agents(const struct ddp_words *hosts, const struct ddp_words *agent,
     add_count(hosts->n, argv);
     ddp_words_add_all(argv, (const char *const[]){"--map-by", "ppr:1:node", NULL});
     ddp_words_add_all(argv, (const char *const[]){"-x", DDP_AGENT_TOKEN, NULL});
+    add_deafness(argv);
     add_overlap(argv);
     add_paths(argv);
     for (int i = 0; i < agent->n; i++)
