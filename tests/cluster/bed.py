@@ -34,6 +34,10 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 UNSHARE = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
+def mac(i):
+    return f"02:00:00:4d:{i // 256:02x}:{i % 256:02x}"
+
+
 def why_not(slurm=False):
     """Why there can be no cluster here; None: there can."""
     if os.geteuid() != 0:
@@ -125,14 +129,18 @@ class Bed:
         p = self._spawn([*self._enter(), *UNSHARE, sys.executable, __file__, "_host", str(self.dir),
                          "slurm" if self.slurm else "", str(i)], name)
         pid = self._inner(self._inner(p.pid))  # nsenter -> unshare -> process 1 of the host
-        self._links(f"link add v{i} type veth peer name eth0 netns {pid}", f"link set v{i} master br0 up")
+        self._ip(f"link del v{i}")  # of a host that was powered off a moment ago
+        self._links(f"link add v{i} type veth peer name eth0 address {mac(i)} netns {pid}", f"link set v{i} master br0 up")
         self.hosts[i] = (p, pid)
         self._wait_for(f"{name}.ready")
 
     def _links(self, *changes):
         """`ip` in the head's network, but with the machine's process numbers."""
         for change in changes:
-            subprocess.run(["nsenter", "-t", str(self.pid), "--net", "ip", *change.split()], check=True, env={"PATH": PATH})
+            self._ip(change, stderr=None).check_returncode()
+
+    def _ip(self, change, stderr=subprocess.DEVNULL):
+        return subprocess.run(["nsenter", "-t", str(self.pid), "--net", "ip", *change.split()], stderr=stderr, env={"PATH": PATH})
 
     def _boot_slurm(self):
         deadline = time.monotonic() + 60
@@ -253,6 +261,14 @@ def reap_for_ever():
             pass
 
 
+def know_each_other(d, me, dev):
+    """The kernel's table of neighbours is one for all of the machine's networks: 64 hosts that ask for each other overflow it.
+    What is said once and for all does not count there."""
+    hosts = range(len((d / "hosts").read_text().splitlines()) - 2)
+    lines = [f"neigh replace {NET}.{i + 1} lladdr {mac(i)} dev {dev} nud permanent\n" for i in hosts if i != me]
+    subprocess.run(["ip", "-batch", "-"], input="".join(lines), text=True, check=True)
+
+
 def head_main(folder, slurm, *shared):
     d = pathlib.Path(folder)
     run("hostname", "head")
@@ -263,6 +279,7 @@ def head_main(folder, slurm, *shared):
     run("ip", "link", "add", "br0", "type", "bridge")
     run("ip", "addr", "add", f"{NET}.254/24", "dev", "br0")
     run("ip", "link", "set", "br0", "up")
+    know_each_other(d, None, "br0")
     if slurm:
         (d / "munge.key").write_bytes(os.urandom(1024))
         (d / "munge.key").chmod(0o400)
@@ -282,6 +299,7 @@ def host_main(folder, slurm, i):
         time.sleep(0.01)
     run("ip", "addr", "add", f"{NET}.{int(i) + 1}/24", "dev", "eth0")
     run("ip", "link", "set", "eth0", "up")
+    know_each_other(d, int(i), "eth0")
     os.makedirs("/run/sshd", exist_ok=True)
     options = dict(AuthorizedKeysFile=f"{d}/ssh/authorized", StrictModes="no", PidFile="none", UsePAM="no", PermitRootLogin="yes",
                    MaxStartups="100", SetEnv=f"SLURM_CONF={d}/slurm.conf")

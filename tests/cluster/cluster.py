@@ -4,11 +4,24 @@ import pathlib
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 from bed import Bed, why_not  # noqa: E402
 from harness import BIN, ROOT, SKIP  # noqa: E402
+
+PROCESSES = ["fake_rank_mpi", "ddp-train", "ddp-launch", "ddp-janitor", "orted", "mpirun", "ssh"]
+
+
+def left_on(bed, hosts):
+    """Processes and files of jobs, by host (None: the head)."""
+    left = {}
+    for i in hosts:
+        names = bed.head(["ps", "-eo", "comm="], host=i).stdout.split()
+        files = bed.head(["sh", "-c", "ls -d /dev/shm/* /tmp/ddp-* 2>/dev/null"], host=i).stdout.split()
+        left[i] = [n for n in names if n in PROCESSES] + files
+    return {i: what for i, what in left.items() if what}
 
 
 class Case(unittest.TestCase):
@@ -26,6 +39,13 @@ class Case(unittest.TestCase):
         self.env = {"DDP_CONFIGS_DIR": str(ROOT / "configs")}
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="test-", dir=self.bed.dir))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def assert_nothing_left(self, hosts):
+        """Neither process nor folder of a job, once the last ones have had the time to end."""
+        deadline = time.monotonic() + 30
+        while left := left_on(self.bed, hosts):
+            self.assertLess(time.monotonic(), deadline, left)
+            time.sleep(0.1)
 
 
 def main(slurm=False):

@@ -10,7 +10,6 @@ import cluster
 from harness import BIN, LAUNCH, ROOT, TRAIN
 
 RANK = BIN / "fake_rank_mpi"
-PROCESSES = ["fake_rank_mpi", "ddp-launch", "ddp-janitor", "orted", "mpirun"]
 
 
 class Case(cluster.Case):
@@ -55,20 +54,6 @@ class Case(cluster.Case):
         self.assertEqual(p.returncode, code, f"stdout: {out[-2000:]}\nstderr: {err[-4000:]}")
         self.assertLess(time.monotonic() - begin, limit, err)
         return err
-
-    def assert_nothing_left(self, hosts):
-        """Neither process nor folder of a job, once the last ones have had the time to end."""
-        deadline = time.monotonic() + 30
-        while True:
-            left = {}
-            for i in hosts:
-                names = self.bed.on(i, ["ps", "-eo", "comm="]).stdout.split()
-                files = self.bed.on(i, ["sh", "-c", "ls -d /dev/shm/* /tmp/ddp-* 2>/dev/null"]).stdout.split()
-                left[i] = [n for n in names if n in PROCESSES] + files
-            if not any(left.values()):
-                return
-            self.assertLess(time.monotonic(), deadline, left)
-            time.sleep(0.1)
 
 
 class Start(Case):
