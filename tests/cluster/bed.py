@@ -248,6 +248,9 @@ def own_folders(shared):
     for path, fd in held:
         os.makedirs(path, exist_ok=True)
         subprocess.run(["mount", "--bind", f"/proc/self/fd/{fd}", path], check=True, pass_fds=[fd])
+    # what the user's shell does at each ssh is not a host's business: it may take long, or wait for a lock
+    for rc in filter(os.path.exists, [os.path.expanduser("~/.bashrc")]):
+        run("mount", "--bind", "/dev/null", rc)
 
 
 def reap_for_ever():
