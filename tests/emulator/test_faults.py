@@ -40,7 +40,8 @@ class Build:
         if output not in self.links:
             text = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", output], text=True, capture_output=True, check=True).stdout
             command = text.strip().splitlines()[-1]
-            self.links[output] = [w for w in shlex.split(command) if w not in (":", "&&")]
+            words = shlex.split(command.removeprefix(": && "))
+            self.links[output] = words[: words.index("&&")]  # what is done with the program afterwards is not the link's
         return self.links[output]
 
     def compilations(self, source, words):
