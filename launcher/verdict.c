@@ -129,6 +129,16 @@ static int say_starter(const struct ddp_outcome *o, const char *host, const char
     return DDP_EXIT_RANK;
 }
 
+/* A daemon of it was lost with its host when all ranks had ended: nothing of the result is missing. */
+static int say_done(const struct ddp_outcome *o, const char *starter, const char *starter_text,
+                    struct ddp_text *say)
+{
+    if (o->starter_status != 0 && !o->starter_killed)
+        ddp_text_add(say, "ddp-launch: warning: %s failed when all ranks had ended cleanly%s\n%s", starter,
+                     *starter_text ? ", and said:" : "", starter_text);
+    return DDP_EXIT_OK;
+}
+
 static int say_late(const struct ddp_outcome *o, struct ddp_text *say)
 {
     ddp_text_add(say,
@@ -172,12 +182,13 @@ int ddp_verdict(const struct ddp_outcome *o, const char *host, const char *start
         code = say_late(o, say);
     } else if (o->failure.known) {
         code = say_failure(o, host, say);
-    } else if (o->byes < o->ranks || (o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
+    } else if (o->byes < o->ranks ||
+               (!o->host_of && o->starter_status != 0 && !o->starter_killed && o->stopped == 0)) {
         code = say_starter(o, host, starter, starter_text, say);
     } else if (o->stopped > 0) {
         return say_stopped(o, say);
     } else {
-        return DDP_EXIT_OK;
+        return say_done(o, starter, starter_text, say);
     }
     if (*tail && !o->failure.error)
         ddp_text_add(say, "ddp-launch: last lines of the ranks:\n%s%s", tail,

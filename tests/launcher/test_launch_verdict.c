@@ -222,6 +222,14 @@ static void test_verdict_names_the_host(void **state)
     ddp_verdict(&o, "head", "mpirun", "", "", &say);
     assert_string_equal(say.s, "ddp-launch: rank 2 on n1 failed: no data\n");
 
+    o = (struct ddp_outcome){
+        .ranks = 4, .joined = 4, .byes = 4, .starter_status = 255 << 8, .host_of = host_of};
+    clear(&say); /* a host lost power when its ranks had ended */
+    assert_int_equal(ddp_verdict(&o, "head", "mpirun", "A daemon was lost.\n", "", &say), 0);
+    assert_string_equal(say.s,
+                        "ddp-launch: warning: mpirun failed when all ranks had ended cleanly, and said:\n"
+                        "A daemon was lost.\n");
+
     o = (struct ddp_outcome){.ranks = 4, .joined = 3, .starter_status = 1 << 8, .host_of = host_of};
     clear(&say);
     assert_int_equal(ddp_verdict(&o, "head", "mpirun", "", "", &say), 4); /* not all of them on the head */
