@@ -89,7 +89,11 @@ int ddp_address_listen(int *fd, int *port, struct ddp_error *err)
     const int off = 0;
     struct sockaddr_in6 six = {.sin6_family = AF_INET6};
     struct sockaddr_in four = {.sin_family = AF_INET};
-    struct sockaddr_storage got;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } got = {.six = {0}};
     socklen_t size = sizeof got;
 
     *fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -105,10 +109,9 @@ int ddp_address_listen(int *fd, int *port, struct ddp_error *err)
             *fd = -1;
         }
     }
-    if (*fd < 0 || listen(*fd, BACKLOG) != 0 || getsockname(*fd, (struct sockaddr *)&got, &size) != 0)
+    if (*fd < 0 || listen(*fd, BACKLOG) != 0 || getsockname(*fd, &got.any, &size) != 0)
         return ddp_fail(err, DDP_E_RESOURCE, "no socket for other hosts to connect to: %s", strerror(errno));
-    *port = ntohs(got.ss_family == AF_INET ? ((struct sockaddr_in *)&got)->sin_port
-                                           : ((struct sockaddr_in6 *)&got)->sin6_port);
+    *port = ntohs(got.any.sa_family == AF_INET ? got.four.sin_port : got.six.sin6_port);
     return 0;
 }
 

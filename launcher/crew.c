@@ -208,8 +208,8 @@ int ddp_crew_call(const struct ddp_starter *starter, const struct ddp_words *hos
                   struct ddp_crew *out, struct ddp_error *err)
 {
     struct ddp_words agent = {0}, argv = {0}, env = {0};
-    struct ddp_address *list;
-    struct ddp_crew crew;
+    struct ddp_address *list = NULL;
+    struct ddp_crew crew = {0};
     sigset_t mask;
     int rc = ddp_crew_open(hosts, &crew, err);
     if (rc != 0)

@@ -174,7 +174,7 @@ static int read_parts(const char *text, const char **at, struct ddp_words *names
     if (**at == '-' || **at == '.')
         return ddp_hostlist_fail(err, text, *at, "no host's name begins with '%c'", **at);
     ddp_words_add(names, "%s", "");
-    while (!ends_item(**at)) {
+    while (names->n > 0 && !ends_item(**at)) { /* there is always one */
         int rc;
         if (**at == '[') {
             struct bracket b = {0};
@@ -188,7 +188,8 @@ static int read_parts(const char *text, const char **at, struct ddp_words *names
         }
         if (rc != 0)
             return rc;
-        if (strlen(names->w[names->n - 1]) > DDP_HOST_NAME_MAX)
+        const char *last = names->n > 0 ? names->w[names->n - 1] : "";
+        if (strlen(last) > DDP_HOST_NAME_MAX)
             return ddp_hostlist_fail(err, text, begin, "a name of more than %d characters",
                                      DDP_HOST_NAME_MAX);
     }

@@ -85,8 +85,8 @@ static int read_file(const struct ddp_dataset_conf *conf, int which, struct numb
     static const char *const names[] = {"train-inputs.idx", "train-targets.idx", "test-inputs.idx",
                                         "test-targets.idx"};
     char *path = ddp_data_path(conf, conf->files.n == 4 ? conf->files.v[which] : names[which]);
-    const void *data;
-    size_t bytes;
+    const void *data = NULL;
+    size_t bytes = 0;
     int status = ddp_path_exists(path) ? ddp_file_map(path, &data, &bytes, err)
                                        : ddp_data_missing(conf, strrchr(path, '/') + 1, err);
     if (status == 0) {

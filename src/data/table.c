@@ -122,6 +122,8 @@ int ddp_table_names(const char *path, struct ddp_table *out, struct ddp_error *e
 static int find_columns(const struct reader *r, const struct ddp_table *all, const struct ddp_strings *names,
                         int *place, struct ddp_error *err)
 {
+    if (all->columns == 0)
+        return ddp_fail(err, DDP_E_DATA, "%s: there are no columns", r->path);
     for (int i = 0; i < all->columns; i++)
         place[i] = -1;
     for (int k = 0; k < names->n; k++) {

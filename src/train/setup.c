@@ -53,7 +53,7 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
         status = ddp_dataset_open(t->cfg, DDP_SPLIT_TRAIN, &t->train_set, err);
     if (status == 0 && t->train_set)
         status = ddp_dataset_check_splits(&t->train_set->info, &t->test_set->info, err);
-    return status == 0 && t->lead && !t->opt.eval_only ? identify_data(t, err) : status;
+    return status == 0 && t->lead && t->train_set ? identify_data(t, err) : status;
 }
 
 static int build_model(struct ddp_trainer *t, struct ddp_error *err)
