@@ -160,11 +160,11 @@ class Trial:
         return True
 
     def repair(self):
-        if self.p.poll() is None:
-            self.p.kill()
-            self.p.communicate()
         for i in (None, *self.bed.hosts):  # nothing where all is well
             self.bed.head(["pkill", "-KILL", "-x", "|".join(cluster.PROCESSES)], host=i)
+        if self.p.poll() is None:  # all that hold its pipes are gone by now
+            self.p.kill()
+            self.p.communicate(timeout=60)
         if self.lost is not None:
             (self.bed.heal if self.plan.kind == "cut" else self.bed.boot)(self.lost)
 
