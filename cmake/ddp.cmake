@@ -49,10 +49,15 @@ function(ddp_isa_sources target)
     add_library(${lib} OBJECT ${ARGN})
     target_link_libraries(${lib} PRIVATE ddp_flags)
     target_compile_definitions(${lib} PRIVATE DDP_ISA=${isa} DDP_VL=${vl})
-    # predictive commoning spills the accumulators of the micro-kernels (92 % of peak becomes 69 %)
-    target_compile_options(${lib} PRIVATE -O3 ${flags})
+    if(DDP_SANITIZE) # checks in unrolled code take minutes to compile; bits do not depend on the level
+      target_compile_options(${lib} PRIVATE -O1 ${flags})
+    else()
+      target_compile_options(${lib} PRIVATE -O3 ${flags})
+    endif()
     if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-      target_compile_options(${lib} PRIVATE -fno-predictive-commoning)
+      # predictive commoning spills the accumulators of the micro-kernels (92 % of peak becomes 69 %); places of variables at
+      # each instruction take gcc a minute to follow through inlined code
+      target_compile_options(${lib} PRIVATE -fno-predictive-commoning -fno-var-tracking-assignments)
     endif()
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${lib}>)
     set_property(GLOBAL APPEND PROPERTY DDP_OBJECTS $<TARGET_OBJECTS:${lib}>)

@@ -123,7 +123,7 @@ static int count_missing(const struct ddp_crew *crew)
 static void read_said(struct ddp_crew *crew, int *fd)
 {
     char buf[4096];
-    ssize_t n;
+    ssize_t n = -1;
     while (*fd >= 0 && (n = read(*fd, buf, sizeof buf)) > 0)
         ddp_text_append(&crew->said, buf, (size_t)n);
     if (*fd >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) {

@@ -189,8 +189,10 @@ static int run(int argc, char **argv)
 {
     struct options o = {0};
     int usage_status = read_options(argc, argv, &o);
-    if (usage_status)
+    if (usage_status) {
+        free(o.overrides);
         return usage_status == 1 ? DDP_EXIT_OK : DDP_EXIT_USAGE;
+    }
 
     struct ddp_error err = {0};
     struct ddp_session *s = NULL;
@@ -200,6 +202,7 @@ static int run(int argc, char **argv)
     if (status && status != DDP_E_STOPPED && ddp_session_reports(s))
         log_error(&err);
     ddp_session_close(s, &err);
+    free(o.overrides);
     return ddp_error_exit(status);
 }
 
