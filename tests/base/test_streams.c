@@ -192,6 +192,19 @@ static void test_streams_close_tells_what_was_lost(void **state)
     }
 }
 
+/* Thread sanitizers hold signals back until the next call that they know: a write inside of stdio is none. */
+#if defined(__SANITIZE_THREAD__)
+enum { SIGNALS_COME_LATE = 1 };
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+enum { SIGNALS_COME_LATE = 1 };
+#else
+enum { SIGNALS_COME_LATE = 0 };
+#endif
+#else
+enum { SIGNALS_COME_LATE = 0 };
+#endif
+
 /* One that nobody reads holds up neither an end that was asked for nor last words. */
 static void test_streams_wait_for_no_reader_once_asked(void **state)
 {
@@ -209,6 +222,8 @@ static void test_streams_wait_for_no_reader_once_asked(void **state)
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
         int ready[2];
         char byte;
+        if (SIGNALS_COME_LATE && table[i].ask_later)
+            continue;
         assert_int_equal(pipe(ready), 0);
         fflush(NULL);
         const pid_t pid = fork();
