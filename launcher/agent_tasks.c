@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "launcher/facts.h"
+#include "launcher/fields.h"
 #include "launcher/leftovers.h"
 #include "launcher/rank_env.h"
 #include "launcher/reach.h"
@@ -17,20 +18,15 @@ static json_t *answer_error(int code, const struct ddp_error *err)
     return json_pack("{s:s,s:i}", "error", err->text, "code", code);
 }
 
-static const char *text_of(const json_t *task, const char *key)
-{
-    const char *s = json_string_value(json_object_get(task, key));
-    return s ? s : "";
-}
-
 /* ---- facts: what is this host? --------------------------------------------------------------- */
 
 static json_t *do_facts(struct ddp_agent_desk *desk, const json_t *task)
 {
     const double began = ddp_now();
     (void)desk;
-    json_t *facts = ddp_facts_read(text_of(task, "config"), text_of(task, "program"), text_of(task, "folder"),
-                                   text_of(task, "runs"), text_of(task, "marker"));
+    json_t *facts = ddp_facts_read(ddp_field_text(task, "config"), ddp_field_text(task, "program"),
+                                   ddp_field_text(task, "folder"), ddp_field_text(task, "runs"),
+                                   ddp_field_text(task, "marker"));
     json_object_set_new(facts, "took", json_real(ddp_now() - began));
     return json_pack("{s:o}", "facts", facts);
 }
@@ -41,8 +37,8 @@ static json_t *do_answer(struct ddp_agent_desk *desk, const json_t *task)
 {
     struct ddp_error err = {0};
     int port = 0;
-    const int rc =
-        ddp_reach_answer(text_of(task, "token"), text_of(task, "host"), &desk->answering, &port, &err);
+    const int rc = ddp_reach_answer(ddp_field_text(task, "token"), ddp_field_text(task, "host"),
+                                    &desk->answering, &port, &err);
     return rc ? answer_error(rc, &err) : json_pack("{s:i}", "port", port);
 }
 
@@ -50,7 +46,7 @@ static json_t *do_reach(struct ddp_agent_desk *desk, const json_t *task)
 {
     (void)desk;
     return json_pack("{s:o}", "reached",
-                     ddp_reach_try(text_of(task, "token"), json_object_get(task, "peers"),
+                     ddp_reach_try(ddp_field_text(task, "token"), json_object_get(task, "peers"),
                                    json_number_value(json_object_get(task, "limit"))));
 }
 
@@ -59,7 +55,7 @@ static json_t *do_measure(struct ddp_agent_desk *desk, const json_t *task)
     struct ddp_reach_speed speed = {0};
     struct ddp_error err = {0};
     (void)desk;
-    const int rc = ddp_reach_measure(text_of(task, "token"), text_of(task, "address"),
+    const int rc = ddp_reach_measure(ddp_field_text(task, "token"), ddp_field_text(task, "address"),
                                      (int)json_integer_value(json_object_get(task, "port")), &speed, &err);
     return rc ? answer_error(rc, &err)
               : json_pack("{s:f,s:f}", "latency", speed.latency_s, "rate", speed.bytes_s);
@@ -85,13 +81,13 @@ static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_
     sigset_t mask;
 
     *job = (struct ddp_job){.lock = -1, .ranks = ranks};
-    snprintf(job->name, sizeof job->name, "%s", text_of(task, "job"));
-    snprintf(job->host, sizeof job->host, "%s", text_of(task, "host"));
-    job->config = ddp_strdup(text_of(task, "config"));
+    snprintf(job->name, sizeof job->name, "%s", ddp_field_text(task, "job"));
+    snprintf(job->host, sizeof job->host, "%s", ddp_field_text(task, "host"));
+    job->config = ddp_strdup(ddp_field_text(task, "config"));
     read_environment(task, job);
     ddp_oom_read("", &desk->memory);
     ddp_leftovers_remove();
-    ddp_job_locate(job, text_of(task, "base"));
+    ddp_job_locate(job, ddp_field_text(task, "base"));
     int rc = ddp_janitor_start(job, &desk->janitor, err);
     if (rc == 0)
         rc = ddp_job_open(job, NULL, err);
@@ -143,7 +139,7 @@ json_t *ddp_agent_task(struct ddp_agent_desk *desk, const json_t *task)
                  {"measure", do_measure},
                  {"open", do_open}};
     for (size_t i = 0; i < DDP_COUNT(tasks); i++)
-        if (strcmp(tasks[i].name, text_of(task, "do")) == 0)
+        if (strcmp(tasks[i].name, ddp_field_text(task, "do")) == 0)
             return tasks[i].run(desk, task);
     return json_pack("{s:s,s:i}", "error", "this agent does not know what it is asked to do", "code",
                      DDP_E_USAGE);

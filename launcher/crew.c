@@ -14,6 +14,7 @@
 
 #include "launcher/address.h"
 #include "launcher/agent_main.h"
+#include "launcher/fields.h"
 #include "launcher/hosts.h"
 #include "launcher/missing.h"
 #include "launcher/process.h"
@@ -53,26 +54,17 @@ int ddp_crew_open(const struct ddp_words *hosts, struct ddp_crew *out, struct dd
 
 /* ---- who comes ------------------------------------------------------------------------------- */
 
-static bool has_address(const json_t *hello, const char *name)
-{
-    size_t i;
-    json_t *a;
-    json_array_foreach(json_object_get(hello, "addresses"), i, a)
-        if (strcmp(json_string_value(json_object_get(a, "address")), name) == 0)
-            return true;
-    return false;
-}
-
 /* Which of the hosts it is: by its name, or the user has named it by its address. Where neither is so (an
  * alias in ~/.ssh/config), and only one is missing, it is that one. */
 static struct ddp_crew_member *find_member(struct ddp_crew *crew, const json_t *hello)
 {
-    const char *host = json_string_value(json_object_get(hello, "host"));
+    const char *host = ddp_field_text(hello, "host");
+    const json_t *addresses = json_object_get(hello, "addresses");
     struct ddp_crew_member *left = NULL;
     int missing = 0;
     for (int i = 0; i < crew->n; i++) {
         struct ddp_crew_member *m = &crew->member[i];
-        if (!m->here && (ddp_host_is_self(m->name, host) || has_address(hello, m->name)))
+        if (!m->here && (ddp_host_is_self(m->name, host) || ddp_field_find(addresses, "address", m->name)))
             return m;
         missing += !m->here;
         left = m->here ? left : m;

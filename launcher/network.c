@@ -6,12 +6,7 @@
 #include <string.h>
 
 #include "launcher/address.h"
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-    return s ? s : "";
-}
+#include "launcher/fields.h"
 
 json_t *ddp_network_addresses(void)
 {
@@ -23,17 +18,6 @@ json_t *ddp_network_addresses(void)
                                              list[i].text, "net", list[i].net, "bridge", list[i].bridge));
     free(list);
     return out;
-}
-
-/* The host's address of which `key` is `value`; NULL: none. */
-static const json_t *find(const struct ddp_network_host *h, const char *key, const char *value)
-{
-    size_t i;
-    json_t *a;
-    json_array_foreach(h->addresses, i, a)
-        if (strcmp(text_of(a, key), value) == 0)
-            return a;
-    return NULL;
 }
 
 /* Whether `from` has reached `to` at this address; NULL: at any. */
@@ -51,9 +35,9 @@ static bool has_reached(const struct ddp_network_host *from, const struct ddp_ne
 static bool is_common(const struct ddp_network_host *host, int n, const char *key, const char *value)
 {
     for (int j = 0; j < n; j++) {
-        const json_t *a = find(&host[j], key, value);
+        const json_t *a = ddp_field_find(host[j].addresses, key, value);
         for (int i = 0; i < n; i++)
-            if (!a || (i != j && !has_reached(&host[i], &host[j], text_of(a, "address"))))
+            if (!a || (i != j && !has_reached(&host[i], &host[j], ddp_field_text(a, "address"))))
                 return false;
     }
     return true;
@@ -62,10 +46,11 @@ static bool is_common(const struct ddp_network_host *host, int n, const char *ke
 static void take(const struct ddp_network_host *host, int n, const char *key, const char *value,
                  struct ddp_network *out)
 {
-    snprintf(out->net, sizeof out->net, "%s", text_of(find(&host[0], key, value), "net"));
+    snprintf(out->net, sizeof out->net, "%s",
+             ddp_field_text(ddp_field_find(host[0].addresses, key, value), "net"));
     for (int i = 0; i < n; i++)
         snprintf(out->interface[i], sizeof out->interface[i], "%s",
-                 text_of(find(&host[i], key, value), "interface"));
+                 ddp_field_text(ddp_field_find(host[i].addresses, key, value), "interface"));
 }
 
 static void list_addresses(const struct ddp_network_host *h, char *out, size_t size)
@@ -74,7 +59,7 @@ static void list_addresses(const struct ddp_network_host *h, char *out, size_t s
     json_t *a;
     *out = '\0';
     json_array_foreach(h->addresses, i, a)
-        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? ", " : "", text_of(a, "address"));
+        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? ", " : "", ddp_field_text(a, "address"));
 }
 
 /* The first pair of each host is enough to see what is wrong. */
@@ -102,13 +87,14 @@ static void take_wanted(const struct ddp_network_host *host, int n, const char *
     const char *key = strchr(wanted, '/') ? "net" : "interface";
     bool all = true;
     for (int i = 0; i < n; i++)
-        if (!find(&host[i], key, wanted)) {
+        if (!ddp_field_find(host[i].addresses, key, wanted)) {
             struct ddp_text has;
             size_t k;
             json_t *a;
             ddp_text_init(&has);
             json_array_foreach(host[i].addresses, k, a)
-                ddp_text_add(&has, "%s%s (%s)", k ? ", " : "", text_of(a, "interface"), text_of(a, "net"));
+                ddp_text_add(&has, "%s%s (%s)", k ? ", " : "", ddp_field_text(a, "interface"),
+                             ddp_field_text(a, "net"));
             ddp_text_add(faults, "%s: comm.interface = \"%s\" is not there; it has %s\n", host[i].name,
                          wanted, has.s);
             ddp_text_finish(&has);
@@ -134,8 +120,8 @@ void ddp_network_choose(const struct ddp_network_host *host, int n, const char *
         return;
     }
     json_array_foreach(host[0].addresses, k, a)
-        if (is_common(host, n, "net", text_of(a, "net"))) {
-            take(host, n, "net", text_of(a, "net"), out);
+        if (is_common(host, n, "net", ddp_field_text(a, "net"))) {
+            take(host, n, "net", ddp_field_text(a, "net"), out);
             return;
         }
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "launcher/fields.h"
 #include "launcher/hosts_find.h"
 
 static bool has_others(const struct ddp_hosts *hosts)
@@ -69,11 +70,6 @@ static int look_here(const struct ddp_options *opt, const struct ddp_config *cfg
 
 /* ---- several hosts --------------------------------------------------------------------------- */
 
-static void copy_text(char *out, size_t size, const json_t *v)
-{
-    snprintf(out, size, "%s", json_string_value(v) ? json_string_value(v) : "");
-}
-
 static int read_site(const struct ddp_config *cfg, const json_t *facts, struct ddp_site_there *t,
                      struct ddp_error *err)
 {
@@ -83,9 +79,9 @@ static int read_site(const struct ddp_config *cfg, const json_t *facts, struct d
     struct ddp_place_gpu *gpu = ddp_calloc(n + 1, sizeof *gpu);
     for (size_t i = 0; i < n; i++) {
         const json_t *g = json_array_get(gpus, i);
-        copy_text(gpu[i].pci, sizeof gpu[i].pci, json_object_get(g, "pci"));
-        copy_text(gpu[i].uuid, sizeof gpu[i].uuid, json_object_get(g, "uuid"));
-        copy_text(gpu[i].name, sizeof gpu[i].name, json_object_get(g, "name"));
+        snprintf(gpu[i].pci, sizeof gpu[i].pci, "%s", ddp_field_text(g, "pci"));
+        snprintf(gpu[i].uuid, sizeof gpu[i].uuid, "%s", ddp_field_text(g, "uuid"));
+        snprintf(gpu[i].name, sizeof gpu[i].name, "%s", ddp_field_text(g, "name"));
     }
     t->gpus = (struct ddp_place_gpus){.n = (int)n, .gpu = gpu, .share = cfg->comm.share_gpu};
     return xml ? ddp_machine_from_xml(xml, &t->machine, err)

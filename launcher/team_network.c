@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "launcher/fields.h"
 #include "launcher/reach.h"
 
 static const double ANSWER_S = 30, TRY_S = 3, SLACK_S = 20;
@@ -94,12 +95,8 @@ static int ask_to_try(struct ddp_team *team, struct site *s, int n, struct ddp_e
 
 static const char *address_in(const struct site *s, const char *net, const json_t *reached)
 {
-    size_t i;
-    json_t *a;
-    json_array_foreach(s->addresses, i, a)
-        if (*net && strcmp(json_string_value(json_object_get(a, "net")), net) == 0)
-            return json_string_value(json_object_get(a, "address"));
-    return json_string_value(json_array_get(reached, 0));
+    const json_t *a = *net ? ddp_field_find(s->addresses, "net", net) : NULL;
+    return a ? ddp_field_text(a, "address") : json_string_value(json_array_get(reached, 0));
 }
 
 static int measure(struct ddp_team *team, const struct site *from, const struct site *to, const char *address,
