@@ -7,15 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "launcher/job.h"
+
 /* The words behind `ddp-launch` in a job script: what was asked for here, but for the script. */
 static void add_words(const struct ddp_options *opt, struct ddp_words *words)
 {
     if (opt->ranks > 0)
         ddp_words_add(words, "-n%d", opt->ranks);
-    if (opt->starter)
-        ddp_words_add(words, "--starter=%s", opt->starter);
-    if (opt->program)
-        ddp_words_add(words, "--program=%s", opt->program);
+    ddp_options_again(opt, words);
     if (opt->relock)
         ddp_words_add(words, "--relock");
     ddp_words_add(words, opt->eval ? "--eval=%s" : "--resume=%s",
@@ -31,10 +30,8 @@ int ddp_batch_write(const struct ddp_options *opt, const struct ddp_config *cfg,
     char folder[PATH_MAX], program[PATH_MAX], logs[2 * PATH_MAX];
     struct ddp_words words = {0};
     struct ddp_text script;
-    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (!getcwd(folder, sizeof folder) || n < 0)
+    if (!getcwd(folder, sizeof folder) || !ddp_job_self(program))
         return ddp_fail(err, DDP_E_IO, "cannot find out where this runs: %s", strerror(errno));
-    program[n] = '\0';
     snprintf(logs, sizeof logs, *cfg->run.dir == '/' ? "%s" : "./%s", cfg->run.dir);
     add_words(opt, &words);
     ddp_text_init(&script);

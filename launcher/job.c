@@ -72,24 +72,22 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
     free(command);
 }
 
-void ddp_job_self(char out[PATH_MAX])
+bool ddp_job_self(char out[PATH_MAX])
 {
     const ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
     strcpy(out + (n > 0 ? n : 0), n > 0 ? "" : "ddp-launch");
+    return n > 0;
 }
 
 int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
 {
     char self[PATH_MAX], path[2 * PATH_MAX];
-    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-
     if (wanted && strchr(wanted, '/'))
         return realpath(wanted, out) && access(out, X_OK) == 0
                    ? 0
                    : ddp_fail(err, DDP_E_RESOURCE, "--program %s cannot be run: %s", wanted, strerror(errno));
-    if (n < 0)
+    if (!ddp_job_self(self))
         return ddp_fail(err, DDP_E_RESOURCE, "/proc is not there: ddp-launch needs it mounted");
-    self[n] = '\0';
     *strrchr(self, '/') = '\0';
     snprintf(path, sizeof path, "%s/%s", self, wanted ? wanted : "ddp-train");
     if (access(path, X_OK) == 0 && strlen(path) < PATH_MAX) {
@@ -126,30 +124,23 @@ static void describe_config(const struct ddp_options *opt, struct ddp_job *job)
     free(text);
     free(words);
 }
-
-static void add_option(const char *name, const char *value, struct ddp_text *t)
-{
-    if (!value)
-        return;
-    ddp_text_add(t, "%s", name);
-    ddp_words_quote(value, t);
-    ddp_text_add(t, " ");
-}
-
 /* "ddp-launch -n 2 --resume " */
 static void describe_again(const char *self, const struct ddp_options *opt, int ranks, struct ddp_job *job)
 {
+    struct ddp_words words = {0};
     struct ddp_text t;
     ddp_text_init(&t);
     ddp_words_quote(self, &t);
     ddp_text_add(&t, " -n %d ", ranks);
-    add_option("-H ", opt->hosts, &t);
-    add_option("--hostfile ", opt->hostfile, &t);
-    add_option("--starter ", opt->starter, &t);
-    add_option("--program ", opt->program, &t);
+    ddp_options_again(opt, &words);
+    for (int i = 0; i < words.n; i++) {
+        ddp_words_quote(words.w[i], &t);
+        ddp_text_add(&t, " ");
+    }
     ddp_text_add(&t, "--resume ");
     snprintf(job->again, sizeof job->again, "%s", t.s);
     ddp_text_finish(&t);
+    ddp_words_finish(&words);
 }
 
 int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_config *cfg,

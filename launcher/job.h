@@ -45,8 +45,8 @@ struct ddp_job {
 /* ddp-train lies beside this program; `wanted` (--program; NULL: none) names any other by path, or by name
  * beside us or on PATH. */
 int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err);
-/* The path of this program; "ddp-launch" where /proc does not tell. */
-void ddp_job_self(char out[PATH_MAX]);
+/* The path of this program; false, and "ddp-launch", where /proc does not tell. */
+bool ddp_job_self(char out[PATH_MAX]);
 /* Fill in all that needs no folder. cfg: of opt->config and opt->overrides. argc, argv: the user's whole
  * command. started: ddp_now() at launch. */
 int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const struct ddp_config *cfg,

@@ -29,4 +29,8 @@ struct ddp_options {
 int ddp_options_parse(int argc, char **argv, struct ddp_options *out, struct ddp_error *err);
 void ddp_options_finish(struct ddp_options *opt);
 
+/* The options that start the same ranks in the same way again, added to words: those of hosts, starter,
+ * program and restarts. What is trained, and how many ranks, is the caller's to say. */
+void ddp_options_again(const struct ddp_options *opt, struct ddp_words *words);
+
 #endif

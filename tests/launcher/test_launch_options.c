@@ -225,6 +225,29 @@ static void test_words_quote_for_the_shell(void **state)
     }
 }
 
+/* What is said again is read again as it was. */
+static void test_options_again_are_the_same(void **state)
+{
+    (void)state;
+    struct ddp_options first, second;
+    struct ddp_words words = {0};
+    struct ddp_error err = {0};
+    static const char *const given[] = {"-H",     "n0:2,n1",      "--map-by",  "node",     "--starter",
+                                        "mpirun", "--restarts=2", "--program", "./my own", "c.cfg",
+                                        NULL};
+    assert_int_equal(parse(given, &first, &err), 0);
+    ddp_options_again(&first, &words);
+    ddp_words_add(&words, "c.cfg");
+    assert_int_equal(parse((const char *const *)words.w, &second, &err), 0);
+    assert_string_equal(second.hosts, "n0:2,n1");
+    assert_string_equal(second.starter, "mpirun");
+    assert_string_equal(second.program, "./my own");
+    assert_true(second.by_node && second.restarts == 2 && !second.hostfile);
+    ddp_options_finish(&second);
+    ddp_options_finish(&first);
+    ddp_words_finish(&words);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_options_keep_hosts),
         cmocka_unit_test(test_options_help_config_may_have_a_key),
         cmocka_unit_test(test_options_refuse_slips),
+        cmocka_unit_test(test_options_again_are_the_same),
         cmocka_unit_test(test_words_quote_for_the_shell),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,11 @@ class Batch(harness.Case):
                 self.assertEqual(r.out, "Submitted batch job 7\n")
                 self.assertTrue((self.dir / f"runs-{system}").is_dir(), "no folder for the job's log")
 
+    def test_options_of_the_run_are_kept(self):
+        line = next(l for l in self.script("slurm", "-n", 2, "--restarts", 3, "--map-by", "node", self.config()).out.splitlines() if "ddp-launch -n2" in l)
+        self.assertIn("--restarts=3", line)
+        self.assertIn("--map-by=node", line)
+
     def test_refusals(self):
         cases = [(["--batch=pbs"], 2, "slurm and lsf are known"), (["--submit"], 2, "belong to --batch"), (["--time=90"], 2, "belong to --batch"),
                  (["--batch=slurm", "--time=soon"], 2, "--time soon"), (["--batch=slurm", "--map"], 2, "leave --map"),
