@@ -25,6 +25,9 @@ void ddp_file_unmap(const void *data, size_t bytes);
 struct ddp_outfile;
 int ddp_outfile_create(const char *path, struct ddp_outfile **out, struct ddp_error *err);
 int ddp_outfile_write(struct ddp_outfile *f, const void *data, size_t bytes, struct ddp_error *err);
+/* create with these bytes written; after an error nothing is left. */
+int ddp_outfile_of(const char *path, const void *data, size_t bytes, struct ddp_outfile **out,
+                   struct ddp_error *err);
 int ddp_outfile_commit(struct ddp_outfile *f, struct ddp_error *err); /* destroys f, also on failure */
 /* The same without a sync: for what base/later.h syncs. */
 int ddp_outfile_publish(struct ddp_outfile *f, struct ddp_error *err);

@@ -71,15 +71,9 @@ int ddp_later_file(struct ddp_later *l, const char *path, const void *data, size
     if (!l)
         return ddp_file_write(path, data, bytes, err);
     struct ddp_outfile *f = NULL;
-    int status = ddp_outfile_create(path, &f, err);
-    if (status || !f)
-        return status;
-    status = ddp_outfile_write(f, data, bytes, err);
-    if (status) {
-        ddp_outfile_abort(f);
-        return status;
-    }
-    status = ddp_outfile_publish(f, err);
+    int status = ddp_outfile_of(path, data, bytes, &f, err);
+    if (status == 0)
+        status = ddp_outfile_publish(f, err);
     if (status)
         return status;
     note(l, path, false);

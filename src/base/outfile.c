@@ -87,16 +87,21 @@ void ddp_outfile_abort(struct ddp_outfile *f)
     release(f);
 }
 
+int ddp_outfile_of(const char *path, const void *data, size_t bytes, struct ddp_outfile **out,
+                   struct ddp_error *err)
+{
+    int status = ddp_outfile_create(path, out, err);
+    if (status)
+        return status;
+    status = ddp_outfile_write(*out, data, bytes, err);
+    if (status)
+        ddp_outfile_abort(*out);
+    return status;
+}
+
 int ddp_file_write(const char *path, const void *data, size_t bytes, struct ddp_error *err)
 {
     struct ddp_outfile *f = NULL;
-    int status = ddp_outfile_create(path, &f, err);
-    if (status || !f)
-        return status;
-    status = ddp_outfile_write(f, data, bytes, err);
-    if (status) {
-        ddp_outfile_abort(f);
-        return status;
-    }
-    return ddp_outfile_commit(f, err);
+    const int status = ddp_outfile_of(path, data, bytes, &f, err);
+    return status ? status : ddp_outfile_commit(f, err);
 }

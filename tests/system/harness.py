@@ -16,6 +16,17 @@ BIN = pathlib.Path(os.environ.get("DDP_BIN", ROOT / "build/release/bin")).resolv
 LAUNCH, TRAIN, DATA = BIN / "ddp-launch", BIN / "ddp-train", BIN / "ddp-data"
 SKIP = 77
 
+# A job that goes on until somebody ends it, ten quick steps an epoch, without evaluations and checkpoints.
+ENDLESS = """
+model: { base = "linear"; };
+data: { base = "digits"; train_count = 320; test_count = 32; };
+optim: { base = "sgd"; lr = 0.02; };
+train: { batch = 32; epochs = 100000; shards = 4; threads = 1; };
+eval: { every_epochs = 100000; };
+checkpoint: { every_epochs = 0; };
+log: { every_steps = 1; };
+"""
+
 # A run that takes a second or two: few samples, small shards.
 SMALL = ["data.train_count=400", "data.test_count=100", "train.batch=32", "train.epochs=1"]
 

@@ -14,18 +14,9 @@ import time
 import uuid
 
 import harness
-from harness import LAUNCH, TRAIN, tagged, wait_for
+from harness import ENDLESS as CONFIG, LAUNCH, TRAIN, tagged, wait_for
 from pictures import write_idx
 
-CONFIG = """
-model: { base = "linear"; };
-data: { base = "digits"; train_count = 320; test_count = 32; };
-optim: { base = "sgd"; lr = 0.02; };
-train: { batch = 32; epochs = 100000; shards = 4; threads = 1; };
-eval: { every_epochs = 100000; };
-checkpoint: { every_epochs = 0; };
-log: { every_steps = 1; };
-"""
 # What a job may have made there. Names with a launcher's process number in them are ours only when the number is.
 LITTER = re.compile(r"ddp-job-|ompi\.|openmpi|vader|osc_?sm|pmix|sm_segment|memfd|psm")
 SLOW = float(os.environ.get("DDP_TEST_SLOW", "1"))  # factor on limits of time, for sanitizers

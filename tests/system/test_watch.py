@@ -7,17 +7,7 @@ import signal
 import time
 
 import harness
-from harness import LAUNCH, tagged, wait_for
-
-CONFIG = """
-model: { base = "linear"; };
-data: { base = "digits"; train_count = 320; test_count = 32; };
-optim: { base = "sgd"; lr = 0.02; };
-train: { batch = 32; epochs = 100000; shards = 4; threads = 1; };
-eval: { every_epochs = 100000; };
-checkpoint: { every_epochs = 0; };
-log: { every_steps = 1; };
-"""
+from harness import ENDLESS as CONFIG, LAUNCH, tagged, wait_for
 
 PHASES = {  # of a step that one rank never comes out of -> what is said of it
     "open": "opening its data sets",
