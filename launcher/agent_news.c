@@ -14,7 +14,8 @@ enum { LOOKS_HALTED = 2 };
 
 /* ---- news of ranks --------------------------------------------------------------------------- */
 
-/* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. */
+/* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. Nor is
+ * it when we kill it with all that it started. */
 static bool is_starter_lost(const struct ddp_local_agent *a, const struct ddp_rank *rank)
 {
     bool exiting = false;
@@ -23,7 +24,7 @@ static bool is_starter_lost(const struct ddp_local_agent *a, const struct ddp_ra
     const pid_t parent = a->starter->forks ? a->worker[0].child.pid : rank->parent; /* there its daemon */
     if (parent > 0)
         ddp_process_state(parent, &exiting);
-    return a->starter_ended || exiting;
+    return a->killed_starter || a->starter_ended || exiting;
 }
 
 /* A rank's line is closed and it had not said goodbye: false where that is no news of its own. */
