@@ -39,7 +39,8 @@ int ddp_outfile_create(const char *path, struct ddp_outfile **out, struct ddp_er
     if (f->fd < 0) {
         int e = errno;
         release(f);
-        return ddp_fail(err, DDP_E_IO, "%s: cannot create: %s", path, ddp_write_reason(e, path));
+        ddp_fail(err, DDP_E_IO, "%s: cannot create: %s", path, ddp_write_reason(e, path));
+        return DDP_E_IO;
     }
     *out = f;
     return 0;
