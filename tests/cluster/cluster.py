@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 from bed import Bed, why_not  # noqa: E402
-from harness import BIN, ROOT, SKIP  # noqa: E402
+from harness import BIN, ROOT, SKIP, main as run  # noqa: E402
 
 PROCESSES = ["fake_rank_mpi", "ddp-train", "ddp-launch", "ddp-janitor", "orted", "mpirun", "ssh"]
 
@@ -48,10 +48,10 @@ class Case(unittest.TestCase):
             time.sleep(0.1)
 
 
-def main(slurm=False):
-    """unittest.main, or a word why no test ran (a failure where CLUSTER_TESTS=must says that there is a cluster)."""
+def main(slurm=False, jobs=1):
+    """harness.main (each job has a bed of its own), or a word why no test ran (a failure where CLUSTER_TESTS=must says that there is a cluster)."""
     reason = why_not(slurm)
     if reason:
         print(f"skipped: {reason}")
         sys.exit(1 if os.environ.get("CLUSTER_TESTS") == "must" else SKIP)
-    unittest.main(verbosity=2)
+    run(jobs)

@@ -104,4 +104,4 @@ class Lsf(cluster.Case):
 
 
 if __name__ == "__main__":
-    cluster.main()
+    cluster.main(jobs=2)

@@ -154,7 +154,7 @@ class Train(Case):
 
     def test_same_weights_after_a_host_was_lost(self):
         """A host is powered off in mid-run: training ends on the two that are left, and nobody has to do anything."""
-        long = ["train.epochs=60", "checkpoint.every_steps=50", "eval.every_epochs=60", "log.every_steps=1"]
+        long = ["train.epochs=16", "checkpoint.every_steps=50", "eval.every_epochs=16", "log.every_steps=1"]
         alone = self.train(LAUNCH, "-n", 1, "-q", words=long)
         runs = self.dir / "lost"
         p = self.bed.start([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg",
@@ -379,4 +379,4 @@ def pictures(folder, seed):
 
 
 if __name__ == "__main__":
-    cluster.main(slurm=True)
+    cluster.main(slurm=True, jobs=4)

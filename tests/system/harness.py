@@ -44,6 +44,17 @@ class Run:
         return json.loads((pathlib.Path(self.run_dir) / "run.json").read_text())
 
 
+def environment(folder, **extra):
+    """What programs see whose test keeps its files in folder; extra wins."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
+    env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"))
+    if "DDP_CUDA_PLUGIN" not in extra:
+        env["CUDA_VISIBLE_DEVICES"] = ""  # device=auto is the CPU on a machine with a GPU too
+    env["DDP_CORES_DIR"] = str(folder)  # what else runs on this machine takes no cores from the test's jobs
+    env.update(extra)
+    return env
+
+
 class Case(unittest.TestCase):
     """A test with a folder of its own and helpers to run programs in it."""
 
@@ -52,13 +63,7 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
 
     def environment(self, **extra):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
-        env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", DDP_CONFIGS_DIR=str(ROOT / "configs"))
-        if "DDP_CUDA_PLUGIN" not in extra:
-            env["CUDA_VISIBLE_DEVICES"] = ""  # device=auto is the CPU on a machine with a GPU too
-        env["DDP_CORES_DIR"] = str(self.dir)  # what else runs on this machine takes no cores from the test's jobs
-        env.update(extra)
-        return env
+        return environment(self.dir, **extra)
 
     def run_program(self, *args, timeout=120, env=None, cwd=None):
         p = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -136,8 +141,36 @@ def ranks_of(tag):
     return {pid: cmd for pid, cmd in tagged(tag).items() if re.search(r"(^|/)ddp-train ", cmd) and "mpirun" not in cmd}
 
 
-def main():
+def run_dealt(jobs):
+    """All tests of the program, dealt to `jobs` processes: for tests that wait more than they compute. A class that is `alone` comes
+    after the others, by itself."""
+    dealt, alone = [[] for _ in range(jobs)], []
+    for suite in unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"]):
+        tests = list(suite)
+        names = [t.id().removeprefix("__main__.") for t in tests]
+        if tests and getattr(tests[0], "alone", False):
+            alone.append(names)
+        else:
+            for i, name in enumerate(names):
+                dealt[i % jobs].append(name)
+    failed = False
+    for batch in [dealt, *([names] for names in alone)]:
+        running = []
+        for names in filter(None, batch):
+            out = tempfile.TemporaryFile("w+")
+            running.append((subprocess.Popen([sys.executable, *sys.argv, *names], stdin=subprocess.DEVNULL, stdout=out, stderr=out), out))
+        for p, out in running:
+            failed |= p.wait() != 0
+            out.seek(0)
+            print(out.read(), flush=True)
+    sys.exit(failed)
+
+
+def main(jobs=1):
+    """unittest.main, or a word why no test ran; without a test named on the command line by `jobs` processes at once."""
     if not LAUNCH.exists():
         print(f"skipped: no {LAUNCH}")
         sys.exit(SKIP)
+    if jobs > 1 and len(sys.argv) == 1:
+        run_dealt(jobs)
     unittest.main(verbosity=2)

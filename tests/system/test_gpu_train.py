@@ -315,7 +315,7 @@ def probe():
     with tempfile.TemporaryDirectory(prefix="ddp-test-") as folder:
         p = subprocess.run([harness.LAUNCH, "-n", "1", "--quiet", ROOT / "configs/cnn.cfg", f"run.dir={folder}/runs", *ON_GPU, *LINEAR,
                             "train.max_steps=1", "train.precision=bf16"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=240, env=harness.Case().environment(**GPU_ENV))
+                           timeout=240, env=harness.environment(folder, **GPU_ENV))
     return p.stderr.strip() if p.returncode else ""
 
 

@@ -163,6 +163,8 @@ class Watch(harness.Case):
 class Slow(harness.Case):
     """Ranks that come, but late to every step."""
 
+    alone = True
+
     def setUp(self):
         super().setUp()
         self.config = self.dir / "pace.cfg"
@@ -226,4 +228,4 @@ class Slow(harness.Case):
         self.assertTrue(all(b.poll() is None for b in burners))
 
 
-harness.main()
+harness.main(jobs=4)
