@@ -9,6 +9,7 @@ Builds with clang into build/fuzz; seeds come from the programs of DDP_BIN (buil
 build/fuzz/corpus/TARGET from run to run, and what ends a target in build/fuzz/found/TARGET-*. Ends with 77 where there is
 no clang with libFuzzer."""
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -63,8 +64,8 @@ def fuzz(target, seconds):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("targets", nargs="*")
-    p.add_argument("--seconds", type=int, default=120, help="in all")
-    p.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="of the build")
+    p.add_argument("--seconds", type=int, default=120, help="in all, of one core")
+    p.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="of the build, and targets at once")
     o = p.parse_args()
     compiler = clang()
     if not compiler:
@@ -74,8 +75,8 @@ def main():
     seeds.main(BUILD / "seeds")
     targets = o.targets or sorted(t.name[5:] for t in (BUILD / "bin").glob("fuzz_*"))
     bad = 0
-    for target in targets:
-        tried, what = fuzz(target, max(1, o.seconds // len(targets)))
+    at_once = concurrent.futures.ThreadPoolExecutor(o.jobs)
+    for target, (tried, what) in zip(targets, at_once.map(lambda t: fuzz(t, max(1, o.seconds // len(targets))), targets)):
         print(f"{target}: {tried} inputs{': FOUND' if what else ''}", flush=True)
         if what:
             print(what)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Build a sanitizer preset and run the fast unit tests under it (no mpirun: its libraries are not instrumented).
 set -eu
+renice -n 19 $$ >/dev/null 2>&1 || true # other tests may run beside it
 cd "$1"
 preset=$2
 export CC=gcc
