@@ -84,9 +84,9 @@ class Bed:
             self.keeper.kill()  # process 1 of the head goes with it (--kill-child), and all others with that
             for p in (self.keeper, *(p for p, _ in self.hosts.values())):
                 p.wait()
-        for _ in range(50):  # the last of its processes may still be on their way out
+        for _ in range(300):  # the last of its processes may still be on their way out
             shutil.rmtree(self.dir, ignore_errors=True)
-            if not self.dir.exists():
+            if not self.dir.exists() and not any(os.path.exists(f"/proc/{pid}") for _, pid in self.hosts.values()):
                 break
             time.sleep(0.1)
 
