@@ -14,8 +14,8 @@ enum { LOOKS_HALTED = 2 };
 
 /* ---- news of ranks --------------------------------------------------------------------------- */
 
-/* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. Nor is
- * it when we kill it with all that it started. */
+/* When mpirun dies, its ranks die of PR_SET_PDEATHSIG before we hear of mpirun itself: not their fault. Nor
+ * is it when we kill it with all that it started. */
 static bool is_starter_lost(const struct ddp_local_agent *a, const struct ddp_rank *rank)
 {
     bool exiting = false;
