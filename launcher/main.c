@@ -15,105 +15,13 @@
 #include "launcher/rank_env.h"
 #include "launcher/signals.h"
 #include "launcher/restart.h"
+#include "launcher/show.h"
 #include "launcher/sites.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
 
 enum { CONFIG_S = 3 }; /* it is read faster than that */
-
-/* ---- what ends without a config -------------------------------------------------------------- */
-
-static int print_reference(const struct ddp_options *opt, struct ddp_error *err)
-{
-    char *text;
-    const int rc =
-        ddp_reference(opt->reference == DDP_OPTION_HELP_LAYERS, opt->help_key, opt->markdown, &text, err);
-    if (rc != 0)
-        return rc;
-    fputs(text, stdout);
-    free(text);
-    return 0;
-}
-
-/* ---- what is shown without starting ---------------------------------------------------------- */
-
-static int print_config(const struct ddp_config *cfg, struct ddp_error *err)
-{
-    char *text;
-    const int rc = ddp_config_dump(cfg, true, &text, err);
-    if (rc != 0)
-        return rc;
-    fputs(text, stdout);
-    free(text);
-    return 0;
-}
-
-static void print_map(const struct ddp_launch_plan *plan, const struct ddp_sites *sites)
-{
-    char *map = ddp_launch_plan_map(plan, sites->site);
-    fputs(map, stdout);
-    if (*sites->gpus.note)
-        printf("note: %s\n", sites->gpus.note);
-    if (*sites->note)
-        printf("note: %s\n", sites->note);
-    free(map);
-}
-
-/* The command in a form that a shell takes; the private folder is made at the start and has another number
- * then. */
-static void print_command(const struct ddp_starter *starter, struct ddp_job *job)
-{
-    struct ddp_words argv = {0}, env = {0};
-    struct ddp_text t;
-
-    if (starter->folder) {
-        snprintf(job->dir, sizeof job->dir, "/dev/shm/%s", job->name);
-        snprintf(job->topology, sizeof job->topology, "/dev/shm/%s/topology.xml", job->name);
-    }
-    for (int i = 0; i < job->env.n; i++)
-        ddp_words_add(&env, "%s", job->env.w[i]);
-    starter->command(job, &argv, &env);
-    ddp_text_init(&t);
-    if (starter->direct)
-        ddp_text_add(&t,
-                     "# to read: ddp-launch starts this with DDP_RANK=0 to %d, and answers on the socket\n",
-                     job->ranks - 1);
-    else
-        ddp_text_add(&t, "# to read: the folder %s and the socket exist only while ddp-launch runs the job\n",
-                     job->dir);
-    for (int i = 0; i < env.n; i++) {
-        ddp_text_add(&t, strchr(env.w[i], '=') ? "export " : "unset ");
-        ddp_words_quote(env.w[i], &t);
-        ddp_text_add(&t, "\n");
-    }
-    for (int i = 0; i < argv.n; i++) {
-        ddp_text_add(&t, i ? " " : "");
-        ddp_words_quote(argv.w[i], &t);
-    }
-    printf("%s\n", t.s);
-    ddp_text_finish(&t);
-    ddp_words_finish(&argv);
-    ddp_words_finish(&env);
-}
-
-static void print_lines(const char *host, const char *lines)
-{
-    for (int n; *lines; lines += n + (lines[n] == '\n')) {
-        n = (int)strcspn(lines, "\n");
-        fprintf(stderr, "ddp-launch: %s%s%.*s\n", host, *host ? ": " : "", n, lines);
-    }
-}
-
-static void print_notes(const struct ddp_launch_plan *plan, const struct ddp_sites *sites)
-{
-    print_lines("", sites->note);
-    print_lines("", sites->gpus.note);
-    for (int h = 0; h < plan->nparts; h++)
-        if (plan->part[h].placement)
-            print_lines(plan->nparts > 1 ? plan->part[h].host : "", plan->part[h].placement->note);
-    print_lines("", plan->note);
-}
 
 /* ---- running --------------------------------------------------------------------------------- */
 
@@ -209,7 +117,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     ddp_impatience_end();
     if (rc != 0)
         goto out;
-    if (opt->print_config && (rc = print_config(cfg, err)) != 0)
+    if (opt->print_config && (rc = ddp_show_config(cfg, err)) != 0)
         goto out;
     if (opt->print_config && !opt->map && !opt->dry_run)
         goto out;
@@ -226,7 +134,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     if ((rc = check_all(&sites, &plan, opt, cfg, err)) != 0 || opt->check)
         goto out;
     if (opt->map)
-        print_map(&plan, &sites);
+        ddp_show_map(&plan, &sites);
     if (opt->map && !opt->dry_run)
         goto out;
     if ((rc = ddp_job_describe(argc, argv, opt, cfg, &plan, started, &job, err)) != 0)
@@ -241,11 +149,11 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         goto out;
     }
     if (opt->dry_run) {
-        print_command(sites.starter, &job);
+        ddp_show_command(sites.starter, &job);
         goto out;
     }
     if (!opt->quiet)
-        print_notes(&plan, &sites);
+        ddp_show_notes(&plan, &sites);
     ddp_sites_hold(&sites, &plan);
     rc = run(&sites, opt, cfg, &plan, &job, tried, err);
 out:
@@ -321,7 +229,7 @@ static int answer(int argc, char **argv)
     if (opt.answer)
         ddp_manual_answer(&ddp_launch_manual, opt.answer);
     else if (opt.reference)
-        rc = print_reference(&opt, &err);
+        rc = ddp_show_reference(&opt, &err);
     else if ((rc = find_config(&opt, config, &err)) == 0)
         rc = try_and_try_again(argc, argv, &opt, started, &exit_code, &err);
 out:
