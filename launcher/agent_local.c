@@ -2,6 +2,7 @@
 #include "launcher/agent_local_private.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +40,8 @@ static int spawn_worker(struct ddp_local_agent *a, int i, const struct ddp_words
     const int rc = ddp_spawn(argv, env, mask, i > 0 ? a->worker[0].child.pid : 0, &w->child, err);
     if (rc != 0)
         return rc;
-    ddp_relay_init(&w->out, a->starter, w->child.out, i, &a->out, &a->starter_text);
-    ddp_relay_init(&w->err, a->starter, w->child.err, i, &a->err, &a->starter_text);
+    ddp_relay_init(&w->out, a->starter, w->child.out, i, &a->out_lines, &a->starter_text);
+    ddp_relay_init(&w->err, a->starter, w->child.err, i, &a->err_lines, &a->starter_text);
     a->nworkers++;
     return 0;
 }
@@ -86,6 +87,8 @@ static void destroy(struct ddp_agent *agent)
         ddp_relay_finish(&a->worker[i].err);
     }
     free(a->worker);
+    ddp_fold_finish(&a->out_lines);
+    ddp_fold_finish(&a->err_lines);
     ddp_sink_finish(&a->out);
     ddp_sink_finish(&a->err);
     ddp_text_finish(&a->starter_text);
@@ -102,6 +105,7 @@ void ddp_local_agent_say(struct ddp_local_agent *a, const char *line)
 {
     char *plain = ddp_strdup(line); /* some of it may be a rank's */
     ddp_text_plain(plain);
+    ddp_fold_move(&a->err_lines, HUGE_VAL);
     ddp_sink_say(&a->err, plain, strlen(plain));
     free(plain);
 }
@@ -112,6 +116,8 @@ void ddp_local_agent_end_output(struct ddp_local_agent *a)
         ddp_relay_end(&a->worker[i].out);
         ddp_relay_end(&a->worker[i].err);
     }
+    ddp_fold_move(&a->out_lines, HUGE_VAL);
+    ddp_fold_move(&a->err_lines, HUGE_VAL);
 }
 
 void ddp_local_agent_flush(struct ddp_local_agent *a)
@@ -156,6 +162,7 @@ static int watch(const struct ddp_agent *agent, struct pollfd *fds, double *unti
     }
     for (int i = 0; i < a->ranks.n; i++)
         fds[n++] = (struct pollfd){.fd = a->ranks.rank[i].line, .events = POLLIN};
+    *until = fmin(*until, fmin(ddp_fold_due(&a->out_lines), ddp_fold_due(&a->err_lines)));
     if (!a->starter_ended && a->look_at < *until)
         *until = a->look_at;
     if (!a->starter_ended && !a->killed_ranks && a->pulse_at < *until)
@@ -218,6 +225,8 @@ int ddp_local_agent_create(const struct ddp_starter *starter, const struct ddp_j
     ddp_text_init(&a->starter_text);
     ddp_sink_init(&a->out, STDOUT_FILENO, quiet);
     ddp_sink_init(&a->err, STDERR_FILENO, quiet);
+    ddp_fold_init(&a->out_lines, &a->out, job->ranks);
+    ddp_fold_init(&a->err_lines, &a->err, job->ranks);
     a->ranks.listener = a->memory = -1;
     int rc = raise_descriptor_limit(starter, ranks, err);
     if (rc == 0)

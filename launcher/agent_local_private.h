@@ -29,6 +29,7 @@ struct ddp_local_agent {
     int memory,
         handed; /* in which the ranks meet, and how many have it; -1: they meet otherwise, or all have */
     struct ddp_sink out, err;
+    struct ddp_fold out_lines, err_lines; /* on their way there */
     struct ddp_text starter_text;
 
     /* what it was told */

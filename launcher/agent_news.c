@@ -278,6 +278,8 @@ bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *
     out->rank = -1;
     out->value = 0;
     out->killed = false;
+    ddp_fold_move(&a->out_lines, now);
+    ddp_fold_move(&a->err_lines, now);
     struct ddp_rank *joined = a->knocked ? ddp_ranks_accept(&a->ranks) : NULL;
     if (joined)
         return joined->calls = true; /* its hello */

@@ -124,8 +124,10 @@ static const struct ddp_manual_section sections[] = {
      "are named and killed. Ctrl-Z pauses the ranks, fg goes on.",
      false},
     {"Output",
-     "Output of rank 0 is passed on unchanged and at once, that of the others in whole lines behind "
-     "\"rank 3: \". On a terminal progress is redrawn in place; in a file a line of it comes every "
+     "Output of rank 0 is passed on unchanged, parts of lines at once, that of the others in whole lines "
+     "behind \"rank 3: \". A line that several ranks print within a quarter of a second is shown once, "
+     "behind \"all 8 ranks: \" or \"3 ranks (1-2,5): \". On a terminal progress is redrawn in place; in a "
+     "file a line of it comes every "
      "log.progress_every seconds. The last two lines on standard output are 'run: FOLDER' and "
      "'weights: SHA-256'.",
      false},

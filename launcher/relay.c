@@ -1,4 +1,4 @@
-/* Output of the ranks, line by line: handed to the sink, or kept as the starter's own. */
+/* Output of the ranks, line by line: handed on, or kept as the starter's own. */
 #include "launcher/relay.h"
 
 #include <errno.h>
@@ -10,9 +10,10 @@
 enum { BLOCK_LINES = 60, LONGEST_LINE = 65536 /* that is kept together */ };
 
 void ddp_relay_init(struct ddp_relay *r, const struct ddp_starter *starter, int from, int rank,
-                    struct ddp_sink *sink, struct ddp_text *own)
+                    struct ddp_fold *fold, struct ddp_text *own)
 {
-    *r = (struct ddp_relay){.starter = starter, .sink = sink, .from = from, .rank = rank, .own = own};
+    *r = (struct ddp_relay){
+        .starter = starter, .fold = fold, .from = from, .rank = starter->direct ? rank : -1, .own = own};
     ddp_text_init(&r->line);
     ddp_text_init(&r->block);
 }
@@ -32,9 +33,9 @@ static void clear(struct ddp_text *t)
     t->s[0] = '\0';
 }
 
-static void pass_on(struct ddp_relay *r, const char *s, size_t n)
+static void pass_part(struct ddp_relay *r, const char *s, size_t n)
 {
-    ddp_sink_put(r->sink, r, s, n);
+    ddp_fold_part(r->fold, r->rank, r, s, n);
 }
 
 /* ---- whose text is it? ----------------------------------------------------------------------- */
@@ -44,18 +45,18 @@ static void end_block(struct ddp_relay *r)
     if (r->starter->is_own_block(r->block.s))
         ddp_text_append(r->own, r->block.s, r->block.len);
     else
-        pass_on(r, r->block.s, r->block.len);
+        pass_part(r, r->block.s, r->block.len);
     clear(&r->block);
     r->in_block = false;
 }
 
-/* r->line holds a line, mostly with its newline, that is a rank's. */
-static void pass_line(struct ddp_relay *r)
+/* r->line holds the beginning of a line that is a rank's. */
+static void pass_beginning(struct ddp_relay *r)
 {
     char mark[32];
     if (r->rank > 0)
-        pass_on(r, mark, (size_t)snprintf(mark, sizeof mark, "rank %d: ", r->rank));
-    pass_on(r, r->line.s, r->line.len);
+        pass_part(r, mark, (size_t)snprintf(mark, sizeof mark, "rank %d: ", r->rank));
+    pass_part(r, r->line.s, r->line.len);
 }
 
 /* r->line holds one line with its newline. */
@@ -76,7 +77,7 @@ static void judge_line(struct ddp_relay *r)
     } else if (starter->is_own_line && starter->is_own_line(r->line.s)) {
         ddp_text_append(r->own, r->line.s, r->line.len);
     } else {
-        pass_line(r);
+        ddp_fold_put(r->fold, r->rank, r->line.s, r->line.len, ddp_now());
     }
     clear(&r->line);
 }
@@ -88,7 +89,7 @@ static void judge_partial(struct ddp_relay *r)
     const bool suspect = r->starter->is_own_line && r->line.len > 0 && strchr("-m[", r->line.s[0]);
     if (r->line.len == 0 || r->in_block || suspect || (r->rank > 0 && r->line.len < LONGEST_LINE))
         return;
-    pass_line(r);
+    pass_beginning(r);
     clear(&r->line);
     r->midline = true;
 }
@@ -99,7 +100,7 @@ static void judge(struct ddp_relay *r, const char *s, size_t n)
         const char *end = memchr(s, '\n', n);
         const size_t take = end ? (size_t)(end - s) + 1 : n;
         if (r->midline) {
-            pass_on(r, s, take);
+            pass_part(r, s, take);
             r->midline = !end;
         } else {
             ddp_text_append(&r->line, s, take);
@@ -120,7 +121,7 @@ void ddp_relay_end(struct ddp_relay *r)
         if (r->in_block)
             ddp_text_append(&r->block, r->line.s, r->line.len);
         else
-            pass_line(r);
+            pass_beginning(r);
         clear(&r->line);
     }
     if (r->in_block)
@@ -148,14 +149,15 @@ static bool read_some(struct ddp_relay *r)
 
 struct pollfd ddp_relay_poll(const struct ddp_relay *r)
 {
-    return (struct pollfd){.fd = ddp_sink_is_full(r->sink) && !r->hurry ? -1 : r->from, .events = POLLIN};
+    return (struct pollfd){.fd = ddp_sink_is_full(r->fold->sink) && !r->hurry ? -1 : r->from,
+                           .events = POLLIN};
 }
 
 void ddp_relay_move(struct ddp_relay *r)
 {
-    if (!ddp_sink_is_full(r->sink) || r->hurry)
+    if (!ddp_sink_is_full(r->fold->sink) || r->hurry)
         read_some(r);
-    ddp_sink_move(r->sink);
+    ddp_sink_move(r->fold->sink);
 }
 
 void ddp_relay_hurry(struct ddp_relay *r)

@@ -142,8 +142,25 @@ static void flood(void)
         fputs(line, stderr);
 }
 
+/* What every rank says, once all RANK_COUNT of them are there. */
+static void warn(void)
+{
+    const int ranks = atoi(getenv("RANK_COUNT"));
+    char path[512];
+    for (int i = 0; i < ranks; i++)
+        do
+            snprintf(path, sizeof path, "%s/%d", dir, i);
+        while (!ddp_path_exists(path) && (nap(0.002), true));
+    nap(0.1); /* what others have said before is over */
+    fputs("warning: the driver is old\n", stderr);
+}
+
 static int work(void)
 {
+    if (is("warns")) {
+        warn();
+        return 0;
+    }
     if (is("flood"))
         flood();
     if (is("hangs") || is("slow"))

@@ -37,6 +37,44 @@ static void test_job_quiet_prints_two_lines(void **state)
     }
 }
 
+/* How many ranks the lines that hold `what` speak for; *lines: how many lines there are. */
+static int count_speakers(const char *text, const char *what, int *lines)
+{
+    int speakers = 0;
+    *lines = 0;
+    for (const char *s = text; (s = strstr(s, what)); s++, ++*lines) {
+        const char *line = s;
+        int n = 1;
+        while (line > text && line[-1] != '\n')
+            line--;
+        if (sscanf(line, "all %d ranks: ", &n) != 1 && sscanf(line, "%d ranks (", &n) != 1)
+            sscanf(line, "%d times: ", &n);
+        speakers += n;
+    }
+    return speakers;
+}
+
+/* A machine that is busy may keep a rank from its word for longer than the others' lines wait. */
+static void test_job_shows_a_line_of_all_ranks_once(void **state)
+{
+    enum { TRIES = 10 };
+    static const char what[] = "warning: the driver is old\n";
+    (void)state;
+    for (size_t i = 0; i < HOWS; i++) {
+        struct launch l;
+        int lines = 0;
+        for (int tries = 0; tries < TRIES && lines != 1; tries++) {
+            launch_run(&l, (const char *const[]){"RANK_MODE=warns", "RANK_COUNT=4", NULL},
+                       (const char *const[]){hows[i].starter, "-n", "4", "--program", hows[i].program,
+                                             "c.cfg", NULL});
+            assert_status(&l, 0);
+            assert_int_equal(count_speakers(l.err, what, &lines), 4);
+        }
+        assert_int_equal(lines, 1);
+        assert_says(l.err, hows[i].processes ? "4 times: warning" : "all 4 ranks: warning");
+    }
+}
+
 static void ranks_are_told_their_place(const struct how *how)
 {
     struct launch l;
@@ -481,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_job_ends_with_the_result),
         cmocka_unit_test(test_job_quiet_prints_two_lines),
+        cmocka_unit_test(test_job_shows_a_line_of_all_ranks_once),
         cmocka_unit_test(test_job_ranks_are_told_their_place),
         cmocka_unit_test(test_job_names_the_first_failure),
         cmocka_unit_test(test_job_fails_when_nobody_reports),

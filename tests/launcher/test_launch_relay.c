@@ -1,5 +1,6 @@
 /* Passing output on: unchanged, partial lines at once, mpirun's own talk kept aside. */
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,16 +19,18 @@ struct pipes {
     int in[2], out[2];
     struct ddp_text own;
     struct ddp_sink sink;
+    struct ddp_fold fold;
     struct ddp_relay relay;
 };
 
-static void open_pipes(struct pipes *p, bool discard)
+static void open_pipes(struct pipes *p, bool discard, int ranks)
 {
     assert_int_equal(pipe2(p->in, O_NONBLOCK), 0);
     assert_int_equal(pipe2(p->out, O_NONBLOCK), 0);
     ddp_text_init(&p->own);
     ddp_sink_init(&p->sink, p->out[1], discard);
-    ddp_relay_init(&p->relay, &ddp_starter_mpirun, p->in[0], 0, &p->sink, &p->own);
+    ddp_fold_init(&p->fold, &p->sink, ranks);
+    ddp_relay_init(&p->relay, &ddp_starter_mpirun, p->in[0], 0, &p->fold, &p->own);
 }
 
 static void feed(struct pipes *p, const char *s)
@@ -47,6 +50,7 @@ static const char *received(struct pipes *p)
 static void close_pipes(struct pipes *p)
 {
     ddp_relay_finish(&p->relay);
+    ddp_fold_finish(&p->fold);
     ddp_sink_finish(&p->sink);
     ddp_text_finish(&p->own);
     close(p->out[0]);
@@ -59,6 +63,7 @@ static void drain(struct pipes *p)
     ddp_relay_hurry(&p->relay);
     while (p->relay.from >= 0)
         ddp_relay_move(&p->relay);
+    ddp_fold_move(&p->fold, HUGE_VAL);
     ddp_sink_drain(&p->sink);
 }
 
@@ -86,7 +91,7 @@ static void test_relay_sorts_lines(void **state)
     for (size_t i = 0; i < DDP_COUNT(table); i++)
         for (int bytewise = 0; bytewise < 2; bytewise++) {
             struct pipes p;
-            open_pipes(&p, false);
+            open_pipes(&p, false, 1);
             if (bytewise)
                 for (const char *s = table[i].in; *s; s++)
                     feed(&p, (char[]){*s, '\0'});
@@ -103,7 +108,7 @@ static void test_relay_passes_a_progress_line_at_once(void **state)
 {
     struct pipes p;
     (void)state;
-    open_pipes(&p, false);
+    open_pipes(&p, false, 1);
     feed(&p, "\rstep 1");
     assert_string_equal(received(&p), "\rstep 1");
     feed(&p, "\rstep 2");
@@ -120,7 +125,7 @@ static void test_relay_keeps_the_tail_when_quiet(void **state)
     struct pipes p;
     char line[101];
     (void)state;
-    open_pipes(&p, true);
+    open_pipes(&p, true, 1);
     memset(line, 'x', 99);
     line[99] = '\n';
     line[100] = '\0';
@@ -141,7 +146,7 @@ static void test_relay_does_not_block_on_a_full_pipe(void **state)
     size_t sent = 0, got = 0;
     char chunk[4097];
     (void)state;
-    open_pipes(&p, false);
+    open_pipes(&p, false, 1);
     memset(chunk, 'y', 4096);
     chunk[4096] = '\0';
     for (int i = 0; i < 30; i++) {
@@ -167,7 +172,7 @@ static void test_relay_in_a_hurry_reads_all(void **state)
     size_t got = 0;
     char chunk[4097];
     (void)state;
-    open_pipes(&p, false);
+    open_pipes(&p, false, 1);
     memset(chunk, 'y', 4096);
     chunk[4096] = '\0';
     ddp_relay_hurry(&p.relay);
@@ -210,10 +215,10 @@ static void test_relay_keeps_lines_of_ranks_apart(void **state)
     struct ddp_relay relay[2];
     int in[2][2];
     (void)state;
-    open_pipes(&p, false);
+    open_pipes(&p, false, 2);
     for (int r = 0; r < 2; r++) {
         assert_int_equal(pipe2(in[r], O_NONBLOCK), 0);
-        ddp_relay_init(&relay[r], &ddp_starter_local, in[r][0], r, &p.sink, &p.own);
+        ddp_relay_init(&relay[r], &ddp_starter_local, in[r][0], r, &p.fold, &p.own);
     }
     for (size_t i = 0; i < DDP_COUNT(steps); i++) {
         if (steps[i].rank < 0) {
@@ -225,6 +230,8 @@ static void test_relay_keeps_lines_of_ranks_apart(void **state)
         }
         ddp_relay_move(&relay[0]);
         ddp_relay_move(&relay[1]);
+        ddp_fold_move(&p.fold, HUGE_VAL);
+        ddp_sink_move(&p.sink);
         assert_string_equal(received(&p), steps[i].out);
     }
     for (int r = 0; r < 2; r++)
