@@ -31,13 +31,32 @@ static void eta_text(const struct ddp_step_metrics *s, int64_t total_steps, char
         snprintf(eta, 32, "%d:%02d", (int)left / 60, (int)left % 60);
 }
 
-void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, int columns,
-                       char *buf, int size)
+/* "" while nobody is late. */
+static void slow_text(const struct ddp_slow_rank *slow, int nslow, char *buf, size_t size)
 {
-    enum { PARTS = 8 };
+    const struct ddp_slow_rank *latest = NULL;
+    int n = 0;
+    for (int i = 0; i < nslow; i++) {
+        if (slow[i].over)
+            continue;
+        if (!latest || slow[i].late > latest->late)
+            latest = &slow[i];
+        n++;
+    }
+    buf[0] = '\0';
+    if (n > 0)
+        snprintf(buf, size, "rank %d on %s %.0f ms late", latest->rank, latest->host, 1e3 * latest->late);
+    if (n > 1)
+        snprintf(buf + strlen(buf), size - strlen(buf), " (and %d more)", n - 1);
+}
+
+void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs,
+                       const struct ddp_slow_rank *slow, int nslow, int columns, char *buf, int size)
+{
+    enum { PARTS = 9 };
     /* in the order of the line; those of a higher number are left out first */
-    static const int dispensable[PARTS] = {0, 4, 1, 3, 5, 6, 7, 2};
-    char part[PARTS][64], rate[40], eta[32];
+    static const int dispensable[PARTS] = {0, 5, 1, 4, 6, 7, 8, 3, 2};
+    char part[PARTS][128], rate[40], eta[32];
     eta_text(s, total_steps, eta);
     snprintf(part[0], sizeof part[0], "step %lld/%lld", (long long)s->step, (long long)total_steps);
     snprintf(part[1], sizeof part[1], "epoch %lld/%lld", (long long)s->epoch + 1, (long long)epochs);
@@ -49,6 +68,7 @@ void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, in
     snprintf(part[5], sizeof part[5], "data %.0f %%", 100 * s->data_wait);
     snprintf(part[6], sizeof part[6], "comm %.0f %%", 100 * s->comm_wait);
     snprintf(part[7], sizeof part[7], "ETA %s", eta);
+    slow_text(slow, nslow, part[8], sizeof part[8]);
     for (int most = PARTS - 1; most >= 0; most--) {
         int n = 0;
         for (int i = 0; i < PARTS; i++)

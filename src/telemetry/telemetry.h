@@ -134,9 +134,10 @@ void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 /* ---- progress -------------------------------------------------------------------------------- */
 
 /* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:12"
+ * and, of slow[nslow] that are not over, who is latest: "  rank 3 on n7 48 ms late (and 1 more)".
  * columns: what is less wanted is left out until the line is shorter; 0: all of it. */
-void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs, int columns,
-                       char *buf, int size);
+void ddp_progress_line(const struct ddp_step_metrics *s, int64_t total_steps, int64_t epochs,
+                       const struct ddp_slow_rank *slow, int nslow, int columns, char *buf, int size);
 /* Whether it is time for another line: the first time, then twice a second on a terminal, else every so many
  * seconds. now: seconds since any time. */
 struct ddp_progress {

@@ -453,8 +453,9 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     if (record && (status = ddp_run_still_there(t->run_dir, log->lock, err)) == 0)
         status = ddp_metrics_step(log->metrics, &m, err);
     if (progress) {
-        char line[256];
-        ddp_progress_line(&m, t->plan.last_step, t->cfg->train.epochs, ddp_log_columns(), line, sizeof line);
+        char line[384];
+        ddp_progress_line(&m, t->plan.last_step, t->cfg->train.epochs, log->slow, log->nslow,
+                          ddp_log_columns(), line, sizeof line);
         ddp_log_progress(line, last);
     }
     memset(&log->window, 0, sizeof log->window);

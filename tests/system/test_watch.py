@@ -212,11 +212,14 @@ class Slow(harness.Case):
         self.check_named(err, run, 1, 3, "asleep")
 
     def test_it_is_over_when_it_is_over(self):
-        err, run = self.go("train.max_steps=6000", ranks=3, delay="2:data:20-60:0.05")
+        err, run = self.go("train.max_steps=6000", "log.progress_every=0.1", ranks=3, delay="2:data:20-60:0.05")
         self.assertRegex(err, r"rank 2 on \S+ is slow: since step [23]\d")
         self.assertRegex(err, r"rank 2 on \S+ is slow no more after step [56]\d")
         records = [r for r in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if r["type"] == "slow"]
         self.assertEqual([(r["rank"], r["over"]) for r in records], [(2, False), (2, True)])
+        late = [bool(re.search(r"  rank 2 on \S+ \d+ ms late$", l)) for l in re.findall(r"^step .*$", err, re.M)]
+        self.assertTrue(any(late), err)  # the progress line says it as well, and says it no more
+        self.assertFalse(late[0] or late[-1], err)
 
     def test_without_a_plant_nobody_is_named(self):
         # more ranks than cores, uneven shares of the work, and somebody else at work on the same cores

@@ -335,15 +335,15 @@ static void test_progress_line_reads_well(void **s)
                                  .samples_per_s = 5120,
                                  .data_wait = 0.004,
                                  .comm_wait = 0.031};
-    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, NULL, 0, 0, line, sizeof line);
     assert_string_equal(
         line,
         "step 120/938  epoch 1/2  loss 0.1235  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:20");
     m.samples_per_s = 20;
-    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, NULL, 0, 0, line, sizeof line);
     assert_non_null(strstr(line, "ETA 1:27:15"));
     m.samples_per_s = 0;
-    ddp_progress_line(&m, 938, 2, 0, line, sizeof line);
+    ddp_progress_line(&m, 938, 2, NULL, 0, 0, line, sizeof line);
     assert_non_null(strstr(line, "ETA -"));
 }
 
@@ -374,12 +374,44 @@ static void test_progress_line_fits_the_terminal(void **s)
                                        .comm_wait = 0.031};
     char line[256];
     for (size_t i = 0; i < DDP_COUNT(rows); i++) {
-        ddp_progress_line(&m, 938, 2, rows[i].columns, line, sizeof line);
+        ddp_progress_line(&m, 938, 2, NULL, 0, rows[i].columns, line, sizeof line);
         assert_string_equal(line, rows[i].line);
     }
     for (int columns = 1; columns < 200; columns++) {
-        ddp_progress_line(&m, 938, 2, columns, line, sizeof line);
+        ddp_progress_line(&m, 938, 2, NULL, 0, columns, line, sizeof line);
         assert_true((int)strlen(line) < columns);
+    }
+}
+
+/* Who holds the others up, while it does: the latest, and how many more there are. */
+static void test_progress_line_names_slow_ranks(void **s)
+{
+    (void)s;
+    static const struct ddp_slow_rank over = {.rank = 1, .host = "n1", .late = 0.9, .over = true},
+                                      three = {.rank = 3, .host = "n7", .late = 0.0482},
+                                      four = {.rank = 4, .host = "n8", .late = 0.02};
+    static const struct {
+        struct ddp_slow_rank slow[3];
+        int n, columns;
+        const char *end;
+    } rows[] = {
+        {{over}, 1, 0, "  comm 3 %  ETA 0:20"},
+        {{over, three}, 2, 0, "  comm 3 %  ETA 0:20  rank 3 on n7 48 ms late"},
+        {{four, three, over}, 3, 0, "  ETA 0:20  rank 3 on n7 48 ms late (and 1 more)"},
+        {{three}, 1, 60, "step 120/938  loss 0.1235  rank 3 on n7 48 ms late"},
+        {{three}, 1, 40, "step 120/938  loss 0.1235"},
+    };
+    const struct ddp_step_metrics m = {.step = 120,
+                                       .count = 128,
+                                       .loss = 0.12345,
+                                       .accuracy = 0.9612,
+                                       .samples_per_s = 5120,
+                                       .comm_wait = 0.031};
+    char line[256];
+    for (size_t i = 0; i < DDP_COUNT(rows); i++) {
+        ddp_progress_line(&m, 938, 2, rows[i].slow, rows[i].n, rows[i].columns, line, sizeof line);
+        assert_true(strlen(line) >= strlen(rows[i].end));
+        assert_string_equal(line + strlen(line) - strlen(rows[i].end), rows[i].end);
     }
 }
 
@@ -440,6 +472,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_runjson_keeps_its_legs, set_up, tear_down),
         cmocka_unit_test(test_progress_line_reads_well),
         cmocka_unit_test(test_progress_line_fits_the_terminal),
+        cmocka_unit_test(test_progress_line_names_slow_ranks),
         cmocka_unit_test(test_progress_comes_at_a_steady_rate),
         cmocka_unit_test(test_columns_are_those_of_the_terminal),
     };
