@@ -110,13 +110,14 @@ static bool is_here(const json_t *leg)
     return there && strcmp(there, host) == 0;
 }
 
-/* Takes the run when its process is gone: a descriptor that holds it, else -1. */
-static int take(const char *run_dir, const json_t *leg)
+/* Takes the run when its process is gone: a descriptor that holds it, else -1. how: LOCK_EX, or LOCK_SH,
+ * which keeps nobody out who looks as well. */
+static int take(const char *run_dir, const json_t *leg, int how)
 {
     const int fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -1;
-    const bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    const bool locked = flock(fd, how | LOCK_NB) == 0;
     const bool held = !locked && errno == EWOULDBLOCK;
     bool gone = !held && (locked && !is_remote(fd));
     if (!held && !gone)
@@ -126,6 +127,30 @@ static int take(const char *run_dir, const json_t *leg)
         return -1;
     }
     return fd;
+}
+
+static const json_t *last_leg(const json_t *o)
+{
+    const json_t *legs = json_object_get(o, "legs");
+    return json_array_get(legs, json_array_size(legs) - 1);
+}
+
+bool ddp_run_is_abandoned(const char *run_dir)
+{
+    json_t *o = read_run(run_dir);
+    const int held = says_running(o) ? take(run_dir, last_leg(o), LOCK_SH) : -1;
+    if (held >= 0)
+        close(held);
+    json_decref(o);
+    return held >= 0;
+}
+
+int ddp_run_take(const char *run_dir)
+{
+    json_t *o = read_run(run_dir);
+    const int held = take(run_dir, last_leg(o), LOCK_EX);
+    json_decref(o);
+    return held;
 }
 
 /* ---- closing ---- */
@@ -147,7 +172,7 @@ bool ddp_run_close(const char *run_dir, const char *cause)
     json_t *legs = json_object_get(o, "legs");
     json_t *leg = json_array_get(legs, json_array_size(legs) - 1);
     bool closed = false;
-    const int held = says_running(o) ? take(run_dir, leg) : -1;
+    const int held = says_running(o) ? take(run_dir, leg, LOCK_EX) : -1;
     if (held >= 0) {
         json_decref(o); /* it may have been closed by its own process meanwhile */
         o = read_run(run_dir);

@@ -35,6 +35,12 @@ bool ddp_run_close(const char *run_dir, const char *cause);
 /* The same for every run in a folder of runs; a line each. */
 void ddp_runs_close(const char *runs_dir);
 
+/* Whether a run that says "running" is known to have lost its process. Looks, and changes nothing. */
+bool ddp_run_is_abandoned(const char *run_dir);
+/* Hold a directory in which nothing runs, so that nothing can begin in it; ddp_run_unlock() lets it go. -1:
+ * something runs there, or (a network file system and another host) that cannot be known. */
+int ddp_run_take(const char *run_dir);
+
 /* ---- names on the command line --------------------------------------------------------------- */
 
 /* "RUN@best" -> its checkpoint of the lowest held-out loss; anything else that exists -> itself, without

@@ -43,7 +43,7 @@ class Install(harness.Case):
                 self.skipTest(f"{p} is not there")
 
     def test_what_is_there(self):
-        for name in ("bin/ddp-launch", "bin/ddp-train", "bin/ddp-data", "share/man/man1/ddp-launch.1", "share/man/man1/ddp-data.1",
+        for name in ("bin/ddp-launch", "bin/ddp-train", "bin/ddp-data", "bin/ddp-runs", "share/man/man1/ddp-launch.1", "share/man/man1/ddp-data.1",
                      "share/ddp/configs/cnn.cfg", "share/ddp/configs/model/resnet18.cfg", "share/ddp/examples/train/train.c",
                      "share/ddp/examples/README.md", "share/ddp/weights-hash", *[f"include/ddp/{h.name}" for h in HEADERS]):
             self.assertTrue((self.prefix / name).exists(), name)

@@ -8,9 +8,10 @@ import subprocess
 import harness
 from harness import BIN, DATA, LAUNCH, ROOT, TRAIN
 
-BENCH = BIN / "ddp-bench"
-PROGRAMS = [LAUNCH, TRAIN, DATA, BENCH]
-COMMANDS = [[DATA, "fetch"], [DATA, "pack"], [DATA, "inspect"], [BENCH, "ops"], [BENCH, "gpu"]]
+BENCH, RUNS = BIN / "ddp-bench", BIN / "ddp-runs"
+PROGRAMS = [LAUNCH, TRAIN, DATA, BENCH, RUNS]
+COMMANDS = [[DATA, "fetch"], [DATA, "pack"], [DATA, "inspect"], [BENCH, "ops"], [BENCH, "gpu"],
+            *([RUNS, c] for c in ("list", "show", "mark", "gc"))]
 ALL = [[p] for p in PROGRAMS] + COMMANDS
 READ_CONFIGS = [[LAUNCH], [TRAIN], [DATA], [DATA, "inspect"]]
 
@@ -94,7 +95,7 @@ class Manuals(harness.Case):
 
     def test_wrong_usage_says_where_to_read_on(self):
         for command in ([DATA], [DATA, "fetch"], [DATA, "pack"], [DATA, "inspect"], [DATA, "pack", "a"], [BENCH], [TRAIN], [LAUNCH],
-                        [DATA, "fetch", "nosuch"], [BENCH, "nosuch"]):
+                        [DATA, "fetch", "nosuch"], [BENCH, "nosuch"], [RUNS], [RUNS, "nosuch"], [RUNS, "show"], [RUNS, "mark"]):
             r = self.run_program(*command)
             self.assertEqual((r.code, r.out), (2, ""), command)
             self.assertIn("--help", r.err)
