@@ -22,23 +22,23 @@
 #include "base/base.h"
 
 enum ddp_news_kind {
-    DDP_NEWS_JOINED,       /* a rank has connected */
-    DDP_NEWS_ERROR,        /* rank, value: exit status to come, text: why it fails */
-    DDP_NEWS_CUT,          /* the same of a rank that only cannot reach others: they may have ended */
-    DDP_NEWS_RUN,          /* text: the run directory whose record is open */
-    DDP_NEWS_ASKED,        /* value: a signal that a rank was sent asks for a stop of all */
-    DDP_NEWS_NOTICE,       /* text: what the user is told, also when quiet */
-    DDP_NEWS_RESULT,       /* text: the job's last two lines */
-    DDP_NEWS_SAVED,        /* text: where the state is saved */
-    DDP_NEWS_BYE,          /* rank, value: exit status that it leaves with */
-    DDP_NEWS_DIED,         /* rank, text: how it ended without a word; the host's others are killed already */
-    DDP_NEWS_GONE,         /* rank: it has ended; the last that is heard of it */
-    DDP_NEWS_MISSING,      /* rank (-1: nobody knows which), text: it ended before it connected */
-    DDP_NEWS_NOBODY,       /* the starter has no ranks, and will have none */
-    DDP_NEWS_HALTED,       /* rank, text: somebody has stopped its process, what lets it go on */
-    DDP_NEWS_LOST,         /* text: the agent itself or its host is gone, and what there is to say of that */
-    DDP_NEWS_PULSE,        /* rank, text: a look at it (sample.h), some times a second; "": it has no pulse */
-    DDP_NEWS_STARTER_LOST, /* the starter ends while its ranks are there */
+    DDP_NEWS_JOINED,  /* a rank has connected */
+    DDP_NEWS_ERROR,   /* rank, value: exit status to come, text: why it fails */
+    DDP_NEWS_CUT,     /* the same of a rank that only cannot reach others: they may have ended */
+    DDP_NEWS_RUN,     /* text: the run directory whose record is open, value: the process that writes it */
+    DDP_NEWS_ASKED,   /* value: a signal that a rank was sent asks for a stop of all */
+    DDP_NEWS_NOTICE,  /* text: what the user is told, also when quiet */
+    DDP_NEWS_RESULT,  /* text: the job's last two lines */
+    DDP_NEWS_SAVED,   /* text: where the state is saved */
+    DDP_NEWS_BYE,     /* rank, value: exit status that it leaves with */
+    DDP_NEWS_DIED,    /* rank, text: how it ended without a word; the host's others are killed already */
+    DDP_NEWS_GONE,    /* rank: it has ended; the last that is heard of it */
+    DDP_NEWS_MISSING, /* rank (-1: nobody knows which), text: it ended before it connected */
+    DDP_NEWS_NOBODY,  /* the starter has no ranks, and will have none */
+    DDP_NEWS_HALTED,  /* rank, text: somebody has stopped its process, what lets it go on */
+    DDP_NEWS_LOST,    /* text: the agent itself or its host is gone, and what there is to say of that */
+    DDP_NEWS_PULSE,   /* rank, text: a look at it (sample.h), some times a second; "": it has no pulse */
+    DDP_NEWS_STARTER_LOST,  /* the starter ends while its ranks are there */
     DDP_NEWS_STARTER_ENDED, /* value: its wait status (0: a direct one), killed; no rank has more to say */
     DDP_NEWS_SWEPT,         /* nothing is left on the host */
     DDP_NEWS_OUTPUT_ENDED,  /* after SWEPT: nobody will print more */

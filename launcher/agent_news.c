@@ -64,6 +64,16 @@ static void hand_memory(struct ddp_local_agent *a, struct ddp_rank *rank)
     a->memory = -1;
 }
 
+static void remember_run(const struct ddp_local_agent *a, const struct ddp_rank *rank, const char *run)
+{
+    struct ddp_job_record *record = a->job->record;
+    if (!record || strlen(run) >= sizeof record->run)
+        return;
+    record->pid = 0; /* we may be killed in between */
+    strcpy(record->run, run);
+    record->pid = (int)rank->pid;
+}
+
 /* False for a message that is between the rank and us. */
 static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const struct ddp_lifeline_msg *m,
                          struct ddp_news *out)
@@ -90,9 +100,11 @@ static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const
         rank->bye = true;
         a->byes++;
         break;
+    case DDP_LIFELINE_RUN:
+        remember_run(a, rank, m->text);
+        break;
     case DDP_LIFELINE_RESULT:
     case DDP_LIFELINE_SAVED:
-    case DDP_LIFELINE_RUN:
     case DDP_LIFELINE_ASKED:
     case DDP_LIFELINE_NOTICE:
         break;
@@ -101,7 +113,7 @@ static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const
     }
     out->kind = kinds[m->kind];
     out->rank = rank->number;
-    out->value = m->value;
+    out->value = m->kind == DDP_LIFELINE_RUN ? (int)rank->pid : m->value;
     snprintf(out->text, sizeof out->text, "%s", m->text);
     return true;
 }

@@ -13,6 +13,8 @@
 #include "launcher/rank_env.h"
 #include "launcher/reach.h"
 
+enum { HEAD_MAY_SAY_S = 5 }; /* what became of us, in the record: behind a cut link it lives */
+
 static json_t *answer_error(int code, const struct ddp_error *err)
 {
     return json_pack("{s:s,s:i}", "error", err->text, "code", code);
@@ -88,7 +90,7 @@ static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_
     ddp_oom_read("", &desk->memory);
     ddp_leftovers_remove();
     ddp_job_locate(job, ddp_field_text(task, "base"));
-    int rc = ddp_janitor_start(job, &desk->janitor, err);
+    int rc = ddp_janitor_start(job, HEAD_MAY_SAY_S, &desk->janitor, err);
     if (rc == 0)
         rc = ddp_job_open(job, NULL, err);
     if (rc == 0)
@@ -122,7 +124,7 @@ void ddp_agent_clear(struct ddp_agent_desk *desk)
         kill(desk->answering, SIGKILL);
     ddp_job_close(&desk->job);
     if (desk->janitor.pid > 0)
-        ddp_janitor_dismiss(&desk->janitor);
+        (desk->dismissed ? ddp_janitor_dismiss : ddp_janitor_leave)(&desk->janitor);
     *desk = (struct ddp_agent_desk){.job.lock = -1};
 }
 

@@ -173,6 +173,7 @@ void ddp_head_hear(struct ddp_head *h, const struct ddp_agent *from, const struc
         break;
     case DDP_NEWS_RUN:
         snprintf(o->run, sizeof o->run, "%s", n->text);
+        o->run_pid = n->value;
         break;
     case DDP_NEWS_ASKED:
         h->signal = n->value;

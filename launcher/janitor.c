@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "launcher/tagged.h"
+#include "record/record.h"
 
 /* Leave the launcher's session and hold none of the user's descriptors: who reads our output
  * must see it end. */
@@ -36,7 +38,16 @@ static void close_others(int life)
             close(fd);
 }
 
-static void __attribute__((noreturn)) watch(const struct ddp_job *job, int life)
+static void close_record(const struct ddp_job_record *record, int patience)
+{
+    if (!record || record->pid == 0)
+        return;
+    sleep((unsigned)patience);
+    ddp_run_close_of(record->run, record->pid,
+                     "ddp-launch ended without a word: it was killed, or its host was lost");
+}
+
+static void __attribute__((noreturn)) watch(const struct ddp_job *job, int patience, int life)
 {
     char byte;
     ssize_t n;
@@ -56,10 +67,27 @@ static void __attribute__((noreturn)) watch(const struct ddp_job *job, int life)
         usleep(5000);
     }
     ddp_job_remove(job);
+    close_record(job->record, patience);
     _exit(0);
 }
 
-int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct ddp_error *err)
+/* Without it there is no word of records. */
+static struct ddp_job_record *share_record(void)
+{
+    void *at =
+        mmap(NULL, sizeof(struct ddp_job_record), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static void let_go(struct ddp_janitor *j)
+{
+    if (j->job->record)
+        munmap(j->job->record, sizeof *j->job->record);
+    j->job->record = NULL;
+    close(j->life);
+}
+
+int ddp_janitor_start(struct ddp_job *job, int patience, struct ddp_janitor *out, struct ddp_error *err)
 {
     int life[2];
     sigset_t all, old;
@@ -69,20 +97,21 @@ int ddp_janitor_start(const struct ddp_job *job, struct ddp_janitor *out, struct
     /* a Ctrl-C in the moment before it has left our process group is not for it */
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &old);
+    job->record = share_record();
     const pid_t pid = fork();
     if (pid == 0) {
         close(life[1]);
-        watch(job, life[0]);
+        watch(job, patience, life[0]);
     }
     sigprocmask(SIG_SETMASK, &old, NULL);
+    *out = (struct ddp_janitor){.job = job, .pid = pid, .life = life[1]};
     if (pid < 0) {
         const int rc = ddp_fail(err, DDP_E_RESOURCE, "no process for the janitor: %s", strerror(errno));
         close(life[0]);
-        close(life[1]);
+        let_go(out);
         return rc;
     }
     close(life[0]);
-    *out = (struct ddp_janitor){.pid = pid, .life = life[1]};
     return 0;
 }
 
@@ -93,7 +122,12 @@ void ddp_janitor_dismiss(struct ddp_janitor *j)
     const ssize_t sent = write(j->life, "q", 1);
     (void)sent;
     sigaction(SIGPIPE, &old, NULL);
-    close(j->life);
+    let_go(j);
     while (waitpid(j->pid, NULL, 0) < 0 && errno == EINTR)
         ;
+}
+
+void ddp_janitor_leave(struct ddp_janitor *j)
+{
+    let_go(j);
 }

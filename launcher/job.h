@@ -17,6 +17,13 @@ struct ddp_job_host {
     int ranks;
 };
 
+/* Of a run whose record (run.json) a rank on this host writes: for the janitor, who closes it when nobody
+ * else is left to. */
+struct ddp_job_record {
+    int pid; /* of the rank; 0: there is none */
+    char run[PATH_MAX];
+};
+
 struct ddp_job {
     char name[64];        /* of the supervision socket and the folder; the tag in every rank's environment */
     char dir[PATH_MAX];   /* private folder; "" none */
@@ -39,6 +46,7 @@ struct ddp_job {
     struct ddp_words env;           /* NAME=VALUE to add to the environment */
     int config_file;                /* descriptor of ddp_job_hand_config; 0: none */
     char *config;                   /* resolved, as text: what all ranks train, whatever becomes of CONFIG */
+    struct ddp_job_record *record;  /* in memory that the janitor sees; NULL: there is no janitor */
     char again[2 * PATH_MAX];       /* the command that goes on after a stop, up to --resume's value */
 };
 

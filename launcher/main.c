@@ -57,7 +57,7 @@ static int run(struct ddp_sites *sites, const struct ddp_options *opt, const str
         return rc;
     if (starter->folder)
         ddp_job_locate(job, base);
-    if ((rc = ddp_janitor_start(job, &janitor, err)) != 0)
+    if ((rc = ddp_janitor_start(job, 0, &janitor, err)) != 0)
         return rc;
     rc = start(sites, opt, plan, job, tried, err);
     ddp_job_close(job);

@@ -76,7 +76,7 @@ static void close_record(const struct ddp_head *h, const char *text)
         return;
     text += strncmp(text, name, sizeof name - 1) == 0 ? sizeof name - 1 : 0;
     snprintf(cause, sizeof cause, "%.*s", (int)strcspn(text, "\n"), text);
-    ddp_run_close(o->run, *cause ? cause : "it ended without a word");
+    ddp_run_close_of(o->run, o->run_pid, *cause ? cause : "it ended without a word");
 }
 
 /* For the reader of our output: whoever asked for a stop has launch.grace from then on. */

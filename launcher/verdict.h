@@ -30,6 +30,7 @@ struct ddp_outcome {
     char result[DDP_LIFELINE_TEXT]; /* the last two lines; "" none came */
     char saved[DDP_LIFELINE_TEXT];  /* where the state was saved; "" nowhere */
     char run[DDP_LIFELINE_TEXT];    /* the run directory whose record is open; "" none */
+    int run_pid;                    /* of the process that writes it, on its host */
     char memory[1024];              /* of ddp_oom_word */
     const char *const *host_of;     /* [ranks]; NULL: all on one */
     const char *again;              /* command up to --resume's value; NULL: not known */

@@ -129,7 +129,7 @@ static int take(const char *run_dir, const json_t *leg, int how)
     return fd;
 }
 
-static const json_t *last_leg(const json_t *o)
+static json_t *last_leg(const json_t *o)
 {
     const json_t *legs = json_object_get(o, "legs");
     return json_array_get(legs, json_array_size(legs) - 1);
@@ -166,20 +166,12 @@ static void set_end(json_t *o, const char *cause)
     json_object_set_new(o, "ended", json_string(when));
 }
 
-bool ddp_run_close(const char *run_dir, const char *cause)
+/* Write its end into a record that is open still. */
+static bool end_record(const char *run_dir, const char *cause)
 {
-    json_t *o = read_run(run_dir);
-    json_t *legs = json_object_get(o, "legs");
-    json_t *leg = json_array_get(legs, json_array_size(legs) - 1);
+    json_t *o = read_run(run_dir), *leg = last_leg(o);
     bool closed = false;
-    const int held = says_running(o) ? take(run_dir, leg, LOCK_EX) : -1;
-    if (held >= 0) {
-        json_decref(o); /* it may have been closed by its own process meanwhile */
-        o = read_run(run_dir);
-        legs = json_object_get(o, "legs");
-        leg = json_array_get(legs, json_array_size(legs) - 1);
-    }
-    if (held >= 0 && says_running(o)) {
+    if (says_running(o)) {
         set_end(o, cause);
         json_object_del(o, "ended"); /* of the leg */
         if (leg)
@@ -190,10 +182,28 @@ bool ddp_run_close(const char *run_dir, const char *cause)
         free(text);
         free(compact);
     }
-    if (held >= 0)
-        close(held);
     json_decref(o);
     return closed;
+}
+
+bool ddp_run_close_of(const char *run_dir, int pid, const char *cause)
+{
+    json_t *o = read_run(run_dir);
+    const json_t *leg = last_leg(o);
+    const bool open = says_running(o),
+               known = open && pid > 0 && json_integer_value(json_object_get(leg, "pid")) == pid;
+    const int held = open ? take(run_dir, leg, LOCK_EX) : -1;
+    json_decref(o);
+    const bool closed =
+        (held >= 0 || known) && end_record(run_dir, cause); /* its process may have meanwhile */
+    if (held >= 0)
+        close(held);
+    return closed;
+}
+
+bool ddp_run_close(const char *run_dir, const char *cause)
+{
+    return ddp_run_close_of(run_dir, 0, cause);
 }
 
 void ddp_runs_close(const char *runs_dir)

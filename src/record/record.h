@@ -32,6 +32,9 @@ int ddp_run_write(const char *run_dir, const char *text, const char *compact, st
 /* Close a record that is open and whose process is gone: status "failed", with the cause. True when it did.
  * Where it cannot be known (a network file system and another host) the record stays. */
 bool ddp_run_close(const char *run_dir, const char *cause);
+/* The same for who knows that the last leg's process, where it is this one, is gone, or will be: that of a
+ * host that is lost may hold the directory for a while, and on a network file system nobody else can know. */
+bool ddp_run_close_of(const char *run_dir, int pid, const char *cause);
 /* The same for every run in a folder of runs; a line each. */
 void ddp_runs_close(const char *runs_dir);
 

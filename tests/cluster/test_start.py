@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Ranks on several hosts: started by mpirun and srun, looked at before, watched and ended from their own hosts. The ranks
 only join MPI and wait (tests/launcher/fake_rank.c), so that what is seen here is the launcher."""
+import json
 import re
 import shutil
 import signal
 import time
 
 import cluster
-from harness import BIN, LAUNCH, ROOT, TRAIN
+from harness import BIN, LAUNCH, ROOT, TRAIN, wait_for
 
 RANK = BIN / "fake_rank_mpi"
 
@@ -188,6 +189,42 @@ class Train(Case):
         self.assertRegex(err, "host n1 is lost")
         self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
         self.assertIn(alone, out)
+
+    def test_the_record_says_what_became_of_the_host_that_writes_it(self):
+        """Behind a cut link it still holds the run directory for a while."""
+        for name, fault, repair in (("cut", self.bed.cut, self.bed.heal), ("off", self.bed.power_off, self.bed.boot)):
+            with self.subTest(name):
+                runs = self.dir / name
+                p = self.bed.start([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *self.WORDS,
+                                    "train.epochs=10000", "checkpoint.every_epochs=0", "log.every_steps=1"],
+                                   env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+                self.addCleanup(lambda p=p: (p.poll() is None and p.kill(), p.communicate()))
+                wait_for(lambda: any(m.stat().st_size > 1000 for m in runs.glob("*/metrics.jsonl")) or p.poll(), 60, "steps")
+                fault(0)
+                try:
+                    _, err = p.communicate(timeout=60)
+                    record = json.loads(next(runs.glob("*/run.json")).read_text())
+                finally:
+                    repair(0)
+                self.assertEqual(p.returncode, 4, err)
+                for what in (record, record["legs"][-1]):
+                    self.assertEqual(what["status"], "failed", err)
+                    self.assertRegex(what["error"], "^host n0 is lost: ")
+                for rank in (0, 1):
+                    self.assertTrue(next(runs.glob(f"*/log/rank-{rank}.log"), None), list(runs.glob("*/*")))
+
+    def test_the_record_says_that_the_launcher_died(self):
+        runs = self.dir / "runs"
+        p = self.bed.start([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *self.WORDS,
+                            "train.epochs=10000", "checkpoint.every_epochs=0", "log.every_steps=1"],
+                           env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
+        wait_for(lambda: any(m.stat().st_size > 1000 for m in runs.glob("*/metrics.jsonl")) or p.poll(), 60, "steps")
+        self.bed.head(["pkill", "-KILL", "-x", "ddp-launch"], check=True)
+        record = lambda: json.loads(next(runs.glob("*/run.json")).read_text())  # noqa: E731
+        wait_for(lambda: record()["status"] == "failed", 60, "the end in the record")
+        self.assertEqual(record()["error"], "ddp-launch ended without a word: it was killed, or its host was lost")
+        self.assert_nothing_left(range(2))
 
     def test_ranks_of_srun_have_cores_of_their_own(self):
         p = self.bed.start(["salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", "2", "-q", ROOT / "configs/cnn.cfg",

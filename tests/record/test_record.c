@@ -124,6 +124,43 @@ static void test_record_is_closed_when_it_is_open_and_free(void **s)
     }
 }
 
+/* Whoever knows that a process is gone closes its record, even where something still holds the directory; not
+ * that of another process. */
+static void test_record_is_closed_by_who_knows(void **s)
+{
+    static const struct {
+        const char *json;
+        int pid;
+        bool closes;
+    } table[] = {
+        {"{\"status\": \"running\", \"legs\": [{\"pid\": 7}, {\"status\": \"running\", \"pid\": 77}]}", 77,
+         true},
+        {"{\"status\": \"running\", \"legs\": [{\"pid\": 7}, {\"status\": \"running\", \"pid\": 77}]}", 7,
+         false},
+        {"{\"status\": \"running\", \"legs\": [{\"status\": \"running\", \"pid\": 77}]}", 0, false},
+        {"{\"status\": \"running\", \"legs\": [{\"status\": \"running\"}]}", 0, false},
+        {"{\"status\": \"done\", \"legs\": [{\"status\": \"done\", \"pid\": 77}]}", 77, false},
+        {"{\"status\": \"running\", \"legs\": 3}", 77, false},
+    };
+    (void)s;
+    for (size_t i = 0; i < DDP_COUNT(table); i++) {
+        char run[128], status[16];
+        int lock = -1;
+        snprintf(run, sizeof run, "%s/run", dir);
+        put("run/run.json", table[i].json);
+        assert_int_equal(ddp_run_lock(run, &lock, NULL), 0);
+        assert_int_equal(ddp_run_close_of(run, table[i].pid, "host n0 is lost"), table[i].closes);
+        ddp_run_unlock(lock);
+        ddp_run_status(run, status, sizeof status);
+        if (table[i].closes) {
+            assert_string_equal(status, "failed");
+            assert_non_null(strstr(get("run/run.json"), "host n0 is lost"));
+        } else {
+            assert_string_equal(get("run/run.json"), table[i].json);
+        }
+    }
+}
+
 /* Where there is no room for a new file the old one is written over: no record stays at "running". */
 static void test_record_is_closed_on_a_full_disk(void **s)
 {
@@ -199,6 +236,7 @@ int main(void)
         TEST(test_run_lock_keeps_a_second_process_out),
         TEST(test_run_that_is_moved_or_removed_is_noticed),
         TEST(test_record_is_closed_when_it_is_open_and_free),
+        TEST(test_record_is_closed_by_who_knows),
         TEST(test_record_is_closed_on_a_full_disk),
         TEST(test_names_stand_for_runs_and_configs),
     };

@@ -88,6 +88,14 @@ class Watch(harness.Case):
         self.assertEqual(r["status"], "failed")
         self.assertRegex(r["error"], r"^rank 2 on \S+ has been reading data for step 30 for .* and rank 0 waits for it in bucket 0 of step 30")
 
+    def test_the_record_says_that_the_launcher_was_killed(self):
+        p = self.go()
+        wait_for(lambda: any('"step":5,' in m.read_text() for m in (self.dir / "runs").glob("*/metrics.jsonl")), 60, "step 5")
+        p.kill()
+        wait_for(lambda: self.record()["status"] != "running", 30, "the end in the record")
+        self.assertEqual(self.record()["status"], "failed")
+        self.assertIn("it was killed", self.record()["error"])
+
     def test_the_step_and_its_bucket_are_those_that_others_wait_in(self):
         # a bucket a layer: those of the last layers, which backward finishes first, are complete
         p = self.go("launch.stuck_after=4", "model=mlp", "reduce.bucket_mb=0.1", delay="1:forward:7-7:1000000")
