@@ -19,6 +19,9 @@ int ddp_file_read(const char *path, size_t limit_bytes, char **data, size_t *byt
 int ddp_file_map(const char *path, const void **data, size_t *bytes, struct ddp_error *err);
 void ddp_file_unmap(const void *data, size_t bytes);
 
+/* SHA-256 of a regular file's bytes. */
+int ddp_file_sha256(const char *path, char hex[65], struct ddp_error *err);
+
 /* A file written aside: created as PATH.tmp-PID, written, and on commit synced and renamed to PATH (and its
  * folder synced). Until commit nothing exists under PATH; abort removes the rest. Errors name the path and
  * the reason, and say when the disk is full. */

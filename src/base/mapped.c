@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fileio.h"
+#include "base/hash.h"
 
 /* ---- what is mapped, for the handler --------------------------------------------------------- */
 
@@ -118,4 +119,20 @@ void ddp_file_unmap(const void *data, size_t bytes)
         return;
     forget(data);
     munmap((void *)(uintptr_t)data, bytes);
+}
+
+int ddp_file_sha256(const char *path, char hex[65], struct ddp_error *err)
+{
+    const void *data;
+    size_t bytes;
+    const int status = ddp_file_map(path, &data, &bytes, err);
+    if (status)
+        return status;
+    struct ddp_sha256 h;
+    ddp_sha256_init(&h);
+    if (bytes > 0)
+        ddp_sha256_update(&h, data, bytes);
+    ddp_sha256_hex(&h, hex);
+    ddp_file_unmap(data, bytes);
+    return 0;
 }

@@ -4,24 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ddp/ddp.h"
 #include "ddp_version.h"
+#include "telemetry/capture.h"
 #include "telemetry/telemetry.h"
 
 const char *ddp_version(void)
 {
     return DDP_VERSION;
 }
-
-#ifdef __clang__
-#define DDP_COMPILER __VERSION__
-#else
-#define DDP_COMPILER "gcc " __VERSION__
-#endif
 
 static json_t *number(double v)
 {
@@ -38,77 +32,6 @@ static json_t *strings(int n, const char *const *v)
     for (int i = 0; i < n; i++)
         json_array_append_new(a, text(v[i]));
     return a;
-}
-
-/* Hash of the running program: two builds of one source may differ in their compiler. */
-static json_t *binary_hash(void)
-{
-    const void *data;
-    size_t bytes;
-    struct ddp_error err;
-    if (ddp_file_map("/proc/self/exe", &data, &bytes, &err))
-        return json_null();
-    struct ddp_sha256 h;
-    char hex[65];
-    ddp_sha256_init(&h);
-    ddp_sha256_update(&h, data, bytes);
-    ddp_sha256_hex(&h, hex);
-    ddp_file_unmap(data, bytes);
-    return json_string(hex);
-}
-
-static json_t *code(void)
-{
-    char version[64];
-    snprintf(version, sizeof version, *DDP_GIT ? "%s+%s" : "%s", DDP_VERSION, DDP_GIT);
-    json_t *o = json_object();
-    json_object_set_new(o, "version", json_string(version));
-    json_object_set_new(o, "dirty", DDP_DIRTY < 0 ? json_null() : json_boolean(DDP_DIRTY));
-    json_object_set_new(o, "diff_sha256", *DDP_DIFF ? json_string(DDP_DIFF) : json_null());
-    json_object_set_new(o, "binary_sha256", binary_hash());
-    json_object_set_new(o, "compiler", json_string(DDP_COMPILER));
-    return o;
-}
-
-/* What of the environment may change how a run goes. */
-static json_t *environment(void)
-{
-    extern char **environ;
-    json_t *o = json_object();
-    for (char **e = environ; e && *e; e++) {
-        const size_t n = strcspn(*e, "=");
-        char name[128];
-        if (!ddp_env_is_recorded(*e) || n >= sizeof name || (*e)[n] == '\0')
-            continue;
-        snprintf(name, sizeof name, "%.*s", (int)n, *e);
-        json_object_set_new(o, name, json_string(*e + n + 1)); /* nothing where that is no UTF-8 */
-    }
-    return o;
-}
-
-static json_t *machine(const struct ddp_run_info *info)
-{
-    struct utsname u;
-    json_t *o = json_object();
-    if (uname(&u) == 0) {
-        json_object_set_new(o, "system", text(u.sysname));
-        json_object_set_new(o, "release", text(u.release));
-        json_object_set_new(o, "architecture", text(u.machine));
-    }
-    json_object_set_new(o, "isa", text(info->isa));
-    json_t *libs = json_object();
-    char list[] = DDP_LIBRARIES, *save = NULL; /* "name version,name version" */
-    for (char *word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-        char *space = strchr(word, ' ');
-        if (!space)
-            continue;
-        *space = '\0';
-        json_object_set_new(libs, word, json_string(space + 1));
-    }
-    if (info->transport_version)
-        json_object_set_new(libs, info->transport, json_string(info->transport_version));
-    json_object_set_new(o, "libraries", libs);
-    return o;
 }
 
 static json_t *data_list(const struct ddp_run_info *info)
@@ -262,10 +185,11 @@ static json_t *old_leg(const json_t *run)
 }
 
 /* The run's legs as they are on disk, with this one opened or brought up to date. */
-static json_t *legs(const char *path, const struct ddp_run_info *info, json_t **parent)
+static json_t *legs(const char *path, const struct ddp_run_info *info, json_t **parent, json_t **init)
 {
     json_t *run = json_load_file(path, 0, NULL), *list = json_incref(json_object_get(run, "legs"));
     *parent = json_incref(json_object_get(run, "parent"));
+    *init = json_incref(json_object_get(run, "init"));
     if (!json_is_array(list)) {
         json_decref(list);
         list = json_array();
@@ -336,7 +260,7 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
 {
     char path[1100];
     snprintf(path, sizeof path, "%s/run.json", info->run_dir);
-    json_t *o = json_object(), *parent, *list = legs(path, info, &parent);
+    json_t *o = json_object(), *parent, *init, *list = legs(path, info, &parent, &init);
     if (info->opens && info->forked_from) {
         json_decref(parent);
         parent = new_parent(info);
@@ -352,8 +276,9 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "command", strings(info->argc, info->command));
     json_object_set_new(o, "config_hash", text(info->config_hash));
     json_object_set_new(o, "seed", json_integer(cfg->seed));
-    json_object_set_new(o, "code", code());
-    json_object_set_new(o, "machine", machine(info));
+    json_object_set_new(o, "code", ddp_capture_code());
+    json_object_set_new(o, "machine",
+                        ddp_capture_machine(info->isa, info->transport, info->transport_version));
     json_object_set_new(o, "hosts", strings(info->nhosts, info->hosts));
     json_object_set_new(o, "ranks", json_integer(info->ranks));
     json_object_set_new(o, "threads", json_integer(info->threads));
@@ -361,7 +286,7 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "transport", text(info->transport));
     json_object_set_new(o, "placement", text(info->map));
     json_object_set_new(o, "network", text(info->network));
-    json_object_set_new(o, "environment", environment());
+    json_object_set_new(o, "environment", ddp_capture_environment());
     for (int i = 0; i < info->nfacts; i++)
         add_fact(o, &info->facts[i]);
     json_object_set_new(o, "resumed_from", text(info->resumed_from));
@@ -370,6 +295,12 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "best", best(info));
     json_object_set_new(o, "parameters", json_integer(info->parameters));
     json_object_set_new(o, "data", data_list(info));
+    if (info->init.path) { /* else what an earlier leg began with */
+        json_decref(init);
+        init = json_pack("{s:s, s:s}", "path", info->init.path, "sha256", info->init.sha256);
+    }
+    if (init)
+        json_object_set_new(o, "init", init);
     add_scaling(o, "input_scaling", info->inputs);
     add_scaling(o, "target_scaling", info->targets);
     if (info->finished)

@@ -13,6 +13,9 @@
 /* DIR/NAME-YYYYMMDD-HHMMSS-xxxx, made now with log/ and checkpoints/ in it; on disk with `later`. */
 int ddp_rundir_create(const struct ddp_config *cfg, struct ddp_later *later, char *path, int size,
                       struct ddp_error *err);
+/* What the program's source had more than its commit goes into the run directory, packed (git apply takes it
+ * back), under a name that the record tells. */
+int ddp_rundir_keep_diff(const char *run_dir, struct ddp_later *later, struct ddp_error *err);
 /* Before a run goes on: remove the files that a killed process left half written in it (NAME.tmp-PID). */
 void ddp_rundir_tidy(const char *run_dir);
 /* What --resume and --eval name -> the run, checkpoint or file.
@@ -49,6 +52,9 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     const char *const *hosts;
     int ndata;
     const struct ddp_data_id *data;
+    struct { /* the file that the weights began with; path NULL: they were drawn */
+        const char *path, *sha256;
+    } init;
     const struct ddp_scaling *inputs, *targets; /* of real numbers; NULL or n 0: none */
     const char *resumed_from;                   /* checkpoint; NULL: no */
     int64_t from_step;

@@ -133,6 +133,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .hosts = hosts,
         .ndata = 2,
         .data = t->data,
+        .init = {*t->init_sha256 ? t->cfg->init.from : NULL, t->init_sha256},
         .inputs = &t->train_set->inputs,
         .targets = &t->train_set->targets,
         .opens = opens,
@@ -320,6 +321,8 @@ int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp
     int status = open_directory(log, resumed, err);
     if (status == 0 && !resumed)
         status = write_configs(log, err);
+    if (status == 0)
+        status = ddp_rundir_keep_diff(t->run_dir, log->later, err);
     if (status == 0)
         status = open_records(log, resumed, err);
     if (status == 0) {

@@ -217,6 +217,8 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
     if (*cfg->init.from)
         status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
                                   &t->state.batches_tracked, err);
+    if (*cfg->init.from && status == 0 && !*t->resumed_from)
+        status = ddp_file_sha256(cfg->init.from, t->init_sha256, err);
     if (status)
         return ddp_error_prefix(err, "init.from");
     ddp_optim_average_copy(t->engine->optim, 0, t->engine->flat->total);

@@ -1,7 +1,9 @@
-"""ddp-runs on runs of real programs: what it lists, shows, clears away, and that it changes nothing unasked."""
+"""ddp-runs on runs of real programs: what it lists, shows, clears away, whether it finds where and why two runs part, and that it
+changes nothing unasked."""
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -171,4 +173,262 @@ class Folder(Case):
         self.assertFalse(run.exists())
 
 
-harness.main()
+TENSORS = ["fc1.weight", "fc1.bias", "fc.weight", "fc.bias"]
+# What must not matter, and differs in every second run: threads, vectors, buckets, places, what is recorded.
+ELSE = ["train.threads=2", "reduce.bucket_mb=0.02", "log.level=warn", "run.name=other", "checkpoint.keep=2", "data.workers=0"]
+
+
+def layers(**change):
+    """CONFIG with other layers."""
+    kind = {"act": "relu", "p": 0.25, "out": 16, **change}
+    return CONFIG.replace("""{type = "relu", name = "r1"},""",
+                          """{type = "%(act)s", name = "r1"}, {type = "dropout", name = "d", p = %(p)s},""" % kind).replace(
+                              "out = 16", "out = %d" % kind["out"])
+
+
+def make_idx(folder, picture=None, label=None):
+    """128 + 32 pictures; of the training pictures one pixel of one, or one label, is another."""
+    folder.mkdir()
+    for name, n in (("train", 128), ("t10k", 32)):
+        pixels = bytearray((i * 7 + i // 97) % 251 for i in range(n * 784))
+        labels = bytearray(i % 10 for i in range(n))
+        if picture is not None and name == "train":
+            pixels[picture * 784 + 400] ^= 64
+        if label is not None and name == "train":
+            labels[label] = (labels[label] + 1) % 10
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(
+            bytes.fromhex("00000803") + n.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2 + pixels)
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(bytes.fromhex("00000801") + n.to_bytes(4, "big") + labels)
+
+
+class Hidden(Case):
+    """Two runs that differ in one way: verify has to name the step, the tensors that part first, and the way."""
+
+    def verify(self, a, b):
+        r = self.run_program(RUNS, "verify", "--json", a, b)
+        self.assertIn(r.code, (0, 1), r.err)
+        return r.code, json.loads(r.out)
+
+    def parameters(self, v):
+        """Of the tensors that parted, the parameters they belong to."""
+        return [t for t in TENSORS if any(x == t or x.startswith(t + ".") for x in v["tensors"])]
+
+    def check(self, a, b, step, tensors, cause):
+        code, v = self.verify(a, b)
+        self.assertEqual((code, v["equal"], v["first_divergent_step"]), (1, False, step), v)
+        self.assertEqual(self.parameters(v), tensors, v)
+        self.assertEqual(v["causes"][0]["key"], cause, v)
+        self.assertTrue(v["causes"][0]["likely"], v)
+        self.assertLess(len(v["causes"]), 3, "causes that are none")
+        out = self.ask("verify", a, b, code=1).out
+        self.assertIn(f"different from step {step} on", out)
+        self.assertIn(v["causes"][0]["text"], out)
+
+    def pair(self, ours, theirs, config=(CONFIG, CONFIG)):
+        self.config.write_text(config[0])
+        a = self.train("run.name=one", *ours)
+        self.config.write_text(config[1])
+        b = self.train(*ELSE, *theirs, env={"DDP_ISA": "scalar"})
+        return a, b
+
+    def test_equal_where_only_what_must_not_matter_differs(self):
+        a, b = self.pair([], [])
+        self.assertEqual(self.verify(a, b)[0], 0)
+        self.assertRegex(self.ask("verify", a, b).out, r"^equal: 16 steps, \d+ records on the way, and the final weights")
+
+    def test_ways_of_the_config(self):
+        both = TENSORS
+        weights = ["fc1.weight", "fc.weight"]
+        decay = ["optim.weight_decay=0.01"]
+        cosine = ["optim.schedule=cosine"]
+        table = [  # ours, theirs, first step, tensors, cause
+            ([], ["seed=2"], 1, both, "seed"),
+            ([], ["optim.lr=0.051"], 1, both, "optim.lr"),
+            ([], ["optim.momentum=0.8"], 2, both, "optim.momentum"),
+            ([], decay, 1, weights, "optim.weight_decay"),
+            (decay, [*decay, 'optim.no_decay=["fc.weight"]'], 1, ["fc.weight"], "optim.no_decay"),
+            ([], ['optim.groups=({match="fc1.weight"; lr_scale=0.5;})'], 1, ["fc1.weight"], "optim.groups"),
+            ([], ["optim.clip_norm=0.1"], 1, both, "optim.clip_norm"),
+            ([], ["optim.schedule=step", "optim.milestones=[1.0]"], 9, both, "optim.schedule"),
+            (cosine, [*cosine, "train.epochs=3", "train.max_steps=16"], 2, both, "train.epochs"),
+            (["optim=adam"], ["optim=adam", "optim.beta2=0.99"], 1, both, "optim.beta2"),
+            ([], ["train.batch=32"], 1, both, "train.batch"),
+            ([], ["train.accumulate=2"], 1, both, "train.accumulate"),
+            ([], ["data.shuffle=false"], 1, both, "data.shuffle"),
+            ([], ["data.seed=2"], 1, both, "data.seed"),
+            ([], ["data.flip=true"], 1, both, "data.flip"),
+            (["data.mean=[0.1]", "data.std=[0.3]"], ["data.mean=[0.2]", "data.std=[0.3]"], 1, both, "data.mean"),
+        ]
+        for ours, theirs, step, tensors, cause in table:
+            with self.subTest(cause=cause, theirs=theirs):
+                self.check(*self.pair(ours, theirs), step, tensors, cause)
+
+    def test_ways_of_the_model(self):
+        for change, cause in (({"act": "gelu"}, "model.layers[2].type"), ({"p": 0.26}, "model.layers[3].p")):
+            with self.subTest(cause=cause):
+                self.check(*self.pair([], [], (layers(), layers(**change))), 1, TENSORS, cause)
+
+    def test_ways_of_the_data(self):
+        """One pixel, and one label, of one picture: the step that meets it first."""
+        make_idx(self.dir / "whole")
+        make_idx(self.dir / "pixel", picture=40)
+        make_idx(self.dir / "label", label=100)
+        words = ["data.format=idx", "data.shuffle=false", "data.mean=[0.5]", "data.std=[0.3]"]
+        for name, step in (("pixel", 40 // 16 + 1), ("label", 100 // 16 + 1)):
+            with self.subTest(name=name):
+                a, b = self.pair([*words, f"data.path={self.dir}/whole"], [*words, f"data.path={self.dir}/{name}"])
+                self.check(a, b, step, TENSORS, "training data")
+
+    def test_ways_of_the_beginning(self):
+        """One bit of one tensor of the file that the weights begin with; a run that was forked at step 6."""
+        start = self.train("train.max_steps=1", f"run.dir={self.dir}/start") / "model.safetensors"
+        other = self.dir / "other.safetensors"
+        raw = bytearray(start.read_bytes())
+        raw[-2] ^= 64
+        same = self.dir / "same/model.safetensors"
+        same.parent.mkdir()
+        shutil.copy(start, same)
+        a = self.train(f"init.from={same}", "init.strict=false")
+        same.write_bytes(raw)
+        b = self.train(f"init.from={same}", "init.strict=false", *ELSE)
+        self.check(a, b, 1, TENSORS, "init.sha256")
+        a = self.train("checkpoint.every_steps=6", "checkpoint.keep=9")
+        checkpoint = a / "checkpoints/step-00000006"
+        b = self.run_program(TRAIN, "--quiet", "--resume", checkpoint, "optim.momentum=0.5", *ELSE)
+        self.check(a, pathlib.Path(b.run_dir), 7, TENSORS, "optim.momentum")
+        b = self.run_program(TRAIN, "--quiet", "--resume", checkpoint, "log.every_steps=3", f"run.dir={self.dir}/again")
+        self.assertEqual(self.verify(a, pathlib.Path(b.run_dir))[0], 0, "going on changed it")
+
+    def test_the_order_of_sums(self):
+        """reduce.mode = fast is a function of the ranks; the keys are the same."""
+        words = ["reduce.mode=fast", "train.shards=8"]
+        runs = [pathlib.Path(self.launch(*words, ranks=n, config=self.config).run_dir) for n in (3, 2)]
+        code, v = self.verify(*runs)
+        self.assertEqual((code, v["causes"][0]["key"]), (1, "reduce.mode"), v)
+        canonical = [pathlib.Path(self.launch("train.shards=8", ranks=n, config=self.config).run_dir) for n in (3, 2)]
+        self.assertEqual(self.verify(*canonical)[0], 0)
+
+    def copy(self, run, name, edit=lambda doc: None):
+        to = self.runs / name
+        shutil.copytree(run, to)
+        self.edit(to, edit)
+        return to
+
+    def flip(self, run, step, part, tensor):
+        """As if one bit of a tensor had changed in a step: its hash, and all that follows."""
+        out = []
+        for line in (run / "weights.trail").read_text().splitlines():
+            doc = json.loads(line)
+            if doc.get("step", 0) == step:
+                doc[part]["tensors"][tensor] = "0123456789abcdef"
+                doc[part]["hash"] = "0" * 64
+            elif doc.get("step", 0) > step:
+                for p in ("parameters", "optimizer"):
+                    doc[p]["tensors"] = {k: "f" * 16 for k in doc[p]["tensors"]}
+            out.append(json.dumps(doc))
+        (run / "weights.trail").write_text("\n".join(out) + "\n")
+        metrics = [json.loads(l) for l in (run / "metrics.jsonl").read_text().splitlines()]
+        for doc in metrics:
+            if doc["step"] > step:
+                doc["loss"] += 1e-3
+        (run / "metrics.jsonl").write_text("".join(json.dumps(d) + "\n" for d in metrics))
+
+    def test_ways_of_code_libraries_and_machines(self):
+        a = self.train()
+        gpu = {"name": "H100", "versions": {"cudnn": 90800, "nccl": 21805}}
+        other = {"name": "H100", "versions": {"cudnn": 91000, "nccl": 21805}}
+        table = [
+            ("bit", lambda d: None, lambda d: None, 7, "parameters", "fc1.bias", ""),
+            ("code", lambda d: None, lambda d: d["code"].update(version="0.0.9+abc", binary_sha256="1" * 64), 1, "optimizer",
+             "fc.weight.momentum", "code.version"),
+            ("compiler", lambda d: None, lambda d: d["code"].update(compiler="clang 14", binary_sha256="2" * 64), 3, "optimizer",
+             "fc1.weight.momentum", "code.compiler"),
+            ("cudnn", lambda d: d.update(device="cuda", gpu=gpu), lambda d: d.update(device="cuda", gpu=other), 2, "optimizer",
+             "fc1.weight.momentum", "gpu.versions.cudnn"),
+            ("card", lambda d: d.update(device="cuda", gpu=gpu), lambda d: d.update(device="cuda", gpu={**gpu, "name": "A100"}), 1,
+             "optimizer", "fc.weight.momentum", "gpu.name"),
+            ("jpeg", lambda d: d["machine"]["loaded"].update({"libjpeg.so.62": {"file": "libjpeg.so.62.3.0", "build_id": "ab"}}),
+             lambda d: d["machine"]["loaded"].update({"libjpeg.so.62": {"file": "libjpeg.so.62.4.0", "build_id": "cd"}}), 5, "parameters",
+             "fc.bias", "machine.loaded.libjpeg.so.62"),
+        ]
+        for name, ours, theirs, step, part, tensor, cause in table:
+            with self.subTest(name=name):
+                x, y = self.copy(a, name + "-a", ours), self.copy(a, name + "-b", theirs)
+                self.edit(y, lambda d: d.update(weights_hash="0" * 64))
+                self.flip(y, step, part, tensor)
+                code, v = self.verify(x, y)
+                self.assertEqual((code, v["first_divergent_step"], v["last_equal_step"] or 0), (1, step, step - 1), v)
+                self.assertEqual((v["part"], v["tensors"]), (part, [tensor]), v)
+                self.assertEqual(v["causes"][0]["key"], cause, v)
+
+    def test_evaluations_alone(self):
+        a, b = self.pair([], ["data.test_count=40"])
+        code, v = self.verify(a, b)
+        self.assertEqual((code, v["part"], v["first_divergent_step"]), (1, "evaluation", 8), v)
+        self.assertEqual(v["causes"][0]["key"], "data.test_count", v)
+
+    def test_a_sparse_trail_is_helped_by_the_losses(self):
+        """Hashes every 8 steps, losses every 2: the lr changes at step 9."""
+        sparse = ["train.trail_every=8", "log.every_steps=2"]
+        a, b = self.pair(sparse, [*sparse, "optim.schedule=step", "optim.milestones=[1.0]"])
+        code, v = self.verify(a, b)
+        self.assertEqual((v["first_divergent_step"], v["last_equal_step"], v["part"], v["tensors_step"]), (10, 8, "lr", 16), v)
+
+    def test_unequal_ends(self):
+        whole, part = self.train(), self.train("train.max_steps=5")
+        out = self.ask("verify", whole, part, code=1).out
+        self.assertRegex(out, "^equal as far as both go: to step 5")
+        code, v = self.verify(part, whole)
+        self.assertEqual((code, v["equal"], v["verdict"], v["first_divergent_step"]), (1, False, "equal so far", None))
+        empty = self.copy(whole, "empty")
+        for name in ("weights.trail", "metrics.jsonl"):
+            (empty / name).unlink()
+        self.edit(empty, lambda d: d.pop("weights_hash"))
+        self.assertIn("nothing to compare", self.ask("verify", whole, empty, code=3).out)
+
+    def test_damaged_records_are_used_as_far_as_they_go(self):
+        a = self.train()
+        trail = (a / "weights.trail").read_text().splitlines(keepends=True)
+        cases = [
+            ("torn", "".join(trail[:-1]) + trail[-1][:40], 0, "no whole record"),
+            ("zeros", "".join(trail[:5]) + "\0" * 300 + "\n" + "".join(trail[5:]), 0, "no whole record"),
+            ("swapped", "".join(trail[:3] + [trail[5], trail[3]] + trail[6:]), 0, "out of order"),
+            ("foreign", "hello\n" + "".join(trail[1:]), 0, "does not say that it is a ddp-trail"),
+            ("later", trail[0].replace('"version":1', '"version":9').replace('"version":2', '"version":9') + "".join(trail[1:]), 0,
+             "only 1 is known|only versions"),
+            ("without", None, 0, ""),
+        ]
+        for name, text, code, says in cases:
+            with self.subTest(name=name):
+                b = self.copy(a, name)
+                (b / "weights.trail").unlink()
+                if text is not None:
+                    (b / "weights.trail").write_text(text)
+                before = snapshot(self.runs)
+                r = self.ask("verify", a, b, code=code)
+                self.assertRegex(r.out, says or "^equal")
+                self.ask("diff", a, b, code=0)
+                self.assertEqual(snapshot(self.runs), before)
+
+    def test_diff_and_verify_refuse_what_is_no_run(self):
+        a = self.train()
+        half = self.copy(a, "half")
+        (half / "run.json").write_text("{")
+        for command in ("diff", "verify"):
+            self.assertIn("damaged: run.json is no JSON", self.ask(command, a, half, code=3).err)
+            self.assertIn("no such run", self.ask(command, self.dir / "none", a, code=2).err)
+            self.assertIn("two runs are wanted", self.ask(command, a, code=2).err)
+
+    def test_diff_shows_every_section(self):
+        a, b = self.pair([], ["optim.lr=0.1", "data.test_count=40", "train.max_steps=9"])
+        self.edit(b, lambda d: (d["code"].update(version="0.0.9+abc"), d["machine"].update(cpu="Z80", isa="scalar")))
+        out = self.ask("diff", a, b, code=1).out
+        for line in (r"config", r"\* optim\.lr +0\.05 +0\.1", r"  train\.threads +1 +2", r"code", r"\? code\.version +\S+ +0\.0\.9\+abc",
+                     r"data", r"  held-out data ", r"machine", r"  machine\.cpu .* Z80", r"result", r"  weights_hash "):
+            self.assertRegex(out, "(?m)^" + line)
+        listed = {d["key"]: d for d in json.loads(self.ask("diff", "--json", a, b, code=1).out)}
+        self.assertEqual((listed["optim.lr"]["a"], listed["optim.lr"]["b"], listed["optim.lr"]["affects"]), ("0.05", "0.1", "results"))
+        self.assertEqual(listed["train.threads"]["affects"], "none")
+
+
+harness.main(jobs=2)
