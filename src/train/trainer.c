@@ -244,9 +244,11 @@ static int report_finished(struct ddp_trainer *t, struct ddp_result *r, struct d
 static int open_log(struct ddp_trainer *t, struct ddp_error *err)
 {
     char path[1100];
-    if (t->comm->node > 0 && !ddp_path_exists(t->run_dir)) { /* no file system in common with rank 0's host */
-        ddp_log(DDP_LOG_DEBUG, "%s is not to be seen on this host: rank %d writes no log", t->run_dir,
-                t->comm->rank);
+    struct ddp_error why;
+    snprintf(path, sizeof path, "%s/log", t->run_dir);
+    /* where there is no file system in common with rank 0's host, each host keeps its own */
+    if (t->comm->node > 0 && ddp_dir_make(path, &why) != 0) {
+        ddp_log(DDP_LOG_DEBUG, "rank %d writes no log: %s", t->comm->rank, why.text);
         return 0;
     }
     snprintf(path, sizeof path, "%s/log/rank-%d.log", t->run_dir, t->comm->rank);

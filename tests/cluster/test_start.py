@@ -166,6 +166,24 @@ class Train(Case):
         self.assertEqual(self.train("mpirun", "--host", "n1:1,n2:2", "-np", "3", "-x", "DDP_CONFIGS_DIR", TRAIN), alone)
         self.assertEqual(self.train("salloc", "-N3", "-n3", "-Q", "srun", "--mpi=pmix", TRAIN), alone)
 
+    def test_hosts_without_a_shared_run_directory(self):
+        """The launcher refuses it with the way out; under mpirun the run is rank 0's, and each host keeps its logs."""
+        run = f"run.dir=/tmp/{self.dir.name}"  # every host has a /tmp of its own
+        fault = r"n1: is not the same folder as on the launcher's host; choose a run\.dir that all hosts share and may write to"
+        for check in ([], ["--check"]):
+            r = self.bed.head([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", *check, ROOT / "configs/cnn.cfg", *self.WORDS, run], env=self.env,
+                              cwd=self.dir, host=0)
+            self.assertEqual((r.returncode, len(re.findall(f"^ddp-launch: {fault}$", r.stderr, re.M))), (3, 1), r.stderr)
+        alone = self.train(LAUNCH, "-n", 1, "-q")
+        r = self.bed.head(["mpirun", "--host", "n0:1,n1:1", "-np", "2", "-x", "DDP_CONFIGS_DIR", TRAIN, ROOT / "configs/cnn.cfg", *self.WORDS,
+                           run], env=self.env, cwd=self.dir, host=0, check=True)
+        self.assertIn(alone, r.stdout)
+        there = re.search("^run: (.*)$", r.stdout, re.M)[1]
+        names = [sorted(self.bed.on(i, ["find", there, "-type", "f", "-printf", "%P\\n"], check=True).stdout.split()) for i in (0, 1)]
+        self.assertEqual(names[1], ["log/rank-1.log"])
+        self.assertTrue({"run.json", "model.safetensors", "log/rank-0.log"} < set(names[0]), names[0])
+        self.assertNotIn("log/rank-1.log", names[0])
+
     def test_same_weights_after_a_host_was_lost(self):
         """A host is powered off in mid-run: training ends on the two that are left, and nobody has to do anything."""
         long = ["train.epochs=16", "checkpoint.every_steps=50", "eval.every_epochs=16", "log.every_steps=1"]
