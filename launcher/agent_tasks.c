@@ -26,9 +26,13 @@ static json_t *do_facts(struct ddp_agent_desk *desk, const json_t *task)
 {
     const double began = ddp_now();
     (void)desk;
-    json_t *facts = ddp_facts_read(ddp_field_text(task, "config"), ddp_field_text(task, "program"),
-                                   ddp_field_text(task, "folder"), ddp_field_text(task, "runs"),
-                                   ddp_field_text(task, "marker"));
+    const struct ddp_facts_ask ask = {.config = ddp_field_text(task, "config"),
+                                      .program = ddp_field_text(task, "program"),
+                                      .folder = ddp_field_text(task, "folder"),
+                                      .runs = ddp_field_text(task, "runs"),
+                                      .marker = ddp_field_text(task, "marker"),
+                                      .whole = json_is_true(json_object_get(task, "whole"))};
+    json_t *facts = ddp_facts_read(&ask);
     json_object_set_new(facts, "took", json_real(ddp_now() - began));
     return json_pack("{s:o}", "facts", facts);
 }

@@ -1,12 +1,12 @@
 /* What the agent of another host does before its ranks are there: tasks and answers as JSON objects, one
  * answer for each task.
  *
- *   do      with                                     answer
- *   facts   config, program, folder, runs, marker    facts: what facts.h says of the host, took: seconds
- *   answer  token, host                              port: where it answers those that try to reach it
- *   reach   token, peers, limit                      reached: as ddp_reach_try says
- *   measure token, address, port                     latency: seconds, rate: bytes a second
- *   open    job, host, base, ranks, config, env      ready: true; the ranks may come now
+ *   do      with                                         answer
+ *   facts   config, program, folder, runs, marker, whole facts: what facts.h says of the host, took: seconds
+ *   answer  token, host                                  port: where it answers those that try to reach it
+ *   reach   token, peers, limit                          reached: as ddp_reach_try says
+ *   measure token, address, port                         latency: seconds, rate: bytes a second
+ *   open    job, host, base, ranks, config, env          ready: true; the ranks may come now
  *
  * An answer that holds "error" (text) and "code" is a failure. */
 #ifndef DDP_LAUNCHER_AGENT_TASKS_H

@@ -41,7 +41,12 @@ static int check_here(const struct ddp_options *opt, const struct ddp_config *cf
     if (rc != 0)
         return rc;
     gethostname(host, sizeof host - 1);
-    json_t *facts = ddp_facts_read(config, program, "", opt->eval ? "" : cfg->run.dir, "");
+    json_t *facts = ddp_facts_read(&(struct ddp_facts_ask){.config = config,
+                                                           .program = program,
+                                                           .folder = "",
+                                                           .runs = opt->eval ? "" : cfg->run.dir,
+                                                           .marker = "",
+                                                           .whole = true});
     const struct ddp_host_facts here = {.host = host, .facts = facts, .computes = true};
     compare(&here, 1, table, faults);
     json_decref(facts);

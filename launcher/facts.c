@@ -96,19 +96,14 @@ static void look_at_programs(const char *program, json_t *facts)
     }
 }
 
-static void look_at_data(const struct ddp_config *cfg, json_t *facts)
+static void look_at_data(const struct ddp_config *cfg, bool whole, json_t *facts)
 {
     static const enum ddp_split splits[] = {DDP_SPLIT_TRAIN, DDP_SPLIT_TEST};
     json_t *hashes = json_array();
     for (size_t i = 0; i < DDP_COUNT(splits); i++) {
-        struct ddp_dataset *set = NULL;
         struct ddp_error err = {0};
         char hex[65] = "";
-        int rc = ddp_dataset_open(cfg, splits[i], &set, &err);
-        if (rc == 0 && set->ops->digest)
-            rc = set->ops->digest(set->self, hex, &err);
-        ddp_dataset_close(set);
-        if (rc != 0) {
+        if ((whole ? ddp_dataset_digest : ddp_dataset_mark)(cfg, splits[i], hex, &err) != 0) {
             fault(facts, "data", err.text);
             break;
         }
@@ -150,24 +145,23 @@ static struct ddp_config *load_text(const char *text, struct ddp_error *err)
     return cfg;
 }
 
-json_t *ddp_facts_read(const char *config, const char *program, const char *folder, const char *runs,
-                       const char *marker)
+json_t *ddp_facts_read(const struct ddp_facts_ask *ask)
 {
     json_t *facts = json_pack("{s:{}}", "faults");
     struct ddp_error err = {0};
-    if (*folder && chdir(folder) != 0) {
+    if (*ask->folder && chdir(ask->folder) != 0) {
         char text[PATH_MAX + 64];
-        snprintf(text, sizeof text, "%s: %s", folder, strerror(errno));
+        snprintf(text, sizeof text, "%s: %s", ask->folder, strerror(errno));
         fault(facts, "folder", text);
     }
     look_at_machine(facts);
-    look_at_programs(program, facts);
+    look_at_programs(ask->program, facts);
     look_at_memory(facts);
-    look_at_runs(runs, marker, facts);
-    struct ddp_config *cfg = load_text(config, &err);
+    look_at_runs(ask->runs, ask->marker, facts);
+    struct ddp_config *cfg = load_text(ask->config, &err);
     if (cfg) {
         look_at_gpus(cfg, facts);
-        look_at_data(cfg, facts);
+        look_at_data(cfg, ask->whole, facts);
     } else {
         fault(facts, "config", err.text);
     }

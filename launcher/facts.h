@@ -3,7 +3,7 @@
  *
  *   machine, gpus, gpus_note   topology as XML; [{pci, uuid, name}]; why there are none
  *   program, mpi               SHA-256 of the ranks' program and of the MPI plug-in beside it
- *   data                       [train, test] SHA-256 of the data sets
+ *   data                       [train, test] SHA-256 of the data sets, or marks of them (data/data.h)
  *   run                        true: it sees the folder of runs and may write there
  *   clock                      seconds since 1970
  *   shm, memory                bytes free in /dev/shm, and of memory
@@ -15,11 +15,16 @@
 
 #include "base/base.h"
 
-/* config: its resolved text. program: of the ranks. folder: where the command was given; this process goes
- * there. runs: folder of run directories that must be writable; "" none. marker: a file that this host must
- * see; "" none. A new reference. */
-json_t *ddp_facts_read(const char *config, const char *program, const char *folder, const char *runs,
-                       const char *marker);
+struct ddp_facts_ask {
+    const char *config;  /* its resolved text */
+    const char *program; /* of the ranks */
+    const char *folder;  /* where the command was given; this process goes there; "" none */
+    const char *runs;    /* folder of run directories that must be writable; "" none */
+    const char *marker;  /* a file that this host must see; "" none */
+    bool whole;          /* read all data; else its marks will do */
+};
+/* A new reference. */
+json_t *ddp_facts_read(const struct ddp_facts_ask *ask);
 
 struct ddp_host_facts {
     const char *host;
@@ -37,6 +42,8 @@ struct ddp_check_row {
 
 /* Compare them: one row for each thing. *rows is malloc'd; returns how many. */
 int ddp_facts_compare(const struct ddp_host_facts *host, int n, struct ddp_check_row **rows);
+/* Whether some host has other data than others, as far as the facts tell. */
+bool ddp_facts_data_differs(const struct ddp_host_facts *host, int n);
 void ddp_check_rows_free(struct ddp_check_row *rows, int n);
 
 #endif

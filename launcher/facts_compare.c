@@ -156,6 +156,20 @@ int ddp_facts_compare(const struct ddp_host_facts *host, int n, struct ddp_check
     return (int)DDP_COUNT(rules);
 }
 
+bool ddp_facts_data_differs(const struct ddp_host_facts *host, int n)
+{
+    char first[160] = "", value[160];
+    for (int i = 0; i < n; i++) {
+        value[0] = '\0';
+        text_value(json_object_get(host[i].facts, "data"), value, sizeof value);
+        if (*first && *value && strcmp(first, value) != 0)
+            return true;
+        if (*value)
+            strcpy(first, value);
+    }
+    return false;
+}
+
 void ddp_check_rows_free(struct ddp_check_row *rows, int n)
 {
     for (int i = 0; i < n; i++)

@@ -97,7 +97,7 @@ static int look_there(const struct ddp_options *opt, const struct ddp_config *cf
     if (rc == 0)
         rc = ddp_team_call(s->starter, &s->hosts, &s->team, err);
     if (rc == 0)
-        rc = ddp_team_look(&s->team, cfg, program, !opt->eval, err);
+        rc = ddp_team_look(&s->team, cfg, program, !opt->eval, opt->check != 0, err);
     if (rc != 0)
         return rc;
     s->there = ddp_calloc((size_t)s->hosts.n, sizeof *s->there);

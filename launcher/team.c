@@ -45,11 +45,17 @@ int ddp_team_call(const struct ddp_starter *starter, const struct ddp_hosts *hos
     return rc;
 }
 
+static void forget_facts(const struct ddp_team *team)
+{
+    for (int i = 0; i < team->n; i++) {
+        json_decref((json_t *)(uintptr_t)team->facts[i].facts);
+        team->facts[i].facts = NULL;
+    }
+}
+
 void ddp_team_dismiss(struct ddp_team *team)
 {
-    for (int i = 0; i < team->n; i++)
-        if (team->member[i] < 0)
-            json_decref((json_t *)(uintptr_t)team->facts[i].facts);
+    forget_facts(team);
     ddp_crew_dismiss(&team->crew);
     free(team->member);
     free(team->facts);
@@ -76,33 +82,52 @@ static int ask_all(struct ddp_team *team, json_t *const *task, double limit_s, s
     return team->crew.n > 0 ? ddp_crew_ask(&team->crew, task, limit_s, err) : 0;
 }
 
+/* What .facts held before is let go. */
+static int look(struct ddp_team *team, const struct ddp_facts_ask *ask, struct ddp_error *err)
+{
+    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
+    forget_facts(team);
+    for (int i = 0; i < team->crew.n; i++)
+        task[i] = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "do", "facts", "config", ask->config, "program",
+                            ask->program, "folder", ask->folder, "runs", ask->runs, "marker", ask->marker,
+                            "whole", ask->whole);
+    const int rc = ask_all(team, task, LOOK_S, err);
+    for (int i = 0; i < team->n && rc == 0; i++) {
+        struct ddp_host_facts *f = &team->facts[i];
+        const struct ddp_crew_member *m = team->member[i] < 0 ? NULL : &team->crew.member[team->member[i]];
+        f->facts = m ? json_incref(json_object_get(m->answer, "facts")) : ddp_facts_read(ask);
+        if (m)
+            measure_skew(m, f);
+    }
+    free(task);
+    return rc;
+}
+
 int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const char *program, bool writes,
-                  struct ddp_error *err)
+                  bool whole, struct ddp_error *err)
 {
     char folder[PATH_MAX] = "", marker[PATH_MAX + 32] = "", *config = NULL;
     const char *runs = cfg->run.dir && *cfg->run.dir ? cfg->run.dir : ".";
-    json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     int rc = ddp_config_dump(cfg, false, &config, err);
     if (rc == 0 && !getcwd(folder, sizeof folder))
         rc = ddp_fail(err, DDP_E_IO, "the folder in which this was started is gone");
     if (rc == 0 && writes)
         rc = ddp_marker_make(runs, marker, err);
-    for (int i = 0; i < team->crew.n && rc == 0; i++)
-        task[i] = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "do", "facts", "config", config, "program", program,
-                            "folder", folder, "runs", writes ? runs : "", "marker", marker);
+    struct ddp_facts_ask ask = {.config = config,
+                                .program = program,
+                                .folder = folder,
+                                .runs = writes ? runs : "",
+                                .marker = marker,
+                                .whole = whole};
     if (rc == 0)
-        rc = ask_all(team, task, LOOK_S, err);
-    for (int i = 0; i < team->n && rc == 0; i++) {
-        struct ddp_host_facts *f = &team->facts[i];
-        f->facts = team->member[i] < 0 ? ddp_facts_read(config, program, folder, writes ? runs : "", marker)
-                                       : json_object_get(team->crew.member[team->member[i]].answer, "facts");
-        if (team->member[i] >= 0)
-            measure_skew(&team->crew.member[team->member[i]], f);
+        rc = look(team, &ask, err);
+    if (rc == 0 && !whole && ddp_facts_data_differs(team->facts, team->n)) {
+        ask.whole = true;
+        rc = look(team, &ask, err);
     }
     if (*marker)
         unlink(marker);
     free(config);
-    free(task);
     return rc;
 }
 

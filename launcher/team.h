@@ -22,9 +22,10 @@ struct ddp_team {
 /* Start agents on the hosts other than this one. */
 int ddp_team_call(const struct ddp_starter *starter, const struct ddp_hosts *hosts, struct ddp_team *out,
                   struct ddp_error *err);
-/* Fill in .facts, on all hosts at once. */
+/* Fill in .facts, on all hosts at once. whole: read all data; else that is done only where marks differ,
+ * which may be of the same data. */
 int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const char *program, bool writes,
-                  struct ddp_error *err);
+                  bool whole, struct ddp_error *err);
 
 /* Make every host ready for its ranks of the plan, start them and stay until the end, as ddp_supervise_job.
  * job: described and located; what is made on this host is the caller's to remove (ddp_job_close). */

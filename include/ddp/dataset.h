@@ -59,6 +59,9 @@ struct ddp_dataset_ops {
     void (*close)(void *ds);
     /* Optional: the label alone, where that is less work than get(). */
     int (*label)(const void *ds, int64_t index, int32_t *label, struct ddp_error *err);
+    /* Optional: the path of the i-th file that the split is read from; NULL after the last. A look at parts
+     * of them stands for digest() where hosts are compared before a start. */
+    const char *(*file)(const void *ds, int i);
 };
 
 /* SHA-256 of bytes as text, for digest(). */

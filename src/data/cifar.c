@@ -218,6 +218,12 @@ static int cifar_digest(const void *ds, char hex[65], struct ddp_error *err)
     return 0;
 }
 
+static const char *cifar_file(const void *ds, int i)
+{
+    const struct cifar *d = ds;
+    return i < d->nfiles ? d->file[i].path : NULL;
+}
+
 const struct ddp_dataset_ops ddp_cifar10_format = {
     .name = "cifar10",
     .doc = "CIFAR-10, binary version",
@@ -227,6 +233,7 @@ const struct ddp_dataset_ops ddp_cifar10_format = {
     .digest = cifar_digest,
     .close = cifar_close,
     .label = cifar_label,
+    .file = cifar_file,
 };
 const struct ddp_dataset_ops ddp_cifar100_format = {
     .name = "cifar100",
@@ -237,4 +244,5 @@ const struct ddp_dataset_ops ddp_cifar100_format = {
     .digest = cifar_digest,
     .close = cifar_close,
     .label = cifar_label,
+    .file = cifar_file,
 };

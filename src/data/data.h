@@ -47,7 +47,14 @@ int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct 
 /* The same for who asks for nothing but its info: no sums are checked, formats may leave pixels unread. */
 int ddp_dataset_glance(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,
                        struct ddp_error *err);
-void ddp_dataset_close(struct ddp_dataset *ds);       /* NULL is fine */
+void ddp_dataset_close(struct ddp_dataset *ds); /* NULL is fine */
+/* SHA-256 of a split, as run.json has it; reads all of it. */
+int ddp_dataset_digest(const struct ddp_config *cfg, enum ddp_split split, char hex[65],
+                       struct ddp_error *err);
+/* A text that other data hardly has, for little reading: of files their sizes and 16 pieces of each. The
+ * same data in other files (packed or not) may have another one. Formats that do not tell their files: the
+ * digest. */
+int ddp_dataset_mark(const struct ddp_config *cfg, enum ddp_split split, char hex[65], struct ddp_error *err);
 bool ddp_dataset_known(const struct ddp_config *cfg); /* data.format is a format of this program */
 /* What shows without opening anything is added to err: a format that is not known. */
 int ddp_dataset_check(const struct ddp_config *cfg, struct ddp_error *err);

@@ -376,6 +376,13 @@ static int idx_digest(const void *ds, char hex[65], struct ddp_error *err)
     return 0;
 }
 
+static const char *idx_file(const void *ds, int i)
+{
+    const struct idx *d = ds;
+    const char *const paths[] = {d->images.path, d->labels.path, NULL};
+    return paths[i];
+}
+
 const struct ddp_dataset_ops ddp_idx_format = {
     .name = "idx",
     .doc = "IDX files, plain or .gz: MNIST, Fashion-MNIST, EMNIST",
@@ -385,4 +392,5 @@ const struct ddp_dataset_ops ddp_idx_format = {
     .digest = idx_digest,
     .close = idx_close,
     .label = idx_label,
+    .file = idx_file,
 };

@@ -241,6 +241,11 @@ static int packed_digest(const void *ds, char hex[65], struct ddp_error *err)
     return 0;
 }
 
+static const char *packed_file(const void *ds, int i)
+{
+    return i == 0 ? ((const struct packed *)ds)->path : NULL;
+}
+
 const struct ddp_dataset_ops ddp_packed_format = {
     .name = "packed",
     .doc = "one file made from folders of JPEG and PNG pictures by ddp-data pack",
@@ -250,4 +255,5 @@ const struct ddp_dataset_ops ddp_packed_format = {
     .digest = packed_digest,
     .close = packed_close,
     .label = packed_label,
+    .file = packed_file,
 };

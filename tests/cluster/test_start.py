@@ -300,6 +300,28 @@ class Check(Case):
         self.bind(2, data / "b", data / "a")
         self.expect("ddp-launch: n2: has other data than the others; copy the same files")
 
+    def test_other_data_that_hides(self):
+        """A start looks at parts of the files, and --check at all of them; what is packed otherwise is no other data."""
+        data, args = self.dir / "data", ("-n", 2, "-H", "n0:1,n1:1")
+        data.mkdir()
+        pictures(data / "a", 1, packed=False)
+        (self.dir / "c.cfg").write_text(f'data = {{ format = "idx"; path = "{data}/a"; }};\n')
+        shutil.copytree(data / "a", data / "b")
+        with open(data / "b/train-images-idx3-ubyte", "r+b") as f:
+            f.seek(20000)
+            byte = f.read(1)[0]
+            f.seek(20000)
+            f.write(bytes([byte ^ 1]))
+        self.bind(1, data / "b", data / "a")
+        self.launch(*args)
+        for proof in (self.dir / "ranks").iterdir():
+            proof.unlink()
+        self.expect("ddp-launch: n[01]: has other data than the others; copy the same files", args=(*args, "--check"))
+        self.bed.on(1, ["umount", data / "a"], check=True)
+        pictures(data / "c", 1)
+        self.bind(1, data / "c", data / "a")
+        self.launch(*args)
+
     def test_unwritable_folder(self):
         (self.dir / "runs").mkdir()
         self.bed.on(2, ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", self.dir / "runs"], check=True)
@@ -433,17 +455,18 @@ class Faults(Case):
         self.assert_nothing_left(range(3))
 
 
-def pictures(folder, seed):
-    """MNIST's four files, with 64 random pictures each."""
+def pictures(folder, seed, packed=True):
+    """MNIST's four files, with 256 random pictures each."""
     import gzip
     import random
     rng = random.Random(seed)
     folder.mkdir()
     for part in ("train", "t10k"):
-        images = b"\0\0\x08\x03" + (64).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2 + rng.randbytes(64 * 28 * 28)
-        labels = b"\0\0\x08\x01" + (64).to_bytes(4, "big") + bytes(rng.randrange(10) for _ in range(64))
-        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+        count = (256).to_bytes(4, "big")
+        images = b"\0\0\x08\x03" + count + (28).to_bytes(4, "big") * 2 + rng.randbytes(256 * 28 * 28)
+        labels = b"\0\0\x08\x01" + count + bytes(rng.randrange(10) for _ in range(256))
+        for name, data in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+            (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(data) if packed else data)
 
 
 if __name__ == "__main__":

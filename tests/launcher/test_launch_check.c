@@ -106,9 +106,12 @@ static void test_facts_are_those_of_this_host(void **state)
 {
     static const char config[] = "data = {format = \"digits\"; train_count = 64; test_count = 16;};\n";
     (void)state;
-    json_t *a = ddp_facts_read(config, "/bin/sh", "/", "/tmp", ""),
-           *b = ddp_facts_read(config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker"),
-           *c = ddp_facts_read("nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "");
+    const struct ddp_facts_ask asks[] = {
+        {config, "/bin/sh", "/", "/tmp", "", false},
+        {config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker", true},
+        {"nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "", true},
+    };
+    json_t *a = ddp_facts_read(&asks[0]), *b = ddp_facts_read(&asks[1]), *c = ddp_facts_read(&asks[2]);
     assert_int_equal(json_object_size(json_object_get(a, "faults")), 0);
     assert_int_equal(strlen(json_string_value(json_object_get(a, "program"))), 64);
     assert_int_equal(json_array_size(json_object_get(a, "data")), 2);
