@@ -7,7 +7,7 @@
 #include "record/record.h"
 #include "train/session.h"
 
-enum { RESUME = 1, EVAL, QUIET, RELOCK };
+enum { RESUME = 1, EVAL, QUIET, RELOCK, ABOUT };
 
 // clang-format off
 static const struct ddp_option option_list[] = {
@@ -19,6 +19,8 @@ static const struct ddp_option option_list[] = {
     {"--relock", NULL, NULL, RELOCK,
      "With --resume on a GPU: choose algorithms anew where the plan lock does not fit."},
     {"--quiet", "-q", NULL, QUIET, "Print only the last two lines (run: ..., weights: ...)."},
+    {"--about", NULL, NULL, ABOUT,
+     "Print what the record of a run made here would say of code and machine, as JSON (ddp-runs reproduce asks)."},
     DDP_REFERENCE_OPTIONS,
     DDP_COMMON_OPTIONS,
     {0},
@@ -57,6 +59,15 @@ struct options {
     const char **overrides;
     int noverrides;
 };
+
+/* As read_options. */
+static int show_about(void)
+{
+    char *text = ddp_about();
+    puts(text);
+    free(text);
+    return 1;
+}
 
 /* As read_options. */
 static int show_reference(bool layers, const char *key, bool markdown)
@@ -115,7 +126,7 @@ static int read_options(int argc, char **argv, struct options *o)
     struct ddp_error err = {0};
     const char *value, *key = NULL;
     int id, reference = 0;
-    bool markdown = false;
+    bool markdown = false, about = false;
     o->overrides = ddp_calloc((size_t)argc + 1, sizeof *o->overrides);
     for (;;) {
         if (ddp_option_next(&walk, &manual, &id, &value, &err) != 0) {
@@ -126,6 +137,7 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         if (ddp_manual_answer(&manual, id))
             return 1;
+        about = about || id == ABOUT;
         if (id == DDP_OPTION_WORD && take_word(value, o) != 0)
             return 2;
         if (id == DDP_OPTION_HELP_CONFIG || id == DDP_OPTION_HELP_LAYERS) {
@@ -138,6 +150,8 @@ static int read_options(int argc, char **argv, struct options *o)
         o->resume = id == RESUME ? value : o->resume;
         o->eval_only = id == EVAL ? value : o->eval_only;
     }
+    if (about)
+        return show_about();
     if (markdown && !reference) {
         ddp_say("ddp-train", "--markdown belongs to --help-config or --help-layers");
         return 2;

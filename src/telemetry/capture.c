@@ -184,3 +184,14 @@ json_t *ddp_capture_environment(void)
     }
     return o;
 }
+
+char *ddp_about(void)
+{
+    json_t *o = json_object();
+    json_object_set_new(o, "code", ddp_capture_code());
+    json_object_set_new(o, "machine", ddp_capture_machine(ddp_cpu_isa(), NULL, NULL));
+    char *dump = json_dumps(o, JSON_INDENT(2)), *own = ddp_strdup(dump ? dump : "{}");
+    free(dump);
+    json_decref(o);
+    return own;
+}

@@ -90,6 +90,9 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
  * dirty flag, binary hash, library versions. */
 int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *info, struct ddp_error *err);
 
+/* What run.json would say of this program and machine (code, machine), as JSON; malloc'd. */
+char *ddp_about(void);
+
 /* ---- metrics.jsonl --------------------------------------------------------------------------- */
 
 struct ddp_step_metrics {

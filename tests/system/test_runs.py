@@ -431,4 +431,101 @@ class Hidden(Case):
         self.assertEqual(listed["train.threads"]["affects"], "none")
 
 
+class Reproduce(Case):
+    def again(self, run, *args, code=0, **kw):
+        return self.ask("reproduce", run, "--dir", self.dir / "again", *args, code=code, timeout=240, **kw)
+
+    def test_the_bits_come_out_at_any_number_of_ranks(self):
+        run = self.train("train.epochs=1")
+        before = snapshot(self.runs)
+        for n in (1, 3):
+            r = self.again(run, "-n", n, "train.threads=2")
+            self.assertRegex(r.out, r"(?m)^same +program +the same bytes")
+            self.assertRegex(r.out, r"(?m)^same +training data")
+            self.assertIn("\nequal: 8 steps", r.out)
+            self.assertRegex(r.out, f"reproduced: .* has the bits of {run}")
+            made = json.loads((pathlib.Path(re.search("^run: (.*)$", r.out, re.M)[1]) / "run.json").read_text())
+            self.assertEqual((made["ranks"], made["threads"]), (n, 2))
+        self.assertEqual(snapshot(self.runs), before, "the old run was changed")
+
+    def test_legs_forks_and_unfinished_runs(self):
+        legs = self.train("train.max_steps=5", "run.name=legs")
+        self.run_program(TRAIN, "--quiet", "--resume", legs, "train.max_steps=11")
+        self.assertIn("equal: 11 steps", self.again(legs).out)
+        early = self.train("checkpoint.every_steps=6", "checkpoint.keep=9", "run.name=early")
+        fork = self.run_program(TRAIN, "--quiet", "--resume", early / "checkpoints/step-00000006", "optim.momentum=0.5")
+        before = snapshot(self.runs)
+        out = self.again(fork.run_dir).out
+        self.assertIn("equal: 16 steps", out)
+        self.assertRegex(out, r"(?m)^same +parent")
+        self.assertEqual(snapshot(self.runs), before)
+        killed = self.copy_of(self.train("run.name=killed"))
+        for name, keep in (("weights.trail", 8), ("metrics.jsonl", 6)):
+            lines = (killed / name).read_text().splitlines(keepends=True)
+            (killed / name).write_text("".join(lines[:keep]) + lines[keep][:20])
+        (killed / "model.safetensors").unlink()
+        self.edit(killed, lambda d: [d.update(status="running"), *(d.pop(k) for k in ("weights_hash", "train", "eval"))])
+        out = self.again(killed).out
+        self.assertRegex(out, "equal as far as both go: to step [67]\n")
+        self.assertIn("reproduced: ", out)
+        shutil.rmtree(early)
+        r = self.again(fork.run_dir, code=3)
+        self.assertRegex(r.out, "(?m)^MISSING +parent +the checkpoint that it forked from is not there")
+
+    def copy_of(self, run):
+        to = self.dir / "copies" / run.name
+        shutil.copytree(run, to)
+        return to
+
+    def test_what_is_missing_is_named_and_nothing_is_started(self):
+        make_idx(self.dir / "set")
+        run = self.train("data.format=idx", f"data.path={self.dir}/set")
+        (self.dir / "set").rename(self.dir / "moved")
+        r = self.again(run, code=3)
+        self.assertRegex(r.out, r"(?m)^MISSING +(config|training data)")
+        self.assertIn("cannot be reproduced here", r.err)
+        self.assertIn("reproduced: ", self.again(run, f"data.path={self.dir}/moved").out)
+        shutil.rmtree(self.dir / "again")
+        shutil.rmtree(self.dir / "moved")
+        make_idx(self.dir / "moved", picture=3)
+        r = self.again(run, f"data.path={self.dir}/moved", code=3)
+        self.assertRegex(r.out, r"(?m)^MISSING +training data +they are others")
+        start = self.train("train.max_steps=1", "run.name=start") / "model.safetensors"
+        weights = self.dir / "w.safetensors"
+        shutil.copy(start, weights)
+        run = self.train(f"init.from={weights}")
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+        self.assertRegex(self.again(run, code=3).out, r"(?m)^MISSING +init\.from +.* has other bytes")
+        self.assertFalse((self.dir / "again").exists(), "something was started")
+        self.assertIn("only keys that change no result", self.again(run, "optim.lr=0.3", code=2).err)
+        self.assertIn("nothing to compare", self.again(self.copy_empty(run), code=3).err)
+
+    def copy_empty(self, run):
+        to = self.copy_of(run)
+        self.edit(to, lambda d: [d.update(status="failed"), *(d.pop(k) for k in ("weights_hash", "train"))])
+        (to / "metrics.jsonl").write_text("")
+        return to
+
+    def test_another_program_and_other_bits(self):
+        """A record made by other code: it is said, the run is made, and the bits decide."""
+        run = self.copy_of(self.train())
+        self.edit(run, lambda d: (d["code"].update(version="0.0.9+0123456789ab", binary_sha256="1" * 64, diff="code-x.diff.gz"),
+                                  d["machine"]["loaded"]["libc.so.6"].update(build_id="12")))
+        r = self.again(run)
+        self.assertRegex(r.out, r"(?m)^other +code +0\.0\.9\+0123456789ab then")
+        self.assertIn(f"git checkout 0123456789ab && zcat {run}/code-x.diff.gz | git apply", r.out)
+        self.assertRegex(r.out, r"(?m)^other +library +libc\.so\.6")
+        trail = (run / "weights.trail").read_text().splitlines()
+        doc = json.loads(trail[9])
+        doc["parameters"]["tensors"]["fc.bias"] = "0" * 16
+        trail[9] = json.dumps(doc)
+        (run / "weights.trail").write_text("\n".join(trail) + "\n")
+        r = self.again(run, code=1)
+        self.assertIn(f"different from step {doc['step']} on", r.out)
+        self.assertIn("not reproduced: ", r.out)
+        r = self.again(run, "--check")
+        self.assertIn("ddp-launch -n 1 ", r.out)
+        self.assertNotIn("weights: ", r.out)
+
+
 harness.main(jobs=2)

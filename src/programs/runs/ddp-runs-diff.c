@@ -67,18 +67,18 @@ static void print_json(const struct ddp_differences *d)
 static void print_table(const struct ddp_differences *d, const struct ddp_past *a, const struct ddp_past *b,
                         bool all)
 {
-    struct ddp_table t;
-    ddp_table_init(&t, 3);
-    ddp_table_add(&t, "");
-    ddp_table_add(&t, a->name);
-    ddp_table_add(&t, b->name);
+    struct ddp_grid t;
+    ddp_grid_init(&t, 3);
+    ddp_grid_add(&t, "");
+    ddp_grid_add(&t, a->name);
+    ddp_grid_add(&t, b->name);
     enum ddp_section last = DDP_SECTIONS;
     for (int i = 0; i < d->n; i++) {
         const struct ddp_difference *x = &d->item[i];
         if (x->section != last) {
-            ddp_table_add(&t, ddp_section_name(x->section));
-            ddp_table_add(&t, "");
-            ddp_table_add(&t, "");
+            ddp_grid_add(&t, ddp_section_name(x->section));
+            ddp_grid_add(&t, "");
+            ddp_grid_add(&t, "");
         }
         last = x->section;
         struct ddp_text key;
@@ -88,12 +88,12 @@ static void print_table(const struct ddp_differences *d, const struct ddp_past *
                      : x->weight == DDP_WEIGHT_DOUBT ? "? "
                                                      : "  ",
                      x->key);
-        ddp_table_add(&t, key.s);
+        ddp_grid_add(&t, key.s);
         ddp_text_finish(&key);
-        ddp_table_take(&t, ddp_strdup(x->a), all ? 0 : 44);
-        ddp_table_take(&t, ddp_strdup(x->b), all ? 0 : 44);
+        ddp_grid_take(&t, ddp_strdup(x->a), all ? 0 : 44);
+        ddp_grid_take(&t, ddp_strdup(x->b), all ? 0 : 44);
     }
-    ddp_table_finish(&t);
+    ddp_grid_finish(&t);
 }
 
 int ddp_runs_diff_main(int argc, char **argv)

@@ -34,10 +34,10 @@ const struct ddp_manual ddp_runs_gc_manual = {
 /* Returns how many may go. */
 static int show(const struct ddp_shelf *shelf, const struct ddp_clear_options *opt)
 {
-    struct ddp_table t;
+    struct ddp_grid t;
     int may = 0;
     double bytes = 0;
-    ddp_table_init(&t, 4);
+    ddp_grid_init(&t, 4);
     for (int i = 0; i < shelf->n; i++) {
         const struct ddp_past *p = &shelf->run[i];
         char why[512], size[32];
@@ -47,12 +47,12 @@ static int show(const struct ddp_shelf *shelf, const struct ddp_clear_options *o
         const double own = (double)ddp_clear_bytes(p->path);
         bytes += goes ? own : 0;
         may += goes;
-        ddp_table_add(&t, goes ? "could go" : "stays");
-        ddp_table_add(&t, p->name);
-        ddp_table_add(&t, ddp_bytes_text(own, size));
-        ddp_table_add(&t, why);
+        ddp_grid_add(&t, goes ? "could go" : "stays");
+        ddp_grid_add(&t, p->name);
+        ddp_grid_add(&t, ddp_bytes_text(own, size));
+        ddp_grid_add(&t, why);
     }
-    ddp_table_finish(&t);
+    ddp_grid_finish(&t);
     char size[32];
     ddp_line("%d of %d run%s could go, %s", may, shelf->n, ddp_plural(shelf->n), ddp_bytes_text(bytes, size));
     return may;

@@ -140,19 +140,19 @@ static void print_json(const struct request *r, const struct ddp_shelf *s)
 
 static void print_table(const struct request *r, const struct ddp_shelf *s)
 {
-    struct ddp_table t;
-    ddp_table_init(&t, r->columns);
+    struct ddp_grid t;
+    ddp_grid_init(&t, r->columns);
     for (int c = 0; c < r->columns; c++)
-        ddp_table_add(&t, r->column[c]);
+        ddp_grid_add(&t, r->column[c]);
     for (int i = 0; i < s->n; i++)
         for (int c = 0; c < r->columns; c++) {
             json_t *value = ddp_past_column_value(&s->run[i], r->column[c]);
             const bool hash = strcmp(r->column[c], "weights") == 0 || strcmp(r->column[c], "config") == 0 ||
                               strcmp(r->column[c], "data") == 0;
-            ddp_table_take(&t, ddp_past_value_text(value), hash ? 12 : 60);
+            ddp_grid_take(&t, ddp_past_value_text(value), hash ? 12 : 60);
             json_decref(value);
         }
-    ddp_table_finish(&t);
+    ddp_grid_finish(&t);
     for (int i = 0; i < s->n; i++)
         if (*s->run[i].fault)
             ddp_line("%s: %s: %s", s->run[i].name, ddp_past_state_name(s->run[i].state), s->run[i].fault);

@@ -16,12 +16,12 @@ const struct ddp_manual ddp_runs_show_manual = {
     .options = options,
 };
 
-static void add_row(struct ddp_table *t, const char *what, const json_t *value)
+static void add_row(struct ddp_grid *t, const char *what, const json_t *value)
 {
     if (!value || json_is_null(value))
         return;
-    ddp_table_add(t, what);
-    ddp_table_take(t, ddp_past_value_text(value), 0);
+    ddp_grid_add(t, what);
+    ddp_grid_take(t, ddp_past_value_text(value), 0);
 }
 
 /* "name version, name version" of an object of texts, or the texts of a list; malloc'd. */
@@ -48,12 +48,12 @@ static char *joined(const json_t *o, const char *between)
     return all;
 }
 
-static void add_joined(struct ddp_table *t, const char *what, const json_t *o, const char *between)
+static void add_joined(struct ddp_grid *t, const char *what, const json_t *o, const char *between)
 {
     char *s = joined(o, between);
     if (*s) {
-        ddp_table_add(t, what);
-        ddp_table_take(t, s, 0);
+        ddp_grid_add(t, what);
+        ddp_grid_take(t, s, 0);
     } else {
         free(s);
     }
@@ -94,13 +94,13 @@ static void show_facts(const struct ddp_past *p)
         {"forked from", "parent.checkpoint"},
         {"  because of", "parent.reason"},
     };
-    struct ddp_table t;
-    ddp_table_init(&t, 2);
-    ddp_table_add(&t, "state");
-    ddp_table_add(&t, ddp_past_state_name(p->state));
+    struct ddp_grid t;
+    ddp_grid_init(&t, 2);
+    ddp_grid_add(&t, "state");
+    ddp_grid_add(&t, ddp_past_state_name(p->state));
     if (*p->fault) {
-        ddp_table_add(&t, "fault");
-        ddp_table_add(&t, p->fault);
+        ddp_grid_add(&t, "fault");
+        ddp_grid_add(&t, p->fault);
     }
     json_t *steps = ddp_past_column_value(p, "steps");
     add_row(&t, "steps", steps);
@@ -119,11 +119,11 @@ static void show_facts(const struct ddp_past *p)
         const char *name = json_string_value(json_object_get(data, "name")),
                    *hash = json_string_value(json_object_get(data, "sha256"));
         ddp_text_add(&line, "%s %s", name ? name : "?", hash ? hash : "?");
-        ddp_table_add(&t, "data");
-        ddp_table_add(&t, line.s);
+        ddp_grid_add(&t, "data");
+        ddp_grid_add(&t, line.s);
         ddp_text_finish(&line);
     }
-    ddp_table_finish(&t);
+    ddp_grid_finish(&t);
 }
 
 /* One line for each time that it was started. */
@@ -134,22 +134,22 @@ static void show_legs(const struct ddp_past *p)
     const json_t *legs = ddp_past_at(p->record, "legs");
     json_t *leg;
     size_t i;
-    struct ddp_table t;
+    struct ddp_grid t;
     if (json_array_size(legs) == 0)
         return;
-    ddp_table_init(&t, (int)DDP_COUNT(parts) + 1);
-    ddp_table_add(&t, "leg");
+    ddp_grid_init(&t, (int)DDP_COUNT(parts) + 1);
+    ddp_grid_add(&t, "leg");
     for (size_t k = 0; k < DDP_COUNT(parts); k++)
-        ddp_table_add(&t, parts[k]);
+        ddp_grid_add(&t, parts[k]);
     json_array_foreach(legs, i, leg) {
         char number[24];
         snprintf(number, sizeof number, "%zu", i + 1);
-        ddp_table_add(&t, number);
+        ddp_grid_add(&t, number);
         for (size_t k = 0; k < DDP_COUNT(parts); k++)
-            ddp_table_take(&t, ddp_past_value_text(json_object_get(leg, parts[k])), 40);
+            ddp_grid_take(&t, ddp_past_value_text(json_object_get(leg, parts[k])), 40);
     }
     puts("");
-    ddp_table_finish(&t);
+    ddp_grid_finish(&t);
 }
 
 int ddp_runs_show_main(int argc, char **argv)

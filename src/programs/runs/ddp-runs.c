@@ -7,18 +7,18 @@ static const struct {
     const struct ddp_manual *manual;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {&ddp_runs_list_manual, ddp_runs_list_main}, {&ddp_runs_show_manual, ddp_runs_show_main},
-    {&ddp_runs_diff_manual, ddp_runs_diff_main}, {&ddp_runs_verify_manual, ddp_runs_verify_main},
-    {&ddp_runs_mark_manual, ddp_runs_mark_main}, {&ddp_runs_gc_manual, ddp_runs_gc_main},
+    {&ddp_runs_list_manual, ddp_runs_list_main},
+    {&ddp_runs_show_manual, ddp_runs_show_main},
+    {&ddp_runs_diff_manual, ddp_runs_diff_main},
+    {&ddp_runs_verify_manual, ddp_runs_verify_main},
+    {&ddp_runs_reproduce_manual, ddp_runs_reproduce_main},
+    {&ddp_runs_mark_manual, ddp_runs_mark_main},
+    {&ddp_runs_gc_manual, ddp_runs_gc_main},
 };
 
-static const struct ddp_manual *const manuals[] = {&ddp_runs_list_manual,
-                                                   &ddp_runs_show_manual,
-                                                   &ddp_runs_diff_manual,
-                                                   &ddp_runs_verify_manual,
-                                                   &ddp_runs_mark_manual,
-                                                   &ddp_runs_gc_manual,
-                                                   NULL};
+static const struct ddp_manual *const manuals[] = {
+    &ddp_runs_list_manual,      &ddp_runs_show_manual, &ddp_runs_diff_manual, &ddp_runs_verify_manual,
+    &ddp_runs_reproduce_manual, &ddp_runs_mark_manual, &ddp_runs_gc_manual,   NULL};
 
 static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
 
@@ -70,7 +70,8 @@ static int answer(int argc, char **argv)
         return ddp_runs_report(&err);
     if (ddp_manual_answer(&manual, id))
         return 0;
-    return ddp_runs_usage(&manual, "%s", "a command is wanted: list, show, diff, verify, mark or gc");
+    return ddp_runs_usage(&manual, "%s",
+                          "a command is wanted: list, show, diff, verify, reproduce, mark or gc");
 }
 
 static int run(int argc, char **argv)

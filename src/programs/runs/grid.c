@@ -1,14 +1,14 @@
 /* Rows of text in columns. */
-#include "table.h"
+#include "grid.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void ddp_table_init(struct ddp_table *t, int columns)
+void ddp_grid_init(struct ddp_grid *t, int columns)
 {
-    *t = (struct ddp_table){.columns = columns};
+    *t = (struct ddp_grid){.columns = columns};
 }
 
 /* Characters of UTF-8: a byte of the form 10xxxxxx goes on with one. */
@@ -32,7 +32,7 @@ static void cut(char *s, int most)
     }
 }
 
-void ddp_table_take(struct ddp_table *t, char *text, int most)
+void ddp_grid_take(struct ddp_grid *t, char *text, int most)
 {
     ddp_text_plain(text);
     for (char *p = text; *p; p++)
@@ -44,12 +44,12 @@ void ddp_table_take(struct ddp_table *t, char *text, int most)
     t->cell[t->cells++] = text;
 }
 
-void ddp_table_add(struct ddp_table *t, const char *text)
+void ddp_grid_add(struct ddp_grid *t, const char *text)
 {
-    ddp_table_take(t, ddp_strdup(text), 0);
+    ddp_grid_take(t, ddp_strdup(text), 0);
 }
 
-void ddp_table_finish(struct ddp_table *t)
+void ddp_grid_finish(struct ddp_grid *t)
 {
     int *widest = ddp_calloc((size_t)t->columns, sizeof *widest);
     for (int i = 0; i < t->cells; i++) {
@@ -64,7 +64,7 @@ void ddp_table_finish(struct ddp_table *t)
     }
     free(widest);
     free(t->cell);
-    ddp_table_init(t, t->columns);
+    ddp_grid_init(t, t->columns);
 }
 
 void ddp_line(const char *fmt, ...)

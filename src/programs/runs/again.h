@@ -1,0 +1,48 @@
+/* How to do a recorded run again: with which command, and what of it is not as it was. */
+#ifndef DDP_RUNS_AGAIN_H
+#define DDP_RUNS_AGAIN_H
+
+#include "past.h"
+
+struct ddp_again_options {
+    const char *programs;     /* folder of ddp-launch and ddp-train */
+    int ranks;                /* 0: as many as it had */
+    const char *dir;          /* where the new run is to lie */
+    const char *const *words; /* KEY=VALUE of keys that change no result: data.root=/data */
+    int nwords;
+};
+
+enum ddp_again_grade {
+    DDP_AGAIN_SAME,   /* as it was */
+    DDP_AGAIN_OTHER,  /* it is another: bits may differ */
+    DDP_AGAIN_MISSING /* without it the run cannot be done, or its bits cannot come out */
+};
+
+struct ddp_again_check {
+    enum ddp_again_grade grade;
+    char *what, *says; /* "training data", "3490.. as recorded" */
+};
+
+struct ddp_again {
+    char **word; /* the command, NULL behind it */
+    int words;
+    struct ddp_again_check *check;
+    int checks;
+    int64_t steps;  /* that it is to make */
+    char temp[256]; /* a folder to remove afterwards; "": none */
+};
+
+/* p: whole. DDP_E_USAGE: words of keys that change results; DDP_E_DATA: a record that lacks what is needed.
+ * What is missing is no error: it is in the checks. */
+int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt, struct ddp_again *out,
+                   struct ddp_error *err);
+void ddp_again_finish(struct ddp_again *a); /* removes temp */
+int ddp_again_missing(const struct ddp_again *a);
+
+/* Adds a check. fmt: what it says. */
+void ddp_again_note(struct ddp_again *a, enum ddp_again_grade grade, const char *what, const char *fmt, ...)
+    DDP_PRINTF(4, 5);
+/* again_data.c: the data of the run by its config and words, read and hashed, against the record. */
+void ddp_again_check_data(const struct ddp_past *p, const struct ddp_again_options *opt, struct ddp_again *a);
+
+#endif
