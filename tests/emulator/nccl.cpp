@@ -96,7 +96,7 @@ ncclResult_t check_call(const grouped &g)
     if (c.what == call::all_reduce && !nccl_can_sum(c.type))
         return wrong(ncclInvalidArgument, "the stand-in sums floats, doubles and integers of 4 and 8 bytes");
     if ((c.from && c.count && !device_range(c.from, bytes)) ||
-        (c.to && c.count && !device_range(c.to, bytes)))
+        (c.to && c.count && !device_range(c.to, nccl_room(c, m.size))))
         return wrong(ncclInvalidArgument,
                      "a buffer of " + std::to_string(bytes) + " bytes is not device memory, or leaves it");
     if (!c.from && !c.to)
@@ -441,6 +441,12 @@ ncclResult_t ncclBroadcast(const void *from, void *to, size_t count, ncclDataTyp
                            ncclComm_t comm, cudaStream_t stream)
 {
     return make_call("ncclBroadcast", comm, stream, {call::broadcast, from, to, count, type, root, false});
+}
+
+ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataType_t type, ncclComm_t comm,
+                           cudaStream_t stream)
+{
+    return make_call("ncclAllGather", comm, stream, {call::all_gather, from, to, count, type, 0, false});
 }
 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t op,

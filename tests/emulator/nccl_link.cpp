@@ -1,8 +1,9 @@
 /* Stand-in for NCCL: how ranks find each other, and messages between them.
  *
- * Each rank listens on an abstract Unix socket named by the communicator's id, and connects to the ranks
- * below it. All sockets are polled; what has to be written waits in `out`, what came in `in`. A message is a
- * header and its payload:
+ * Each rank listens on a Unix socket named by the communicator's id, and connects to the ranks below it. The
+ * name is abstract, or a file in the folder DDP_EMU_NCCL_DIR: ranks find those between networks, too. All
+ * sockets are polled; what has to be written waits in `out`, what came in `in`. A message is a header and its
+ * payload:
  *
  *   CALL     the tag of a call, in the order of calls between the two ranks, with the payload if there is one
  *   RESULT   a summed part of an all-reduce, found by the number of its call
@@ -45,10 +46,22 @@ void put(peer &p, kind what, const tag &t, const void *data, size_t bytes)
         p.out.append((const char *)data, bytes);
 }
 
+/* Where sockets are files; NULL: nowhere. */
+const char *folder()
+{
+    const char *f = getenv("DDP_EMU_NCCL_DIR");
+    return f && *f ? f : NULL;
+}
+
 socklen_t address(struct sockaddr_un *a, uint64_t id, int rank)
 {
     memset(a, 0, sizeof *a);
     a->sun_family = AF_UNIX;
+    if (folder()) {
+        snprintf(a->sun_path, sizeof a->sun_path, "%s/ddp-emu-nccl-%016llx-%d", folder(),
+                 (unsigned long long)id, rank);
+        return sizeof *a;
+    }
     const int n = snprintf(a->sun_path + 1, sizeof a->sun_path - 1, "ddp-emu-nccl-%016llx-%d",
                            (unsigned long long)id, rank);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
@@ -155,6 +168,18 @@ bool read_hello(peer &p, hello *h)
     memcpy(h, p.in.data(), sizeof *h);
     p.in.erase(0, sizeof *h);
     return true;
+}
+
+void stop_listening(member &m)
+{
+    struct sockaddr_un a;
+    if (m.listener < 0)
+        return;
+    close(m.listener);
+    m.listener = -1;
+    (void)address(&a, m.id, m.rank);
+    if (folder())
+        unlink(a.sun_path);
 }
 
 void connect_down(member &m, int rank)
@@ -274,7 +299,7 @@ bool operator==(const tag &a, const tag &b)
 
 std::string tag_text(const tag &t, bool sends)
 {
-    static const char *const names[] = {"", "broadcast", "allReduce", "allReduce"};
+    static const char *const names[] = {"", "broadcast", "allGather", "allReduce", "allReduce"};
     std::string s = "call " + std::to_string(t.number) + ": ";
     s += t.captured ? "captured " : "";
     s += t.what == call::send_recv ? (sends ? "send" : "recv") : names[(int)t.what];
@@ -367,8 +392,7 @@ bool link_join(member &m)
     for (const peer &p : m.peers)
         all &= p.known;
     if (all) {
-        close(m.listener);
-        m.listener = -1;
+        stop_listening(m);
     } else if (nccl_now_ms() - m.moved > nccl_timeout_ms()) {
         std::string who;
         for (int r = 0; r < m.size; r++)
@@ -458,9 +482,7 @@ void link_close(member &m)
                 close(p.fd);
             p.fd = -1;
         }
-    if (m.listener >= 0)
-        close(m.listener);
-    m.listener = -1;
+    stop_listening(m);
 }
 
 } // namespace standin

@@ -4,6 +4,7 @@
  *
  * Environment:
  *   DDP_EMU_NCCL_TIMEOUT=s   without progress a communicator fails (60)
+ *   DDP_EMU_NCCL_DIR=folder  where ranks find each other; not set: in the network of their host
  *   DDP_EMU_NCCL_VERSION=n   what ncclGetVersion() says (22809)
  *   NCCL_HOSTID, NCCL_MULTI_RANK_GPU_ENABLE, NCCL_GRAPH_MIXING_SUPPORT as NCCL's own
  */
@@ -18,7 +19,7 @@
 namespace standin
 {
 
-enum class call : uint8_t { send_recv, broadcast, all_reduce, all_reduce_result };
+enum class call : uint8_t { send_recv, broadcast, all_gather, all_reduce, all_reduce_result };
 
 /* What a message belongs to; both sides of a pair must agree on all of it. */
 struct tag {
@@ -114,6 +115,8 @@ struct one_call {
     bool sends;
 };
 size_t nccl_type_bytes(ncclDataType_t t); /* 0: none */
+/* What a call writes at `to`, of a communicator of so many ranks. */
+size_t nccl_room(const one_call &c, int ranks);
 bool nccl_can_sum(ncclDataType_t t);
 std::shared_ptr<work> nccl_work(const std::shared_ptr<member> &m, std::vector<one_call> &&calls);
 

@@ -152,6 +152,23 @@ struct group : work {
         }
     }
 
+    /* In place where `from` is the rank's own row of `to`. */
+    void begin_all_gather(const one_call &c, state &s)
+    {
+        const size_t bytes = c.count * nccl_type_bytes(c.type);
+        char *own = (char *)c.to + (size_t)m->rank * bytes;
+        reads(c.from, bytes, "allGather");
+        exchange(
+            c, s, [&](int) { return std::make_pair(c.from, bytes); },
+            [&](int r, expectation &e) {
+                e.bytes = bytes;
+                e.to = (char *)c.to + (size_t)r * bytes;
+            });
+        if (own != c.from)
+            memmove(own, c.from, bytes);
+        emu_mark_written(own, bytes);
+    }
+
     size_t part_bytes(const one_call &c, int r) const
     {
         return (part_begin(c.count, m->size, r + 1) - part_begin(c.count, m->size, r)) *
@@ -255,6 +272,8 @@ struct group : work {
                     begin_send_recv(c, states[i]);
                 else if (turn == 0 && c.what == call::broadcast)
                     begin_broadcast(c, states[i]);
+                else if (turn == 0 && c.what == call::all_gather)
+                    begin_all_gather(c, states[i]);
                 else if (turn == 0 && c.what == call::all_reduce)
                     begin_all_reduce(c, states[i]);
             }
@@ -286,7 +305,7 @@ struct group : work {
     void settle(bool done)
     {
         for (const one_call &c : calls) {
-            const size_t bytes = c.count * nccl_type_bytes(c.type);
+            const size_t bytes = nccl_room(c, m->size);
             if (!c.to || !device_range(c.to, bytes) || (c.what == call::broadcast && c.root == m->rank))
                 continue;
             if (done)
@@ -354,6 +373,11 @@ size_t nccl_type_bytes(ncclDataType_t t)
 {
     static const size_t bytes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
     return (unsigned)t < ncclNumTypes ? bytes[t] : 0;
+}
+
+size_t nccl_room(const one_call &c, int ranks)
+{
+    return c.count * nccl_type_bytes(c.type) * (c.what == call::all_gather ? (size_t)ranks : 1);
 }
 
 bool nccl_can_sum(ncclDataType_t t)

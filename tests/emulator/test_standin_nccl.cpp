@@ -157,6 +157,14 @@ static void everything(int me, int size, const ncclUniqueId &id)
     OK(k.settle(ncclBroadcast(k.d, k.d, N, ncclFloat32, size - 1, k.comm, k.s)));
     k.down(k.d);
     CHECK(k.h[0] == (float)(1000 * size) && k.h[N - 1] == (float)(1000 * size) + (float)((N - 1) % 1000));
+    k.up(k.d, (float)(1000 * (me + 1))); /* in place, then to another place */
+    OK(k.settle(ncclAllGather(k.d + (size_t)me * part, k.d, part, ncclFloat32, k.comm, k.s)));
+    OK(k.settle(ncclAllGather(k.d + (size_t)me * part, k.e, part, ncclFloat32, k.comm, k.s)));
+    for (float *from : {k.d, k.e}) {
+        k.down(from);
+        for (size_t i = 0; i < part * (size_t)size; i++)
+            CHECK(k.h[i] == (float)(1000 * (i / part + 1)) + (float)(i % 1000));
+    }
     k.up(k.d, (float)me);
     OK(k.settle(ncclAllReduce(k.d, k.d, N, ncclFloat32, ncclSum, k.comm, k.s)));
     OK(k.settle(ncclAllReduce(k.d, k.e, 7, ncclFloat32, ncclSum, k.comm, k.s)));
@@ -234,6 +242,8 @@ static void test_mismatched_calls_are_named(void **)
              (void)k.settle(k.me ? ncclAllReduce(k.d, k.d, 10, ncclFloat32, ncclSum, k.comm, k.s)
                                  : ncclBroadcast(k.d, k.d, 10, ncclFloat32, 1, k.comm, k.s));
          }},
+        {"size of a part", "allGather of 10 elements",
+         [](rank &k) { (void)k.settle(ncclAllGather(k.d, k.e, k.me ? 20 : 10, ncclFloat32, k.comm, k.s)); }},
         {"type", "of type 2",
          [](rank &k) {
              (void)k.settle(
