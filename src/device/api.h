@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-enum { DDP_GPU_API_VERSION = 3, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
+enum { DDP_GPU_API_VERSION = 4, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
 
 /* Up to a multiple of DDP_GPU_ALIGN. */
 static inline size_t ddp_gpu_align(size_t bytes)
@@ -115,6 +115,13 @@ struct ddp_gpu_matmul {
     bool tf32;
 };
 
+/* Several ranks on one device, for tests of correctness (NCCL_HOSTID or NCCL_MULTI_RANK_GPU_ENABLE). */
+enum ddp_gpu_sharing {
+    DDP_GPU_SHARE_NOT,
+    DDP_GPU_SHARE_HERE,  /* all ranks are on this host: loopback serves */
+    DDP_GPU_SHARE_HOSTS, /* they are on several */
+};
+
 struct ddp_gpu_api {
     int version; /* DDP_GPU_API_VERSION that the plug-in was built with */
 
@@ -184,10 +191,10 @@ struct ddp_gpu_api {
 
     /* ---- NCCL. Counts are of 4-byte floats unless it says bytes. ---- */
     int (*comm_id)(char id[DDP_GPU_ID_BYTES], struct ddp_error *err); /* on one rank, then sent to all */
-    /* share: several ranks on one device, for tests of correctness (NCCL_HOSTID or
-     * NCCL_MULTI_RANK_GPU_ENABLE). Collective; ends with an error after timeout_s. */
-    int (*comm_open)(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int rank, int size, bool share,
-                     double timeout_s, struct ddp_gpu_comm **out, struct ddp_error *err);
+    /* Collective; ends with an error after timeout_s. */
+    int (*comm_open)(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int rank, int size,
+                     enum ddp_gpu_sharing share, double timeout_s, struct ddp_gpu_comm **out,
+                     struct ddp_error *err);
     void (*comm_close)(struct ddp_gpu_comm *c, bool abort); /* abort: do not wait for others. NULL is fine */
     int (*comm_check)(struct ddp_gpu_comm *c,
                       struct ddp_error *err); /* asynchronous errors of NCCL; 0: none */
@@ -199,6 +206,8 @@ struct ddp_gpu_api {
                   int root); /* in place */
     void (*allreduce)(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, float *p,
                       size_t count); /* in place, sum */
+    /* In place: [size][count], of which rank r has row r. */
+    void (*allgather)(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, float *p, size_t count);
 
     /* ---- kernels of our own ---- */
     const struct ddp_gpu_kernels *kernels;

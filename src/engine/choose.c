@@ -23,8 +23,6 @@ int ddp_engine_choose(struct ddp_config *cfg, struct ddp_comm *comm, const struc
     if (status)
         return status;
     cfg->device = gpu ? DDP_DEVICE_CUDA : DDP_DEVICE_CPU;
-    if (gpu && (status = ddp_ranks_check_one_node(comm, err)) != 0)
-        return status;
     if (gpu && !lead)
         status = decide(cfg, &gpu, err); /* is it here, too? */
     status = ddp_comm_agree(comm, status, err);

@@ -26,11 +26,17 @@ static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
 
 static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    int32_t *merges = ddp_calloc((size_t)r->nodes + (size_t)r->conf.shards, sizeof *merges);
+    const int all = r->nodes + r->inputs + r->terms;
+    int32_t *merges = ddp_calloc((size_t)(all > r->conf.shards ? all : r->conf.shards), sizeof *merges);
+    int32_t *inner = merges + r->nodes, *terms = inner + r->inputs;
     for (int i = 0; i < r->nodes; i++)
         merges[i] = r->node[i].merges;
-    int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_MERGES], merges,
-                                (size_t)r->nodes * sizeof *merges, err);
+    for (int i = 0; i < r->inputs; i++)
+        inner[i] = r->input[i].inner;
+    for (int i = 0; i < r->terms; i++)
+        terms[i] = r->several ? r->term[i].merges : r->input[i].merges;
+    int status =
+        ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_MERGES], merges, (size_t)all * sizeof *merges, err);
     for (int s = 0; s < r->conf.shards; s++)
         merges[s] = ddp_tree_merges_after(r->conf.shards, 0, s, s + 1);
     if (status == 0 && r->conf.small_width > 0)
@@ -40,35 +46,28 @@ static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
     return status;
 }
 
-/* Where element `at` of the flat space lies in a node, for the slice of a bucket that begins at `lo`. */
-static const float *node_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i,
-                            int64_t at)
-{
-    if (r->node[i].slot < 0)
-        return ddp_gpu_reduce_buffer(r, r->node[i].buffer) + at;
-    int64_t lo = k->mine.lo * DDP_BLOCK, slice = k->mine.hi * DDP_BLOCK - lo;
-    return (const float *)r->at[DDP_REGION_STAGING] + r->node[i].slot * slice + (at - lo);
-}
-
 static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    const size_t row = 2 * (size_t)r->nodes + 1, n = (size_t)r->layout.buckets * row;
+    const size_t row = (size_t)r->inputs + 2 * (size_t)r->terms + 1, n = (size_t)r->layout.buckets * row;
     const float **host = ddp_calloc(n, sizeof *host);
     const float *const *device = r->at[DDP_REGION_NODE];
     for (int64_t b = 0; b < r->layout.buckets; b++) {
         struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        int64_t lo = k->mine.lo * DDP_BLOCK, stats = r->conf.flat->stats;
-        const float **to = host + (size_t)b * row;
-        k->trained = device + (size_t)b * row;
-        k->stats = k->trained + r->nodes;
-        k->summed = k->stats + r->nodes;
+        const int64_t lo = k->mine.lo * DDP_BLOCK, stats = r->conf.flat->stats;
+        const float **inputs = host + (size_t)b * row, **to = inputs + r->inputs;
+        k->inputs = device + (size_t)b * row;
+        k->trained = k->inputs + r->inputs;
+        k->stats = k->trained + r->terms;
+        k->summed = k->stats + r->terms;
+        for (int i = 0; i < r->inputs; i++)
+            inputs[i] = ddp_gpu_reduce_input_at(r, k, i, k->share.lo * DDP_BLOCK);
         if (k->mine.lo == k->mine.hi)
             continue;
-        for (int i = 0; i < r->nodes; i++) {
-            to[i] = node_at(r, k, i, lo);
-            to[r->nodes + i] = node_at(r, k, i, lo > stats ? lo : stats);
+        for (int i = 0; i < r->terms; i++) {
+            to[i] = ddp_gpu_reduce_term_at(r, k, i, lo);
+            to[r->terms + i] = ddp_gpu_reduce_term_at(r, k, i, lo > stats ? lo : stats);
         }
-        to[2 * r->nodes] = ddp_gpu_reduce_buffer(r, 0) + (lo > stats ? lo : stats);
+        to[2 * r->terms] = ddp_gpu_reduce_buffer(r, 0) + (lo > stats ? lo : stats);
     }
     int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_NODE], host, n * sizeof *host, err);
     free(host);
@@ -77,12 +76,9 @@ static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)
 
 static int upload_guard(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
-    const float **host = ddp_calloc((size_t)r->nodes, sizeof *host), *rows = r->at[DDP_REGION_GUARD];
+    const float **host = ddp_calloc((size_t)r->nodes, sizeof *host);
     for (int i = 0; i < r->nodes; i++)
-        host[i] = r->node[i].slot < 0 ? ddp_gpu_reduce_buffer(r, r->node[i].buffer) + r->conf.flat->metrics
-                                      : rows + (int64_t)r->node[i].slot * DDP_GPU_METRICS;
-    if (r->conf.fast)
-        host[0] = rows;
+        host[i] = ddp_gpu_reduce_metrics_at(r, &r->node[i]);
     const int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_GUARD_NODE], host,
                                       (size_t)r->nodes * sizeof *host, err);
     free(host);

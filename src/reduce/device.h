@@ -1,7 +1,8 @@
 /* Gradients of S shards on N GPUs -> one sum per element in the canonical order -> the owner of the element
  * applies it -> all ranks have the new parameters: what reduce.h does on CPUs, on devices. The cutting into
- * buckets and slices and the tree are the same; so is the result, to the bit in fp32, whatever the number of
- * ranks. Knows no optimizer: it gets a table of calls that enqueue.
+ * buckets and slices (layout.h) and the tree are the same; so is the result, to the bit in fp32, whatever the
+ * number of ranks, and of the nodes that they lie on. Knows no optimizer: it gets a table of calls that
+ * enqueue.
  *
  * It owns the parameters, their copy in the compute type, the leaf buffers and a stream for communication.
  *
@@ -17,15 +18,18 @@
  *
  * ready() merges on the compute stream what the tree allows. In the rank's last shard the communication
  * stream goes on behind it, under the rest of backward. When the metrics are reported:
- *   my nodes' metrics to all ranks, theirs to me (grouped send and recv, 16 bytes a node); every rank sums
- *   them in the canonical order itself (`fast`: one all-reduce), and where the loss is not finite its device
- *   updates nothing in this step and in none after it: parameters, statistics, state and loss scale stay what
- *   they were before, on all ranks alike, though the host may have enqueued more
+ *   the metrics of all ranks' tree nodes to all (all-gather, 16 bytes a tree node); every rank sums them in
+ *   the canonical order itself (`fast`: one all-reduce), and where the loss is not finite its device updates
+ *   nothing in this step and in none after it: parameters, statistics, state and loss scale stay what they
+ *   were before, on all ranks alike, though the host may have enqueued more
  * When a bucket is complete:
- *   my nodes' slices to their owners, theirs of my slice to me (grouped send and recv)
- *   stage 0 over my slice; if it is the only one, new parameters from their owners (grouped broadcast) and
- *   conversion; else the values of all slices to all ranks (grouped broadcast), and the other stages in
- *   finish(), with between() before each
+ *   inside a node: my tree nodes over a peer's share to the peer, theirs over mine to me (grouped send and
+ *   recv; on one node shares are slices)
+ *   on several nodes: my node's sums over my share; then along my lane these sums over a slice to its owner,
+ *   the other nodes' over mine to me (grouped send and recv)
+ *   stage 0 over my slice; if it is the only one, new parameters from their owners to all (all-gather in
+ *   place, or grouped broadcasts where slices are unequal) and conversion; else the values of all slices in
+ *   the same way, and the other stages in finish(), with between() before each
  *   fast: all-reduce of the bucket, then as one rank does, on every rank alike
  * finish() makes the compute stream wait for all of it.
  *
@@ -38,17 +42,22 @@
 #include "device/kernels.h"
 #include "device/transfer.h"
 #include "model/flat.h"
+#include "reduce/reduce.h"
 
 /* Slot of the metrics block behind DDP_METRIC_CORRECT: how many ranks want to stop (kernel metrics()). */
 enum { DDP_GPU_METRIC_STOP = 2 };
 
 struct ddp_gpu_reduce_conf {
     const struct ddp_flat *flat; /* in the device's layouts; borrowed */
-    int rank, size;
-    int shards;             /* leaves of the tree: train.shards * train.accumulate */
-    bool fast;              /* reduce.mode = "fast" */
-    bool side_by_side;      /* a leaf buffer per shard of mine instead of a stack (synchronised layers) */
-    int64_t bucket;         /* target size in elements, cut to whole blocks, at least one */
+    int rank, size;              /* in the order of seats (comm/comm.h) */
+    int nodes;
+    const int *ranks;  /* [nodes] ranks of each, read while a call lasts; NULL: one node */
+    int shards;        /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;         /* reduce.mode = "fast" */
+    bool side_by_side; /* a leaf buffer per shard of mine instead of a stack (synchronised layers) */
+    /* Target size in elements, cut to whole blocks, at least one; where that is a block a rank or more, to a
+     * multiple of the ranks, so that slices are equal. */
+    int64_t bucket;
     enum ddp_gpu_type type; /* of the weights; F32: the parameters themselves */
     int block_values;       /* doubles per trained block that stages leave for each other: 0, 2 or 4 */
     double loss_scale;      /* at the start, a power of two; 0: no loss scaling */
@@ -83,6 +92,8 @@ struct ddp_gpu_apply {
 
 struct ddp_gpu_reduce;
 
+/* The number that this rank has to have in the communicator: that of its slice in a bucket. */
+int ddp_gpu_reduce_comm_rank(const struct ddp_gpu_reduce_conf *conf);
 /* Everything that a step needs is made and uploaded here; blocks. api, gpu, comm (NULL for one rank) and
  * compute are borrowed. Parameters are zero until set. Errors: DDP_E_CONFIG more ranks than shards;
  * DDP_E_USAGE a conf out of range; DDP_E_RESOURCE no memory; DDP_E_DEVICE. */
@@ -138,6 +149,11 @@ int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struc
  * one shared array; set reads those (with `fast`: all). */
 int ddp_gpu_reduce_kept_get(struct ddp_gpu_reduce *r, const float *kept, float *host, struct ddp_error *err);
 int ddp_gpu_reduce_kept_set(struct ddp_gpu_reduce *r, float *kept, const float *host, struct ddp_error *err);
+/* An array over the flat space in host memory that each node has a copy of, between nodes: as
+ * ddp_reduce_move(), for the reduction with that conf. What others of this node have written into it must be
+ * there. */
+int ddp_gpu_reduce_move(const struct ddp_gpu_reduce_conf *conf, struct ddp_comm *ranks, float *host,
+                        enum ddp_reduce_way way, struct ddp_error *err);
 /* Slices of the flat space that this rank owns, [lo, hi): k counts from 0; false when there are no more. */
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi);
 /* The trained part of such an array, from all ranks: kept -> full [flat total], both on the device, where the

@@ -1,5 +1,5 @@
 /* The state of a reduction on a device: planned by device_plan.c, made by device.c, worked on by
- * device_step.c, read and written from outside by device_state.c. */
+ * device_step.c and device_wire.c, read and written from outside by device_state.c. */
 #ifndef DDP_REDUCE_DEVICE_PRIVATE_H
 #define DDP_REDUCE_DEVICE_PRIVATE_H
 
@@ -13,37 +13,57 @@
 
 /* Device memory, each an allocation of its own. B: blocks of the flat space. */
 enum ddp_gpu_region {
-    DDP_REGION_PARAMS,     /* float [total] */
-    DDP_REGION_WEIGHTS,    /* type [total]; F32: none */
-    DDP_REGION_LEAVES,     /* float [buffers][total]; several stages: my slices of buffer 0 become the sums */
-    DDP_REGION_STAGING,    /* float [nodes of others][my largest slice]: used anew by each bucket */
-    DDP_REGION_VALUES,     /* double [trained B][block_values] */
-    DDP_REGION_NODE,       /* float * [buckets][2 nodes + 1]: struct ddp_gpu_reduce_bucket */
-    DDP_REGION_MERGES,     /* int32 [nodes] */
-    DDP_REGION_SCALE,      /* struct ddp_gpu_scale */
-    DDP_REGION_GUARD,      /* float [nodes of others][DDP_GPU_METRICS]; `fast`: one row, the sum */
-    DDP_REGION_GUARD_NODE, /* float * [nodes]: their metrics */
-    DDP_REGION_SMALL,      /* double [shards][small width] */
+    DDP_REGION_PARAMS,  /* float [total] */
+    DDP_REGION_WEIGHTS, /* type [total]; F32: none */
+    DDP_REGION_LEAVES,  /* float [buffers][total]; several stages: my slices of buffer 0 become the sums */
+    /* used anew by each bucket: */
+    DDP_REGION_STAGING, /* float [tree nodes of my node's other ranks][my largest share] */
+    DDP_REGION_COVERS,  /* float [rows of terms][my largest slice]: several nodes only */
+    DDP_REGION_VALUES,  /* double [trained B][block_values] */
+    DDP_REGION_NODE,    /* float * [buckets][inputs + 2 terms + 1]: struct ddp_gpu_reduce_bucket */
+    DDP_REGION_MERGES,  /* int32 [tree nodes | inputs | terms] */
+    DDP_REGION_SCALE,   /* struct ddp_gpu_scale */
+    /* float [size][most tree nodes of a rank][DDP_GPU_METRICS], in the order of slices; `fast`: one row, the
+     * sum */
+    DDP_REGION_GUARD,
+    DDP_REGION_GUARD_NODE,   /* float * [tree nodes]: their metrics */
+    DDP_REGION_SMALL,        /* double [shards][small width] */
     DDP_REGION_SMALL_MERGES, /* int32 [shards] */
     DDP_REGIONS
 };
 
 struct ddp_gpu_reduce_bucket {
     struct ddp_range all;   /* blocks */
+    struct ddp_range share; /* what I add up of my node */
     struct ddp_range owned; /* my slice */
     struct ddp_range mine;  /* what I update: owned, or with `fast` all */
     int64_t kept;           /* where mine begins in arrays of what I update */
     struct ddp_gpu_event *complete;
-    const float *const *trained; /* on the device: [nodes] counted from the first trained element of mine */
-    const float *const *stats;   /* [nodes] counted from the first element of mine behind the trained ones */
-    const float *const *summed;  /* [1] the same in the sum */
+    /* On the device. inputs: [inputs] counted from the first element of my share. trained, stats: [terms]
+     * counted from the first element of mine that is trained, that lies behind. summed: [1], as stats in the
+     * sum. */
+    const float *const *inputs, *const *trained, *const *stats, *const *summed;
 };
 
 /* A node of the canonical tree that some rank ends up with. */
 struct ddp_gpu_reduce_node {
     int rank, buffer; /* of that rank */
-    int slot;         /* in the staging area; mine: -1 */
-    int merges;       /* behind it, when nodes are pushed on a stack one after the other */
+    int nth;          /* of that rank's */
+    int slot;         /* row in the staging area; -1: mine, or of another node's rank */
+    int merges;       /* behind it, when all are pushed on a stack one after the other */
+    int inner;        /* when those of its cover are */
+};
+
+/* A tree node that the shards of my node come down to: the sum of some inputs, made in the first one. */
+struct ddp_gpu_reduce_cover {
+    int first, inputs; /* of `input` */
+};
+
+/* What the owner of a slice adds, on several nodes: a cover of some node. */
+struct ddp_gpu_reduce_term {
+    int node, nth; /* of that node's covers */
+    int row;       /* in the area of covers; -1: my node's sum, which lies where it was made */
+    int merges;
 };
 
 struct ddp_gpu_reduce {
@@ -55,11 +75,21 @@ struct ddp_gpu_reduce {
     struct ddp_gpu_event *losses, *done;
 
     struct ddp_reduce_layout layout;
+    struct ddp_reduce_place place; /* mine */
     struct ddp_schedule schedule;
     struct ddp_ledger ledger;
     int64_t total, kept; /* elements of the flat space, and those that I update */
-    int nodes, others;   /* others: nodes that are sent to me */
-    struct ddp_gpu_reduce_node *node;
+    bool several;        /* two levels: several nodes, and not `fast` */
+
+    int nodes, rows;                    /* of all ranks; the most that one has */
+    struct ddp_gpu_reduce_node *node;   /* [nodes], in order of shards */
+    struct ddp_gpu_reduce_node *input;  /* [inputs] of them: those of my node */
+    int inputs, staged;                 /* staged: those that are sent to me */
+    struct ddp_gpu_reduce_cover *cover; /* [covers]; none on one node */
+    int covers;
+    struct ddp_gpu_reduce_term *term; /* [terms]; one node: the inputs, and NULL */
+    int terms, term_rows;
+
     size_t bytes[DDP_REGIONS];
     void *at[DDP_REGIONS];
     struct ddp_gpu_guard_args guard;
@@ -68,6 +98,8 @@ struct ddp_gpu_reduce {
 
     struct ddp_gpu_reduce_bucket *bucket; /* [buckets] */
 };
+
+/* ---- device_plan.c ---- */
 
 int ddp_gpu_reduce_check(const struct ddp_gpu_reduce_conf *conf, const struct ddp_gpu_comm *comm,
                          struct ddp_error *err);
@@ -79,5 +111,48 @@ static inline float *ddp_gpu_reduce_buffer(const struct ddp_gpu_reduce *r, int b
 {
     return (float *)r->at[DDP_REGION_LEAVES] + buffer * r->total;
 }
+
+/* Where element `at` of the flat space, in my share of a bucket, lies in an input. */
+float *ddp_gpu_reduce_input_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i,
+                               int64_t at);
+/* The same in the sum that a cover becomes, and, in mine, in a term. */
+float *ddp_gpu_reduce_cover_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i,
+                               int64_t at);
+float *ddp_gpu_reduce_term_at(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k, int i,
+                              int64_t at);
+
+/* Without the metrics, which travel before everything else. */
+static inline struct ddp_range ddp_gpu_reduce_moved(const struct ddp_gpu_reduce *r, struct ddp_range elements)
+{
+    return ddp_range_clip(elements, (struct ddp_range){0, r->conf.flat->metrics});
+}
+
+/* Where the guard finds the metrics of a tree node, or with `fast` their sum. */
+static inline float *ddp_gpu_reduce_metrics_at(const struct ddp_gpu_reduce *r,
+                                               const struct ddp_gpu_reduce_node *node)
+{
+    const int row = ddp_reduce_layout_slot(&r->layout, node->rank) * r->rows + node->nth;
+    if (r->conf.size == 1)
+        return ddp_gpu_reduce_buffer(r, node->buffer) + r->conf.flat->metrics;
+    return (float *)r->at[DDP_REGION_GUARD] + (r->conf.fast ? 0 : (int64_t)row * DDP_GPU_METRICS);
+}
+
+/* Nothing is sent to anybody but sums of the backend. */
+static inline bool ddp_gpu_reduce_alone(const struct ddp_gpu_reduce *r)
+{
+    return r->conf.size == 1 || r->conf.fast;
+}
+
+/* ---- device_wire.c: enqueued on the side stream, the same calls on every rank ---- */
+
+/* The metrics of all tree nodes to all; with `fast` their sum. */
+void ddp_gpu_wire_metrics(struct ddp_gpu_reduce *r);
+/* A bucket inside the node: tree nodes over shares. */
+void ddp_gpu_wire_inputs(struct ddp_gpu_reduce *r, int64_t bucket);
+/* Several nodes, along the lane: covers over slices. */
+void ddp_gpu_wire_covers(struct ddp_gpu_reduce *r, int64_t bucket);
+/* From owners to all: array [blocks][each] of a bucket's blocks that lie in `within`. */
+void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t bucket, struct ddp_range within, float *array,
+                         int64_t each);
 
 #endif

@@ -6,19 +6,13 @@
  * A bucket's event, recorded on the compute stream when the last of its blocks is final, is what the side
  * stream waits for; `done`, recorded on the side stream in finish(), is what the compute stream waits for. So
  * leaves are not overwritten by the next step before they were sent and summed, parameters not read before
- * they are new. The staging area is used by one bucket after the other, in the order of the side stream. */
+ * they are new. Staging areas are used by one bucket after the other, in the order of the side stream. */
 #include "ops/point/point_kernels.h"
 #include "reduce/device_private.h"
 
 static float *params_at(const struct ddp_gpu_reduce *r, int64_t at)
 {
     return (float *)r->at[DDP_REGION_PARAMS] + at;
-}
-
-/* Without the metrics, which travel before everything else. */
-static struct ddp_range moved(const struct ddp_gpu_reduce *r, struct ddp_range a)
-{
-    return ddp_range_clip(a, (struct ddp_range){0, r->conf.flat->metrics});
 }
 
 /* Its trained part, and the statistics behind. */
@@ -32,87 +26,13 @@ static struct ddp_range rest_part(const struct ddp_gpu_reduce *r, struct ddp_ran
     return ddp_range_clip(a, (struct ddp_range){r->conf.flat->stats, r->conf.flat->metrics});
 }
 
-/* Slice of a rank in a bucket. */
-static struct ddp_range slice(const struct ddp_gpu_reduce *r, int64_t b, int rank)
-{
-    return moved(r, ddp_range_elements(ddp_reduce_layout_slice(&r->layout, b, rank)));
-}
+/* ---- what owners have, to all ---- */
 
-static bool alone(const struct ddp_gpu_reduce *r)
+/* The values of every owner's trained blocks. A double travels as two floats: moving leaves bits alone. */
+static void spread_values(struct ddp_gpu_reduce *r, int64_t b)
 {
-    return r->conf.size == 1 || r->conf.fast;
-}
-
-/* ---- exchanges, on the side stream ---- */
-
-/* My nodes' metrics to everybody, the others' to me; with `fast` their sum. */
-static void exchange_metrics(struct ddp_gpu_reduce *r)
-{
-    float *rows = r->at[DDP_REGION_GUARD];
-    const int64_t metrics = r->conf.flat->metrics;
-    if (r->conf.fast) {
-        r->api->copy(r->side, rows, ddp_gpu_reduce_buffer(r, 0) + metrics, DDP_GPU_METRICS * sizeof *rows);
-        if (r->conf.size > 1)
-            r->api->allreduce(r->comm, r->side, rows, DDP_GPU_METRICS);
-        return;
-    }
-    if (r->conf.size == 1)
-        return;
-    r->api->group_begin(r->comm);
-    for (int i = 0; i < r->nodes; i++) {
-        const struct ddp_gpu_reduce_node *node = &r->node[i];
-        if (node->slot >= 0)
-            r->api->recv(r->comm, r->side, rows + (int64_t)node->slot * DDP_GPU_METRICS, DDP_GPU_METRICS,
-                         node->rank);
-        for (int rank = 0; node->slot < 0 && rank < r->conf.size; rank++)
-            if (rank != r->conf.rank)
-                r->api->send(r->comm, r->side, ddp_gpu_reduce_buffer(r, node->buffer) + metrics,
-                             DDP_GPU_METRICS, rank);
-    }
-    r->api->group_end(r->comm);
-}
-
-/* My nodes' slices to who owns them, the others' nodes of my slice into the staging area. Between two ranks
- * messages match in their order: node after node on both sides. */
-static void exchange_nodes(struct ddp_gpu_reduce *r, int64_t b)
-{
-    const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-    const int64_t row = (k->mine.hi - k->mine.lo) * DDP_BLOCK;
-    const struct ddp_range mine = moved(r, ddp_range_elements(k->mine));
-    if (alone(r))
-        return;
-    r->api->group_begin(r->comm);
-    for (int i = 0; i < r->nodes; i++) {
-        const struct ddp_gpu_reduce_node *node = &r->node[i];
-        if (node->slot >= 0 && mine.lo < mine.hi)
-            r->api->recv(r->comm, r->side, (float *)r->at[DDP_REGION_STAGING] + node->slot * row,
-                         (size_t)(mine.hi - mine.lo), node->rank);
-        for (int rank = 0; node->slot < 0 && rank < r->conf.size; rank++) {
-            struct ddp_range theirs = slice(r, b, rank);
-            if (rank != r->conf.rank && theirs.lo < theirs.hi)
-                r->api->send(r->comm, r->side, ddp_gpu_reduce_buffer(r, node->buffer) + theirs.lo,
-                             (size_t)(theirs.hi - theirs.lo), rank);
-        }
-    }
-    r->api->group_end(r->comm);
-}
-
-/* The values of every owner's trained blocks in a bucket, to all. A double travels as two floats: broadcasts
- * leave bits alone. */
-static void exchange_values(struct ddp_gpu_reduce *r, int64_t b)
-{
-    const int64_t n = r->conf.block_values;
-    if (alone(r) || n == 0)
-        return;
-    r->api->group_begin(r->comm);
-    for (int rank = 0; rank < r->conf.size; rank++) {
-        struct ddp_range a = trained_part(r, slice(r, b, rank));
-        if (a.lo < a.hi)
-            r->api->bcast(r->comm, r->side,
-                          (float *)((double *)r->at[DDP_REGION_VALUES] + a.lo / DDP_BLOCK * n),
-                          (size_t)((a.hi - a.lo) / DDP_BLOCK * n * 2), rank);
-    }
-    r->api->group_end(r->comm);
+    const struct ddp_range trained = {0, r->conf.flat->stats / DDP_BLOCK};
+    ddp_gpu_wire_spread(r, b, trained, r->at[DDP_REGION_VALUES], 2 * (int64_t)r->conf.block_values);
 }
 
 static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
@@ -126,19 +46,12 @@ static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
         r->api->kernels->point->cast_from_float(r->side, &cast);
 }
 
-/* New parameters from their owners to all, and the others' into the compute type. */
+/* New parameters and statistics, and the others' into the compute type. */
 static void publish(struct ddp_gpu_reduce *r, int64_t b)
 {
-    if (alone(r))
-        return;
-    r->api->group_begin(r->comm);
-    for (int rank = 0; rank < r->conf.size; rank++) {
-        struct ddp_range a = slice(r, b, rank);
-        if (a.lo < a.hi)
-            r->api->bcast(r->comm, r->side, params_at(r, a.lo), (size_t)(a.hi - a.lo), rank);
-    }
-    r->api->group_end(r->comm);
-    if (r->conf.type == DDP_GPU_F32)
+    const struct ddp_range within = {0, r->conf.flat->metrics / DDP_BLOCK};
+    ddp_gpu_wire_spread(r, b, within, r->at[DDP_REGION_PARAMS], DDP_BLOCK);
+    if (ddp_gpu_reduce_alone(r) || r->conf.type == DDP_GPU_F32)
         return;
     const struct ddp_range all = trained_part(r, ddp_range_elements(r->bucket[b].all));
     const struct ddp_range mine = trained_part(r, ddp_range_elements(r->bucket[b].mine));
@@ -146,14 +59,34 @@ static void publish(struct ddp_gpu_reduce *r, int64_t b)
     convert(r, (struct ddp_range){mine.hi, all.hi});
 }
 
+/* ---- my node's sums ---- */
+
+/* In place of each cover's first input; nobody else reads that over my share. */
+static void sum_covers(struct ddp_gpu_reduce *r, int64_t b)
+{
+    const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
+    const struct ddp_range share = ddp_gpu_reduce_moved(r, ddp_range_elements(k->share));
+    const int32_t *inner = (const int32_t *)r->at[DDP_REGION_MERGES] + r->nodes;
+    for (int i = 0; i < r->covers && share.lo < share.hi; i++) {
+        const struct ddp_gpu_reduce_cover *c = &r->cover[i];
+        if (c->inputs > 1)
+            r->api->kernels->flat->sum_nodes(
+                r->side,
+                &(struct ddp_gpu_sum_args){.count = ddp_range_size(share),
+                                           .nodes = {c->inputs, k->inputs + c->first, inner + c->first},
+                                           .out = ddp_gpu_reduce_cover_at(r, k, i, share.lo)});
+    }
+}
+
 /* ---- stages over what I update of a bucket ---- */
 
 static struct ddp_gpu_slice slice_of(const struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_bucket *k,
                                      struct ddp_range a, int nodes, const float *const *node)
 {
+    const int32_t *merges = (const int32_t *)r->at[DDP_REGION_MERGES] + r->nodes + r->inputs;
     return (struct ddp_gpu_slice){.lo = a.lo,
                                   .hi = a.hi,
-                                  .nodes = {nodes, node, r->at[DDP_REGION_MERGES]},
+                                  .nodes = {nodes, node, merges},
                                   .sum = ddp_gpu_reduce_buffer(r, 0) + a.lo,
                                   .kept = k->kept + (a.lo - k->mine.lo * DDP_BLOCK)};
 }
@@ -162,7 +95,7 @@ static struct ddp_gpu_slice slice_of(const struct ddp_gpu_reduce *r, const struc
 static void keep_stats(struct ddp_gpu_reduce *r, const struct ddp_gpu_slice *s)
 {
     if (s->nodes.n > 1)
-        r->api->kernels->flat->sum_small(
+        r->api->kernels->flat->sum_nodes(
             r->side, &(struct ddp_gpu_sum_args){.count = s->hi - s->lo, .nodes = s->nodes, .out = s->sum});
 }
 
@@ -174,12 +107,12 @@ static void run_stage(struct ddp_gpu_reduce *r, int64_t b, int stage)
     const struct ddp_range trained = trained_part(r, mine), rest = rest_part(r, mine);
     const bool first = stage == 0, last = stage + 1 == apply->stages;
     if (trained.lo < trained.hi) {
-        const struct ddp_gpu_slice s = slice_of(r, k, trained, first ? r->nodes : 0, k->trained);
+        const struct ddp_gpu_slice s = slice_of(r, k, trained, first ? r->terms : 0, k->trained);
         apply->run(apply->ctx, stage, &s, r->at[DDP_REGION_VALUES], r->side);
     }
     if (rest.lo < rest.hi && (first || last)) {
         const struct ddp_gpu_slice s =
-            slice_of(r, k, rest, first ? r->nodes : 1, first ? k->stats : k->summed);
+            slice_of(r, k, rest, first ? r->terms : 1, first ? k->stats : k->summed);
         if (last)
             apply->stats(apply->ctx, &s, r->side);
         else
@@ -192,24 +125,29 @@ static void guard(struct ddp_gpu_reduce *r)
 {
     r->api->record(r->losses, r->compute);
     r->api->wait(r->side, r->losses);
-    exchange_metrics(r);
+    ddp_gpu_wire_metrics(r);
     r->api->kernels->stats->guard(r->side, &r->guard);
 }
 
 /* A bucket in which my nodes are final. */
 static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b)
 {
-    const struct ddp_range all = moved(r, ddp_range_elements(r->bucket[b].all));
+    const struct ddp_range all = ddp_gpu_reduce_moved(r, ddp_range_elements(r->bucket[b].all));
     r->api->record(r->bucket[b].complete, r->compute);
     r->api->wait(r->side, r->bucket[b].complete);
     if (r->conf.fast && r->conf.size > 1 && all.lo < all.hi)
         r->api->allreduce(r->comm, r->side, ddp_gpu_reduce_buffer(r, 0) + all.lo, (size_t)(all.hi - all.lo));
-    exchange_nodes(r, b);
+    if (!ddp_gpu_reduce_alone(r))
+        ddp_gpu_wire_inputs(r, b);
+    if (r->several) {
+        sum_covers(r, b);
+        ddp_gpu_wire_covers(r, b);
+    }
     run_stage(r, b, 0);
     if (r->apply->stages == 1)
         publish(r, b);
     else
-        exchange_values(r, b);
+        spread_values(r, b);
 }
 
 /* All buckets have passed stage 0: the others, each over all buckets. */
@@ -223,7 +161,7 @@ static void later_stages(struct ddp_gpu_reduce *r)
             if (stage + 1 == apply->stages)
                 publish(r, b);
             else
-                exchange_values(r, b);
+                spread_values(r, b);
         }
     }
 }
@@ -277,50 +215,15 @@ int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
 
 void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full)
 {
+    const struct ddp_range trained = {0, r->conf.flat->stats / DDP_BLOCK};
     for (int64_t b = 0; b < r->layout.buckets; b++) {
         const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
         const struct ddp_range mine = trained_part(r, ddp_range_elements(k->mine));
         if (mine.lo < mine.hi)
             r->api->copy(r->side, full + mine.lo, kept + k->kept,
                          (size_t)ddp_range_size(mine) * sizeof *full);
-        if (alone(r))
-            continue;
-        r->api->group_begin(r->comm);
-        for (int rank = 0; rank < r->conf.size; rank++) {
-            const struct ddp_range a = trained_part(r, slice(r, b, rank));
-            if (a.lo < a.hi)
-                r->api->bcast(r->comm, r->side, full + a.lo, (size_t)ddp_range_size(a), rank);
-        }
-        r->api->group_end(r->comm);
+        ddp_gpu_wire_spread(r, b, trained, full, DDP_BLOCK);
     }
     r->api->record(r->done, r->side);
     r->api->wait(r->compute, r->done);
-}
-
-void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *stream, int width,
-                          const double *leaves, double *out)
-{
-    const struct ddp_gpu_reduce_conf *c = &r->conf;
-    const int64_t row = c->small_width;
-    double *all = r->at[DDP_REGION_SMALL];
-    for (int s = r->schedule.first; s < r->schedule.last; s++)
-        r->api->copy(stream, all + s * row, leaves + (int64_t)(s - r->schedule.first) * width,
-                     (size_t)width * sizeof *all);
-    if (c->size > 1) {
-        r->api->group_begin(r->comm);
-        for (int rank = 0; rank < c->size; rank++) {
-            const struct ddp_range shards = ddp_reduce_layout_shards(&r->layout, rank);
-            for (int64_t s = shards.lo; s < shards.hi; s++)
-                r->api->bcast(r->comm, stream, (float *)(void *)(all + s * row), 2 * (size_t)width,
-                              rank); /* moved as they are */
-        }
-        r->api->group_end(r->comm);
-    }
-    r->api->kernels->flat->sum_shards(stream,
-                                      &(struct ddp_gpu_shards_args){.count = width,
-                                                                    .shards = c->shards,
-                                                                    .row = row,
-                                                                    .leaves = all,
-                                                                    .merges = r->at[DDP_REGION_SMALL_MERGES],
-                                                                    .out = out});
 }

@@ -25,17 +25,26 @@ extern "C" void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gp
     DDP_LAUNCH(s, add_pairs, (a->count + DDP_BLOCK - 1) / DDP_BLOCK, DDP_FLAT_THREADS, *a);
 }
 
-/* out[i] = tree sum of node[.][i]; a thread has one element, as there are few: 4 (n + 1) bytes each. */
+/* out[i] = tree sum of node[.][i]: 4 (n + 1) bytes and n - 1 FLOPs an element. All aligned to 16 bytes; any
+ * count. */
 DDP_KERNEL sum_elements(const struct ddp_gpu_sum_args a)
 {
-    const int64_t i = (int64_t)ddp_block() * DDP_FLAT_THREADS + ddp_thread();
-    if (i < a.count)
-        a.out[i] = ddp_nodes_sum<float>(a.nodes, i);
+    const int64_t block = (int64_t)ddp_block() * DDP_BLOCK;
+#pragma unroll
+    for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
+        const int64_t i = block + ddp_flat_place(q);
+        if (i + 4 <= a.count) {
+            ddp_quad_store(a.out + i, ddp_nodes_sum<ddp_quad>(a.nodes, i));
+        } else {
+            for (int64_t k = i; k < a.count; k++)
+                a.out[k] = ddp_nodes_sum<float>(a.nodes, k);
+        }
+    }
 }
 
-extern "C" void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a)
+extern "C" void ddp_cuda_sum_nodes(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a)
 {
-    DDP_LAUNCH(s, sum_elements, (a->count + DDP_FLAT_THREADS - 1) / DDP_FLAT_THREADS, DDP_FLAT_THREADS, *a);
+    DDP_LAUNCH(s, sum_elements, (a->count + DDP_BLOCK - 1) / DDP_BLOCK, DDP_FLAT_THREADS, *a);
 }
 
 /* The same over leaves that lie as rows, in doubles: 8 (shards + 1) bytes and shards - 1 FLOPs an element. */
@@ -82,7 +91,7 @@ extern "C" void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_
 
 const struct ddp_flat_device_kernels ddp_cuda_flat_kernels = {
     .add_range = ddp_cuda_add_range,
-    .sum_small = ddp_cuda_sum_small,
+    .sum_nodes = ddp_cuda_sum_nodes,
     .sum_shards = ddp_cuda_sum_shards,
     .metrics = ddp_cuda_metrics,
 };

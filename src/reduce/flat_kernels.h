@@ -15,7 +15,8 @@ struct ddp_gpu_range_args {
     const float *b;
 };
 
-/* sum_small(): out[0..count) = tree sum of the nodes: leaves of running statistics */
+/* sum_nodes(): out[0..count) = tree sum of the nodes, one of which it may be: a machine's sums, and leaves of
+ * running statistics */
 struct ddp_gpu_sum_args {
     int64_t count;
     struct ddp_gpu_nodes nodes;
@@ -43,7 +44,7 @@ struct ddp_gpu_metrics_args {
 
 struct ddp_flat_device_kernels {
     void (*add_range)(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
-    void (*sum_small)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+    void (*sum_nodes)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
     void (*sum_shards)(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
     void (*metrics)(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
 };
@@ -51,7 +52,7 @@ extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plu
 
 /* How they are called inside the plug-in and by suites of kernels. */
 void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
-void ddp_cuda_sum_small(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
+void ddp_cuda_sum_nodes(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
 void ddp_cuda_sum_shards(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
 void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
 

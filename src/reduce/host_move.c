@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "reduce/host_private.h"
+#include "reduce/move.h"
 #include "reduce/tags.h"
 
 /* Whether node `from` sends what node `owner` owns to node `to`. */
@@ -21,26 +22,32 @@ static bool is_sent(enum ddp_reduce_way way, int owner, int from, int to)
 
 int ddp_reduce_move(struct ddp_reduce *r, float *array, enum ddp_reduce_way way, struct ddp_error *err)
 {
-    const struct ddp_reduce_layout *l = &r->layout;
+    return ddp_reduce_move_parts(&r->layout, r->comm, array, way, err);
+}
+
+int ddp_reduce_move_parts(const struct ddp_reduce_layout *l, struct ddp_comm *comm, float *array,
+                          enum ddp_reduce_way way, struct ddp_error *err)
+{
+    const struct ddp_reduce_place place = ddp_reduce_layout_place(l, comm->seat);
     struct ddp_exchange *x = NULL;
-    const int me = r->place.node;
-    if (!ddp_reduce_is_port(r))
+    const int me = place.node;
+    if (l->nodes == 1 || place.member > 0)
         return 0;
     struct ddp_message *list = ddp_calloc(2 * (size_t)l->buckets * (size_t)l->nodes, sizeof *list);
     int n = 0;
     for (int64_t b = 0; b < l->buckets; b++)
         for (int owner = 0; owner < l->nodes; owner++) {
-            const struct ddp_range part = ddp_reduce_layout_part(l, b, r->place.lane, owner);
+            const struct ddp_range part = ddp_reduce_layout_part(l, b, place.lane, owner);
             for (int other = 0; other < l->nodes && ddp_range_size(part) > 0; other++) {
                 const bool send = is_sent(way, owner, me, other);
                 if (send || is_sent(way, owner, other, me))
-                    list[n++] = (struct ddp_message){
-                        r->comm->rank_at[ddp_reduce_layout_port(l, r->place.lane, other)], send,
-                        array + part.lo * DDP_BLOCK,
-                        (size_t)ddp_range_size(part) * DDP_BLOCK * sizeof(float)};
+                    list[n++] =
+                        (struct ddp_message){comm->rank_at[ddp_reduce_layout_port(l, place.lane, other)],
+                                             send, array + part.lo * DDP_BLOCK,
+                                             (size_t)ddp_range_size(part) * DDP_BLOCK * sizeof(float)};
             }
         }
-    int code = ddp_exchange_create(r->comm, list, n, DDP_TAG_MOVE, &x, err);
+    int code = ddp_exchange_create(comm, list, n, DDP_TAG_MOVE, &x, err);
     free(list);
     if (code == 0)
         code = ddp_exchange_begin(x, err);

@@ -97,6 +97,17 @@ int ddp_reduce_layout_port(const struct ddp_reduce_layout *l, int lane, int node
     return l->first[node] + lane;
 }
 
+int ddp_reduce_layout_member(const struct ddp_reduce_layout *l, int lane, int node, int member)
+{
+    return ddp_reduce_layout_port(l, lane, node) + member * l->lanes;
+}
+
+int ddp_reduce_layout_slot(const struct ddp_reduce_layout *l, int rank)
+{
+    const struct ddp_reduce_place p = ddp_reduce_layout_place(l, rank);
+    return l->slot[p.lane * l->nodes + p.node] + p.member;
+}
+
 /* ---- blocks ---- */
 
 struct ddp_range ddp_reduce_layout_bucket(const struct ddp_reduce_layout *l, int64_t bucket)
@@ -144,8 +155,7 @@ struct ddp_range ddp_reduce_layout_part(const struct ddp_reduce_layout *l, int64
 
 struct ddp_range ddp_reduce_layout_slice(const struct ddp_reduce_layout *l, int64_t bucket, int rank)
 {
-    struct ddp_reduce_place p = ddp_reduce_layout_place(l, rank);
-    int slot = l->slot[p.lane * l->nodes + p.node] + p.member;
+    const int slot = ddp_reduce_layout_slot(l, rank);
     return slots(l, bucket, slot, slot + 1);
 }
 

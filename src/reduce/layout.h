@@ -76,7 +76,10 @@ void ddp_reduce_layout_finish(struct ddp_reduce_layout *l);
 
 struct ddp_reduce_place ddp_reduce_layout_place(const struct ddp_reduce_layout *l, int rank);
 int ddp_reduce_layout_members(const struct ddp_reduce_layout *l, int lane, int node);
-int ddp_reduce_layout_port(const struct ddp_reduce_layout *l, int lane, int node); /* a rank */
+int ddp_reduce_layout_port(const struct ddp_reduce_layout *l, int lane, int node);               /* a rank */
+int ddp_reduce_layout_member(const struct ddp_reduce_layout *l, int lane, int node, int member); /* a rank */
+/* Which slice of a bucket, counted from its front, is a rank's: in the order lane, node, member. */
+int ddp_reduce_layout_slot(const struct ddp_reduce_layout *l, int rank);
 
 /* ---- in blocks ---- */
 

@@ -4,18 +4,6 @@
 #include "base/ranks.h"
 #include "reduce/tree.h"
 
-int ddp_ranks_check_one_node(const struct ddp_comm *comm, struct ddp_error *err)
-{
-    char hosts[1024];
-    if (comm->nodes == 1)
-        return 0;
-    ddp_comm_hosts_text(comm, hosts, sizeof hosts);
-    return ddp_fail(err, DDP_E_COMM,
-                    "the %d ranks run on more than one host: %s; between hosts ddp reduces on CPUs only: use "
-                    "device = \"cpu\", or start all ranks on one host (mpirun --host NAME:%d)",
-                    comm->size, hosts, comm->size);
-}
-
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err)
 {

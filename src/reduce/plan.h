@@ -23,10 +23,6 @@ struct ddp_rank_plan {
 int ddp_rank_plan_init(const struct ddp_comm *comm, int train_shards, int accumulate,
                        struct ddp_rank_plan *out, struct ddp_error *err);
 
-/* For what needs all ranks on one host: 0, or DDP_E_COMM with the hosts and the way out. Local, the same on
- * all ranks. */
-int ddp_ranks_check_one_node(const struct ddp_comm *comm, struct ddp_error *err);
-
 /* How many shards are mine. */
 static inline int ddp_rank_plan_mine(const struct ddp_rank_plan *p)
 {

@@ -175,7 +175,7 @@ static void test_communicator_of_one(void **state)
     struct ddp_gpu_comm *comm = NULL;
     struct ddp_gpu_stream *s = stream(true);
     OK(api->comm_id(id, &err));
-    OK(api->comm_open(gpu, id, 0, 1, false, LIMIT_S, &comm, &err));
+    OK(api->comm_open(gpu, id, 0, 1, DDP_GPU_SHARE_NOT, LIMIT_S, &comm, &err));
     float *one = pinned(1), *x = device(), *y = device(), *out = pinned(0);
     api->copy(s, x, one, COUNT * sizeof(float));
     api->bcast(comm, s, x, COUNT, 0);
@@ -205,7 +205,7 @@ static void test_communicator_that_nobody_joins(void **state)
     struct ddp_gpu_comm *comm = NULL;
     const double began = ddp_now();
     OK(api->comm_id(id, &err));
-    assert_int_equal(api->comm_open(gpu, id, 0, 2, false, 1, &comm, &err), DDP_E_COMM);
+    assert_int_equal(api->comm_open(gpu, id, 0, 2, DDP_GPU_SHARE_NOT, 1, &comm, &err), DDP_E_COMM);
     assert_null(comm);
     assert_true(ddp_now() - began < LIMIT_S);
     assert_non_null(strstr(err.text, "not done after 1 s (comm.timeout_s)"));

@@ -16,7 +16,7 @@
 enum { MAX_DEVICES = 32, MAX_STREAMS = 4, MAX_AREAS = 64 };
 
 enum kind { COPY, ZERO, KERNEL, RECORD, WAIT, GROUP };
-enum message { SEND, RECV, BCAST, ALLREDUCE };
+enum message { SEND, RECV, BCAST, ALLREDUCE, ALLGATHER };
 
 struct exchange {
     enum message kind;
@@ -81,6 +81,7 @@ struct ddp_gpu {
 struct fake_world {
     int n;
     uint32_t seed, draws;
+    int64_t sent[MAX_DEVICES][MAX_DEVICES], gathered;
     struct ddp_gpu gpu[MAX_DEVICES];
 };
 
@@ -260,6 +261,14 @@ static void allreduce(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, float *p
     group_end(c);
 }
 
+static void allgather(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, float *p, size_t count)
+{
+    assert_true(emu_owns(p, count * (size_t)c->gpu->world->n * sizeof(float)));
+    group_begin(c);
+    exchange(c, s, (struct exchange){ALLGATHER, p, count, 0, NULL});
+    group_end(c);
+}
+
 static int check(struct ddp_gpu *gpu, struct ddp_error *err)
 {
     (void)gpu, (void)err;
@@ -284,7 +293,7 @@ static int comm_check(struct ddp_gpu_comm *c, struct ddp_error *err)
     }
 KERNEL_OF(point, cast_from_float, ddp_gpu_cast_args, cast)
 KERNEL_OF(flat, add_range, ddp_gpu_range_args, range)
-KERNEL_OF(flat, sum_small, ddp_gpu_sum_args, sum)
+KERNEL_OF(flat, sum_nodes, ddp_gpu_sum_args, sum)
 KERNEL_OF(flat, sum_shards, ddp_gpu_shards_args, rows)
 KERNEL_OF(update, norms, ddp_gpu_update_args, update)
 KERNEL_OF(update, between, ddp_gpu_between_args, between)
@@ -385,6 +394,7 @@ static void deliver(struct ddp_gpu_stream **s, int n)
                     break;
                 assert_int_equal(out->count, in->count);
                 move(in->p, out->p, in->count * sizeof(float));
+                s[from]->gpu->world->sent[from][to] += (int64_t)in->count;
             }
         }
     }
@@ -405,7 +415,11 @@ static void collect(struct ddp_gpu_stream **s, int n)
             assert_int_equal(x[r]->kind, x[0]->kind);
             assert_int_equal(x[r]->count, x[0]->count);
             assert_int_equal(x[r]->peer, x[0]->peer);
-            if (r != x[0]->peer)
+            for (int from = 0; x[0]->kind == ALLGATHER && from < n; from++)
+                move(x[r]->p + (size_t)from * x[r]->count, x[from]->p + (size_t)from * x[r]->count,
+                     x[r]->count * sizeof(float));
+            s[r]->gpu->world->gathered += x[0]->kind == ALLGATHER;
+            if (r != x[0]->peer && x[0]->kind != ALLGATHER)
                 move(x[r]->p, x[x[0]->peer]->p, x[r]->count * sizeof(float));
         }
         for (int r = 0; r < n; r++)
@@ -503,7 +517,7 @@ static bool idle(struct ddp_gpu_stream *s)
 
 static const struct ddp_point_device_kernels point_kernels = {.cast_from_float = cast_from_float};
 static const struct ddp_flat_device_kernels flat_kernels = {
-    .add_range = add_range, .sum_small = sum_small, .sum_shards = sum_shards};
+    .add_range = add_range, .sum_nodes = sum_nodes, .sum_shards = sum_shards};
 static const struct ddp_stats_device_kernels stats_kernels = {.stats = stats, .guard = guard};
 static const struct ddp_gpu_kernels kernels = {
     .point = &point_kernels, .flat = &flat_kernels, .update = &update_kernels, .stats = &stats_kernels};
@@ -530,6 +544,7 @@ static const struct ddp_gpu_api api = {.version = DDP_GPU_API_VERSION,
                                        .recv = recv_from,
                                        .bcast = bcast,
                                        .allreduce = allreduce,
+                                       .allgather = allgather,
                                        .kernels = &kernels};
 
 const struct ddp_gpu_api *fake_api(void)
@@ -569,6 +584,16 @@ struct ddp_gpu *fake_gpu(struct fake_world *w, int device)
 struct ddp_gpu_comm *fake_comm(struct fake_world *w, int device)
 {
     return &w->gpu[device].comm;
+}
+
+int64_t fake_sent(const struct fake_world *w, int from, int to)
+{
+    return w->sent[from][to];
+}
+
+int64_t fake_gathers(const struct fake_world *w)
+{
+    return w->gathered / w->n;
 }
 
 size_t fake_bytes(const struct fake_world *w, int device)

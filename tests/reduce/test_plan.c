@@ -69,24 +69,12 @@ static void test_plan_deals_shards_out_by_seat(void **state)
     }
 }
 
-static void test_one_node_is_checked_in_words(void **state)
-{
-    (void)state;
-    struct ddp_error err = {0};
-    const struct ddp_comm_node at[2] = {{.size = 2, .host = "a"}, {.first = 2, .size = 1, .host = "b"}};
-    const struct ddp_comm comm = {.rank = 0, .size = 3, .nodes = 2, .at = at};
-    assert_int_equal(ddp_ranks_check_one_node(&comm, &err), DDP_E_COMM);
-    assert_non_null(strstr(err.text, "the 3 ranks run on more than one host: a (rank 0), b (rank 2);"));
-    assert_non_null(strstr(err.text, "device = \"cpu\""));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plan_covers_all_shards),
         cmocka_unit_test(test_plan_refuses_ranks_without_shards),
         cmocka_unit_test(test_plan_deals_shards_out_by_seat),
-        cmocka_unit_test(test_one_node_is_checked_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

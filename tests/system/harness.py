@@ -97,6 +97,14 @@ class Case(unittest.TestCase):
         return p
 
 
+def why_not(*args, **env):
+    """What one rank says that cannot train a step so; "" when it can."""
+    with tempfile.TemporaryDirectory(prefix="ddp-test-") as folder:
+        p = subprocess.run([LAUNCH, "-n", "1", "--quiet", ROOT / "configs/cnn.cfg", f"run.dir={folder}/runs", *args, "train.max_steps=1"],
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, env=environment(folder, **env))
+    return p.stderr.strip() if p.returncode else ""
+
+
 def install(folder):
     """Install the build into a prefix, move the prefix elsewhere below `folder`, and return where it is now."""
     build = BIN.parent

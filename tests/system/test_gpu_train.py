@@ -7,9 +7,7 @@ import os
 import pathlib
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
@@ -310,19 +308,10 @@ def skip(why):
     sys.exit(harness.SKIP)
 
 
-def probe():
-    """Why one step in bf16 cannot be trained here; "" when it can."""
-    with tempfile.TemporaryDirectory(prefix="ddp-test-") as folder:
-        p = subprocess.run([harness.LAUNCH, "-n", "1", "--quiet", ROOT / "configs/cnn.cfg", f"run.dir={folder}/runs", *ON_GPU, *LINEAR,
-                            "train.max_steps=1", "train.precision=bf16"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                           timeout=240, env=harness.environment(folder, **GPU_ENV))
-    return p.stderr.strip() if p.returncode else ""
-
-
 if not PLUGIN.exists():
     skip(f"no CUDA device: no {PLUGIN}" if REAL else f"no {PLUGIN} (it is built with the tests where there is a C++ compiler)")
 if REAL and harness.LAUNCH.exists():
-    why = probe()
+    why = harness.why_not(*ON_GPU, *LINEAR, "train.precision=bf16", **GPU_ENV)
     if re.search("no NVIDIA driver|no CUDA device", why):
         skip(f"no CUDA device: {why}")
     if re.search("train.precision=bf16", why):

@@ -3,33 +3,14 @@ others stopped. Nodes are made of this machine (DDP_COMM_NODE), started by mpiru
 import json
 import os
 import pathlib
-import shutil
 import signal
 
 import harness
+import pseudo_nodes
 import test_golden
 from harness import ROOT, TRAIN, wait_for
+from pseudo_nodes import STEPS, state
 
-CONFIG = """
-model: {
-    layers = (
-        {type = "conv2d", name = "conv1", out = 8, kernel = 3, stride = 2, padding = 1},
-        {type = "batch_norm", name = "bn1", sync = true},
-        {type = "relu", name = "relu1"},
-        {type = "flatten", name = "flat"},
-        {type = "dropout", name = "drop", p = 0.25},
-        {type = "linear", name = "fc", out = 10},
-        {type = "softmax_cross_entropy", name = "loss"}
-    );
-};
-data: { base = "digits"; train_count = 200; test_count = 50; crop_padding = 2; flip = true; };
-optim: { base = "adamw"; lr = 0.003; clip_norm = 0.5; ema = 0.75; schedule = "cosine"; warmup_steps = 5; };
-train: { batch = 16; accumulate = 2; shards = 6; epochs = 3; threads = 1; };
-checkpoint: { every_steps = 3; keep = 100; };
-log: { every_steps = 1; };
-reduce: { bucket_mb = 0.05; };
-"""
-STEPS = 21
 # what is trained: the nodes that it is trained on
 GOLDEN = {
     "mnist_cnn": [(1, 1), (1, 1, 1)],
@@ -45,38 +26,7 @@ GOLDEN = {
 }
 
 
-def state(run, step):
-    """The files that hold what a run goes on with."""
-    folder = pathlib.Path(run) / "checkpoints" / f"step-{step:08d}"
-    return {name: (folder / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors", "model_ema.safetensors")}
-
-
-class Nodes(harness.Case):
-    def setUp(self):
-        super().setUp()
-        self.config = self.dir / "nodes.cfg"
-        self.config.write_text(CONFIG)
-        if not shutil.which("mpirun"):
-            self.skipTest("no mpirun")
-
-    def command(self, nodes, *args, quiet=True, folders=None):
-        """mpirun with len(nodes) nodes of so many ranks; folders: where the ranks of each node run."""
-        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
-        for i, ranks in enumerate(nodes):
-            command += [":"] if i else []
-            command += ["-n", ranks, *(["-wdir", folders[i]] if folders else [])]
-            command += ["env", f"DDP_COMM_NODE=node{i}", TRAIN, *(["--quiet"] if quiet else []), *args]
-        return command
-
-    def on(self, nodes, *args, code=0, **kw):
-        args = args if any("run.dir=" in str(a) for a in args) else (*args, f"run.dir={self.dir}/runs")
-        r = self.run_program(*self.command(nodes, *args, **kw), timeout=240)
-        self.assertEqual(r.code, code, f"{nodes} {args}\nstdout: {r.out[-2000:]}\nstderr: {r.err[-4000:]}")
-        return r
-
-    def alone(self, *args, **kw):
-        return self.launch(*args, ranks=1, config=self.config, **kw)
-
+class Nodes(pseudo_nodes.Case):
     def test_what_is_golden_is_so_on_nodes(self):
         golden = json.loads(test_golden.GOLDEN.read_text())["cpu"]
         for name, shapes in GOLDEN.items():
@@ -172,15 +122,6 @@ class Nodes(harness.Case):
         self.assertTrue((run / "log/rank-1.log").exists())
         again = self.on((1, 2), self.config, "--resume", f"runs/{run.name}", "run.dir=runs", data, folders=folders)
         self.assertEqual(again.weights, self.alone("--resume", whole.run_dir, data).weights)
-
-    def test_gpus_between_nodes_are_refused_in_words(self):
-        plugin = harness.BIN.parent / "lib/libddp_cuda_emu.so"
-        if not plugin.exists():
-            self.skipTest(f"no {plugin}")
-        r = self.run_program(*self.command((1, 1), self.config, "device=cuda", f"run.dir={self.dir}/runs"), timeout=60,
-                             env={"DDP_CUDA_PLUGIN": str(plugin), "DDP_EMU_QUIET": "1"})
-        self.assertNotEqual(r.code, 0)
-        self.assertIn("on CPUs only", r.err)
 
 
 harness.main()

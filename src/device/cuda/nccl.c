@@ -19,6 +19,7 @@ enum { NCCL_HAS_MULTI_RANK = 23000 }; /* the first version that lets several ran
 struct ddp_gpu_comm {
     struct ddp_gpu *gpu;
     ncclComm_t nccl;
+    int rank;
     double timeout_s;
     bool grouped; /* between group_begin and group_end: settled at the end */
 };
@@ -86,7 +87,7 @@ static int comm_id(char id[DDP_GPU_ID_BYTES], struct ddp_error *err)
 
 /* Several ranks on one GPU are refused, unless NCCL is told that it may (2.30 on), or takes each rank for a
  * host of its own; then they talk over sockets. Read at the start of a communicator. */
-static int allow_sharing(int rank, struct ddp_error *err)
+static int allow_sharing(int rank, enum ddp_gpu_sharing share, struct ddp_error *err)
 {
     int bad = 0;
     if (ddp_cuda_nccl_version() >= NCCL_HAS_MULTI_RANK) {
@@ -95,19 +96,21 @@ static int allow_sharing(int rank, struct ddp_error *err)
         char host[64] = "", id[96];
         (void)gethostname(host, sizeof host - 1);
         snprintf(id, sizeof id, "ddp-%s-%d", host, rank);
-        bad = setenv("NCCL_HOSTID", id, 1) != 0 || setenv("NCCL_SOCKET_IFNAME", "lo", 0) != 0;
+        bad = setenv("NCCL_HOSTID", id, 1) != 0 ||
+              (share == DDP_GPU_SHARE_HERE && setenv("NCCL_SOCKET_IFNAME", "lo", 0) != 0);
     }
     return bad ? ddp_fail(err, DDP_E_RESOURCE, "NCCL: cannot set its environment: %s", strerror(errno)) : 0;
 }
 
-static int comm_open(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int rank, int size, bool share,
-                     double timeout_s, struct ddp_gpu_comm **out, struct ddp_error *err)
+static int comm_open(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int rank, int size,
+                     enum ddp_gpu_sharing share, double timeout_s, struct ddp_gpu_comm **out,
+                     struct ddp_error *err)
 {
     /* Registering the buffers of captured calls is known to hang; its gain is none for our sizes. */
     if (setenv("NCCL_GRAPH_REGISTER", "0", 0) != 0)
         return ddp_fail(err, DDP_E_RESOURCE, "NCCL: cannot set its environment: %s", strerror(errno));
-    if (share) {
-        int code = allow_sharing(rank, err);
+    if (share != DDP_GPU_SHARE_NOT) {
+        int code = allow_sharing(rank, share, err);
         if (code)
             return code;
     }
@@ -115,6 +118,7 @@ static int comm_open(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int r
     if (!c)
         return ddp_fail(err, DDP_E_RESOURCE, "NCCL: out of host memory");
     c->gpu = gpu;
+    c->rank = rank;
     c->timeout_s = timeout_s;
     ncclUniqueId u;
     memcpy(u.internal, id, sizeof u.internal);
@@ -214,6 +218,14 @@ static void comm_allreduce(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, flo
         keep(c, ncclAllReduce(p, p, count, ncclFloat32, ncclSum, c->nccl, ddp_stream_cuda(s)), "summing");
 }
 
+static void comm_allgather(struct ddp_gpu_comm *c, struct ddp_gpu_stream *s, float *p, size_t count)
+{
+    if (count > 0 && ddp_gpu_works(c->gpu))
+        keep(c,
+             ncclAllGather(p + (size_t)c->rank * count, p, count, ncclFloat32, c->nccl, ddp_stream_cuda(s)),
+             "gathering");
+}
+
 void ddp_cuda_nccl_fill(struct ddp_gpu_api *api)
 {
     api->comm_id = comm_id;
@@ -226,4 +238,5 @@ void ddp_cuda_nccl_fill(struct ddp_gpu_api *api)
     api->recv = comm_recv;
     api->bcast = comm_bcast;
     api->allreduce = comm_allreduce;
+    api->allgather = comm_allgather;
 }

@@ -130,6 +130,8 @@ static int choose_plans(struct ddp_gpu_engine *e, struct ddp_error *err)
 static int meet(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
     struct ddp_comm *comm = e->base.conf.comm;
+    const struct ddp_gpu_reduce_conf conf = ddp_gpu_engine_reduce_conf(e);
+    const enum ddp_gpu_sharing shared = comm->nodes > 1 ? DDP_GPU_SHARE_HOSTS : DDP_GPU_SHARE_HERE;
     char id[DDP_GPU_ID_BYTES] = "";
     int status = 0;
     if (comm->size == 1 || !e->train)
@@ -140,8 +142,9 @@ static int meet(struct ddp_gpu_engine *e, struct ddp_error *err)
     if (status == 0)
         status = ddp_comm_bcast(comm, id, sizeof id, 0, err);
     if (status == 0)
-        status = e->api->comm_open(e->gpu, id, comm->rank, comm->size, e->base.conf.cfg->comm.share_gpu,
-                                   e->timeout, &e->comm, err);
+        status = e->api->comm_open(e->gpu, id, ddp_gpu_reduce_comm_rank(&conf), comm->size,
+                                   e->base.conf.cfg->comm.share_gpu ? shared : DDP_GPU_SHARE_NOT, e->timeout,
+                                   &e->comm, err);
     return status;
 }
 
@@ -167,6 +170,9 @@ static void plan(struct ddp_gpu_engine *e)
     const struct ddp_engine_conf *c = &e->base.conf;
     const struct ddp_dataset_info *info = &c->test_set->info;
     const int S = (int)c->cfg->train.shards, batch = (int)((c->cfg->train.batch + S - 1) / S);
+    e->node_ranks = ddp_calloc((size_t)c->comm->nodes, sizeof *e->node_ranks);
+    for (int node = 0; node < c->comm->nodes; node++)
+        e->node_ranks[node] = c->comm->nodes > 1 ? c->comm->at[node].size : c->comm->size;
     e->type = (enum ddp_gpu_type)c->cfg->train.precision;
     e->graph = c->cfg->gpu.graph;
     e->timeout = c->cfg->comm.timeout_s;
@@ -247,6 +253,7 @@ static void finish(struct ddp_engine *base, bool abort)
     ddp_gpu_lock_destroy(e->lock);
     if (e->lock_text.s)
         ddp_text_finish(&e->lock_text);
+    free(e->node_ranks);
     free(e->label);
     free(e->leaf);
 }

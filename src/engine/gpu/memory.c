@@ -14,8 +14,10 @@ struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engin
                                        .type = e->type};
     if (!e->train)
         return conf;
-    conf.rank = e->base.conf.comm->rank;
+    conf.rank = e->base.conf.comm->seat;
     conf.size = e->base.conf.comm->size;
+    conf.nodes = e->base.conf.comm->nodes;
+    conf.ranks = e->node_ranks;
     conf.shards = e->base.conf.ranks.shards;
     conf.fast = cfg->reduce.mode == DDP_REDUCE_FAST;
     conf.side_by_side = ddp_model_needs_sync(e->base.conf.model);
@@ -90,7 +92,7 @@ static int check_memory(struct ddp_gpu_engine *e, size_t *room, struct ddp_error
     int status = e->api->memory(e->gpu, &free, &total, err);
     if (status)
         return status;
-    *room = e->base.conf.cfg->comm.share_gpu ? free / (size_t)e->base.conf.comm->size : free;
+    *room = e->base.conf.cfg->comm.share_gpu ? free / (size_t)e->base.conf.comm->local_size : free;
     e->about.bytes = n.all;
     snprintf(plan, sizeof plan,
              "%s: %s activations and scratch + %s parameters, gradients and optimizer state + %s input and "

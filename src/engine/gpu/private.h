@@ -73,6 +73,7 @@ struct ddp_gpu_engine {
     bool targets;   /* real ones */
 
     struct ddp_gpu_comm *comm; /* NULL: one rank */
+    int *node_ranks;           /* [nodes] ranks of each */
     struct ddp_gpu_stream *compute, *copy;
     struct ddp_gpu_pass *train, *eval;
     struct ddp_gpu_reduce *reduce;  /* owns the parameters; evaluation only: alone, of one shard */

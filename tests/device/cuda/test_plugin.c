@@ -177,7 +177,7 @@ static void exchange(int me)
     float *a = device_memory(), *b = device_memory(), *h = pinned_memory();
     struct ddp_gpu_comm *c = NULL;
     struct ddp_gpu_graph *g = NULL;
-    OK(api->comm_open(gpu, id, me, 2, false, 20, &c, &err));
+    OK(api->comm_open(gpu, id, me, 2, DDP_GPU_SHARE_NOT, 20, &c, &err));
     for (int turn = 0; turn < 3; turn++) {
         for (int i = 0; i < N; i++)
             h[i] = (float)(10 * me + turn);

@@ -151,7 +151,7 @@ static void check_tree(int shards, int ranks, int width)
     const float **dnode = device_of(node, (size_t)n * sizeof *node);
     int32_t *dmerges = device_of(merges, (size_t)n * sizeof *merges);
     float *out = emu_alloc(row * 4);
-    ddp_cuda_sum_small(NULL,
+    ddp_cuda_sum_nodes(NULL,
                        &(struct ddp_gpu_sum_args){.count = width, .nodes = {n, dnode, dmerges}, .out = out});
     emu_copy_out(got, out, row * 4);
     if (memcmp(got, want, row * 4) != 0)
@@ -162,7 +162,7 @@ static void check_tree(int shards, int ranks, int width)
     free(leaves), free(work), free(want), free(got), free(node), free(merges);
 }
 
-static void test_sum_small_is_the_canonical_tree(void **state)
+static void test_sum_nodes_is_the_canonical_tree(void **state)
 {
     (void)state;
     for (int shards = 1; shards <= 16; shards++)
@@ -215,7 +215,7 @@ int main(void)
         cmocka_unit_test(test_cast_rounds_to_nearest_even),
         cmocka_unit_test(test_add_range_keeps_the_order),
         cmocka_unit_test(test_metrics_fill_their_block),
-        cmocka_unit_test(test_sum_small_is_the_canonical_tree),
+        cmocka_unit_test(test_sum_nodes_is_the_canonical_tree),
         cmocka_unit_test(test_sum_shards_is_the_canonical_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,154 @@
+"""Training with device=cuda on several nodes gives the bits of one rank, and goes on where others stopped. Nodes are made of this machine
+(DDP_COMM_NODE); each has emulated GPUs of its own, and NCCL's stand-in carries what passes between them.
+
+DDP_TEST_GPU=1 runs the same on a real GPU, which all ranks share; NCCL then takes each for a host of its own."""
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+
+import harness
+import pseudo_nodes
+import test_golden
+from harness import ROOT, TRAIN, wait_for
+from pseudo_nodes import STEPS, state
+
+REAL = os.environ.get("DDP_TEST_GPU") == "1"
+PLUGIN = harness.BIN.parent / "lib" / ("libddp_cuda.so" if REAL else "libddp_cuda_emu.so")
+DEVICES = 4  # of a node
+ENV = {"DDP_CUDA_PLUGIN": str(PLUGIN), "DDP_EMU_QUIET": "1", "DDP_EMU_DEVICES": str(4 * DEVICES)}
+ON_GPU = ["device=cuda", *(["comm.share_gpu=true"] if REAL else [])]
+# what is trained: the nodes that it is trained on
+SHAPES = {
+    "mnist_cnn": [(2, 2), (1, 1, 1)],
+    "fashion_cnn": [(3, 2, 1)],
+    "adamw": [(2, 2)],
+    "lamb": [(2, 1)],
+    "clipping": [(1, 3)],
+    "clipping lamb": [(2, 1, 1)],
+    "clipping lars": [(4, 4)],
+    "accumulation": [(1, 2, 3, 2)],
+    "synchronised batch norm": [(2, 2), (2, 1, 1)],
+    "dropout and augmentation": [(1, 2)],
+    "fp16": [(2, 2)],
+}
+
+
+class GpuNodes(pseudo_nodes.Case):
+    def node_env(self, i, nodes):
+        mine = ",".join(str(DEVICES * i + d) for d in range(DEVICES))
+        return [f"DDP_COMM_NODE=node{i}", *([] if REAL else [f"CUDA_VISIBLE_DEVICES={mine}"])]
+
+    def command(self, nodes, *args, **kw):
+        return super().command(nodes, *args, *ON_GPU, **kw)
+
+    def on(self, nodes, *args, **kw):
+        return super().on(nodes, *args, env=ENV, **kw)
+
+    def alone(self, *args):
+        return self.launch(*args, *ON_GPU, ranks=1, config=self.config, env=ENV)
+
+    def test_what_is_golden_is_so_on_nodes(self):
+        golden = {} if REAL else json.loads(test_golden.GOLDEN.read_text())["emulated gpu"]
+        for name, shapes in SHAPES.items():
+            words = [*test_golden.COMMON, *test_golden.GPU[name][1]]
+            want = golden.get(name) or self.launch(*words, *ON_GPU, ranks=1, env=ENV).weights
+            for nodes in shapes:
+                self.assertEqual(self.on(nodes, ROOT / "configs/cnn.cfg", *words).weights, want, f"{name} on {nodes}")
+
+    def test_buckets_published_in_place(self):
+        """Buckets of whole multiples of the ranks, and many of them; steps that are captured and not."""
+        want = self.alone("train.max_steps=5").weights
+        for more in (["reduce.bucket_mb=0.07"], ["reduce.bucket_mb=0.3", "gpu.graph=false"]):
+            self.assertEqual(self.on((2, 2), self.config, "train.max_steps=5", *more).weights, want, more)
+
+    def test_ranks_dealt_out_in_turn(self):
+        """As mpirun --map-by node does: neighbours in rank are on different nodes."""
+        words = [ROOT / "configs/cnn.cfg", *test_golden.COMMON, *test_golden.GPU["clipping"][1], *ON_GPU]
+        want = self.launch(*words[1:], ranks=1, env=ENV).weights
+        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+        for rank in range(5):
+            command += [*([":"] if rank else []), "-n", 1, "env", *self.node_env(rank % 2, 2), TRAIN, "--quiet", *words, f"run.dir={self.dir}/runs"]
+        r = self.run_program(*command, timeout=240, env=ENV)
+        self.assertEqual((r.code, r.weights), (0, want), r.err[-3000:])
+
+    def test_resumed_from_three_nodes_on_one_and_back(self):
+        whole = self.alone()
+        run = self.on((3, 2, 1), self.config, "train.max_steps=6").run_dir
+        self.assertEqual(state(run, 6), state(whole.run_dir, 6))
+        self.alone("--resume", run, "train.max_steps=12")
+        self.assertEqual(state(run, 12), state(whole.run_dir, 12))
+        end = self.on((2, 2), self.config, "--resume", run)
+        self.assertEqual((end.run_dir, end.weights), (run, whole.weights))
+        self.assertEqual(state(run, STEPS), state(whole.run_dir, STEPS))
+        evals = [[(r["step"], r["loss"], r["accuracy"]) for r in map(json.loads, (pathlib.Path(d) / "metrics.jsonl").read_text().splitlines())
+                  if r["type"] == "eval"] for d in (run, whole.run_dir)]
+        self.assertTrue(evals[1])
+        self.assertLessEqual(set(evals[1]), set(evals[0]))
+
+    def test_a_fast_run_goes_on(self):
+        """Each rank updates everything then: the whole state has to come to every node."""
+        words = [self.config, "reduce.mode=fast", "train.max_steps=9"]
+        whole, run = self.on((2, 1), *words), self.on((2, 1), *words[:2], "train.max_steps=6").run_dir
+        again = self.on((2, 1), *words, "--resume", run)
+        self.assertEqual(state(run, 9), state(whole.run_dir, 9))
+        self.assertEqual(again.weights, whole.weights)
+        self.assertNotEqual(whole.weights, self.alone("train.max_steps=9").weights)
+
+    def test_evaluation_only(self):
+        run = self.alone()
+        e = self.on((2, 1), self.config, "--eval", run.run_dir, quiet=False)
+        self.assertIn(f"accuracy: {run.json()['eval']['accuracy']:.6f}", e.out)
+
+    def test_a_node_that_does_not_see_the_run_directory(self):
+        """run.dir relative, and each node in a folder of its own: only node 0 has a run directory."""
+        folders = [self.dir / "a", self.dir / "b"]
+        for f in folders:
+            f.mkdir()
+        data = f"data.root={self.dir}/data"
+        whole = self.alone("train.max_steps=7", data)
+        r = self.on((2, 2), self.config, "train.max_steps=7", "run.dir=runs", data, folders=folders)
+        self.assertEqual(r.weights, whole.weights)
+        self.assertEqual(list(folders[1].iterdir()), [])
+        run = next((folders[0] / "runs").glob("*/run.json")).parent
+        again = self.on((1, 2), self.config, "--resume", f"runs/{run.name}", "run.dir=runs", data, folders=folders)
+        self.assertEqual(again.weights, self.alone("--resume", whole.run_dir, data).weights)
+
+    def test_a_stop_asked_of_one_rank_ends_all_after_one_step(self):
+        p = self.start(*self.command((1, 2), self.config, "train.epochs=2000", f"run.dir={self.dir}/runs"), env=ENV)
+
+        def metrics():
+            return [m for m in (self.dir / "runs").glob("*/metrics.jsonl") if m.read_text().count("\n") > 3]
+
+        wait_for(metrics, 60, "steps")
+        pids = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
+        last = [pid for pid in pids if "DDP_COMM_NODE=node1" in pathlib.Path(f"/proc/{pid}/environ").read_text()]
+        self.assertEqual(len(last), 2)
+        os.kill(last[1], signal.SIGUSR1)
+        _, err = p.communicate(timeout=60)
+        run = metrics()[0].parent
+        record = json.loads((run / "run.json").read_text())
+        self.assertEqual(record["status"], "stopped", err)
+        self.assertTrue((run / f"checkpoints/step-{record['legs'][0]['steps']:08d}").is_dir())
+
+    def test_a_loss_that_is_not_finite_is_named(self):
+        r = self.run_program(*self.command((2, 2), ROOT / "configs/cnn.cfg", "model=mlp", *harness.SMALL, "optim.lr=1000",
+                                           "optim.momentum=0.999", f"run.dir={self.dir}/runs"), timeout=120, env=ENV)
+        self.assertEqual(r.code, 4, r.err)
+        self.assertRegex(r.err, r"the loss of shard \d \(rank \d\) is (nan|infinite)")
+
+
+def skip(why):
+    print(f"skipped: {why}")
+    sys.exit(harness.SKIP)
+
+
+if not PLUGIN.exists():
+    skip(f"no CUDA device: no {PLUGIN}" if REAL else f"no {PLUGIN} (it is built with the tests where there is a C++ compiler)")
+if REAL and harness.LAUNCH.exists():
+    why = harness.why_not(*ON_GPU, "model=linear", *harness.SMALL, **ENV)
+    if re.search("no NVIDIA driver|no CUDA device", why):
+        skip(f"no CUDA device: {why}")
+harness.main()
