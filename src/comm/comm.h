@@ -79,9 +79,6 @@ void ddp_comm_destroy(struct ddp_comm *c);
  * node), or their processes (mpi: this one too). */
 void ddp_comm_abort(struct ddp_comm *c, int status);
 
-/* "a (rank 0), b (rank 4)": the first rank of each node, a few of them. Local. */
-void ddp_comm_hosts_text(const struct ddp_comm *c, char *out, size_t size);
-
 /* ---- all ranks meet: collective over the world ---- */
 
 int ddp_comm_barrier(struct ddp_comm *c, struct ddp_error *err);

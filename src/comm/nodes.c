@@ -82,15 +82,3 @@ void ddp_comm_cut(struct ddp_comm *c, const char (*hosts)[DDP_COMM_HOST_BYTES])
     c->node_of = node_of;
     c->lane_rank = lane_rank;
 }
-
-void ddp_comm_hosts_text(const struct ddp_comm *c, char *out, size_t size)
-{
-    const int shown = c->nodes < 8 ? c->nodes : 8;
-    size_t used = 0;
-    out[0] = '\0';
-    for (int n = 0; n < shown && used < size; n++)
-        used += (size_t)snprintf(out + used, size - used, "%s%s (rank %d)", n > 0 ? ", " : "", c->at[n].host,
-                                 c->at[n].first);
-    if (shown < c->nodes && used < size)
-        snprintf(out + used, size - used, " and %d more", c->nodes - shown);
-}
