@@ -138,7 +138,7 @@ static void serve(struct ddp_agent_desk *desk, struct ddp_wire *wire, int signal
 
 int ddp_agent_main(int argc, char **argv)
 {
-    struct ddp_agent_desk desk = {.job.lock = -1};
+    struct ddp_agent_desk desk = {.job.lock = -1, .claim.folder = -1};
     struct ddp_wire wire;
     struct ddp_error err = {0};
     const char *given = getenv(DDP_AGENT_TOKEN);

@@ -25,13 +25,13 @@ static json_t *answer_error(int code, const struct ddp_error *err)
 static json_t *do_facts(struct ddp_agent_desk *desk, const json_t *task)
 {
     const double began = ddp_now();
-    (void)desk;
     const struct ddp_facts_ask ask = {.config = ddp_field_text(task, "config"),
                                       .program = ddp_field_text(task, "program"),
                                       .folder = ddp_field_text(task, "folder"),
                                       .runs = ddp_field_text(task, "runs"),
                                       .marker = ddp_field_text(task, "marker"),
-                                      .whole = json_is_true(json_object_get(task, "whole"))};
+                                      .whole = json_is_true(json_object_get(task, "whole")),
+                                      .claim = &desk->claim};
     json_t *facts = ddp_facts_read(&ask);
     json_object_set_new(facts, "took", json_real(ddp_now() - began));
     return json_pack("{s:o}", "facts", facts);
@@ -80,6 +80,16 @@ static void read_environment(const json_t *task, struct ddp_job *job)
                   ddp_now() - json_number_value(json_object_get(task, "elapsed")));
 }
 
+static void hold_cores(struct ddp_agent_desk *desk, const json_t *list)
+{
+    const int n = (int)json_array_size(list);
+    int *pus = ddp_calloc((size_t)n + 1, sizeof *pus);
+    for (int i = 0; i < n; i++)
+        pus[i] = (int)json_integer_value(json_array_get(list, (size_t)i));
+    ddp_claim_take(&desk->claim, pus, n);
+    free(pus);
+}
+
 static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_error *err)
 {
     struct ddp_job *job = &desk->job;
@@ -89,6 +99,7 @@ static int open_job(struct ddp_agent_desk *desk, const json_t *task, struct ddp_
     *job = (struct ddp_job){.lock = -1, .ranks = ranks};
     snprintf(job->name, sizeof job->name, "%s", ddp_field_text(task, "job"));
     snprintf(job->host, sizeof job->host, "%s", ddp_field_text(task, "host"));
+    hold_cores(desk, json_object_get(task, "pus"));
     job->config = ddp_strdup(ddp_field_text(task, "config"));
     read_environment(task, job);
     ddp_oom_read("", &desk->memory);
@@ -129,7 +140,8 @@ void ddp_agent_clear(struct ddp_agent_desk *desk)
     ddp_job_close(&desk->job);
     if (desk->janitor.pid > 0)
         (desk->dismissed ? ddp_janitor_dismiss : ddp_janitor_leave)(&desk->janitor);
-    *desk = (struct ddp_agent_desk){.job.lock = -1};
+    ddp_claim_close(&desk->claim);
+    *desk = (struct ddp_agent_desk){.job.lock = -1, .claim.folder = -1};
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */

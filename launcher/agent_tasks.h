@@ -6,7 +6,7 @@
  *   answer  token, host                                  port: where it answers those that try to reach it
  *   reach   token, peers, limit                          reached: as ddp_reach_try says
  *   measure token, address, port                         latency: seconds, rate: bytes a second
- *   open    job, host, base, ranks, config, env          ready: true; the ranks may come now
+ *   open    job, host, base, ranks, pus, config, env     ready: true; the ranks may come now
  *
  * An answer that holds "error" (text) and "code" is a failure. */
 #ifndef DDP_LAUNCHER_AGENT_TASKS_H
@@ -18,9 +18,10 @@
 #include "launcher/janitor.h"
 #include "launcher/oom.h"
 
-struct ddp_agent_desk {    /* what an agent has on its hands */
-    struct ddp_job job;    /* its host's part; .name "" until the ranks are expected */
-    struct ddp_oom memory; /* as its counters stood when the ranks were expected */
+struct ddp_agent_desk {     /* what an agent has on its hands */
+    struct ddp_job job;     /* its host's part; .name "" until the ranks are expected */
+    struct ddp_claim claim; /* on its host's cores: looked at for the facts, then held for the ranks */
+    struct ddp_oom memory;  /* as its counters stood when the ranks were expected */
     struct ddp_janitor janitor;
     bool dismissed;                /* by the head; else it is lost when the wire ends */
     pid_t answering;               /* the process that answers other hosts; 0: none */

@@ -38,12 +38,17 @@ static void look_at_gpus(const struct ddp_config *cfg, json_t *facts)
     ddp_launch_gpus_finish(&gpus);
 }
 
-static void look_at_machine(json_t *facts)
+static void look_at_machine(struct ddp_claim *claim, json_t *facts)
 {
     struct ddp_machine *machine = NULL;
     struct ddp_error err = {0};
     char *xml = NULL;
     int rc = ddp_machine_create_with_io(&machine, &err);
+    if (rc == 0 && claim) {
+        if (claim->folder < 0)
+            ddp_claim_open(claim);
+        ddp_claim_look(claim, machine);
+    }
     if (rc == 0)
         rc = ddp_machine_xml(machine, &xml, &err);
     if (rc != 0)
@@ -154,7 +159,7 @@ json_t *ddp_facts_read(const struct ddp_facts_ask *ask)
         snprintf(text, sizeof text, "%s: %s", ask->folder, strerror(errno));
         fault(facts, "folder", text);
     }
-    look_at_machine(facts);
+    look_at_machine(ask->claim, facts);
     look_at_programs(ask->program, facts);
     look_at_memory(facts);
     look_at_runs(ask->runs, ask->marker, facts);

@@ -1,7 +1,8 @@
 /* What a host says of itself before ranks are started there, as a JSON object; and what must be the same on
  * all hosts, or good on each.
  *
- *   machine, gpus, gpus_note   topology as XML; [{pci, uuid, name}]; why there are none
+ *   machine, gpus, gpus_note   topology as XML with what other jobs hold; [{pci, uuid, name}]; why there are
+ *                              none
  *   program, mpi               SHA-256 of the ranks' program and of the MPI plug-in beside it
  *   data                       [train, test] SHA-256 of the data sets, or marks of them (data/data.h)
  *   run                        true: it sees the folder of runs and may write there
@@ -14,6 +15,7 @@
 #include <jansson.h>
 
 #include "base/base.h"
+#include "topology/topology.h"
 
 struct ddp_facts_ask {
     const char *config;  /* its resolved text */
@@ -22,6 +24,8 @@ struct ddp_facts_ask {
     const char *runs;    /* folder of run directories that must be writable; "" none */
     const char *marker;  /* a file that this host must see; "" none */
     bool whole;          /* read all data; else its marks will do */
+    struct ddp_claim
+        *claim; /* opened where it is not, to see what cores other jobs hold; NULL: nobody asks */
 };
 /* A new reference. */
 json_t *ddp_facts_read(const struct ddp_facts_ask *ask);

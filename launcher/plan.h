@@ -47,6 +47,8 @@ void ddp_launch_plan_finish(struct ddp_launch_plan *plan);
 /* The places of a part's ranks in the order of their local numbers, as ranks read them (DDP_PLACE): "cpus=0
  * ...;cpus=1 ...". malloc'd. */
 char *ddp_launch_part_places(const struct ddp_launch_part *part);
+/* The hardware threads of its ranks, malloc'd; *n 0 where they are not bound. */
+int *ddp_launch_part_pus(const struct ddp_launch_part *part, int *n);
 /* The placement as one line for run.json: "0@cpus=0-3 numa=0; 1@cpus=4-7 numa=1", with several hosts "0@n0
  * cpus=.."; of thousands of ranks only where they are, "0-63@n0; 64-127@n1". malloc'd. */
 char *ddp_launch_plan_line(const struct ddp_launch_plan *plan);

@@ -27,6 +27,19 @@ char *ddp_launch_part_places(const struct ddp_launch_part *part)
     return t.s;
 }
 
+int *ddp_launch_part_pus(const struct ddp_launch_part *part, int *n)
+{
+    int *pus = NULL;
+    *n = 0;
+    for (int r = 0; r < part->ranks && part->placement; r++) {
+        const struct ddp_place *place = &part->placement->place[r];
+        pus = ddp_realloc(pus, ((size_t)*n + (size_t)place->npus + 1) * sizeof *pus);
+        for (int k = 0; k < place->npus; k++)
+            pus[(*n)++] = place->pus[k];
+    }
+    return pus;
+}
+
 /* "0-63@n0; 64-127@n1": of each host the ranks. */
 static char *hosts_line(const struct ddp_launch_plan *plan)
 {

@@ -97,7 +97,7 @@ static int look_there(const struct ddp_options *opt, const struct ddp_config *cf
     if (rc == 0)
         rc = ddp_team_call(s->starter, &s->hosts, &s->team, err);
     if (rc == 0)
-        rc = ddp_team_look(&s->team, cfg, program, !opt->eval, opt->check != 0, err);
+        rc = ddp_team_look(&s->team, cfg, program, !opt->eval, opt->check != 0, &s->claim, err);
     if (rc != 0)
         return rc;
     s->there = ddp_calloc((size_t)s->hosts.n, sizeof *s->there);
@@ -125,8 +125,14 @@ int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, 
 
 void ddp_sites_hold(struct ddp_sites *s, const struct ddp_launch_plan *plan)
 {
-    if (s->team.n == 0 && plan->part[0].placement)
-        ddp_claim_take(&s->claim, plan->part[0].placement);
+    for (int i = 0; i < plan->nparts; i++) {
+        if (s->team.n > 0 && s->team.member[i] >= 0) /* its agent does */
+            continue;
+        int n;
+        int *pus = ddp_launch_part_pus(&plan->part[i], &n);
+        ddp_claim_take(&s->claim, pus, n);
+        free(pus);
+    }
 }
 
 void ddp_sites_finish(struct ddp_sites *s)

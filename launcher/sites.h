@@ -22,7 +22,7 @@ struct ddp_sites {
 };
 
 /* Find the hosts (-H, --hostfile, a scheduler's job, or this one), call agents on the others, and look at
- * their machines and GPUs; on this host alone also at what other jobs hold. Other launchers on this machine
+ * their machines, GPUs, and cores that other jobs hold. Other launchers on these machines
  * that get here wait until ddp_sites_hold or ddp_sites_finish. out: zeroed; also after an error, free with
  * ddp_sites_finish. */
 int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *out,

@@ -104,7 +104,7 @@ static int look(struct ddp_team *team, const struct ddp_facts_ask *ask, struct d
 }
 
 int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const char *program, bool writes,
-                  bool whole, struct ddp_error *err)
+                  bool whole, struct ddp_claim *claim, struct ddp_error *err)
 {
     char folder[PATH_MAX] = "", marker[PATH_MAX + 32] = "", *config = NULL;
     const char *runs = cfg->run.dir && *cfg->run.dir ? cfg->run.dir : ".";
@@ -118,7 +118,8 @@ int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const cha
                                 .folder = folder,
                                 .runs = writes ? runs : "",
                                 .marker = marker,
-                                .whole = whole};
+                                .whole = whole,
+                                .claim = claim};
     if (rc == 0)
         rc = look(team, &ask, err);
     if (rc == 0 && !whole && ddp_facts_data_differs(team->facts, team->n)) {
@@ -157,9 +158,15 @@ static json_t *open_task(const struct ddp_job *job, const struct ddp_launch_part
     char base[PATH_MAX];
     snprintf(base, sizeof base, "%s", job->dir);
     *strrchr(base, '/') = '\0';
-    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:s,s:o,s:f}", "do", "open", "job", job->name, "host", part->host,
-                     "base", base, "ranks", part->ranks, "config", job->config, "env",
-                     words_for(job, part, interface), "elapsed", ddp_now() - job->started);
+    int n;
+    int *pus = ddp_launch_part_pus(part, &n);
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(pus[i]));
+    free(pus);
+    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:o,s:s,s:o,s:f}", "do", "open", "job", job->name, "host",
+                     part->host, "base", base, "ranks", part->ranks, "pus", list, "config", job->config,
+                     "env", words_for(job, part, interface), "elapsed", ddp_now() - job->started);
 }
 
 /* The host of each rank, a line each: for starters that want it so. */

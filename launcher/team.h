@@ -23,9 +23,10 @@ struct ddp_team {
 int ddp_team_call(const struct ddp_starter *starter, const struct ddp_hosts *hosts, struct ddp_team *out,
                   struct ddp_error *err);
 /* Fill in .facts, on all hosts at once. whole: read all data; else that is done only where marks differ,
- * which may be of the same data. */
+ * which may be of the same data. claim: on this host's cores, to be looked at where it takes part; the
+ * caller's. */
 int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const char *program, bool writes,
-                  bool whole, struct ddp_error *err);
+                  bool whole, struct ddp_claim *claim, struct ddp_error *err);
 
 /* Make every host ready for its ranks of the plan, start them and stay until the end, as ddp_supervise_job.
  * job: described and located; what is made on this host is the caller's to remove (ddp_job_close). */

@@ -74,13 +74,12 @@ void ddp_claim_look(const struct ddp_claim *c, struct ddp_machine *m)
     free(held);
 }
 
-void ddp_claim_take(struct ddp_claim *c, const struct ddp_placement *p)
+void ddp_claim_take(struct ddp_claim *c, const int *pus, int n)
 {
-    for (int r = 0; r < p->ranks && c->folder >= 0; r++)
-        for (int k = 0; k < p->place[r].npus; k++) {
-            struct flock lock = byte_of(p->place[r].pus[k], F_RDLCK);
-            fcntl(c->folder, F_OFD_SETLK, &lock); /* where there are no locks, nobody sees anybody */
-        }
+    for (int k = 0; k < n && c->folder >= 0; k++) {
+        struct flock lock = byte_of(pus[k], F_RDLCK);
+        fcntl(c->folder, F_OFD_SETLK, &lock); /* where there are no locks, nobody sees anybody */
+    }
     if (c->folder >= 0)
         flock(c->folder, LOCK_UN);
 }

@@ -126,8 +126,8 @@ struct ddp_claim {
 void ddp_claim_open(struct ddp_claim *claim);
 /* Mark what others hold. */
 void ddp_claim_look(const struct ddp_claim *claim, struct ddp_machine *m);
-/* Hold the hardware threads of all ranks, which need not be free, until ddp_claim_close or our end. */
-void ddp_claim_take(struct ddp_claim *claim, const struct ddp_placement *p);
+/* Hold these hardware threads (OS indices), which need not be free, until ddp_claim_close or our end. */
+void ddp_claim_take(struct ddp_claim *claim, const int *pus, int n);
 void ddp_claim_close(struct ddp_claim *claim);
 
 /* The machine with ranks drawn into it, as text. number: [ranks] what to call them; NULL: 0, 1 ..

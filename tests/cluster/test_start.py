@@ -2,6 +2,7 @@
 """Ranks on several hosts: started by mpirun and srun, looked at before, watched and ended from their own hosts. The ranks
 only join MPI and wait (tests/launcher/fake_rank.c), so that what is seen here is the launcher."""
 import json
+import os
 import re
 import shutil
 import signal
@@ -32,9 +33,9 @@ class Case(cluster.Case):
         self.assertEqual(r.returncode, code, f"stdout: {r.stdout[-2000:]}\nstderr: {r.stderr[-4000:]}")
         return r
 
-    def start(self, *args, mode="stop", before=()):
+    def start(self, *args, mode="stop", before=(), host=None):
         """In the background, until all its ranks are there."""
-        p = self.bed.start([*before, *self.command(*args)], env=self.environment(mode), cwd=self.dir)
+        p = self.bed.start([*before, *self.command(*args)], env=self.environment(mode), cwd=self.dir, host=host)
         self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
         return p
 
@@ -103,6 +104,28 @@ class Start(Case):
                 self.launch("-n", 4, *hosts, before=before, env={"NCCL_A_WORD": value, "RANK_ENV": "NCCL_A_WORD"})
                 for rank, lines in self.proofs().items():
                     self.assertEqual(lines[-1], "NCCL_A_WORD=" + value, rank)
+
+    def test_jobs_on_the_same_hosts_have_different_cores(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("one core")
+        args = ("-n", 2, "-H", "n0:1,n1:1", "--threads", 1)
+
+        def places(host=None):
+            return re.findall(r"^ *rank (\d) +cpus=(\S+)", self.launch(*args, "--map", host=host).stdout, re.M)
+
+        before = places()
+        self.assertEqual([rank for rank, _ in before], ["0", "1"])
+        for host in (None, 0):  # the launcher's own host takes part, or does not
+            with self.subTest(host=host):
+                p = self.start(*args, host=host)
+                self.wait_for_ranks(p, 2)
+                now = places(host)
+                self.assertTrue(all(a != b for a, b in zip(before, now, strict=True)), (before, now))
+                self.bed.head(["pkill", "-KILL", "-x", "-o", "ddp-launch"], check=True)
+                wait_for(lambda: places() == before, 30, "the cores of a job that is dead")
+                p.communicate()
+                for proof in (self.dir / "ranks").iterdir():
+                    proof.unlink()
 
     def test_a_line_of_all_ranks_is_shown_once(self):
         for before in ([], ["salloc", "-N2", "-n", "4", "--quiet"]):
@@ -232,17 +255,20 @@ class Train(Case):
                     self.assertTrue(next(runs.glob(f"*/log/rank-{rank}.log"), None), list(runs.glob("*/*")))
 
     def test_the_record_says_that_the_launcher_died(self):
-        runs = self.dir / "runs"
-        p = self.bed.start([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *self.WORDS,
-                            "train.epochs=10000", "checkpoint.every_epochs=0", "log.every_steps=1"],
-                           env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
-        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
-        wait_for(lambda: any(m.stat().st_size > 1000 for m in runs.glob("*/metrics.jsonl")) or p.poll(), 60, "steps")
-        self.bed.head(["pkill", "-KILL", "-x", "ddp-launch"], check=True)
-        record = lambda: json.loads(next(runs.glob("*/run.json")).read_text())  # noqa: E731
-        wait_for(lambda: record()["status"] == "failed", 60, "the end in the record")
-        self.assertEqual(record()["error"], "ddp-launch ended without a word: it was killed, or its host was lost")
-        self.assert_nothing_left(range(2))
+        """Alone, or with the agents of all hosts."""
+        for which in ([], ["-o"]):
+            with self.subTest(which):
+                runs = self.dir / f"runs{len(which)}"
+                p = self.bed.start([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *self.WORDS,
+                                    "train.epochs=10000", "checkpoint.every_epochs=0", "log.every_steps=1"],
+                                   env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+                self.addCleanup(lambda p=p: (p.poll() is None and p.kill(), p.communicate()))
+                wait_for(lambda: any(m.stat().st_size > 1000 for m in runs.glob("*/metrics.jsonl")) or p.poll(), 60, "steps")
+                self.bed.head(["pkill", "-KILL", "-x", *which, "ddp-launch"], check=True)
+                record = lambda: json.loads(next(runs.glob("*/run.json")).read_text())  # noqa: E731, B023
+                wait_for(lambda: record()["status"] == "failed", 60, "the end in the record")
+                self.assertEqual(record()["error"], "ddp-launch ended without a word: it was killed, or its host was lost")
+                self.assert_nothing_left(range(2))
 
     def test_ranks_of_srun_have_cores_of_their_own(self):
         p = self.bed.start(["salloc", "-N1", "-n2", "-Q", LAUNCH, "-n", "2", "-q", ROOT / "configs/cnn.cfg",

@@ -101,15 +101,50 @@ static void test_check_names_each_fault_once(void **state)
     }
 }
 
+/* What another job holds travels with the topology. */
+static void test_facts_tell_cores_that_are_held(void **state)
+{
+    char dir[] = "/tmp/ddp-test-cores-XXXXXX";
+    struct ddp_claim other = {-1}, mine = {-1};
+    struct ddp_machine *here = NULL, *there = NULL;
+    struct ddp_error err = {0};
+    const struct ddp_facts_ask ask = {"nonsense = 1;\n", "/bin/sh", "/", "", "", false, &mine};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    setenv("DDP_CORES_DIR", dir, 1);
+    assert_int_equal(ddp_machine_create(&here, &err), 0);
+    for (int held = 0; held < 2; held++) {
+        json_t *facts = ddp_facts_read(&ask);
+        const char *xml = json_string_value(json_object_get(facts, "machine"));
+        assert_int_equal(ddp_machine_from_xml(xml, &there, &err), 0);
+        assert_int_equal(ddp_machine_held(there) > 0, held);
+        ddp_machine_destroy(there);
+        json_decref(facts);
+        ddp_claim_close(&mine);
+        if (held)
+            continue;
+        const struct ddp_place_request req = {.ranks = 1, .threads = 1};
+        struct ddp_placement *p;
+        assert_int_equal(ddp_placement_create(here, &req, &p, &err), 0);
+        ddp_claim_open(&other);
+        ddp_claim_take(&other, p->place[0].pus, p->place[0].npus);
+        ddp_placement_destroy(p);
+    }
+    ddp_claim_close(&other);
+    ddp_machine_destroy(here);
+    unsetenv("DDP_CORES_DIR");
+    rmdir(dir);
+}
+
 /* This host, with a config that has its data in itself. */
 static void test_facts_are_those_of_this_host(void **state)
 {
     static const char config[] = "data = {format = \"digits\"; train_count = 64; test_count = 16;};\n";
     (void)state;
     const struct ddp_facts_ask asks[] = {
-        {config, "/bin/sh", "/", "/tmp", "", false},
-        {config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker", true},
-        {"nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "", true},
+        {config, "/bin/sh", "/", "/tmp", "", false, NULL},
+        {config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker", true, NULL},
+        {"nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "", true, NULL},
     };
     json_t *a = ddp_facts_read(&asks[0]), *b = ddp_facts_read(&asks[1]), *c = ddp_facts_read(&asks[2]);
     assert_int_equal(json_object_size(json_object_get(a, "faults")), 0);
@@ -131,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_check_names_each_fault_once),
         cmocka_unit_test(test_facts_are_those_of_this_host),
+        cmocka_unit_test(test_facts_tell_cores_that_are_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,8 +48,6 @@ static struct holder hold_elsewhere(const int *pus, int n, uid_t uid, int spaces
     assert_true(pid >= 0);
     if (pid == 0) {
         struct ddp_claim claim;
-        struct ddp_place place = {.npus = n, .pus = (int *)(uintptr_t)pus};
-        const struct ddp_placement p = {.ranks = 1, .place = &place};
         close(go[1]);
         if (spaces != 0 && unshare(spaces) != 0)
             _exit(1);
@@ -59,7 +57,7 @@ static struct holder hold_elsewhere(const int *pus, int n, uid_t uid, int spaces
         if (uid != 0 && setuid(uid) != 0)
             _exit(1);
         ddp_claim_open(&claim);
-        ddp_claim_take(&claim, &p);
+        ddp_claim_take(&claim, pus, n);
         (void)!write(ready[1], "x", 1);
         (void)!read(go[0], &byte, 1);
         _exit(0);
@@ -169,12 +167,11 @@ static void test_claims_need_no_folder(void **state)
     struct ddp_machine *m = machine_synthetic(LAPTOP);
     struct ddp_claim claim;
     int cpu = 0;
-    struct ddp_place place = {.npus = 1, .pus = &cpu};
     (void)state;
     setenv("DDP_CORES_DIR", "/nonexistent", 1);
     ddp_claim_open(&claim);
     ddp_claim_look(&claim, m);
-    ddp_claim_take(&claim, &(struct ddp_placement){.ranks = 1, .place = &place});
+    ddp_claim_take(&claim, &cpu, 1);
     ddp_claim_close(&claim);
     setenv("DDP_CORES_DIR", folder, 1);
     assert_int_equal(ddp_machine_held(m), 0);
