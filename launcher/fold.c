@@ -71,6 +71,22 @@ static void add_mark(const struct ddp_fold *f, const struct ddp_fold_line *l, st
     }
 }
 
+static void forget(struct ddp_fold *f, int from, int n)
+{
+    for (int i = from; i < from + n; i++) {
+        f->bytes -= f->line[i].n;
+        free(f->line[i].text);
+        free(f->line[i].who);
+    }
+    f->n -= n;
+    memmove(f->line + from, f->line + from + n, (size_t)(f->n - from) * sizeof *f->line);
+}
+
+static bool reads_as(const struct ddp_fold_line *a, const char *text, size_t n, uint64_t hash)
+{
+    return a->hash == hash && a->n == n && memcmp(a->text, text, n) == 0;
+}
+
 /* The first `n` lines go on. */
 static void pass_on(struct ddp_fold *f, int n)
 {
@@ -82,13 +98,36 @@ static void pass_on(struct ddp_fold *f, int n)
         ddp_sink_put(f->sink, f, mark.s, mark.len);
         ddp_sink_put(f->sink, f, l->text, l->n);
         ddp_text_finish(&mark);
-        f->bytes -= l->n;
-        free(l->text);
-        free(l->who);
     }
-    f->n -= n;
+    forget(f, 0, n);
     f->gone += n;
-    memmove(f->line, f->line + n, (size_t)f->n * sizeof *f->line);
+}
+
+/* The first n lines, of nobody in particular, come once more behind themselves. */
+static bool is_repeated(const struct ddp_fold *f, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct ddp_fold_line *a = &f->line[i], *b = &f->line[n + i];
+        if (a->who || b->who || !reads_as(a, b->text, b->n, b->hash))
+            return false;
+    }
+    return true;
+}
+
+/* How many lines go on together, after repetitions of them were counted. */
+static int count_group(struct ddp_fold *f)
+{
+    int n = 1;
+    while (2 * n <= f->n && !is_repeated(f, n))
+        n++;
+    if (2 * n > f->n)
+        return 1;
+    while (2 * n <= f->n && is_repeated(f, n)) {
+        for (int i = 0; i < n; i++)
+            f->line[i].count += f->line[n + i].count;
+        forget(f, n, n);
+    }
+    return n;
 }
 
 double ddp_fold_due(const struct ddp_fold *f)
@@ -98,10 +137,8 @@ double ddp_fold_due(const struct ddp_fold *f)
 
 void ddp_fold_move(struct ddp_fold *f, double now)
 {
-    int n = 0;
-    while (n < f->n && f->line[n].due <= now)
-        n++;
-    pass_on(f, n);
+    while (f->n > 0 && f->line[0].due <= now)
+        pass_on(f, count_group(f));
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */
@@ -119,9 +156,8 @@ static struct ddp_fold_line *find_same(struct ddp_fold *f, int rank, const char 
                                        uint64_t hash)
 {
     for (int i = first_for(f, rank); i < f->n; i++) {
-        struct ddp_fold_line *l = &f->line[i];
-        if (l->hash == hash && l->n == n && memcmp(l->text, line, n) == 0)
-            return l;
+        if (reads_as(&f->line[i], line, n, hash))
+            return &f->line[i];
     }
     return NULL;
 }
@@ -129,7 +165,7 @@ static struct ddp_fold_line *find_same(struct ddp_fold *f, int rank, const char 
 static struct ddp_fold_line *add(struct ddp_fold *f, int rank, const char *line, size_t n, uint64_t hash)
 {
     while (f->n == DDP_FOLD_LINES || (f->n > 0 && f->bytes + n > DDP_FOLD_BYTES))
-        pass_on(f, 1);
+        pass_on(f, count_group(f));
     struct ddp_fold_line *l = &f->line[f->n++];
     *l = (struct ddp_fold_line){.text = ddp_malloc(n), .n = n, .hash = hash};
     memcpy(l->text, line, n);
@@ -164,6 +200,10 @@ void ddp_fold_put(struct ddp_fold *f, int rank, const char *line, size_t n, doub
 
 void ddp_fold_part(struct ddp_fold *f, int rank, const void *who, const char *s, size_t n)
 {
-    pass_on(f, rank < 0 ? f->n : first_for(f, rank));
+    for (int left = rank < 0 ? f->n : first_for(f, rank); left > 0;) {
+        const int waiting = f->n;
+        pass_on(f, count_group(f));
+        left -= waiting - f->n;
+    }
     ddp_sink_put(f->sink, who, s, n);
 }

@@ -7,7 +7,8 @@
  *
  * A rank's line joins the first that reads the same behind all that this rank has waiting, so that what one
  * rank says keeps its order, and is never taken for a repetition of its own. Where nobody knows whose lines
- * they are (all ranks' output comes through mpirun or srun) only lines that follow each other are counted.
+ * they are (all ranks' output comes through mpirun or srun, and mpirun's --tag-output loses what it makes too
+ * long) only lines, and groups of lines, that follow each other are counted: A B A B is 2 times A, 2 times B.
  * Nothing is held where a single rank speaks, and nothing for longer than DDP_FOLD_S. */
 #ifndef DDP_LAUNCHER_FOLD_H
 #define DDP_LAUNCHER_FOLD_H

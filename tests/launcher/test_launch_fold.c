@@ -72,11 +72,17 @@ static void test_fold_counts_who_says_the_same(void **state)
         {2, {"0", "1"}, "all 2 ranks: \n"},
         /* nobody knows whose lines they are */
         {4, {"?A", "?A", "?A", "?B", "?A"}, "3 times: A\nB\nA\n"},
-        {4, {"?A", "?B", "?A", "?B"}, "A\nB\nA\nB\n"},
+        {4, {"?A", "?B", "?A", "?B"}, "2 times: A\n2 times: B\n"},
+        {4, {"?X", "?A", "?B", "?A", "?B", "?A", "?Y"}, "X\n2 times: A\n2 times: B\nA\nY\n"},
+        {4, {"?A", "?A", "?B", "?A", "?B", "?C"}, "3 times: A\n2 times: B\nC\n"},
+        {4, {"?A", "?B", "?C", "?A", "?B", "?C", "?A", "?B", "?C"}, "3 times: A\n3 times: B\n3 times: C\n"},
+        {4, {"?A", "?B", "?C", "?A", "?C", "?B"}, "A\nB\nC\nA\nC\nB\n"},
+        {2, {"0A", "0B", "0A", "0B"}, "A\nB\nA\nB\n"}, /* known to be one rank's */
         /* part of a line goes on at once, behind what its rank has said */
         {2, {"0A", "1A", "1B", "0(C"}, "all 2 ranks: A\nC\nrank 1: B\n"},
         {2, {"1A", "0(C"}, "C\nrank 1: A\n"},
         {2, {"?A", "?(C"}, "A\nC"},
+        {2, {"?A", "?B", "?A", "?B", "?D", "?(C"}, "2 times: A\n2 times: B\nD\nC"},
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
@@ -150,10 +156,65 @@ static void test_fold_holds_a_bounded_amount(void **state)
     free(big);
 }
 
+/* Whether "0,2-4: .." names the rank. */
+static bool list_has(const char *list, int rank)
+{
+    for (char *end; *list >= '0' && *list <= '9'; list = *end == ',' ? end + 1 : end) {
+        const long first = strtol(list, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : first;
+        if (rank >= first && rank <= last)
+            return true;
+    }
+    return false;
+}
+
+/* What a rank has said, by what is shown: its letters in order. */
+static void read_of(const char *shown, int rank, char *out)
+{
+    for (const char *line = shown; *line; line = strchr(line, '\n') + 1) {
+        const char *end = strchr(line, '\n'), *open = memchr(line, '(', (size_t)(end - line));
+        const bool said = strncmp(line, "all ", 4) == 0    ? true
+                          : strncmp(line, "rank ", 5) == 0 ? list_has(line + 5, rank)
+                          : open                           ? list_has(open + 1, rank)
+                                                           : rank == 0;
+        if (said)
+            *out++ = end[-1];
+    }
+    *out = '\0';
+}
+
+/* Ranks that say anything in any order: what each has said can be read from what is shown. */
+static void test_fold_keeps_what_each_rank_says(void **state)
+{
+    enum { RANKS = 4, WORDS = 60, ROUNDS = 500 };
+    uint32_t seed = 1;
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        struct place *p = open_place(RANKS);
+        char said[RANKS][WORDS + 1] = {{0}}, read[WORDS + 1];
+        double now = 10;
+        for (int i = 0; i < WORDS; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            const int rank = (int)(seed >> 30), letters = 1 + round % 3;
+            const char letter = (char)('A' + (int)(seed >> 20 & 255) % letters);
+            char word[] = {(char)('0' + rank), letter, '\0'};
+            said[rank][strlen(said[rank])] = letter;
+            say(p, word, now);
+            now += DDP_FOLD_S * (seed >> 12 & 255) / 1024;
+        }
+        ddp_fold_move(&p->fold, HUGE_VAL);
+        for (int r = 0; r < RANKS; r++) {
+            read_of(p->sink.tail, r, read);
+            assert_string_equal(read, said[r]);
+        }
+        close_place(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fold_counts_who_says_the_same),
+        cmocka_unit_test(test_fold_keeps_what_each_rank_says),
         cmocka_unit_test(test_fold_waits_no_longer_than_it_says),
         cmocka_unit_test(test_fold_of_one_rank_holds_nothing),
         cmocka_unit_test(test_fold_holds_a_bounded_amount),
