@@ -14,7 +14,7 @@ enum { PARTS = 16, PART = 4096 };
 static int add_file(const char *path, struct ddp_sha256 *sha, struct ddp_error *err)
 {
     uint8_t piece[PART];
-    struct stat st;
+    struct stat st = {0};
     char size[32];
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     int status = 0;
