@@ -9,6 +9,7 @@
 
 #include "launcher/facts.h"
 #include "launcher/fields.h"
+#include "launcher/inspect.h"
 #include "launcher/leftovers.h"
 #include "launcher/rank_env.h"
 #include "launcher/reach.h"
@@ -25,14 +26,15 @@ static json_t *answer_error(int code, const struct ddp_error *err)
 static json_t *do_facts(struct ddp_agent_desk *desk, const json_t *task)
 {
     const double began = ddp_now();
-    const struct ddp_facts_ask ask = {.config = ddp_field_text(task, "config"),
-                                      .program = ddp_field_text(task, "program"),
-                                      .folder = ddp_field_text(task, "folder"),
-                                      .runs = ddp_field_text(task, "runs"),
-                                      .marker = ddp_field_text(task, "marker"),
-                                      .whole = json_is_true(json_object_get(task, "whole")),
-                                      .claim = &desk->claim};
-    json_t *facts = ddp_facts_read(&ask);
+    struct ddp_error err = {0};
+    json_t *facts = NULL;
+    const int rc = ddp_inspect(task, json_number_value(json_object_get(task, "limit")), &facts, &err);
+    if (rc != 0)
+        return answer_error(rc, &err);
+    ddp_facts_machine(&desk->claim, facts); /* what is claimed is held here */
+    if (chdir(ddp_field_text(task, "folder")) != 0) {
+        /* its facts say so */
+    }
     json_object_set_new(facts, "took", json_real(ddp_now() - began));
     return json_pack("{s:o}", "facts", facts);
 }

@@ -2,7 +2,8 @@
  * answer for each task.
  *
  *   do      with                                         answer
- *   facts   config, program, folder, runs, marker, whole facts: what facts.h says of the host, took: seconds
+ *   facts   config, program, folder, runs, marker,       facts: what facts.h says of the host, took: seconds
+ *           whole, env, limit
  *   answer  token, host                                  port: where it answers those that try to reach it
  *   reach   token, peers, limit                          reached: as ddp_reach_try says
  *   measure token, address, port                         latency: seconds, rate: bytes a second

@@ -38,7 +38,7 @@ static void look_at_gpus(const struct ddp_config *cfg, json_t *facts)
     ddp_launch_gpus_finish(&gpus);
 }
 
-static void look_at_machine(struct ddp_claim *claim, json_t *facts)
+void ddp_facts_machine(struct ddp_claim *claim, json_t *facts)
 {
     struct ddp_machine *machine = NULL;
     struct ddp_error err = {0};
@@ -159,7 +159,8 @@ json_t *ddp_facts_read(const struct ddp_facts_ask *ask)
         snprintf(text, sizeof text, "%s: %s", ask->folder, strerror(errno));
         fault(facts, "folder", text);
     }
-    look_at_machine(ask->claim, facts);
+    if (!ask->without_machine)
+        ddp_facts_machine(ask->claim, facts);
     look_at_programs(ask->program, facts);
     look_at_memory(facts);
     look_at_runs(ask->runs, ask->marker, facts);

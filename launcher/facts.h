@@ -24,9 +24,12 @@ struct ddp_facts_ask {
     const char *runs;    /* folder of run directories that must be writable; "" none */
     const char *marker;  /* a file that this host must see; "" none */
     bool whole;          /* read all data; else its marks will do */
-    struct ddp_claim
-        *claim; /* opened where it is not, to see what cores other jobs hold; NULL: nobody asks */
+    /* opened where it is not, to see what cores other jobs hold; NULL: nobody asks */
+    struct ddp_claim *claim;
+    bool without_machine; /* somebody else looks at that */
 };
+/* The machine with what other jobs hold of it, added to facts; claim as in an ask. */
+void ddp_facts_machine(struct ddp_claim *claim, json_t *facts);
 /* A new reference. */
 json_t *ddp_facts_read(const struct ddp_facts_ask *ask);
 

@@ -8,6 +8,7 @@
 #include "launcher/batch_write.h"
 #include "launcher/check.h"
 #include "launcher/impatience.h"
+#include "launcher/inspect.h"
 #include "launcher/janitor.h"
 #include "launcher/leftovers.h"
 #include "launcher/manual.h"
@@ -221,6 +222,8 @@ static int answer(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], DDP_AGENT_OPTION) == 0)
         return ddp_agent_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], DDP_INSPECT_OPTION) == 0)
+        return ddp_inspect_main(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], DDP_RANK_OPTION) == 0)
         return ddp_rank_main(argc - 2, argv + 2);
     int rc = ddp_options_parse(argc, argv, &opt, &err);

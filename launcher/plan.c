@@ -60,6 +60,13 @@ static int decide_device(struct planner *p, struct ddp_error *err)
                         "device=cuda: %s has no GPU for this job; device=cpu, or ask for some when it is "
                         "submitted",
                         *p->hosts->from ? p->hosts->from : "this host");
+    if (p->cfg->device == DDP_DEVICE_CUDA && p->hosts->n > 1 && !share && p->opt->ranks > gpus)
+        return ddp_fail(
+            err, DDP_E_RESOURCE,
+            "%d ranks, but %d GPU%s on the %d hosts, and each rank wants one of its own: start %d "
+            "(-n %d; the result is the same to the bit), name more hosts, or let them share with "
+            "comm.share_gpu=true (a test of correctness: it is slow)",
+            p->opt->ranks, gpus, gpus == 1 ? "" : "s", p->hosts->n, gpus, gpus);
     return 0;
 }
 

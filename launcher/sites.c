@@ -89,6 +89,20 @@ static int read_site(const struct ddp_config *cfg, const json_t *facts, struct d
                           json_string_value(json_object_get(json_object_get(facts, "faults"), "machine")));
 }
 
+/* No host has a GPU, and the job wants some: the first one's reason. */
+static int check_gpus(const struct ddp_config *cfg, const struct ddp_sites *s, struct ddp_error *err)
+{
+    int gpus = 0;
+    for (int h = 0; h < s->hosts.n; h++)
+        gpus += s->there[h].gpus.n;
+    const json_t *faults = json_object_get(s->team.facts[0].facts, "faults");
+    const char *why = json_string_value(json_object_get(faults, "gpus"));
+    if (cfg->device != DDP_DEVICE_CUDA || gpus > 0 || !why)
+        return 0;
+    return ddp_fail(err, DDP_E_RESOURCE, "no GPU on any of the %d hosts; host %s: %s", s->hosts.n,
+                    s->hosts.host[0].name, why);
+}
+
 static int look_there(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *s,
                       struct ddp_error *err)
 {
@@ -108,7 +122,8 @@ static int look_there(const struct ddp_options *opt, const struct ddp_config *cf
             return ddp_error_prefix(err, "host %s", s->hosts.host[h].name);
         s->site[h] = (struct ddp_launch_site){s->there[h].machine, &s->there[h].gpus};
     }
-    return ddp_machine_create(&s->machine, err);
+    rc = check_gpus(cfg, s, err);
+    return rc ? rc : ddp_machine_create(&s->machine, err);
 }
 
 int ddp_sites_find(const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_sites *s,

@@ -82,15 +82,27 @@ static int ask_all(struct ddp_team *team, json_t *const *task, double limit_s, s
     return team->crew.n > 0 ? ddp_crew_ask(&team->crew, task, limit_s, err) : 0;
 }
 
+/* What of our environment is for other hosts. */
+static json_t *user_words(void)
+{
+    json_t *list = json_array();
+    struct ddp_words user = {0};
+    ddp_rank_env_collect(&user);
+    for (int i = 0; i < user.n; i++)
+        json_array_append_new(list, json_string_nocheck(user.w[i]));
+    ddp_words_finish(&user);
+    return list;
+}
+
 /* What .facts held before is let go. */
 static int look(struct ddp_team *team, const struct ddp_facts_ask *ask, struct ddp_error *err)
 {
     json_t **task = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
     forget_facts(team);
     for (int i = 0; i < team->crew.n; i++)
-        task[i] = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "do", "facts", "config", ask->config, "program",
-                            ask->program, "folder", ask->folder, "runs", ask->runs, "marker", ask->marker,
-                            "whole", ask->whole);
+        task[i] = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:b,s:f,s:o}", "do", "facts", "config", ask->config,
+                            "program", ask->program, "folder", ask->folder, "runs", ask->runs, "marker",
+                            ask->marker, "whole", ask->whole, "limit", 0.9 * LOOK_S, "env", user_words());
     const int rc = ask_all(team, task, LOOK_S, err);
     for (int i = 0; i < team->n && rc == 0; i++) {
         struct ddp_host_facts *f = &team->facts[i];
@@ -137,18 +149,13 @@ int ddp_team_look(struct ddp_team *team, const struct ddp_config *cfg, const cha
 /* What is set for ranks of all hosts, of what the user has and of what the launcher says. */
 static json_t *words_for(const struct ddp_job *job, const struct ddp_launch_part *part, const char *interface)
 {
-    json_t *list = json_array();
-    struct ddp_words user = {0};
+    json_t *list = user_words();
     char *places = ddp_launch_part_places(part);
-    ddp_rank_env_collect(&user);
-    for (int i = 0; i < user.n; i++)
-        json_array_append_new(list, json_string_nocheck(user.w[i]));
     for (int i = 0; i < job->env.n; i++)
         json_array_append_new(list, json_string_nocheck(job->env.w[i]));
     json_array_append_new(list, json_sprintf("DDP_PLACE=%s", places));
     if (*interface && !getenv("NCCL_SOCKET_IFNAME"))
         json_array_append_new(list, json_sprintf("NCCL_SOCKET_IFNAME==%s", interface));
-    ddp_words_finish(&user);
     free(places);
     return list;
 }

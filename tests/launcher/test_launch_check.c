@@ -108,7 +108,7 @@ static void test_facts_tell_cores_that_are_held(void **state)
     struct ddp_claim other = {-1}, mine = {-1};
     struct ddp_machine *here = NULL, *there = NULL;
     struct ddp_error err = {0};
-    const struct ddp_facts_ask ask = {"nonsense = 1;\n", "/bin/sh", "/", "", "", false, &mine};
+    const struct ddp_facts_ask ask = {"nonsense = 1;\n", "/bin/sh", "/", "", "", false, &mine, false};
     (void)state;
     assert_non_null(mkdtemp(dir));
     setenv("DDP_CORES_DIR", dir, 1);
@@ -142,9 +142,9 @@ static void test_facts_are_those_of_this_host(void **state)
     static const char config[] = "data = {format = \"digits\"; train_count = 64; test_count = 16;};\n";
     (void)state;
     const struct ddp_facts_ask asks[] = {
-        {config, "/bin/sh", "/", "/tmp", "", false, NULL},
-        {config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker", true, NULL},
-        {"nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "", true, NULL},
+        {config, "/bin/sh", "/", "/tmp", "", false, NULL, false},
+        {config, "/bin/sh", "/", "/nowhere/at/all", "/tmp/no-such-marker", true, NULL, false},
+        {"nonsense = 1;\n", "/no/such/program", "/no/such/folder", "", "", true, NULL, false},
     };
     json_t *a = ddp_facts_read(&asks[0]), *b = ddp_facts_read(&asks[1]), *c = ddp_facts_read(&asks[2]);
     assert_int_equal(json_object_size(json_object_get(a, "faults")), 0);

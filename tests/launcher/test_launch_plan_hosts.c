@@ -171,7 +171,7 @@ static void test_plan_over_hosts_with_gpus(void **state)
         {"a,b", {GPUS, LAPTOP}, DDP_DEVICE_AUTO, 0, 0, "0000", true, "b gets no rank"},
         {"a,b", {LAPTOP, GPUS}, DDP_DEVICE_CUDA, 2, 0, "11", true, "a gets no rank"},
         {"a,b", {GPUS, LAPTOP}, DDP_DEVICE_AUTO, 8, 0, NULL, false, "only 4 GPUs; -n 4 would use them"},
-        {"a,b", {GPUS, LAPTOP}, DDP_DEVICE_CUDA, 8, 0, NULL, true, "4 GPUs on this host"},
+        {"a,b", {GPUS, LAPTOP}, DDP_DEVICE_CUDA, 8, 0, NULL, true, "8 ranks, but 4 GPUs on the 2 hosts"},
         {"a,b", {LAPTOP, LAPTOP}, DDP_DEVICE_AUTO, 0, 0, "00001111", false, ""},
     };
     (void)state;
