@@ -49,7 +49,7 @@ static const struct ddp_option options[] = {
      "Look whether all hosts are fit for the job, print what was found, and start nothing: same programs and data, "
      "run directory, clock, room, network. Each fault is a line with its host and the way out, and the exit status "
      "is 3. full also measures the network between each two hosts. On several hosts every start looks at the same "
-     "things."},
+     "things, of the data at parts of the files only."},
     {"--batch", NULL, "slurm|lsf", OPT_BATCH,
      "Print a job script that runs the same command in a batch job, with --resume auto. Two minutes before its time is "
      "over, all ranks stop after the same step and save, and the job goes back into the queue."},

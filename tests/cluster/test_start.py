@@ -255,16 +255,20 @@ class Train(Case):
                     self.assertTrue(next(runs.glob(f"*/log/rank-{rank}.log"), None), list(runs.glob("*/*")))
 
     def test_the_record_says_that_the_launcher_died(self):
-        """Alone, or with the agents of all hosts."""
-        for which in ([], ["-o"]):
+        """Alone, with the agents of all hosts, or with its own host, which has no ranks."""
+        for which, how in (("all", []), ("alone", ["-o"]), ("host", None)):
             with self.subTest(which):
-                runs = self.dir / f"runs{len(which)}"
+                runs = self.dir / which
                 p = self.bed.start([LAUNCH, "-n", 2, "-H", "n0:1,n1:1", ROOT / "configs/cnn.cfg", f"run.dir={runs}", *self.WORDS,
                                     "train.epochs=10000", "checkpoint.every_epochs=0", "log.every_steps=1"],
-                                   env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
+                                   env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir, host=2)
                 self.addCleanup(lambda p=p: (p.poll() is None and p.kill(), p.communicate()))
                 wait_for(lambda: any(m.stat().st_size > 1000 for m in runs.glob("*/metrics.jsonl")) or p.poll(), 60, "steps")
-                self.bed.head(["pkill", "-KILL", "-x", *which, "ddp-launch"], check=True)
+                if how is None:
+                    self.bed.power_off(2)
+                    self.addCleanup(self.bed.boot, 2)
+                else:
+                    self.bed.head(["pkill", "-KILL", "-x", *how, "ddp-launch"], check=True)
                 record = lambda: json.loads(next(runs.glob("*/run.json")).read_text())  # noqa: E731, B023
                 wait_for(lambda: record()["status"] == "failed", 60, "the end in the record")
                 self.assertEqual(record()["error"], "ddp-launch ended without a word: it was killed, or its host was lost")
