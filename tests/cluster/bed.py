@@ -19,6 +19,7 @@ import argparse
 import ctypes
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -48,6 +49,12 @@ def why_not(slurm=False):
         return f"not installed: {' '.join(missing)}"
     p = subprocess.run([*UNSHARE, "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, env={"PATH": PATH})
     return None if p.returncode == 0 else f"no namespaces: {p.stderr.strip()}"
+
+
+def slurm_version():
+    """As (22, 5)."""
+    words = subprocess.run(["slurmd", "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, env={"PATH": PATH}).stdout
+    return tuple(int(n) for n in re.findall(r"\d+", words)[:2])
 
 
 class Bed:
@@ -105,6 +112,8 @@ class Bed:
         (d / "hosts").write_text("\n".join(lines) + "\n")
         devices = ("null", "zero", "full", "random")  # stand for GPUs
         (d / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in devices[: self.gpus]))
+        if self.slurm and slurm_version() >= (23, 11):  # older ones do not ask for one, nor know the word
+            (d / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         (d / "slurm.conf").write_text("\n".join([
             "ClusterName=bed", f"SlurmctldHost=head({NET}.254)", "SlurmUser=root", "SlurmdUser=root", "AuthType=auth/munge",
             f"AuthInfo=socket={d}/munge.socket", "CredType=cred/munge", f"StateSaveLocation={d}/state", f"SlurmdSpoolDir={d}/spool/%n",
