@@ -26,17 +26,10 @@ endfunction()
 
 # ddp_mpi_nodes_test(NAME R0,R1.. PROGRAM [args ...]): the same with R0 ranks on one pseudo-node, R1 on the next ..
 function(ddp_mpi_nodes_test name nodes program)
-  string(REPLACE "," ";" nodes ${nodes})
-  set(command ${DDP_MPI_TEST_RUN})
-  set(number 0)
-  foreach(ranks ${nodes})
-    if(number GREATER 0)
-      list(APPEND command :)
-    endif()
-    list(APPEND command -n ${ranks} env DDP_COMM_NODE=node${number} $<TARGET_FILE:${program}> ${ARGN})
-    math(EXPR number "${number} + 1")
-  endforeach()
-  add_test(NAME ${name} COMMAND ${command})
+  string(REPLACE "," "+" ranks ${nodes})
+  math(EXPR ranks ${ranks})
+  add_test(NAME ${name} COMMAND ${DDP_MPI_TEST_RUN} -n ${ranks} ${PROJECT_SOURCE_DIR}/tests/comm/on_nodes.sh ${nodes}
+           $<TARGET_FILE:${program}> ${ARGN})
   set_tests_properties(${name} PROPERTIES LABELS "fast;mpi" TIMEOUT 120
     ENVIRONMENT "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 endfunction()

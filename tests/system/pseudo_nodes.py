@@ -1,5 +1,6 @@
 """What tests of ranks on several nodes share: nodes made of this machine (DDP_COMM_NODE), started by mpirun."""
 import pathlib
+import shlex
 import shutil
 
 import harness
@@ -45,14 +46,20 @@ class Case(harness.Case):
         """NAME=value of the ranks of node i of so many."""
         return [f"DDP_COMM_NODE=node{i}"]
 
-    def command(self, nodes, *args, quiet=True, folders=None):
+    def on_each(self, before, *args, quiet=True):
+        """mpirun with a rank for each line of shell that is to run before it. One program for all: several (`mpirun -n 1 true : -n 1
+        true`) crash the mpirun of Debian 13 (Open MPI 5.0.7)."""
+        script = "case $OMPI_COMM_WORLD_RANK in\n" + "".join(f"{i}) {line};;\n" for i, line in enumerate(before)) + 'esac; exec "$@"'
+        return ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "-n", len(before),
+                "sh", "-c", script, "sh", TRAIN, *(["--quiet"] if quiet else []), *args]
+
+    def to_node(self, i, nodes):
+        return shlex.join(["export", *self.node_env(i, nodes)])
+
+    def command(self, nodes, *args, folders=None, **kw):
         """mpirun with len(nodes) nodes of so many ranks; folders: where the ranks of each node run."""
-        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
-        for i, ranks in enumerate(nodes):
-            command += [":"] if i else []
-            command += ["-n", ranks, *(["-wdir", folders[i]] if folders else [])]
-            command += ["env", *self.node_env(i, len(nodes)), TRAIN, *(["--quiet"] if quiet else []), *args]
-        return command
+        before = [self.to_node(i, len(nodes)) + (f"; cd {folders[i]}" if folders else "") for i, ranks in enumerate(nodes) for _ in range(ranks)]
+        return self.on_each(before, *args, **kw)
 
     def on(self, nodes, *args, code=0, env=None, **kw):
         args = args if any("run.dir=" in str(a) for a in args) else (*args, f"run.dir={self.dir}/runs")

@@ -68,9 +68,7 @@ class GpuNodes(pseudo_nodes.Case):
         """As mpirun --map-by node does: neighbours in rank are on different nodes."""
         words = [ROOT / "configs/cnn.cfg", *test_golden.COMMON, *test_golden.GPU["clipping"][1], *ON_GPU]
         want = self.launch(*words[1:], ranks=1, env=ENV).weights
-        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
-        for rank in range(5):
-            command += [*([":"] if rank else []), "-n", 1, "env", *self.node_env(rank % 2, 2), TRAIN, "--quiet", *words, f"run.dir={self.dir}/runs"]
+        command = self.on_each([self.to_node(rank % 2, 2) for rank in range(5)], *words, f"run.dir={self.dir}/runs")
         r = self.run_program(*command, timeout=240, env=ENV)
         self.assertEqual((r.code, r.weights), (0, want), r.err[-3000:])
 

@@ -44,10 +44,7 @@ class Nodes(pseudo_nodes.Case):
         """As mpirun --map-by node does: neighbours in rank are on different nodes."""
         golden = json.loads(test_golden.GOLDEN.read_text())["cpu"]
         args = [ROOT / "configs/cnn.cfg", *test_golden.COMMON, *test_golden.CPU["synchronised batch norm"][1], f"run.dir={self.dir}/runs"]
-        command = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
-        for rank in range(5):
-            command += [*([":"] if rank else []), "-n", 1, "env", f"DDP_COMM_NODE=node{rank % 2}", TRAIN, "--quiet", *args]
-        r = self.run_program(*command, timeout=240)
+        r = self.run_program(*self.on_each([self.to_node(rank % 2, 2) for rank in range(5)], *args), timeout=240)
         self.assertEqual((r.code, r.weights), (0, golden["synchronised batch norm"]), r.err[-3000:])
 
     def test_resumed_from_three_nodes_on_one_and_back(self):
