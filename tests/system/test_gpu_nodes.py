@@ -122,7 +122,7 @@ class GpuNodes(pseudo_nodes.Case):
 
         wait_for(metrics, 60, "steps")
         pids = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
-        last = [pid for pid in pids if "DDP_COMM_NODE=node1" in pathlib.Path(f"/proc/{pid}/environ").read_text()]
+        last = [pid for pid in pids if "DDP_COMM_NODE=node1" in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")]
         self.assertEqual(len(last), 2)
         os.kill(last[1], signal.SIGUSR1)
         _, err = p.communicate(timeout=60)

@@ -89,7 +89,7 @@ class Nodes(pseudo_nodes.Case):
 
         wait_for(metrics, 60, "steps")
         pids = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
-        last = [pid for pid in pids if "DDP_COMM_NODE=node2" in pathlib.Path(f"/proc/{pid}/environ").read_text()]
+        last = [pid for pid in pids if "DDP_COMM_NODE=node2" in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")]
         self.assertEqual(len(last), 1)
         os.kill(last[0], signal.SIGUSR1)
         out, err = p.communicate(timeout=60)
