@@ -30,9 +30,18 @@ static int check(struct mpi *m, int rc, const char *call, struct ddp_error *err)
     if (rc == MPI_SUCCESS)
         return 0;
     m->failed = true;
-    if (MPI_Error_string(rc, text, &len) != MPI_SUCCESS)
+    if (rc < 0 || MPI_Error_string(rc, text, &len) != MPI_SUCCESS) /* Open MPI's own, of a lost connection */
         snprintf(text, sizeof text, "error %d", rc);
     return ddp_fail(err, DDP_E_COMM, "%s failed: %s", call, text);
+}
+
+/* Open MPI's own codes, below 0, are of no class, and asking for it would be an error. */
+static int class_of(int rc)
+{
+    int class = rc == MPI_SUCCESS ? MPI_SUCCESS : MPI_ERR_OTHER;
+    if (rc > 0)
+        MPI_Error_class(rc, &class);
+    return class;
 }
 
 static int mpi_barrier(void *self, struct ddp_error *err)
@@ -194,7 +203,7 @@ static int check_statuses(struct mpi *m, struct exchange *x, bool bad, struct dd
         const struct ddp_message *p = &x->piece[i];
         int came = 0, class = MPI_SUCCESS, rank = -1;
         if (bad && x->status[i].MPI_ERROR != MPI_SUCCESS) {
-            MPI_Error_class(x->status[i].MPI_ERROR, &class);
+            class = class_of(x->status[i].MPI_ERROR);
             if (class != MPI_ERR_TRUNCATE)
                 return check(m, x->status[i].MPI_ERROR, p->send ? "sending" : "receiving", err);
         }
@@ -227,9 +236,7 @@ static int mpi_exchange_test(void *self, void *exchange, bool wait, bool *done, 
         sched_yield();
         rc = MPI_Testall(x->n, x->request, &flag, x->status);
     }
-    int class = MPI_SUCCESS;
-    if (rc != MPI_SUCCESS)
-        MPI_Error_class(rc, &class);
+    const int class = class_of(rc);
     if (rc != MPI_SUCCESS && class != MPI_ERR_IN_STATUS && class != MPI_ERR_TRUNCATE)
         return check(m, rc, "MPI_Testall", err);
     *done = flag != 0 || rc != MPI_SUCCESS;
@@ -335,6 +342,9 @@ static int mpi_create(int *argc, char ***argv, void **self, int *rank, int *size
     if (code == 0 && !initialized) {
         code = check(m, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread", err);
         m->ours = code == 0;
+        if (code == 0) /* calls that have no communicator fail by this one's handler, which would end us */
+            code = check(m, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
+                         "MPI_Comm_set_errhandler", err);
     } else if (code == 0) {
         code = check(m, MPI_Query_thread(&provided), "MPI_Query_thread", err);
     }
