@@ -35,6 +35,9 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 UNSHARE = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
+HEAD = 253  # its number, as hosts have one
+
+
 def mac(i):
     return f"02:00:00:4d:{i // 256:02x}:{i % 256:02x}"
 
@@ -139,7 +142,8 @@ class Bed:
                          "slurm" if self.slurm else "", str(i)], name)
         pid = self._inner(self._inner(p.pid))  # nsenter -> unshare -> process 1 of the host
         self._ip(f"link del v{i}")  # of a host that was powered off a moment ago
-        self._links(f"link add v{i} type veth peer name eth0 address {mac(i)} netns {pid}", f"link set v{i} master br0 up")
+        self._links(f"link add v{i} type veth peer name eth0 address {mac(i)} netns {pid}", f"link set v{i} master br0 up",
+                    f"neigh replace {NET}.{i + 1} lladdr {mac(i)} dev br0 nud permanent")
         self.hosts[i] = (p, pid)
         self._wait_for(f"{name}.ready")
 
@@ -226,6 +230,7 @@ class Bed:
         p, pid = self.hosts.pop(i)
         os.kill(pid, signal.SIGKILL)
         p.wait(30)
+        self._ip(f"neigh del {NET}.{i + 1} dev br0")  # who asks for it hears that it is not there
 
     def cut(self, i):
         self._links(f"link set v{i} down")
@@ -288,7 +293,7 @@ def head_main(folder, slurm, *shared):
     for name, over in (("hosts", "/etc/hosts"), ("ssh/config", "/etc/ssh/ssh_config")):
         run("mount", "--bind", d / name, over)
     run("ip", "link", "set", "lo", "up")
-    run("ip", "link", "add", "br0", "type", "bridge")
+    run("ip", "link", "add", "br0", "address", mac(HEAD), "type", "bridge")  # of its own: else it changes with its ports
     run("ip", "addr", "add", f"{NET}.254/24", "dev", "br0")
     run("ip", "link", "set", "br0", "up")
     know_each_other(d, None, "br0")
