@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,23 @@ int ddp_addresses_list(struct ddp_address **out)
             n += read_address(i, &(*out)[n]) && weight(&(*out)[n]) == w;
     freeifaddrs(all);
     return n;
+}
+
+char *ddp_addresses_of(const char *name)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *all = NULL;
+    struct ddp_text text;
+    char one[DDP_ADDRESS_TEXT];
+    ddp_text_init(&text);
+    if (getaddrinfo(name, NULL, &hints, &all) != 0)
+        all = NULL;
+    for (const struct addrinfo *i = all; i; i = i->ai_next)
+        if (getnameinfo(i->ai_addr, i->ai_addrlen, one, sizeof one, NULL, 0, NI_NUMERICHOST) == 0)
+            ddp_text_add(&text, "%s%s", text.len ? " " : "", one);
+    if (all)
+        freeaddrinfo(all);
+    return text.s;
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */

@@ -21,6 +21,10 @@ struct ddp_address {
  * malloc'd; returns how many. */
 int ddp_addresses_list(struct ddp_address **out);
 
+/* What a host's name stands for, as the system knows it: addresses with spaces between, malloc'd; ""
+ * unknown. */
+char *ddp_addresses_of(const char *name);
+
 /* A socket that listens on a port that the system chooses, at all addresses. */
 int ddp_address_listen(int *fd, int *port, struct ddp_error *err);
 /* Begin to connect, without waiting. Returns the socket; -1: no such address. */

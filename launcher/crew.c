@@ -165,16 +165,21 @@ static bool has_called_ended(struct ddp_crew *crew)
 
 static int fail_missing(struct ddp_crew *crew, struct ddp_error *err)
 {
-    struct ddp_words missing = {0};
+    struct ddp_words missing = {0}, address = {0};
     struct ddp_text why;
     for (int i = 0; i < crew->n; i++)
-        if (!crew->member[i].here)
+        if (!crew->member[i].here) {
+            char *all = ddp_addresses_of(crew->member[i].name);
             ddp_words_add(&missing, "%s", crew->member[i].name);
+            ddp_words_add(&address, "%s", all);
+            free(all);
+        }
     ddp_text_init(&why);
-    ddp_missing_explain(&missing, crew->n, crew->said.s, &why);
+    ddp_missing_explain(&missing, &address, crew->n, crew->said.s, &why);
     const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s", why.s);
     ddp_text_finish(&why);
     ddp_words_finish(&missing);
+    ddp_words_finish(&address);
     return rc;
 }
 

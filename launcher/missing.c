@@ -2,6 +2,7 @@
 #include "launcher/missing.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { NAMES_MOST = 8, LINE_MOST = 400 };
@@ -36,6 +37,8 @@ static const struct reason {
     {"cannot reach the host of ddp-launch", "", " must reach this host at any port: look for a firewall"},
     {"srun: error", "'srun --overlap -w ", " true' must work in this job"},
     {"ssh: ", BY_SSH},
+    {"Timeout, server ", BY_SSH},
+    {"Connection ", BY_SSH},
     {"ermission denied", BY_SSH},
     {"Host key verification failed", BY_SSH},
 };
@@ -49,12 +52,25 @@ static const struct reason *find_reason(const char *line, size_t n)
     return NULL;
 }
 
-static bool explain_host(const char *host, const char *said, struct ddp_text *out)
+static bool speaks_of_any(const char *line, size_t n, const char *addresses)
+{
+    char one[64];
+    for (const char *s = addresses; *s; s += strspn(s, " ")) {
+        const size_t len = strcspn(s, " ");
+        snprintf(one, sizeof one, "%.*s", (int)len, s);
+        if (speaks_of(line, n, one))
+            return true;
+        s += len;
+    }
+    return false;
+}
+
+static bool explain_host(const char *host, const char *addresses, const char *said, struct ddp_text *out)
 {
     for (const char *line = said; *line;) {
         const size_t n = strcspn(line, "\r\n");
         const struct reason *reason = find_reason(line, n);
-        if (reason && speaks_of(line, n, host)) {
+        if (reason && (speaks_of(line, n, host) || speaks_of_any(line, n, addresses))) {
             ddp_text_add(out, "%s%s: %.*s; %s%s%s", out->len ? "\n" : "", host, (int)n, line, reason->before,
                          host, reason->behind);
             return true;
@@ -81,11 +97,12 @@ static void add_said(const char *said, struct ddp_text *out)
         ddp_text_add(out, "; what was said:\n%.*s", (int)n, said);
 }
 
-void ddp_missing_explain(const struct ddp_words *missing, int total, const char *said, struct ddp_text *out)
+void ddp_missing_explain(const struct ddp_words *missing, const struct ddp_words *address, int total,
+                         const char *said, struct ddp_text *out)
 {
     bool any = false;
     for (int i = 0; i < missing->n; i++)
-        any |= explain_host(missing->w[i], said, out);
+        any |= explain_host(missing->w[i], address->w[i], said, out);
     if (any)
         return;
     ddp_text_add(out, "%d of %d other hosts did not report: ", missing->n, total);

@@ -106,6 +106,20 @@ static void add_deafness(struct ddp_words *argv)
     add_mca(argv, "ess_base_forward_signals", "none");
 }
 
+/* A host that vanishes while it is called is seen by nobody but ssh on this side and its daemon on the
+ * other: both would wait for minutes. ssh names the host at its usual level of talk. What the user says of
+ * ssh counts. */
+static void add_alertness(struct ddp_words *argv)
+{
+    static const char *const daemon[][2] = {
+        {"oob_tcp_keepalive_time", "5"}, {"oob_tcp_keepalive_intvl", "2"}, {"oob_tcp_keepalive_probes", "3"}};
+    for (size_t i = 0; i < DDP_COUNT(daemon); i++)
+        add_mca(argv, daemon[i][0], daemon[i][1]);
+    if (!getenv("OMPI_MCA_plm_rsh_args") && !getenv("OMPI_MCA_plm_rsh_agent"))
+        add_mca(argv, "plm_rsh_args",
+                "-o LogLevel=INFO -o ConnectTimeout=30 -o ServerAliveInterval=2 -o ServerAliveCountMax=4");
+}
+
 /* What remote programs need to be found and loaded; the rest comes by file. */
 static void add_paths(struct ddp_words *argv)
 {
@@ -176,6 +190,7 @@ static void agents(const struct ddp_words *hosts, const struct ddp_words *agent,
     ddp_words_add_all(argv, (const char *const[]){"--map-by", "ppr:1:node", NULL});
     ddp_words_add_all(argv, (const char *const[]){"-x", DDP_AGENT_TOKEN, NULL});
     add_deafness(argv);
+    add_alertness(argv);
     add_overlap(argv);
     add_paths(argv);
     for (int i = 0; i < agent->n; i++)
@@ -211,7 +226,8 @@ static bool is_own_line(const char *line)
 {
     return strncmp(line, "mpirun: ", 8) == 0 || strstr(line, "orte_base_help_aggregate") ||
            strstr(line, "has sent help message") || strstr(line, "have sent help message") ||
-           strstr(line, " ORTE_ERROR_LOG: ") || strstr(line, ": Forwarding signal ");
+           strstr(line, " ORTE_ERROR_LOG: ") || strstr(line, " plm:rsh: ") ||
+           strncmp(line, "client_loop: ", 13) == 0 || strstr(line, ": Forwarding signal ");
 }
 
 const struct ddp_starter ddp_starter_mpirun = {

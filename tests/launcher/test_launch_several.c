@@ -209,20 +209,31 @@ static void test_missing_hosts_are_explained(void **state)
          "ORTE"},
         {{"n1", "n2"}, "it fell over\n", "2 of 4 other hosts did not report: n1, n2;", "n1:"},
         {{"n1", "n2"}, "it fell over\n\n", "what was said:\nit fell over", "n1:"},
+        {{"n1", "n2"},
+         "Timeout, server n2 not responding.\r\n",
+         "n2: Timeout, server n2 not responding.; 'ssh n2 true'",
+         "n1:"},
+        {{"n1", "n2"},
+         "an inability to create a connection back\nConnection closed by 10.77.0.2 port 22\n",
+         "n1: Connection closed by 10.77.0.2 port 22; 'ssh n1 true'",
+         "n2:"},
         {{"n3"}, "", "1 of 4 other hosts did not report: n3; each must be reachable", "what was said"},
     };
     (void)state;
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
-        struct ddp_words missing = {0};
+        struct ddp_words missing = {0}, address = {0};
         struct ddp_text out;
         ddp_text_init(&out);
         ddp_words_add_all(&missing, cases[i].missing);
-        ddp_missing_explain(&missing, 4, cases[i].said, &out);
+        for (int k = 0; k < missing.n; k++)
+            ddp_words_add(&address, k == 0 ? "fe80::2 10.77.0.2" : "10.77.0.20");
+        ddp_missing_explain(&missing, &address, 4, cases[i].said, &out);
         assert_holds(out.s, cases[i].holds);
         if (strstr(out.s, cases[i].lacks))
             fail_msg("'%s' is in: %s", cases[i].lacks, out.s);
         ddp_text_finish(&out);
         ddp_words_finish(&missing);
+        ddp_words_finish(&address);
     }
 }
 
