@@ -35,9 +35,10 @@ enum ddp_news_kind {
     DDP_NEWS_GONE,    /* rank: it has ended; the last that is heard of it */
     DDP_NEWS_MISSING, /* rank (-1: nobody knows which), text: it ended before it connected */
     DDP_NEWS_NOBODY,  /* the starter has no ranks, and will have none */
-    DDP_NEWS_HALTED,  /* rank, text: somebody has stopped its process, what lets it go on */
+    DDP_NEWS_HALTED,  /* text: somebody has stopped a process of the job, what lets it go on */
     DDP_NEWS_LOST,    /* text: the agent itself or its host is gone, and what there is to say of that */
     DDP_NEWS_PULSE,   /* rank, text: a look at it (sample.h), some times a second; "": it has no pulse */
+    DDP_NEWS_ALIVE,   /* the agent of another host says so, some times a second */
     DDP_NEWS_STARTER_LOST,  /* the starter ends while its ranks are there */
     DDP_NEWS_STARTER_ENDED, /* value: its wait status (0: a direct one), killed; no rank has more to say */
     DDP_NEWS_SWEPT,         /* nothing is left on the host */
@@ -59,6 +60,7 @@ enum ddp_order {
     DDP_ORDER_KILL_STARTER, /* of an agent that has one */
     DDP_ORDER_NO_STARTER,   /* the starter on another host, which started these ranks too, has ended */
     DDP_ORDER_SWEEP,        /* once the starter has ended: kill every process of the job that is left */
+    DDP_ORDER_GIVE_UP,      /* an agent that is not heard any more counts as gone, without a word of it */
     DDP_ORDER_PAUSE,        /* Ctrl-Z: ranks are in another process group and pause with the head */
     DDP_ORDER_GO_ON,
     DDP_ORDERS,

@@ -167,6 +167,8 @@ static int watch(const struct ddp_agent *agent, struct pollfd *fds, double *unti
         *until = a->look_at;
     if (!a->starter_ended && !a->killed_ranks && a->pulse_at < *until)
         *until = a->pulse_at;
+    if (ddp_agent_is_away(a) && !a->told_output && a->alive_at < *until)
+        *until = a->alive_at;
     if (ddp_agent_is_counting(a) && a->count_at < *until)
         *until = a->count_at;
     return n;

@@ -18,6 +18,9 @@ int ddp_local_agent_create(const struct ddp_starter *starter, const struct ddp_j
 /* It as one of the job's agents, which also destroys it. */
 struct ddp_agent *ddp_agent_here(struct ddp_local_agent *a);
 
+/* Whether all its ranks have said goodbye. */
+bool ddp_local_agent_well(const struct ddp_local_agent *a);
+
 /* Kill the daemons of MPI's launcher that have started ranks here: with the host of mpirun gone they would
  * wait for it for minutes. */
 void ddp_local_agent_kill_daemons(const struct ddp_local_agent *a);

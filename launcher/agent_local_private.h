@@ -33,7 +33,7 @@ struct ddp_local_agent {
     struct ddp_text starter_text;
 
     /* what it was told */
-    bool stopping, killed_ranks, killed_starter, swept;
+    bool stopping, paused, killed_ranks, killed_starter, swept;
     /* what has happened .. */
     bool knocked;       /* somebody wants to connect */
     bool starter_ended; /* all workers have */
@@ -43,10 +43,19 @@ struct ddp_local_agent {
     double look_at, count_at; /* when to look for halted ranks, and for missing ones */
     double pulse_at;          /* when to begin the next round of looks at pulses .. */
     int pulse_of;             /* .. and how far this one is */
+    double alive_at;          /* when to say that the agent is there */
+    pid_t other;              /* process of the job, but no rank, that was found halted; 0: none .. */
+    int other_seen;           /* .. in so many looks */
     int children;             /* the starter's living children .. */
     double children_since;    /* .. since when they are as many .. */
     bool children_seen;       /* .. and whether there ever were any */
 };
+
+/* Whether the head has no other way to see that this process lives. */
+static inline bool ddp_agent_is_away(const struct ddp_local_agent *a)
+{
+    return a->nworkers == 0;
+}
 
 /* Whether the starter's children are counted, to see that some will never report. */
 static inline bool ddp_agent_is_counting(const struct ddp_local_agent *a)
@@ -68,6 +77,8 @@ static inline const struct ddp_local_agent *ddp_agent_as_local_const(const struc
 void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order);
 void ddp_local_agent_note(struct ddp_agent *agent, int rank, const char *text);
 bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *out);
+/* News of looking: a rank's pulse, a process that somebody has stopped, a sign of life of the agent's own. */
+bool ddp_local_agent_look(struct ddp_local_agent *a, double now, struct ddp_news *out);
 
 void ddp_local_agent_kill_ranks(struct ddp_local_agent *a);
 void ddp_local_agent_kill_workers(const struct ddp_local_agent *a, int sig);

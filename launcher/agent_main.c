@@ -11,6 +11,7 @@
 #include "launcher/agent_remote.h"
 #include "launcher/agent_tasks.h"
 #include "launcher/network.h"
+#include "launcher/process.h"
 #include "launcher/signals.h"
 
 static const double CONNECT_S = 3; /* for each of the head's addresses */
@@ -169,7 +170,7 @@ int ddp_agent_main(int argc, char **argv)
     const bool lost = !desk.dismissed;
     ddp_agent_clear(&desk);
     ddp_wire_finish(&wire);
-    if (lost)
+    if (lost || ddp_process_state(getppid(), NULL) == 'T') /* who is stopped would stay */
         ddp_daemon_kill(getppid());
     return DDP_EXIT_OK;
 }

@@ -10,7 +10,6 @@
 
 static const double MISSING_S = 0.8; /* for so long they must have been too few */
 static const double NOBODY_S = 30;   /* for a starter that has started none */
-enum { LOOKS_HALTED = 2 };
 
 /* ---- news of ranks --------------------------------------------------------------------------- */
 
@@ -139,63 +138,7 @@ static bool hear(struct ddp_local_agent *a, struct ddp_rank *rank, struct ddp_ne
     return rank->told_gone = true;
 }
 
-/* ---- news of looking ------------------------------------------------------------------------- */
-
-/* Looks at which a rank was found halted are counted; beyond the last it has been told. */
-static void look_for_halted(struct ddp_local_agent *a, double now)
-{
-    a->look_at = now + DDP_AGENT_LOOK_S;
-    for (int i = 0; i < a->ranks.n; i++) {
-        struct ddp_rank *r = &a->ranks.rank[i];
-        if (r->gone || ddp_process_state(r->pid, NULL) != 'T')
-            r->halted_seen = 0;
-        else if (r->halted_seen < LOOKS_HALTED)
-            r->halted_seen++;
-    }
-}
-
-/* Each rank once a round. */
-static bool tell_pulse(struct ddp_local_agent *a, double now, struct ddp_news *out)
-{
-    while (a->pulse_of < a->ranks.n) {
-        struct ddp_rank *r = &a->ranks.rank[a->pulse_of++];
-        struct ddp_sample s;
-        if (r->number < 0 || r->gone || r->bye)
-            continue;
-        out->kind = DDP_NEWS_PULSE;
-        out->rank = r->number;
-        out->text[0] = '\0';
-        if (r->pulse) {
-            ddp_look_at(&r->look, r->pulse, r->pid, now, &s);
-            ddp_sample_format(&s, out->text);
-        }
-        return true;
-    }
-    if (now >= a->pulse_at && !a->starter_ended && !a->killed_ranks) {
-        a->pulse_at = now + DDP_LOOK_S;
-        a->pulse_of = 0;
-        return tell_pulse(a, now, out);
-    }
-    return false;
-}
-
-static bool tell_halted(struct ddp_local_agent *a, struct ddp_news *out)
-{
-    for (int i = 0; i < a->ranks.n; i++) {
-        struct ddp_rank *r = &a->ranks.rank[i];
-        if (r->halted_seen != LOOKS_HALTED)
-            continue;
-        r->halted_seen++;
-        out->kind = DDP_NEWS_HALTED;
-        out->rank = r->number;
-        snprintf(out->text, sizeof out->text,
-                 "rank %d on %s (process %d) is stopped, and all others wait for it: 'kill -CONT %d' lets it "
-                 "go on",
-                 r->number, a->job->host, (int)r->pid, (int)r->pid);
-        return true;
-    }
-    return false;
-}
+/* ---- news of those that do not come ---------------------------------------------------------- */
 
 /* A rank that dies before its hello is missed by nobody, mpirun would wait for ever: the starter has fewer
  * children than there are ranks, and that does not change for a while. */
@@ -304,9 +247,5 @@ bool ddp_local_agent_next(struct ddp_agent *agent, double now, struct ddp_news *
         return true;
     if (ddp_agent_is_counting(a) && now >= a->count_at && look_for_missing(a, now, out))
         return true;
-    if (!a->starter_ended && now >= a->look_at)
-        look_for_halted(a, now);
-    if (tell_halted(a, out) || tell_pulse(a, now, out))
-        return true;
-    return find_end(a, out);
+    return ddp_local_agent_look(a, now, out) || find_end(a, out);
 }

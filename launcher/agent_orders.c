@@ -87,9 +87,9 @@ static void sweep(struct ddp_local_agent *a)
             struct pollfd p = {.fd = a->ranks.rank[i].pidfd, .events = POLLIN};
             poll(&p, 1, 1000);
         }
-    if (a->byes < a->ranks.expected) /* ranks that never said hello, and children of ranks */
-        for (int tries = 0; tries < 50 && ddp_tagged_kill(a->job->name) > 0; tries++)
-            usleep(2000);
+    /* ranks that never said hello, children of ranks; where all have ended well, ssh behind a cut link */
+    for (int tries = 0; tries < 50 && ddp_tagged_kill(a->job->name, ddp_local_agent_well(a)) > 0; tries++)
+        usleep(2000);
     ddp_local_agent_reap(a);
     hurry(a);
     a->swept = true;
@@ -97,25 +97,24 @@ static void sweep(struct ddp_local_agent *a)
 
 static void pause_ranks(struct ddp_local_agent *a)
 {
+    a->paused = true;
     signal_ranks(a, SIGSTOP);
 }
 
 static void go_on(struct ddp_local_agent *a)
 {
     signal_ranks(a, SIGCONT);
-    for (int i = 0; i < a->ranks.n; i++)
-        a->ranks.rank[i].halted_seen = 0;
+    a->paused = false;
+}
+
+bool ddp_local_agent_well(const struct ddp_local_agent *a)
+{
+    return a->byes == a->ranks.expected;
 }
 
 void ddp_daemon_kill(pid_t pid)
 {
-    char path[64], name[32] = "";
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    FILE *f = pid > 1 ? fopen(path, "re") : NULL;
-    const bool read = f && fgets(name, sizeof name, f);
-    if (f)
-        fclose(f);
-    if (read && (strcmp(name, "orted\n") == 0 || strcmp(name, "prted\n") == 0))
+    if (ddp_is_daemon(pid))
         kill(pid, SIGKILL);
 }
 
@@ -131,6 +130,12 @@ static void lose_starter(struct ddp_local_agent *a)
     a->starter_ended |= a->nworkers == 0;
 }
 
+/* Of an agent that is not heard: not this one. */
+static void give_up(struct ddp_local_agent *a)
+{
+    (void)a;
+}
+
 void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order)
 {
     static void (*const does[DDP_ORDERS])(struct ddp_local_agent *) = {
@@ -139,6 +144,7 @@ void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order)
         [DDP_ORDER_KILL_STARTER] = kill_starter,
         [DDP_ORDER_NO_STARTER] = lose_starter,
         [DDP_ORDER_SWEEP] = sweep,
+        [DDP_ORDER_GIVE_UP] = give_up,
         [DDP_ORDER_PAUSE] = pause_ranks,
         [DDP_ORDER_GO_ON] = go_on,
     };

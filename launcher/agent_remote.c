@@ -49,6 +49,11 @@ static void order(struct ddp_agent *agent, enum ddp_order order)
     const int32_t word = order;
     r->killed |= order == DDP_ORDER_KILL_RANKS || order == DDP_ORDER_KILL_STARTER || order == DDP_ORDER_SWEEP;
     r->swept |= order == DDP_ORDER_SWEEP;
+    if (order == DDP_ORDER_GIVE_UP) {
+        r->told_lost = true;
+        ddp_wire_cut(r->wire, "is not heard any more");
+        return;
+    }
     ddp_wire_send(r->wire, DDP_WIRE_ORDER, &word, sizeof word);
 }
 

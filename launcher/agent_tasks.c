@@ -129,6 +129,7 @@ static json_t *do_open(struct ddp_agent_desk *desk, const json_t *task)
 
 void ddp_agent_clear(struct ddp_agent_desk *desk)
 {
+    const bool well = !desk->agent || (desk->dismissed && ddp_local_agent_well(desk->agent));
     if (desk->agent) {
         struct ddp_agent *agent = ddp_agent_here(desk->agent);
         ddp_agent_order(agent, DDP_ORDER_KILL_RANKS);
@@ -141,7 +142,9 @@ void ddp_agent_clear(struct ddp_agent_desk *desk)
         kill(desk->answering, SIGKILL);
     ddp_job_close(&desk->job);
     if (desk->janitor.pid > 0)
-        (desk->dismissed ? ddp_janitor_dismiss : ddp_janitor_leave)(&desk->janitor);
+        (!desk->dismissed ? ddp_janitor_leave
+         : well           ? ddp_janitor_dismiss
+                          : ddp_janitor_linger)(&desk->janitor);
     ddp_claim_close(&desk->claim);
     *desk = (struct ddp_agent_desk){.job.lock = -1, .claim.folder = -1};
 }

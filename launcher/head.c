@@ -105,9 +105,9 @@ static void on_bye(struct ddp_head *h, const char *host, const struct ddp_news *
 }
 
 /* The starter's program runs here and has started ranks on all hosts. */
-static void on_starter_ended(struct ddp_head *h, const struct ddp_agent *from, const struct ddp_news *n)
+static void on_starter_ended(struct ddp_head *h, int of, const struct ddp_news *n)
 {
-    if (from == h->agent[0]) {
+    if (of == 0) {
         h->outcome->starter_status = n->value;
         h->outcome->starter_killed = n->killed;
         for (int i = 1; i < h->nagents; i++)
@@ -146,11 +146,33 @@ static void judge(struct ddp_head *h)
     }
 }
 
-void ddp_head_hear(struct ddp_head *h, const struct ddp_agent *from, const struct ddp_news *n)
+/* Agents that are not heard: their hosts are there, else their wires would have ended. */
+static void judge_silence(struct ddp_head *h)
+{
+    const bool ending = h->life.state > DDP_LIFE_STOPPING;
+    enum ddp_silence_says says;
+    char text[256];
+    int i;
+    while ((says = ddp_silence_judge(&h->silence, ddp_now(), ending, &i, text, sizeof text))) {
+        const char *host = h->agent[i]->host;
+        if (says != DDP_SILENCE_ENDS) {
+            say(h, "host %s %s", host, text);
+            continue;
+        }
+        if (!ending) {
+            ddp_outcome_lose(h->outcome, host, text);
+            happened(h, DDP_LIFE_HOST_LOST);
+        }
+        ddp_agent_order(h->agent[i], DDP_ORDER_GIVE_UP);
+    }
+}
+
+void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
 {
     struct ddp_outcome *o = h->outcome;
-    const char *host = from->host;
+    const char *host = h->agent[i]->host;
 
+    ddp_silence_hear(&h->silence, i, n->kind == DDP_NEWS_OUTPUT_ENDED || n->kind == DDP_NEWS_LOST);
     switch (n->kind) {
     case DDP_NEWS_JOINED:
         o->joined++;
@@ -207,6 +229,8 @@ void ddp_head_hear(struct ddp_head *h, const struct ddp_agent *from, const struc
     case DDP_NEWS_PULSE:
         ddp_pulses_take(&h->pulses, n);
         break;
+    case DDP_NEWS_ALIVE:
+        break;
     case DDP_NEWS_STARTER_LOST:
         happened(h, DDP_LIFE_STARTER_LOST);
         break;
@@ -215,7 +239,7 @@ void ddp_head_hear(struct ddp_head *h, const struct ddp_agent *from, const struc
         happened(h, DDP_LIFE_HOST_LOST);
         break;
     case DDP_NEWS_STARTER_ENDED:
-        on_starter_ended(h, from, n);
+        on_starter_ended(h, i, n);
         break;
     case DDP_NEWS_SWEPT:
         happened(h, DDP_LIFE_SWEPT);
@@ -233,6 +257,7 @@ static void pause_all(struct ddp_head *h)
     raise(SIGSTOP);
     order_all(h, DDP_ORDER_GO_ON);
     ddp_life_skip_time(&h->life, ddp_now() - before);
+    ddp_roll_skip_time(&h->roll, ddp_now() - before);
 }
 
 void ddp_head_signal(struct ddp_head *h, int sig)
@@ -263,6 +288,7 @@ static void call_roll(struct ddp_head *h)
 void ddp_head_look(struct ddp_head *h)
 {
     judge(h);
+    judge_silence(h);
     call_roll(h);
     act(h, ddp_life_pass_time(&h->life, ddp_now()));
 }

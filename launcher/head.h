@@ -8,6 +8,7 @@
 #include "launcher/oom.h"
 #include "launcher/pulses.h"
 #include "launcher/roll.h"
+#include "launcher/silence.h"
 #include "launcher/verdict.h"
 
 struct ddp_head {
@@ -25,14 +26,15 @@ struct ddp_head {
     struct ddp_roll roll;
     struct ddp_outcome *outcome;
     struct ddp_pulses pulses;
-    struct ddp_oom memory; /* as it stood at the start */
+    struct ddp_silence silence; /* of agent[i] */
+    struct ddp_oom memory;      /* as it stood at the start */
 };
 
 /* The host that a rank is on. */
 const char *ddp_head_host_of(const struct ddp_head *h, int rank);
 
-/* An agent has told something. */
-void ddp_head_hear(struct ddp_head *h, const struct ddp_agent *from, const struct ddp_news *n);
+/* Agent number `i` has told something. */
+void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n);
 /* A signal has come; 0: none. */
 void ddp_head_signal(struct ddp_head *h, int sig);
 /* Time has passed; to be called after all news: who holds the others up, who has not come, limits that are

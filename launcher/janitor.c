@@ -13,6 +13,9 @@
 #include "launcher/tagged.h"
 #include "record/record.h"
 
+enum { DISMISSED = 'q', LINGERS = 'l' };
+static const double LATE_S = 3; /* for what was on its way to this host when the job ended */
+
 /* Leave the launcher's session and hold none of the user's descriptors: who reads our output
  * must see it end. */
 static void detach(void)
@@ -56,18 +59,20 @@ static void __attribute__((noreturn)) watch(const struct ddp_job *job, int patie
     close_others(life);
     while ((n = read(life, &byte, 1)) < 0 && errno == EINTR)
         ;
-    if (n == 1) /* dismissed */
+    if (n == 1 && byte == DISMISSED)
         _exit(0);
+    const double until = n == 1 || patience > 0 ? ddp_now() + LATE_S : 0;
 
     /* mpirun and the ranks die of PR_SET_PDEATHSIG at the same moment; this is for those who were just being
      * started */
-    for (int quiet = 0, tries = 0; quiet < 3 && tries < 200; tries++) {
-        quiet = ddp_tagged_kill(job->name) == 0 ? quiet + 1 : 0;
+    for (int quiet = 0, tries = 0; (quiet < 3 && tries < 200) || ddp_now() < until; tries++) {
+        quiet = ddp_tagged_kill(job->name, false) == 0 ? quiet + 1 : 0;
         ddp_job_remove(job);
-        usleep(5000);
+        usleep(until > 0 ? 100000 : 5000);
     }
     ddp_job_remove(job);
-    close_record(job->record, patience);
+    if (n != 1)
+        close_record(job->record, patience);
     _exit(0);
 }
 
@@ -115,14 +120,19 @@ int ddp_janitor_start(struct ddp_job *job, int patience, struct ddp_janitor *out
     return 0;
 }
 
-void ddp_janitor_dismiss(struct ddp_janitor *j)
+static void say(struct ddp_janitor *j, char byte)
 {
     struct sigaction old, ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, &old); /* somebody may have killed it */
-    const ssize_t sent = write(j->life, "q", 1);
+    const ssize_t sent = write(j->life, &byte, 1);
     (void)sent;
     sigaction(SIGPIPE, &old, NULL);
     let_go(j);
+}
+
+void ddp_janitor_dismiss(struct ddp_janitor *j)
+{
+    say(j, DISMISSED);
     while (waitpid(j->pid, NULL, 0) < 0 && errno == EINTR)
         ;
 }
@@ -130,4 +140,9 @@ void ddp_janitor_dismiss(struct ddp_janitor *j)
 void ddp_janitor_leave(struct ddp_janitor *j)
 {
     let_go(j);
+}
+
+void ddp_janitor_linger(struct ddp_janitor *j)
+{
+    say(j, LINGERS);
 }

@@ -20,6 +20,9 @@ struct ddp_janitor {
 int ddp_janitor_start(struct ddp_job *job, int patience, struct ddp_janitor *out, struct ddp_error *err);
 /* All is cleaned up: let it go and wait for it. */
 void ddp_janitor_dismiss(struct ddp_janitor *j);
+/* The job has not ended well: somebody elsewhere may still be starting something of it here, so it stays and
+ * cleans up for some seconds more. Does not wait for it. */
+void ddp_janitor_linger(struct ddp_janitor *j);
 /* Leave it the record to close, and what else there is of the job: it does as if this process had died. */
 void ddp_janitor_leave(struct ddp_janitor *j);
 

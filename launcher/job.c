@@ -154,9 +154,10 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
     describe_config(opt, job);
     describe_again(argv[0], opt, plan->ranks, job);
 
-    /* unique on this machine: the process number, and the time against its reuse */
+    /* unique on this machine: the process number, and the time against its reuse; another one at a restart,
+     * since janitors may still be cleaning up what went before */
     snprintf(job->name, sizeof job->name, DDP_JOB_PREFIX "%d-%llx", (int)getpid(),
-             (unsigned long long)(started * 1e6));
+             (unsigned long long)(ddp_now() * 1e6));
     if (gethostname(job->host, sizeof job->host - 1) != 0)
         strcpy(job->host, "localhost");
     ddp_words_add(&job->args, "%s", opt->config);

@@ -26,7 +26,8 @@
  *   FAILING          nothing: ranks agree on the error 0.7 s; 0.35 s from the moment that one is gone
  *   KILLING_RANKS    ranks are killed                  the starter's kill_after_ms
  *   LEAVING          nothing: starters end themselves  2 s
- *   KILLING_STARTER  ranks and starters are killed     none: the kernel ends them
+ *   KILLING_STARTER  ranks and starters are killed     none: the kernel ends them, and an agent that does not
+ *                                                      say so is given up (silence.h)
  *   SWEEPING         agents look for what is left      2 s
  *   DRAINING         the last output is passed on      0.5 s: somebody else may hold the pipe open
  *   OVER             the verdict follows               none

@@ -47,6 +47,27 @@ char ddp_process_state(pid_t pid, bool *exiting)
     return state;
 }
 
+/* The first few bytes of a small file of the kernel's. */
+static bool read_small(const char *path, char *buf, size_t size)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+    if (fd >= 0)
+        close(fd);
+    buf[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+const char *ddp_process_name(pid_t pid, char *buf, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    if (!read_small(path, buf, size))
+        snprintf(buf, size, "?");
+    buf[strcspn(buf, "\n")] = '\0';
+    return buf;
+}
+
 /* A signal (0: none) to a child that is alive; how many that is. */
 static int visit(pid_t child, char state, int sig)
 {
@@ -118,17 +139,6 @@ bool ddp_process_has_reaped(pid_t parent)
     unsigned long faults = 0;
     return ddp_process_stat(parent, buf, sizeof buf, &fields) &&
            sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %*u %lu", &faults) == 1 && faults > 0;
-}
-
-/* The first few bytes of a small file of the kernel's. */
-static bool read_small(const char *path, char *buf, size_t size)
-{
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
-    if (fd >= 0)
-        close(fd);
-    buf[n > 0 ? n : 0] = '\0';
-    return n > 0;
 }
 
 bool ddp_process_times(pid_t pid, double *ran, double *queued)

@@ -10,6 +10,8 @@
 bool ddp_process_stat(pid_t pid, char *buf, size_t size, char **fields);
 /* State letter of a process (R, S, T, Z ..); 0: gone. *exiting: on its way out (may be NULL). */
 char ddp_process_state(pid_t pid, bool *exiting);
+/* What it is called, cut to 15 bytes as the kernel does; "?": gone. Returns buf. */
+const char *ddp_process_name(pid_t pid, char *buf, size_t size);
 /* Living children of a process. */
 int ddp_process_children(pid_t parent);
 /* SIGKILL for a process and for its children, which would outlive it: the ssh of an mpirun to a host that is

@@ -37,6 +37,11 @@ void ddp_roll_join(struct ddp_roll *roll, const char *host, double now)
         roll->come[first]++;
 }
 
+void ddp_roll_skip_time(struct ddp_roll *roll, double seconds)
+{
+    roll->last += seconds;
+}
+
 double ddp_roll_due(const struct ddp_roll *roll)
 {
     const bool waits = roll->host_of && roll->joined > 0 && roll->joined < roll->ranks;

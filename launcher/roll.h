@@ -16,6 +16,8 @@ void ddp_roll_init(struct ddp_roll *roll, int ranks, const char *const *host_of)
 void ddp_roll_finish(struct ddp_roll *roll);
 /* A rank has joined on `host` at `now`. */
 void ddp_roll_join(struct ddp_roll *roll, const char *host, double now);
+/* So many seconds, in which everything was paused, do not count. */
+void ddp_roll_skip_time(struct ddp_roll *roll, double seconds);
 /* When those that have come will have waited long enough for the others; HUGE_VAL: nobody waits. */
 double ddp_roll_due(const struct ddp_roll *roll);
 /* The first host that has not sent all its ranks: its name, and "1 of 2 ranks did not report ..". */

@@ -55,7 +55,7 @@ static void watch(struct ddp_head *h)
         wait_for_news(h, fds, at);
         for (int i = 0; i < h->nagents; i++)
             while (ddp_agent_next(h->agent[i], ddp_now(), news))
-                ddp_head_hear(h, h->agent[i], news);
+                ddp_head_hear(h, i, news);
         ddp_head_look(h);
     }
     free(at);
@@ -169,9 +169,12 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     h.ended = ddp_calloc((size_t)job->ranks, 1);
     ddp_life_init(&h.life, job->ranks, h.nagents, starter->kill_after_ms / 1e3, job->grace);
     ddp_pulses_init(&h.pulses, job->ranks, job->stuck_after);
+    ddp_silence_init(&h.silence, h.nagents, job->stuck_after);
+    ddp_silence_hear(&h.silence, 0, true); /* we are that one */
     watch(&h);
     *exit_code = conclude(&h);
     tell_ending(&h, ending);
+    ddp_silence_finish(&h.silence);
     ddp_pulses_finish(&h.pulses);
     ddp_roll_finish(&h.roll);
     free(h.ended);

@@ -67,7 +67,7 @@ static double warn_after(const struct ddp_watch *w, const struct ddp_sample *s)
 /* HUGE_VAL: it is not ended for this. */
 static double end_after(const struct ddp_watch *w, const struct ddp_sample *s)
 {
-    const bool spared = s && (s->traced || s->phase == DDP_PHASE_OWN);
+    const bool spared = s && (s->traced || (s->phase == DDP_PHASE_OWN && !s->halted));
     return w->stuck_after > 0 && !spared ? fmax(w->stuck_after, PATIENCE * warn_after(w, s)) : HUGE_VAL;
 }
 
@@ -85,6 +85,11 @@ static const char *duration(double s, char buf[32])
 static bool waits(const struct ddp_watched *r)
 {
     return r->state == DDP_SEEN && r->s.wait != DDP_WAIT_NONE && !r->s.halted;
+}
+
+static bool is_halted(const struct ddp_watched *r)
+{
+    return r->state == DDP_SEEN && r->s.halted;
 }
 
 /* ", and rank 0 waits for it in bucket 2 of step 57 (3 ranks in all)" */
@@ -161,7 +166,7 @@ static void describe(const struct ddp_watch *w, const struct ddp_watched *r, dou
 /* ---- judgement ------------------------------------------------------------------------------- */
 
 struct crowd {
-    int alive, waiting;
+    int alive, waiting, halted;
 };
 
 static struct crowd count(const struct ddp_watch *w)
@@ -170,8 +175,19 @@ static struct crowd count(const struct ddp_watch *w)
     for (int i = 0; i < w->ranks; i++) {
         c.alive += w->rank[i].state != DDP_LEFT;
         c.waiting += waits(&w->rank[i]);
+        c.halted += is_halted(&w->rank[i]);
     }
     return c;
+}
+
+/* Whether others are held up by it, or the whole job is: nobody works who could come to wait for it. */
+static bool holds_up(const struct ddp_watched *r, const struct crowd *c)
+{
+    if (r->state == DDP_UNSEEN || c->waiting > 0)
+        return true;
+    if (is_halted(r))
+        return c->halted == c->alive;
+    return c->alive == 1 && r->s.phase != DDP_PHASE_OWN;
 }
 
 static double still_for(const struct ddp_watch *w, const struct ddp_watched *r)
@@ -244,9 +260,7 @@ enum ddp_watch_says ddp_watch_judge(struct ddp_watch *w, double now, int *rank, 
         says = judge_all(w, &t);
     for (int i = 0; i < w->ranks && says == DDP_WATCH_NOTHING; i++) {
         struct ddp_watched *r = &w->rank[i];
-        const bool held =
-            c.waiting > 0 || r->state == DDP_UNSEEN || (c.alive == 1 && r->s.phase != DDP_PHASE_OWN);
-        const bool judged = r->state == DDP_UNSEEN || (r->state == DDP_SEEN && held && !waits(r));
+        const bool judged = (r->state == DDP_UNSEEN || r->state == DDP_SEEN) && !waits(r) && holds_up(r, &c);
         if (!judged && r->told == 0)
             continue;
         says = judge_rank(w, r, &t);

@@ -2,7 +2,7 @@
  * others up. Pure: it makes no system call and reads no clock.
  *
  * A rank that waits for others is never the cause, however long, unless somebody has stopped its process. One
- * that does not wait is, when it has stood still for longer than a limit and another waits:
+ * that does not wait is, when it has stood still for long and another waits, or all are stopped:
  *
  *     warn  after  max(F, 20 x the longest that it has lately been in this phase, or in a step)
  *     end   after  max(stuck_after, 3 x warn)
@@ -10,7 +10,8 @@
  *     F     10 s in steps; 60 s in hooks and checkpoints, and where nothing is learned yet (start-up, the
  *           first steps, evaluations). A third of stuck_after where that is less
  *
- * No end: stuck_after 0, a debugger that holds the rank, the program's own code between calls of ours.
+ * No end: stuck_after 0, a debugger that holds the rank, the program's own code between calls of ours (unless
+ * somebody has stopped it there).
  * When every rank waits for another for 60 s, all are named. */
 #ifndef DDP_LAUNCHER_WATCH_H
 #define DDP_LAUNCHER_WATCH_H

@@ -139,6 +139,11 @@ bool ddp_wire_next(struct ddp_wire *w, struct ddp_frame *out)
     return true;
 }
 
+void ddp_wire_cut(struct ddp_wire *w, const char *why)
+{
+    end(w, why);
+}
+
 struct pollfd ddp_wire_poll(const struct ddp_wire *w)
 {
     const short events = (short)(POLLIN | (w->written < w->out.len ? POLLOUT : 0));

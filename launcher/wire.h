@@ -47,6 +47,9 @@ void ddp_wire_send(struct ddp_wire *w, enum ddp_wire_kind kind, const void *byte
 /* The next frame that has come whole; false: none. */
 bool ddp_wire_next(struct ddp_wire *w, struct ddp_frame *out);
 
+/* Nothing comes or goes from now on. */
+void ddp_wire_cut(struct ddp_wire *w, const char *why);
+
 struct pollfd ddp_wire_poll(const struct ddp_wire *w);
 /* Read and write what goes without waiting. */
 void ddp_wire_move(struct ddp_wire *w);

@@ -30,7 +30,8 @@
     X(EVALUATION, "evaluation", "evaluating", " after step ")                                                \
     X(EVAL_DATA, "eval-data", "reading data to evaluate", " after step ")                                    \
     X(SAVE, "save", "saving a checkpoint", " after step ")                                                   \
-    X(OWN, "own", "in the program's own code", "")
+    X(OWN, "own", "in the program's own code", "")                                                           \
+    X(LEAVE, "leave", "leaving the job", "")
 
 #define DDP_PHASE_NUMBER(NAME, name, words, step) DDP_PHASE_##NAME,
 enum ddp_phase { DDP_PHASES(DDP_PHASE_NUMBER) DDP_PHASE_COUNT };
@@ -40,13 +41,13 @@ enum ddp_pulse_wait {
     DDP_WAIT_BUCKET,     /* for all ranks' part of bucket `which` */
     DDP_WAIT_STEP,       /* for all ranks to end the step */
     DDP_WAIT_STATISTICS, /* for the sums of a synchronised layer */
-    DDP_WAIT_MEETING,    /* for all ranks to come to a barrier, an agreement, .. */
+    DDP_WAIT_MEETING,    /* for all ranks to come to a barrier, an agreement, the start and end of MPI, .. */
     DDP_WAIT_MESSAGE,    /* for another rank's messages */
     DDP_WAIT_DEVICE,     /* for its GPU, which may wait for other ranks' */
     DDP_WAIT_COUNT,
 };
 
-enum { DDP_PULSE_FORMAT = 1, DDP_PULSE_STEPS = 32 };
+enum { DDP_PULSE_FORMAT = 2, DDP_PULSE_STEPS = 32 };
 
 struct ddp_pulse_step {               /* seconds; `wall` from the end of the step before */
     int64_t step;                     /* from 1 */

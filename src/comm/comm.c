@@ -53,7 +53,9 @@ void ddp_comm_destroy(struct ddp_comm *c)
 {
     if (c == NULL)
         return;
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
     c->ops->destroy(c->self);
+    ddp_pulse_wait_end(begun);
     free((void *)c->at);
     free((void *)c->rank_at);
     free((void *)c->node_of);

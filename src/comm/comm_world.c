@@ -90,7 +90,9 @@ static int join(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error
     if (code != 0)
         return code;
     const struct ddp_comm_plugin *plugin = table;
+    const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
     code = plugin->create(argc, argv, &self, &rank, &size, err);
+    ddp_pulse_wait_end(begun);
     if (code != 0)
         return code;
     struct ddp_comm *c = NULL;

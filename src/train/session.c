@@ -339,6 +339,7 @@ int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
     (void)err;
     if (!s)
         return 0;
+    ddp_pulse_phase(DDP_PHASE_LEAVE);
     if (!s->failed) /* a failure of this rank alone is no clean leave: the launcher has its reason already */
         ddp_lifeline_bye(ddp_error_exit(s->status));
     if (s->failed == DDP_E_COMM && s->comm && s->comm->nodes > 1) /* MPI_Abort would blame those it ends */
@@ -351,5 +352,6 @@ int ddp_session_close(struct ddp_session *s, struct ddp_error *err)
         ddp_place_finish(&s->place);
     ddp_arena_destroy(s->arena);
     free(s);
+    ddp_pulse_phase(DDP_PHASE_OWN);
     return 0;
 }

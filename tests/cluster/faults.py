@@ -195,8 +195,12 @@ class Trial:
         """Also behind a cut link, where the agent has to see it for itself."""
         deadline = time.monotonic() + 40
         while left := cluster.left_on(self.bed, [None, *self.bed.hosts]):
-            assert time.monotonic() < deadline, f"left: {left}; {tagged(self.tag)}"
+            assert time.monotonic() < deadline, f"left: {left}; {self.processes()}"
             time.sleep(0.1)
+
+    def processes(self):
+        lines = self.bed.head(["ps", "-eo", "pid,ppid,stat,etime,comm,args"]).stdout.splitlines()
+        return "\n".join(l[:600] for l in lines if set(cluster.PROCESSES) & set(l.split()[:5]))
 
     def check_saved(self):
         runs = list(self.runs.glob("*"))
@@ -205,7 +209,8 @@ class Trial:
         got = self.bench.train(self.runs.name, *(["--resume", runs[0]] if resume else []))
         for record in map(json.loads, (r.read_text() for r in self.runs.glob("*/run.json"))):
             legs = [leg["status"] for leg in record["legs"]]
-            assert record["status"] == "done" and legs[-1] == "done" and "running" not in legs, legs
+            over = ("done",) if resume else ("done", "failed")  # what cannot be resumed stays as it ended
+            assert record["status"] in over and legs[-1] == record["status"] and "running" not in legs, legs
         assert got == self.bench.want, f"{'resumed' if resume else 'started again'}: {got}, not {self.bench.want}"
 
 

@@ -26,7 +26,8 @@ static const char *const names[] = {
 struct log {
     char news[512]; /* their names; rank of a failure, status of a goodbye */
     char text[512]; /* of the first failure */
-    int joined, gone, pulses;
+    int joined, gone, pulses, alive, stopped;
+    char halted[256]; /* the first that is */
 };
 
 static inline void write_down(struct log *log, const struct ddp_news *n)
@@ -34,9 +35,14 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
     const size_t len = strlen(log->news);
     log->joined += n->kind == DDP_NEWS_JOINED;
     log->gone += n->kind == DDP_NEWS_GONE;
+    log->stopped += n->kind == DDP_NEWS_BYE && n->value == DDP_EXIT_STOPPED;
+    log->alive += n->kind == DDP_NEWS_ALIVE;
+    if (n->kind == DDP_NEWS_HALTED && !*log->halted)
+        snprintf(log->halted, sizeof log->halted, "%.255s", n->text);
     struct ddp_sample sample;
     log->pulses += n->kind == DDP_NEWS_PULSE && ddp_sample_parse(n->text, &sample);
-    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE || n->kind == DDP_NEWS_PULSE)
+    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE || n->kind == DDP_NEWS_PULSE ||
+        n->kind == DDP_NEWS_ALIVE)
         return; /* when, is the kernel's business */
     const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";
     if (n->kind == DDP_NEWS_ERROR || n->kind == DDP_NEWS_CUT || n->kind == DDP_NEWS_DIED ||

@@ -195,6 +195,8 @@ int main(int argc, char **argv)
         raise(SIGKILL);
     if (is("exit-early") && rank == who)
         _exit(7);
+    if (is("stop-early") && rank == who)
+        raise(SIGSTOP);
     ddp_lifeline_join();
 #ifdef FAKE_MPI
     MPI_Init(&argc, &argv);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -181,6 +182,7 @@ static void test_remote_agent_looks_and_passes_notes_on(void **state)
     live(stage.agent, 1, NO_ORDER, note_and_look, &heard);
     assert_case(&hears, &heard);
     assert_true(heard.pulses > 0);
+    assert_true(heard.alive > 0);
     close_stage();
 }
 
@@ -224,6 +226,63 @@ static void test_remote_agent_ends_all_when_the_head_is_gone(void **state)
     close_stage();
 }
 
+/* Its host is there and answers for it, but it says nothing and hears no order: the head does without. */
+static struct log silent;
+static double heard_at;
+
+static void stop_agent(struct ddp_agent *a)
+{
+    (void)a;
+    if (silent.joined == 2 && heard_at == 0) {
+        kill(stage.process, SIGSTOP);
+        heard_at = ddp_now();
+        silent.alive = 0;
+    }
+    if (heard_at > 0 && ddp_now() - heard_at > 1) {
+        ddp_agent_order(a, DDP_ORDER_KILL_RANKS);
+        ddp_agent_order(a, DDP_ORDER_GIVE_UP);
+        ddp_agent_order(a, DDP_ORDER_SWEEP);
+    }
+}
+
+static void test_remote_agent_that_is_stopped_is_given_up(void **state)
+{
+    (void)state;
+    open_stage(2);
+    start_ranks(2, "stop", "");
+    live(stage.agent, 2, NO_ORDER, stop_agent, &silent);
+    assert_string_equal(silent.news, "ended swept output ");
+    assert_true(silent.alive <= 1); /* what was under way */
+    kill(stage.process, SIGCONT);
+    close_stage();
+}
+
+/* The folder of a job that has failed, made again by who was late to hear of its end. */
+static void test_remote_agent_leaves_a_janitor(void **state)
+{
+    char job[64], dir[128];
+    struct log log = {0};
+    (void)state;
+    open_stage(2);
+    strcpy(job, stage.job);
+    strcpy(dir, stage.dir);
+    start_ranks(2, "segfault", "1");
+    live(stage.agent, 2, NO_ORDER, look_at_starter, &log);
+    close_stage();
+    assert_int_equal(mkdir(dir, 0700), 0);
+    setenv("DDP_LIFELINE", job, 1);
+    const pid_t late = fork();
+    if (late == 0) {
+        execl("/bin/sleep", "sleep", "60", (char *)NULL);
+        _exit(97);
+    }
+    unsetenv("DDP_LIFELINE");
+    strcpy(stage.dir, dir);
+    assert_true(waits(is_folder_gone));
+    stage.process = late;
+    assert_true(waits(is_agent_over));
+}
+
 /* ---- strangers ------------------------------------------------------------------------------- */
 
 /* Who does not know the token is no agent, and hears nothing of it. */
@@ -258,6 +317,8 @@ int main(void)
         cmocka_unit_test(test_remote_agent_looks_and_passes_notes_on),
         cmocka_unit_test(test_remote_agent_that_is_killed_is_a_lost_host),
         cmocka_unit_test(test_remote_agent_ends_all_when_the_head_is_gone),
+        cmocka_unit_test(test_remote_agent_that_is_stopped_is_given_up),
+        cmocka_unit_test(test_remote_agent_leaves_a_janitor),
         cmocka_unit_test(test_crew_sends_strangers_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,9 @@ static void test_roll_names_the_host_that_is_waited_for(void **state)
     ddp_roll_join(&roll, "n2", 13);
     assert_string_equal(ddp_roll_explain(&roll, why, sizeof why), "n2");
     assert_non_null(strstr(why, "1 of 2 ranks have reported"));
+    const double due = ddp_roll_due(&roll);
+    ddp_roll_skip_time(&roll, 3600); /* Ctrl-Z */
+    assert_true(ddp_roll_due(&roll) == due + 3600);
     ddp_roll_join(&roll, "n2", 14);
     assert_true(isinf(ddp_roll_due(&roll))); /* all are there */
     ddp_roll_finish(&roll);

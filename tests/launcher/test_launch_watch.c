@@ -26,6 +26,8 @@ struct seen {
 #define WAITS(still)                 {DDP_PHASE_UPDATE, DDP_WAIT_BUCKET, still, 0.01, 50, false, false}
 #define NEW(phase, still)            {DDP_PHASE_##phase, DDP_WAIT_NONE, still, 0.0, 0, false, false}
 #define HELD(phase, still)           {DDP_PHASE_##phase, DDP_WAIT_NONE, still, 0.01, 50, true, true}
+#define HALTED(phase, wait, still)   {DDP_PHASE_##phase, DDP_WAIT_##wait, still, 0.01, 50, true, false}
+#define NEW_WAITS(phase, still)      {DDP_PHASE_##phase, DDP_WAIT_MEETING, still, 0.0, 0, false, false}
 #define STOPPED(still)               {DDP_PHASE_UPDATE, DDP_WAIT_STEP, still, 0.01, 50, true, false}
 
 static const struct {
@@ -61,6 +63,14 @@ static const struct {
     {"nobody to wait", 600, 1, {WORKS(DATA, 99, 0.01)}, DDP_WATCH_WARNS, 0, "for 99 s; process 7"},
     {"held by a debugger, never an end", 600, 2, {HELD(DATA, 1e5), WAITS(1e5)}, DDP_WATCH_WARNS, 0, "sleeps (x)"},
     {"stopped while it waited", 600, 2, {WAITS(20), STOPPED(20)}, DDP_WATCH_WARNS, 1, "and rank 0 waits for it in bucket 3"},
+    {"stopped in its own code", 600, 2, {HALTED(OWN, NONE, 600), WAITS(600)}, DDP_WATCH_ENDS, 0, "in the program's own code for 10 min"},
+    {"stopped where MPI starts", 600, 2, {HALTED(START, MEETING, 600), NEW_WAITS(START, 600)}, DDP_WATCH_ENDS, 0,
+     "has been starting for 10 min, and rank 1 waits for it where all ranks meet"},
+    {"stopped behind its goodbye", 600, 2, {NEW_WAITS(LEAVE, 600), HALTED(LEAVE, MEETING, 600)}, DDP_WATCH_ENDS, 1, "has been leaving the job for 10 min"},
+    {"all are stopped", 600, 2, {HALTED(DATA, NONE, 600), HALTED(UPDATE, BUCKET, 600)}, DDP_WATCH_ENDS, 0, "reading data for step 9 for 10 min"},
+    {"alone, and stopped in its own code", 600, 1, {HALTED(OWN, NONE, 600)}, DDP_WATCH_ENDS, 0, ""},
+    {"stopped, but nobody has come to wait for it", 600, 2, {HALTED(DATA, NONE, 600), WORKS(OWN, 600, 0.01)}, DDP_WATCH_NOTHING, 0, ""},
+    {"all wait where MPI starts", 600, 2, {NEW_WAITS(START, 60), NEW_WAITS(START, 60)}, DDP_WATCH_WARNS, -1, "rank 1 where all ranks meet"},
     {"a program's own code, never an end", 600, 2, {WORKS(OWN, 1e5, 0.01), WAITS(1e5)}, DDP_WATCH_WARNS, 0, "in the program's own code for"},
     {"and alone in it, no word", 600, 1, {WORKS(OWN, 1e5, 0.01)}, DDP_WATCH_NOTHING, 0, ""},
     {"all wait", 600, 2, {WAITS(60), {DDP_PHASE_HOOK, DDP_WAIT_MEETING, 61, 0.01, 50, false, false}}, DDP_WATCH_WARNS, -1,
