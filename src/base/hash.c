@@ -27,6 +27,11 @@ void ddp_sha256_hex(struct ddp_sha256 *h, char hex[65])
     hex[64] = '\0';
 }
 
+void ddp_sha256_bytes(struct ddp_sha256 *h, uint8_t *digest, size_t bytes)
+{
+    sha256_digest(&h->ctx, bytes, digest);
+}
+
 void ddp_sha256_text(const void *data, size_t bytes, char hex[65])
 {
     struct ddp_sha256 h;

@@ -1,5 +1,5 @@
 /* What all engines have in common: the host's state, what they say of themselves, checks of states. */
-#include "engine/engine.h"
+#include "engine/private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +34,8 @@ int ddp_engine_create(const struct ddp_engine_ops *ops, const struct ddp_engine_
     e->form = ops->form;
     e->name = "";
     int status = share_state(e, err);
+    if (status == 0 && conf->train_set && conf->cfg->train.trail_every > 0)
+        status = ddp_engine_board_create(e, err);
     if (status == 0)
         status = ops->init(e, err);
     if (status) {
@@ -49,6 +51,7 @@ void ddp_engine_destroy(struct ddp_engine *e, bool abort)
     if (!e)
         return;
     e->ops->finish(e, abort);
+    ddp_engine_board_destroy(e);
     ddp_optim_destroy(e->optim);
     if (e->params)
         ddp_comm_shared_free(e->conf.comm, e->params, (size_t)e->flat->total * sizeof(float));

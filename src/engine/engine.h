@@ -110,6 +110,9 @@ struct ddp_engine_ops {
     /* Forward of my shards of evaluation batch `index`, then the results of all of them. */
     int (*eval)(struct ddp_engine *e, const struct ddp_batch *batch, int64_t index, struct ddp_error *err);
     int (*eval_end)(struct ddp_engine *e, struct ddp_engine_eval *out, struct ddp_error *err);
+    /* Between steps: slice i, from 0 on, of what this rank owns, in blocks, and the gradient's sums of the
+     * last step over it. False: there is no such slice. Optional: without it nobody can tell. Local. */
+    bool (*own_sums)(struct ddp_engine *e, int64_t i, struct ddp_range *blocks, const float **sum);
     /* See ddp_engine_find_bad. */
     void (*find_bad)(struct ddp_engine *e, bool training, int64_t step, const struct ddp_batch *batch,
                      int shard, char *text, int size);
@@ -133,6 +136,8 @@ struct ddp_engine {
         double scale;
         int64_t good, skipped;
     } loss_scale;
+
+    struct ddp_digest_board *board; /* digest.c; NULL: nobody wants digests */
 
     /* What it says of itself; init fills it in. */
     const char *name;                   /* "avx2", "NVIDIA H100": for messages */
@@ -172,6 +177,17 @@ void ddp_engine_tell_bool(struct ddp_engine *e, const char *key, bool value);
  * ranks. */
 int ddp_engine_upload(struct ddp_engine *e, struct ddp_error *err);
 int ddp_engine_download(struct ddp_engine *e, struct ddp_error *err);
+
+/* Digests of the host's state, by which two runs are compared: one of each block of DDP_BLOCK elements of
+ * the parameters (array 0), of the optimizer's state arrays (1 ..), and of the gradient. What is
+ * in memory already is hashed in place, by each rank of the first node its share of the state, by owners
+ * their sums; so a tensor's padding is hashed, too, and the layout is that of the engine. */
+enum { DDP_DIGEST = 16, DDP_DIGEST_GRADIENT = -1 };
+/* After a download, collective; all have hashed when it returns. gradient: of the last step, too, where that
+ * is known (there was a step in this process, one node, an optimizer that leaves it). */
+int ddp_engine_digest(struct ddp_engine *e, bool gradient, struct ddp_error *err);
+/* Of an array, [blocks][DDP_DIGEST], on the first node, until the next ddp_engine_digest; NULL: not known. */
+const uint8_t *ddp_engine_digests(const struct ddp_engine *e, int array);
 
 /* Step `step` (from 0) with this rank's shards of its batch. */
 int ddp_engine_enqueue(struct ddp_engine *e, const struct ddp_batch *batch, int64_t step,

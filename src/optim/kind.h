@@ -47,6 +47,7 @@ struct ddp_optim_kind {
         const char *name;                             /* in checkpoints; torch.optim's */
         bool (*used)(const struct ddp_optim_hyper *); /* NULL: always */
     } array[DDP_OPTIM_ARRAYS];
+    bool writes_sum; /* a stage writes over the gradient's sums */
     int nstages;
     struct ddp_optim_stage stage[DDP_OPTIM_STAGES];
     const struct ddp_optim_cpu *(*cpu)(void); /* of this machine */

@@ -9,6 +9,7 @@ const struct ddp_optim_kind ddp_optim_lamb = {
     .name = "lamb",
     .reads = DDP_READS_BETAS | DDP_READS_EPS,
     .array = {{"exp_avg", NULL}, {"exp_avg_sq", NULL}},
+    .writes_sum = true,
     .nstages = 2,
     .stage = {{.factor = true, .leaves = DDP_LAMB_NORMS}, {.trust = true}},
     .cpu = ddp_lamb_cpu,

@@ -225,3 +225,8 @@ void ddp_optim_average_copy(struct ddp_optim *o, int64_t lo, int64_t hi)
     if (average)
         memcpy(average + lo, o->params + lo, (size_t)(hi - lo) * sizeof *average);
 }
+
+bool ddp_optim_keeps_sum(const struct ddp_config *cfg)
+{
+    return !ddp_optim_kind(cfg)->writes_sum;
+}

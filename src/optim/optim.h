@@ -41,6 +41,9 @@ double ddp_optim_norm(
 int ddp_optim_arrays(const struct ddp_optim *o);
 float *ddp_optim_array(struct ddp_optim *o, int i, const char **name);
 
+/* Whether the gradient's sums are still what they were behind its stages. */
+bool ddp_optim_keeps_sum(const struct ddp_config *cfg);
+
 /* The exponential moving average of the weights that optim.ema asks for: [flat total] shared floats, one of
  * the state arrays; NULL: off. Trained parameters move with each step, e = decay * e + (1 - decay) * p. All
  * else is a copy of the parameters' own, running statistics too, as in torch.optim.swa_utils.AveragedModel:

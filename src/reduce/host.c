@@ -394,6 +394,15 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
     return 0;
 }
 
+bool ddp_reduce_own(const struct ddp_reduce *r, int64_t i, struct ddp_range *blocks, const float **sum)
+{
+    if (i >= r->layout.buckets)
+        return false;
+    *blocks = r->bucket[i].mine;
+    *sum = r->own + blocks->lo * DDP_BLOCK;
+    return true;
+}
+
 double ddp_reduce_waited(struct ddp_reduce *r)
 {
     double waited = r->waited;

@@ -95,6 +95,10 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
 enum ddp_reduce_way { DDP_REDUCE_TO_ALL, DDP_REDUCE_TO_FIRST, DDP_REDUCE_FROM_FIRST };
 int ddp_reduce_move(struct ddp_reduce *r, float *array, enum ddp_reduce_way way, struct ddp_error *err);
 
+/* Between steps: slice i, from 0 on, of what I own, in blocks, and its sums of the last step as apply left
+ * them. False: there is no such slice. Local. */
+bool ddp_reduce_own(const struct ddp_reduce *r, int64_t i, struct ddp_range *blocks, const float **sum);
+
 /* Seconds spent waiting for other ranks since the last call. */
 double ddp_reduce_waited(struct ddp_reduce *r);
 

@@ -129,14 +129,24 @@ void ddp_metrics_close(struct ddp_metrics *m);
 
 /* ---- weights.trail --------------------------------------------------------------------------- */
 
-/* One JSON record a line. The first says format, version and hash; then, every train.trail_every steps,
- *   {"step":N,"parameters":{"hash":H,"tensors":{NAME:h,...}},"optimizer":{...}}
- * H as run.json's weights_hash, h the first 16 digits of the same hash over one tensor. Readers skip parts
- * they do not know: gradients and sample indices have room beside these. Opened as metrics are. */
+/* One JSON record a line. The first says format, version and hash; then, of the state before the first step
+ * and every train.trail_every steps,
+ *   {"step":N,"random":{..},"samples":h,"gradient":{..},"optimizer":{..},
+ *    "parameters":{"hash":H,"tensors":{NAME:h,...}}}
+ * h: 16 digits of the SHA-256 over the digests of the tensor's blocks (ddp_engine_digest), or over the
+ * indices of the step's samples; H the SHA-256 over names and hashes of all tensors. Readers skip parts that
+ * they do not know. Opened as metrics are. */
 struct ddp_trail;
+struct ddp_trail_point {
+    int64_t step;        /* done */
+    int64_t seed, epoch; /* what the step's random numbers are keyed by */
+    const char *samples; /* hash of their indices; NULL: before the first step */
+};
 int ddp_trail_open(const char *run_dir, const struct ddp_records_from *from, struct ddp_later *later,
                    struct ddp_trail **out, struct ddp_error *err);
-int ddp_trail_add(struct ddp_trail *t, int64_t step, const struct ddp_snapshot *s, struct ddp_error *err);
+/* On rank 0, behind a ddp_engine_digest. */
+int ddp_trail_add(struct ddp_trail *t, const struct ddp_trail_point *p, const struct ddp_engine *e,
+                  struct ddp_error *err);
 int ddp_trail_fd(const struct ddp_trail *t); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 

@@ -25,6 +25,8 @@ struct ddp_run_log {
      * a run that goes on. */
     struct ddp_later *later;
 
+    int64_t *order, order_epoch; /* of the training samples, for the trail; NULL, -1: of no epoch yet */
+
     struct ddp_slow_rank slow[MOST_SLOW]; /* that the launcher has told of, each time */
     int nslow;
 
@@ -310,6 +312,7 @@ int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp
     const bool resumed = t->leg.kind == DDP_LEG_APPEND;
     log->t = t;
     log->lock = -1;
+    log->order_epoch = -1;
     log->from_step = t->state.step;
     log->saved_ms = t->state.saved_ms;
     if (!resumed) {
@@ -358,6 +361,7 @@ void ddp_run_log_destroy(struct ddp_run_log *log)
     ddp_later_settle(log->later, NULL); /* of a run that failed before its first checkpoint */
     ddp_later_destroy(log->later);
     ddp_run_unlock(log->lock);
+    free(log->order);
     free(log);
 }
 
@@ -427,6 +431,39 @@ static int take_slow(struct ddp_run_log *log, const struct ddp_slow_rank *s, str
     return begins || s->over ? ddp_metrics_slow(log->metrics, log->t->state.step, s, err) : 0;
 }
 
+/* Hash of the indices of the samples of the step that was made last, in their order. */
+static void hash_samples(struct ddp_run_log *log, char hex[65])
+{
+    const struct ddp_trainer *t = log->t;
+    const int64_t count = t->train_set->info.count;
+    struct ddp_sha256 h;
+    if (log->order_epoch != t->now->epoch) {
+        log->order = log->order ? log->order : ddp_malloc((size_t)count * sizeof *log->order);
+        ddp_order_epoch((uint64_t)t->cfg->seed, t->now->epoch, count, t->cfg->data.shuffle, log->order);
+        log->order_epoch = t->now->epoch;
+    }
+    const int64_t first = t->now->index * t->plan.batch;
+    ddp_sha256_init(&h);
+    ddp_sha256_update(&h, log->order + first, (size_t)t->now->count * sizeof *log->order);
+    ddp_sha256_hex(&h, hex);
+}
+
+int ddp_run_log_trail(struct ddp_run_log *log, struct ddp_error *err)
+{
+    const struct ddp_trainer *t = log->t;
+    struct ddp_trail_point p = {.step = t->state.step, .seed = t->cfg->seed};
+    char samples[65];
+    if (!log->trail)
+        return 0;
+    if (t->now) {
+        hash_samples(log, samples);
+        p.samples = samples;
+        p.epoch = t->now->epoch;
+    }
+    const int status = ddp_run_still_there(t->run_dir, log->lock, err);
+    return settle(log, status ? status : ddp_trail_add(log->trail, &p, t->engine, err), err);
+}
+
 int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *err)
 {
     struct ddp_trainer *t = log->t;
@@ -435,11 +472,8 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     int status = 0;
     while (status == 0 && ddp_lifeline_slow(&slow))
         status = take_slow(log, &slow, err);
-    if (status == 0 && log->trail && ddp_train_plan_trail_due(t->cfg, step)) {
-        status = take_snapshot(log, err);
-        if (status == 0)
-            status = ddp_trail_add(log->trail, step, log->snapshot, err);
-    }
+    if (status == 0 && ddp_train_plan_trail_due(t->cfg, step))
+        status = ddp_run_log_trail(log, err);
     log->in_steps += seconds;
     log->samples += t->now->count;
     log->window.s += seconds;

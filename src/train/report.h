@@ -12,7 +12,9 @@ struct ddp_run_log;
 int ddp_run_log_open(struct ddp_trainer *t, struct ddp_run_log **out, struct ddp_error *err);
 void ddp_run_log_destroy(struct ddp_run_log *log); /* waits for a checkpoint on its way; NULL is fine */
 
-/* After a step that took `seconds`; where the trail is due, the host's state is up to date. */
+/* A record of the trail, behind a ddp_engine_digest of the state. */
+int ddp_run_log_trail(struct ddp_run_log *log, struct ddp_error *err);
+/* After a step that took `seconds`; where the trail is due, digests of the state are made. */
 int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *err);
 /* After an evaluation. */
 int ddp_run_log_eval(struct ddp_run_log *log, double seconds, bool best, struct ddp_error *err);

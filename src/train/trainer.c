@@ -155,6 +155,8 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
         t->first_step_s = ddp_now() - t->opt.started;
     if (ddp_train_plan_trail_due(t->cfg, t->state.step))
         status = ddp_trainer_fetch(t, err);
+    if (status == 0 && ddp_train_plan_trail_due(t->cfg, t->state.step))
+        status = ddp_engine_digest(t->engine, true, err);
     if (status == 0 && t->log)
         status = ddp_run_log_step(t->log, ddp_now() - before, err);
     if (status == 0 && t->opt.hooks.on_step)
@@ -162,6 +164,15 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     if (status == 0)
         status = after_step(t, end, err);
     return status;
+}
+
+/* The trail begins with the state before the first step: two runs may have begun with other weights. */
+static int begin_trail(struct ddp_trainer *t, struct ddp_error *err)
+{
+    if (t->leg.kind != DDP_LEG_NEW || t->cfg->train.trail_every == 0)
+        return 0;
+    const int status = ddp_engine_digest(t->engine, false, err);
+    return status || !t->log ? status : ddp_run_log_trail(t->log, err);
 }
 
 static int train(struct ddp_trainer *t, struct ddp_error *err)
@@ -173,7 +184,9 @@ static int train(struct ddp_trainer *t, struct ddp_error *err)
                 "evaluations use the moving average of the weights (optim.ema = %g), which is saved as "
                 "model_ema.safetensors",
                 t->cfg->optim.ema);
-    int status = begin(t, &end, err);
+    int status = begin_trail(t, err);
+    if (status == 0)
+        status = begin(t, &end, err);
     while (status == 0 && !end)
         status = step(t, &end, err);
     return status;

@@ -64,14 +64,18 @@ class Contract(harness.Case):
         def trail(*args, ranks):
             r = self.launch(*SMALL, "train.trail_every=4", *args, ranks=ranks)
             head, *records = [json.loads(l) for l in (pathlib.Path(r.run_dir) / "weights.trail").read_text().splitlines()]
-            self.assertEqual((head["format"], head["version"]), ("ddp-trail", 1))
-            self.assertEqual([x["step"] for x in records], [4, 8, 12])
+            self.assertEqual((head["format"], head["version"]), ("ddp-trail", 2))
+            self.assertEqual([x["step"] for x in records], [0, 4, 8, 12])
             return records, r
 
         (a, _), (b, _), (c, _) = trail(ranks=1), trail(ranks=3), trail("optim.weight_decay=0.01", ranks=2)
         self.assertEqual(a, b)
-        self.assertNotEqual(a[0]["parameters"]["hash"], c[0]["parameters"]["hash"])
-        self.assertEqual(set(a[0]["optimizer"]["tensors"]), {n + ".momentum" for n in a[0]["parameters"]["tensors"]})
+        self.assertEqual(a[0], c[0])
+        self.assertEqual(set(a[0]), {"step", "parameters"})
+        self.assertEqual((a[1]["samples"], a[1]["random"]), (c[1]["samples"], {"seed": 1, "epoch": 0}))
+        self.assertNotEqual(a[1]["parameters"]["hash"], c[1]["parameters"]["hash"])
+        self.assertEqual(set(a[1]["gradient"]["tensors"]), set(a[1]["parameters"]["tensors"]))
+        self.assertEqual(set(a[1]["optimizer"]["tensors"]), {n + ".momentum" for n in a[1]["parameters"]["tensors"]})
 
     def test_weights_hash_is_recomputed_by_the_documented_script(self):
         r = self.launch(*SMALL)

@@ -242,7 +242,7 @@ class Hidden(Case):
         decay = ["optim.weight_decay=0.01"]
         cosine = ["optim.schedule=cosine"]
         table = [  # ours, theirs, first step, tensors, cause
-            ([], ["seed=2"], 1, both, "seed"),
+            ([], ["seed=2"], 0, both, "seed"),
             ([], ["optim.lr=0.051"], 1, both, "optim.lr"),
             ([], ["optim.momentum=0.8"], 2, both, "optim.momentum"),
             ([], decay, 1, weights, "optim.weight_decay"),
@@ -282,8 +282,9 @@ class Hidden(Case):
     def test_ways_of_the_beginning(self):
         """One bit of one tensor of the file that the weights begin with; a run that was forked at step 6."""
         start = self.train("train.max_steps=1", f"run.dir={self.dir}/start") / "model.safetensors"
-        other = self.dir / "other.safetensors"
         raw = bytearray(start.read_bytes())
+        header = json.loads(raw[8:8 + int.from_bytes(raw[:8], "little")])
+        last = max((k for k in header if k != "__metadata__"), key=lambda k: header[k]["data_offsets"])
         raw[-2] ^= 64
         same = self.dir / "same/model.safetensors"
         same.parent.mkdir()
@@ -291,7 +292,7 @@ class Hidden(Case):
         a = self.train(f"init.from={same}", "init.strict=false")
         same.write_bytes(raw)
         b = self.train(f"init.from={same}", "init.strict=false", *ELSE)
-        self.check(a, b, 1, TENSORS, "init.sha256")
+        self.check(a, b, 0, [last], "init.sha256")
         a = self.train("checkpoint.every_steps=6", "checkpoint.keep=9")
         checkpoint = a / "checkpoints/step-00000006"
         b = self.run_program(TRAIN, "--quiet", "--resume", checkpoint, "optim.momentum=0.5", *ELSE)
@@ -338,7 +339,7 @@ class Hidden(Case):
         gpu = {"name": "H100", "versions": {"cudnn": 90800, "nccl": 21805}}
         other = {"name": "H100", "versions": {"cudnn": 91000, "nccl": 21805}}
         table = [
-            ("bit", lambda d: None, lambda d: None, 7, "parameters", "fc1.bias", ""),
+            ("bit", lambda d: None, lambda d: None, 7, "gradient", "fc1.bias", ""),
             ("code", lambda d: None, lambda d: d["code"].update(version="0.0.9+abc", binary_sha256="1" * 64), 1, "optimizer",
              "fc.weight.momentum", "code.version"),
             ("compiler", lambda d: None, lambda d: d["code"].update(compiler="clang 14", binary_sha256="2" * 64), 3, "optimizer",

@@ -37,6 +37,8 @@ struct ddp_cpu_engine {
 int ddp_cpu_upload(struct ddp_engine *base, struct ddp_error *err);
 int ddp_cpu_download(struct ddp_engine *base, struct ddp_error *err);
 
+bool ddp_cpu_own_sums(struct ddp_engine *base, int64_t i, struct ddp_range *blocks, const float **sum);
+
 int ddp_cpu_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int64_t step,
                     struct ddp_error *err);
 int ddp_cpu_collect(struct ddp_engine *base, struct ddp_engine_result *out, struct ddp_error *err);

@@ -26,3 +26,8 @@ int ddp_cpu_download(struct ddp_engine *base, struct ddp_error *err)
 {
     return move_optim((struct ddp_cpu_engine *)base, DDP_REDUCE_TO_FIRST, err);
 }
+
+bool ddp_cpu_own_sums(struct ddp_engine *base, int64_t i, struct ddp_range *blocks, const float **sum)
+{
+    return ddp_reduce_own(((struct ddp_cpu_engine *)base)->reduce, i, blocks, sum);
+}

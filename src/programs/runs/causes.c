@@ -33,6 +33,9 @@ static const struct {
     {"samples", "train.batch", 45},
     {"samples", "training data", 30},
     {"random", "seed", 50},
+    {"parameters", "init.", 25},
+    {"parameters", "seed", 22},
+    {"parameters", "model.", 21},
     {"loss", "data.", 20},
     {"loss", "training data", 25},
     {"loss", "init.", 25},
@@ -85,6 +88,8 @@ static bool is_explained(const struct ddp_differences *d, const char *key)
 static int score(const struct ddp_differences *d, const struct ddp_difference *x, const struct ddp_verdict *v)
 {
     int s = weights[x->weight];
+    if (s == 0)
+        return 0;
     for (size_t i = 0; i < DDP_COUNT(shows); i++)
         if (begins(v->part, shows[i].part) && begins(x->key, shows[i].key)) {
             s += shows[i].bonus;

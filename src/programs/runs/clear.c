@@ -14,11 +14,21 @@
 enum { YOUNG_S = 60 }; /* what has no record yet may be about to get one */
 
 /* What runs write. Anything else is somebody's own. */
-static const char *const ours[] = {"config.cfg",    "config.json",    "run.json",
-                                   "metrics.jsonl", "weights.trail",  "model*.safetensors",
-                                   "checkpoints",   "plan.lock.json", "code-*.diff.gz",
-                                   "log",           "job.sh",         "events.out.tfevents.*",
-                                   "trace*.json*",  "*.tmp-[0-9]*"};
+static const char *const ours[] = {"config.cfg",
+                                   "config.json",
+                                   "run.json",
+                                   "metrics.jsonl",
+                                   "weights.trail",
+                                   "weights.trail.old",
+                                   "model*.safetensors",
+                                   "checkpoints",
+                                   "plan.lock.json",
+                                   "code-*.diff.gz",
+                                   "log",
+                                   "job.sh",
+                                   "events.out.tfevents.*",
+                                   "trace*.json*",
+                                   "*.tmp-[0-9]*"};
 
 /* ---- looking --------------------------------------------------------------------------------- */
 

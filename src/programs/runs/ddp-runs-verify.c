@@ -50,10 +50,10 @@ static void print_tensors(const struct ddp_verdict *v)
         ddp_text_add(&t, "%s%s", i ? ", " : "", v->tensor[i]);
     if (v->ntensors > MOST)
         ddp_text_add(&t, ", and %d more", v->ntensors - MOST);
+    if (v->ntensors > 0 && v->tensors_step != v->first_step)
+        ddp_text_add(&t, ", after step %lld", (long long)v->tensors_step);
     if (v->ntensors > 0)
-        ddp_line("  tensors  %s (%d of %d%s%.0lld)", t.s, v->ntensors, v->tensors_of,
-                 v->tensors_step != v->first_step ? ", after step " : "",
-                 v->tensors_step != v->first_step ? (long long)v->tensors_step : 0);
+        ddp_line("  tensors  %d of %d of the %s: %s", v->ntensors, v->tensors_of, v->tensors_part, t.s);
     ddp_text_finish(&t);
 }
 

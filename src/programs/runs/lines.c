@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { NEWEST = 2 }; /* version of the trail */
+
 static void end(struct ddp_lines *l)
 {
     json_decref(l->now);
@@ -41,9 +43,11 @@ static bool is_known(struct ddp_lines *l, const json_t *head, const char *format
     const json_int_t version = json_integer_value(json_object_get(head, "version"));
     if (!says || strcmp(says, format) != 0)
         snprintf(l->fault, sizeof l->fault, "its first line does not say that it is a %s", format);
-    else if (version != 1)
-        snprintf(l->fault, sizeof l->fault, "it is of version %lld, and only 1 is known here",
-                 (long long)version);
+    else if (version < 1 || version > NEWEST)
+        snprintf(l->fault, sizeof l->fault,
+                 "it is of version %lld, and only versions up to %d are known here", (long long)version,
+                 NEWEST);
+    l->version = version;
     return *l->fault == '\0';
 }
 

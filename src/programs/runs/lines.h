@@ -15,6 +15,7 @@ struct ddp_lines {
     char path[2200];
     json_t *now;          /* the record at hand; NULL: none is left */
     int64_t step;         /* of it */
+    int64_t version;      /* of the format; 0: it has no first line of its own */
     int64_t records, bad; /* read so far; lines that are no record, or go back in steps */
     char fault[256];      /* why the file as a whole cannot be read; "": it can, or is not there */
 };

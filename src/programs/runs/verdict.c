@@ -56,6 +56,15 @@ static const char *first_part(const json_t *a, const json_t *b)
     return NULL;
 }
 
+/* The same among those that consist of tensors. */
+static const char *first_part_of_tensors(const json_t *a, const json_t *b)
+{
+    for (size_t i = 0; i < DDP_COUNT(parts); i++)
+        if (part_differs(a, b, parts[i]) && json_object_get(json_object_get(a, parts[i]), "tensors"))
+            return parts[i];
+    return NULL;
+}
+
 static void add_tensor(struct ddp_verdict *v, const char *name)
 {
     v->tensor = ddp_realloc(v->tensor, (size_t)(v->ntensors + 1) * sizeof *v->tensor);
@@ -68,6 +77,8 @@ static void name_tensors(struct ddp_verdict *v, const json_t *a, const json_t *b
                  *y = json_object_get(json_object_get(b, part), "tensors");
     const char *name;
     json_t *hash;
+    v->tensors_step = v->first_step;
+    snprintf(v->tensors_part, sizeof v->tensors_part, "%s", part);
     json_object_foreach((json_t *)x, name, hash) /* NOLINT: only read */
     {
         v->tensors_of++;
@@ -105,12 +116,18 @@ static void follow_trail(const struct ddp_past *a, const struct ddp_past *b, str
     struct ddp_lines x, y;
     ddp_lines_open(&x, a->path, "weights.trail", "ddp-trail");
     ddp_lines_open(&y, b->path, "weights.trail", "ddp-trail");
-    while (meet(&x, &y)) {
+    const bool alike = x.version == y.version;
+    if (!alike && x.now && y.now)
+        note(v, "their trails are of different versions (%lld and %lld), and not compared",
+             (long long)x.version, (long long)y.version);
+    while (alike && meet(&x, &y)) {
         const char *part = first_part(x.now, y.now);
         if (part) {
-            v->first_step = v->tensors_step = x.step;
+            v->first_step = x.step;
             snprintf(v->part, sizeof v->part, "%s", part);
-            name_tensors(v, x.now, y.now, part);
+            const char *in = first_part_of_tensors(x.now, y.now);
+            if (in)
+                name_tensors(v, x.now, y.now, in);
             break;
         }
         v->records++;
@@ -276,6 +293,7 @@ json_t *ddp_verdict_json(const struct ddp_verdict *v)
     json_object_set_new(o, "equal_records", json_integer(v->records));
     json_object_set_new(o, "part", *v->part ? json_string(v->part) : json_null());
     json_object_set_new(o, "tensors_step", step_or_null(v->tensors_step));
+    json_object_set_new(o, "tensors_part", *v->tensors_part ? json_string(v->tensors_part) : json_null());
     for (int i = 0; i < v->ntensors; i++)
         json_array_append_new(tensors, json_string(v->tensor[i]));
     json_object_set_new(o, "tensors", tensors);

@@ -29,12 +29,13 @@ enum { DDP_VERDICT_NOTES = 8 };
 
 struct ddp_verdict {
     enum ddp_verdict_kind kind;
-    int64_t first_step;   /* that differs; -1: none */
-    int64_t equal_step;   /* the last of which both have a record, all that differ being later; -1: none */
-    int64_t records;      /* compared and equal before that */
-    char part[32];        /* of the state: "parameters"; or "loss", "lr", "evaluation", "weights" */
-    int64_t tensors_step; /* of the tensors; -1: none are known */
-    char **tensor;        /* that differ in the first record of the trail that does, in its order */
+    int64_t first_step;    /* that differs; -1: none */
+    int64_t equal_step;    /* the last of which both have a record, all that differ being later; -1: none */
+    int64_t records;       /* compared and equal before that */
+    char part[32];         /* of the state: "parameters"; or "loss", "lr", "evaluation", "weights" */
+    int64_t tensors_step;  /* of the tensors; -1: none are known */
+    char tensors_part[32]; /* gradient, optimizer or parameters; "": none */
+    char **tensor;         /* that differ in the first record of the trail that does, in its order */
     int ntensors, tensors_of; /* of so many */
     struct ddp_cause *cause;  /* only of DDP_VERDICT_DIFFERENT */
     int ncauses;
