@@ -68,7 +68,7 @@ static int bring_to_first(struct ddp_gpu_engine *e, struct ddp_error *err)
 int ddp_gpu_engine_download(struct ddp_engine *base, struct ddp_error *err)
 {
     struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
-    struct ddp_gpu_scale scale;
+    struct ddp_gpu_scale scale = {0};
     const char *name;
     int status = base->conf.comm->rank == 0 ? ddp_gpu_reduce_params_get(e->reduce, base->params, err) : 0;
     for (int i = 0; e->train && i < ddp_optim_arrays(base->optim) && status == 0; i++)
