@@ -101,7 +101,7 @@ class GpuNodes(pseudo_nodes.Case):
         self.assertIn(f"accuracy: {run.json()['eval']['accuracy']:.6f}", e.out)
 
     def test_a_node_that_does_not_see_the_run_directory(self):
-        """run.dir relative, and each node in a folder of its own: only node 0 has a run directory."""
+        """run.dir relative, and each node in a folder of its own: node 0 has the run, and each the logs of its ranks."""
         folders = [self.dir / "a", self.dir / "b"]
         for f in folders:
             f.mkdir()
@@ -109,8 +109,9 @@ class GpuNodes(pseudo_nodes.Case):
         whole = self.alone("train.max_steps=7", data)
         r = self.on((2, 2), self.config, "train.max_steps=7", "run.dir=runs", data, folders=folders)
         self.assertEqual(r.weights, whole.weights)
-        self.assertEqual(list(folders[1].iterdir()), [])
         run = next((folders[0] / "runs").glob("*/run.json")).parent
+        self.assertEqual(sorted(str(f.relative_to(folders[1])) for f in folders[1].rglob("*") if f.is_file()),
+                         [f"runs/{run.name}/log/rank-{i}.log" for i in (2, 3)])
         again = self.on((1, 2), self.config, "--resume", f"runs/{run.name}", "run.dir=runs", data, folders=folders)
         self.assertEqual(again.weights, self.alone("--resume", whole.run_dir, data).weights)
 
