@@ -66,6 +66,7 @@ enum {
     DDP_SCHEDULE_POLY
 };
 enum { DDP_REDUCE_CANONICAL, DDP_REDUCE_FAST };
+enum { DDP_REPRO_BITWISE, DDP_REPRO_WARN, DDP_REPRO_FAST };
 enum { DDP_DEVICE_AUTO, DDP_DEVICE_CPU, DDP_DEVICE_CUDA };
 enum { DDP_PRECISION_FP32, DDP_PRECISION_BF16, DDP_PRECISION_FP16 };
 enum { DDP_RESIDENT_AUTO, DDP_RESIDENT_ON, DDP_RESIDENT_OFF };
@@ -126,6 +127,9 @@ struct ddp_config {
         int mode;
         double bucket_mb;
     } reduce;
+    struct {
+        int level; /* DDP_REPRO_: what becomes of settings that break the promise */
+    } repro;
     struct {
         bool share_gpu;        /* several ranks on one GPU */
         const char *interface; /* between hosts; "" or NULL: found at the start */

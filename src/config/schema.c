@@ -164,6 +164,9 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(reduce.bucket_mb), .type = DDP_KEY_FLOAT, .dflt = "4", .min = 0.016384, .max = 4096, .unit = "MB",
      .doc = "Gradients that are reduced together while backward goes on"},
 
+    {FIELD(repro.level), .type = DDP_KEY_CHOICE, .dflt = "bitwise", .choices = "bitwise|warn|fast",
+     .doc = "What becomes of settings that break the promise of the same bits: refused, named in a warning, or taken as they are"},
+
     {FIELD(comm.share_gpu), .type = DDP_KEY_BOOL, .dflt = "false",
      .doc = "Several ranks may use one GPU: for tests of correctness, never for speed"},
     {FIELD(comm.interface), .type = DDP_KEY_STRING, .dflt = "",
@@ -232,6 +235,7 @@ const struct ddp_config_group ddp_config_groups[] = {
     {"data", "The data: a group, or the name of a file in configs/data", "digits"},
     {"optim", "The optimizer: a group, or the name of a file in configs/optim", "sgd"},
     {"reduce", "How gradients are summed over ranks", NULL},
+    {"repro", "The promise of the same bits", NULL},
     {"comm", "How ranks talk to one another", NULL},
     {"gpu", "GPUs", NULL},
     {"eval", "Evaluation on held-out data", NULL},

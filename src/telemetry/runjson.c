@@ -276,6 +276,10 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     json_object_set_new(o, "command", strings(info->argc, info->command));
     json_object_set_new(o, "config_hash", text(info->config_hash));
     json_object_set_new(o, "seed", json_integer(cfg->seed));
+    static const char *const levels[] = {"bitwise", "warn", "fast"};
+    json_object_set_new(o, "promise",
+                        json_pack("{s:s, s:o}", "level", levels[cfg->repro.level], "broken_by",
+                                  strings(info->nbroken, info->broken)));
     json_object_set_new(o, "code", ddp_capture_code());
     json_object_set_new(o, "machine",
                         ddp_capture_machine(info->isa, info->transport, info->transport_version));

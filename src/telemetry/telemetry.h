@@ -68,6 +68,8 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
         double loss, accuracy;
         const char *path; /* its checkpoint, NULL: not kept */
     } best;
+    int nbroken; /* keys that break the promise of the same bits */
+    const char *const *broken;
     int nfacts; /* what the engine says of itself, of rank 0: all have the same kind */
     const struct ddp_fact *facts;
     int nslow; /* ranks that have held up the others in this leg */

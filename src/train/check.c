@@ -5,6 +5,7 @@
 
 #include "optim/optim.h"
 #include "train/plan.h"
+#include "train/promise.h"
 
 /* ---- what shows without the data ---- */
 
@@ -24,6 +25,8 @@ void ddp_train_check_keys(struct ddp_config *cfg, void *user, struct ddp_error *
     struct ddp_error found = {0};
     if (ddp_config_usable(cfg, "optim") && ddp_optim_check(cfg, &found) != 0)
         ddp_error_add(err, found.code, "%s", found.text);
+    if (ddp_config_usable(cfg, "reduce.mode") && ddp_config_usable(cfg, "repro.level"))
+        ddp_promise_check(cfg, err);
     check->known = layers && format;
 }
 
@@ -63,6 +66,7 @@ int ddp_train_check_model(const struct ddp_config *cfg, const struct ddp_model *
         check_batches(cfg, m, &plan, samples, &found);
         check_settings(cfg, m, &found);
         ddp_train_note_keys(cfg, plan.last_step, notes);
+        ddp_promise_note(cfg, notes);
         ddp_optim_notes(cfg, ddp_model_flat(m), notes);
     }
     return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "train/promise.h"
 #include "train/report.h"
 
 enum { MOST_SLOW = 32 };
@@ -116,7 +117,10 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
     const char **hosts = ddp_calloc((size_t)t->comm->nodes, sizeof *hosts);
     for (int n = 0; n < t->comm->nodes; n++)
         hosts[n] = t->comm->nodes > 1 ? t->comm->at[n].host : host;
+    const char *broken[DDP_PROMISE_KEYS];
     struct ddp_run_info info = {
+        .broken = broken,
+        .nbroken = ddp_promise_broken(t->cfg, broken),
         .run_dir = t->run_dir,
         .argc = t->opt.argc,
         .command = t->opt.command,

@@ -215,7 +215,7 @@ static void test_hash_key_list(void **state)
     static const char free_keys[] =
         " device train.threads model.name model.input data.name "
         "data.prefetch data.workers data.verify optim.name"
-        " reduce.bucket_mb checkpoint.every_steps checkpoint.every_epochs "
+        " reduce.bucket_mb repro.level checkpoint.every_steps checkpoint.every_epochs "
         "checkpoint.keep checkpoint.best checkpoint.background"
         " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
         "log.progress_every comm.share_gpu comm.interface comm.timeout_s gpu.tune gpu.graph "

@@ -88,8 +88,8 @@ class GpuNodes(pseudo_nodes.Case):
 
     def test_a_fast_run_goes_on(self):
         """Each rank updates everything then: the whole state has to come to every node."""
-        words = [self.config, "reduce.mode=fast", "train.max_steps=9"]
-        whole, run = self.on((2, 1), *words), self.on((2, 1), *words[:2], "train.max_steps=6").run_dir
+        words = [self.config, "reduce.mode=fast", "repro.level=fast", "train.max_steps=9"]
+        whole, run = self.on((2, 1), *words), self.on((2, 1), *words[:3], "train.max_steps=6").run_dir
         again = self.on((2, 1), *words, "--resume", run)
         self.assertEqual(state(run, 9), state(whole.run_dir, 9))
         self.assertEqual(again.weights, whole.weights)

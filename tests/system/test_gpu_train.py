@@ -83,7 +83,7 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         self.assertEqual(self.gpu(*MNIST, "gpu.graph=false", ranks=2, env={"DDP_EMU_SEED": "77"}).weights, reference)
         self.assertEqual(self.gpu(*MNIST, "gpu.resident_data=on", ranks=2).weights, reference)
         # negative control: the backend's own order of summation is another one
-        self.assertNotEqual(self.gpu(*MNIST, "reduce.mode=fast", ranks=3).weights, reference)
+        self.assertNotEqual(self.gpu(*MNIST, "reduce.mode=fast", "repro.level=fast", ranks=3).weights, reference)
 
     def test_fashion_cnn_at_any_number_of_ranks(self):
         self.same_at(["model=fashion_cnn", *MNIST[1:]], [1, 3, 8])
@@ -260,7 +260,7 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         seen = {self.bad(self.cpu(*self.BLOW_UP, ranks=1, code=4).err)}
         for ranks in (1, 2, 3):
             for more in ("log.every_steps=100", "log.every_steps=1", "gpu.graph=false", "reduce.mode=fast"):
-                r = self.refused(4, "failed: step", *self.BLOW_UP, more, ranks=ranks)
+                r = self.refused(4, "failed: step", *self.BLOW_UP, "repro.level=fast", more, ranks=ranks)
                 self.assertNotIn("weights:", r.out)
                 seen.add(self.bad(r.err))
         self.assertEqual(len(seen), 1, seen)

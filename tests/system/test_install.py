@@ -104,7 +104,7 @@ class Install(harness.Case):
         shell = [] if os.geteuid() else ["unshare", "-m", "sh", "-ec", hide + 'exec "$@"', "sh"]
         bare = {"PATH": "/nonexistent"} if not shell else {}
         for mode in ("canonical", "fast"):
-            args = [self.prefix / "share/ddp/configs/cnn.cfg", "model=linear", "device=cpu", f"reduce.mode={mode}", *TINY]
+            args = [self.prefix / "share/ddp/configs/cnn.cfg", "model=linear", "device=cpu", f"reduce.mode={mode}", "repro.level=fast", *TINY]
             with_mpi = self.run_program(self.prefix / "bin/ddp-launch", "--starter=mpirun", "-n", 3, "--quiet", *args)
             without = self.run_program(*shell, prefix / "bin/ddp-launch", "-n", 3, "--quiet", *args, env=bare)
             self.assertEqual(without.code, 0, without.err)

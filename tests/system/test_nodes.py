@@ -76,7 +76,7 @@ class Nodes(pseudo_nodes.Case):
 
     def test_fast_sums_differ(self):
         a = self.alone("train.max_steps=9", "train.shards=7")
-        b = self.on((2, 1), self.config, "train.max_steps=9", "train.shards=7", "reduce.mode=fast")
+        b = self.on((2, 1), self.config, "train.max_steps=9", "train.shards=7", "reduce.mode=fast", "repro.level=fast")
         self.assertNotEqual(a.weights, b.weights)
         losses = [r.json()["eval"]["loss"] for r in (a, b)]
         self.assertAlmostEqual(*losses, delta=0.02 * losses[0])

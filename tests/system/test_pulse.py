@@ -22,7 +22,7 @@ CASES = (  # where rank 1 stays for ever -> where rank 0 is said to wait; and mo
     ("update:5-5", "at the end of step 5", ()),
     ("eval-data:2-2", "where all ranks meet after step 2", ()),
     ("save:2-2", "where all ranks meet after step 2", ()),
-    ("forward:5-5", "in bucket 0 of step 5", ("reduce.mode=fast",)),
+    ("forward:5-5", "in bucket 0 of step 5", ("reduce.mode=fast", "repro.level=fast")),
     ("forward:5-5", "in a synchronised layer of step 5", ("SYNCED",)),
 )
 

@@ -302,12 +302,25 @@ class Hidden(Case):
 
     def test_the_order_of_sums(self):
         """reduce.mode = fast is a function of the ranks; the keys are the same."""
-        words = ["reduce.mode=fast", "train.shards=8"]
+        words = ["reduce.mode=fast", "train.shards=8", "repro.level=warn"]
         runs = [pathlib.Path(self.launch(*words, ranks=n, config=self.config).run_dir) for n in (3, 2)]
         code, v = self.verify(*runs)
         self.assertEqual((code, v["causes"][0]["key"]), (1, "reduce.mode"), v)
+        self.assertEqual(json.loads((runs[0] / "run.json").read_text())["promise"], {"level": "warn", "broken_by": ["reduce.mode"]})
         canonical = [pathlib.Path(self.launch("train.shards=8", ranks=n, config=self.config).run_dir) for n in (3, 2)]
         self.assertEqual(self.verify(*canonical)[0], 0)
+
+    def test_levels_of_the_promise(self):
+        for program in (TRAIN, harness.LAUNCH):
+            words = [program, self.config, f"run.dir={self.runs}", "reduce.mode=fast", "log.progress=false"]
+            r = self.run_program(*words)
+            self.assertEqual(r.code, 2, r.err)
+            self.assertRegex(r.err, r"command line: reduce\.mode breaks the promise of the same bits.*repro\.level=fast")
+            r = self.run_program(*words, "repro.level=warn")
+            self.assertEqual((r.code, r.err.count("reduce.mode breaks the promise")), (0, 1), r.err)
+            r = self.run_program(*words, "repro.level=fast")
+            self.assertEqual((r.code, "breaks the promise" in r.err), (0, False), r.err)
+        self.assertEqual(json.loads((self.train() / "run.json").read_text())["promise"], {"level": "bitwise", "broken_by": []})
 
     def copy(self, run, name, edit=lambda doc: None):
         to = self.runs / name
