@@ -8,7 +8,7 @@
 /* How much a difference counts by itself. */
 static const int weights[] = {
     [DDP_WEIGHT_BITS] = 100, [DDP_WEIGHT_DOUBT] = 50, [DDP_WEIGHT_EVAL] = 10,
-    [DDP_WEIGHT_END] = 5,    [DDP_WEIGHT_NONE] = 0,   [DDP_WEIGHT_RESULT] = 0,
+    [DDP_WEIGHT_END] = 0,    [DDP_WEIGHT_NONE] = 0,   [DDP_WEIGHT_RESULT] = 0,
 };
 
 /* Which differences show first in which part. A part is a prefix; so is a key. */

@@ -134,7 +134,7 @@ static void compare_config(struct ddp_differences *d, const char *path, const js
     char at[512];
     if (same(a, b) || strlen(path) > 400)
         return;
-    if (json_is_object(a) && json_is_object(b)) {
+    if ((!a || json_is_object(a)) && (!b || json_is_object(b))) { /* a group that one of them lacks, too */
         compare_objects(d, path, a, b);
     } else if (is_deep(a) && is_deep(b) && json_array_size(a) == json_array_size(b)) {
         for (size_t i = 0; i < json_array_size(a); i++) {
