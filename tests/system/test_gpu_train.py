@@ -162,7 +162,7 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         whole = self.gpu(*args, "train.max_steps=30", ranks=2).weights
         p = self.start(harness.LAUNCH, "-n", 2, "--quiet", ROOT / "configs/cnn.cfg", f"run.dir={self.dir}/killed", *ON_GPU,
                        *args, "train.max_steps=100000", "train.epochs=100000", env=GPU_ENV)
-        wait_for(lambda: list((self.dir / "killed").glob("*/checkpoints/step-*2/state.json")), 60, "a checkpoint")
+        wait_for(lambda: list((self.dir / "killed").glob("*/checkpoints/step-???????2/state.json")), 60, "a checkpoint")
         p.kill()
         p.wait(20)
         run = next((self.dir / "killed").iterdir())
