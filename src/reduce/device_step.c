@@ -46,11 +46,12 @@ static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
         r->api->kernels->point->cast_from_float(r->side, &cast);
 }
 
-/* New parameters and statistics, and the others' into the compute type. */
+/* New parameters and statistics, and the others' into the compute type. The metrics are the same everywhere
+ * already, and go along: without them their bucket would not be of equal slices. */
 static void publish(struct ddp_gpu_reduce *r, int64_t b)
 {
-    const struct ddp_range within = {0, r->conf.flat->metrics / DDP_BLOCK};
-    ddp_gpu_wire_spread(r, b, within, r->at[DDP_REGION_PARAMS], DDP_BLOCK);
+    const struct ddp_range all_blocks = {0, r->layout.blocks};
+    ddp_gpu_wire_spread(r, b, all_blocks, r->at[DDP_REGION_PARAMS], DDP_BLOCK);
     if (ddp_gpu_reduce_alone(r) || r->conf.type == DDP_GPU_F32)
         return;
     const struct ddp_range all = trained_part(r, ddp_range_elements(r->bucket[b].all));

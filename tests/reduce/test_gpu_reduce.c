@@ -124,7 +124,7 @@ static void test_reduce_sends_a_node_once(void **state)
     }
 }
 
-/* New parameters where all have slices of one size: in one call; the metrics are the other one of a step. */
+/* New parameters where all have slices of one size: in one call. The metrics of a step are one, too. */
 static void test_reduce_publishes_equal_slices_in_place(void **state)
 {
     (void)state;
@@ -133,9 +133,10 @@ static void test_reduce_publishes_equal_slices_in_place(void **state)
         struct gpu_shape shape;
         int gathers; /* of buckets, in a step */
     } cases[] = {
-        /* 9 blocks, the last of which are metrics: buckets of 2 blocks and the front one of 1 */
-        {{8, 3, 2, {1, 1}}, 3}, {{8, 2, 1, {2}}, 3}, {{8, 5, 2, {2, 2}}, 1}, /* 4 blocks a bucket */
-        {{8, 9, 1, {3}}, 0}, /* one bucket, with the metrics */
+        /* 9 blocks: buckets of 2 blocks and the front one of 1 */
+        {{8, 3, 2, {1, 1}}, 4}, {{8, 2, 1, {2}}, 4}, {{8, 5, 2, {2, 2}}, 2}, /* of 4, 4 and 1 */
+        {{8, 9, 1, {3}}, 1},                                                 /* one bucket */
+        {{8, 9, 1, {2}}, 1},                                                 /* of 8 and 1 */
         {{8, 1, 1, {2}}, 0},
     };
     for (size_t k = 0; k < DDP_COUNT(cases); k++) {
