@@ -18,6 +18,7 @@
 #include "launcher/restart.h"
 #include "launcher/show.h"
 #include "launcher/sites.h"
+#include "launcher/ssh.h"
 #include "launcher/supervise.h"
 #include "record/record.h"
 #include "train/check.h"
@@ -226,6 +227,8 @@ static int answer(int argc, char **argv)
         return ddp_inspect_main(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], DDP_RANK_OPTION) == 0)
         return ddp_rank_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], DDP_SSH_OPTION) == 0)
+        return ddp_ssh_main(argv + 2);
     int rc = ddp_options_parse(argc, argv, &opt, &err);
     if (rc != 0)
         goto out;

@@ -26,6 +26,7 @@
 #include "launcher/agent_main.h"
 #include "launcher/ask.h"
 #include "launcher/rank_env.h"
+#include "launcher/ssh.h"
 #include "launcher/starter.h"
 
 enum { BLOCK_RULE = 74 };
@@ -99,11 +100,16 @@ static void add_here(const struct ddp_job *job, struct ddp_words *argv)
             add_mca(argv, not_slurm[i][0], not_slurm[i][1]);
 }
 
-/* What mpirun catches is not ignored by its ssh, which would die of a batch system's warning to all processes
- * of a job. Ranks hear of it from their agents. */
-static void add_deafness(struct ddp_words *argv)
+/* A batch system's warning goes to all processes of a job. Ranks hear of it from their agents, and ssh must not
+ * die of it. The user's own agent counts; the name of ours must be one that mpirun does not take apart. */
+static void add_deafness(const char *launcher, struct ddp_words *argv)
 {
     add_mca(argv, "ess_base_forward_signals", "none");
+    if (getenv("OMPI_MCA_plm_rsh_agent") || getenv("PRTE_MCA_plm_ssh_agent") || strpbrk(launcher, " :,"))
+        return;
+    char agent[PATH_MAX + 16];
+    snprintf(agent, sizeof agent, "%s " DDP_SSH_OPTION, launcher);
+    add_mca(argv, "plm_rsh_agent", agent);
 }
 
 /* A host that vanishes while it is called is seen by nobody but ssh on this side and its daemon on the
@@ -153,7 +159,7 @@ static void add_hosts(const struct ddp_job *job, struct ddp_words *argv)
         add_mca(argv, "btl_tcp_if_include", job->network);
         add_mca(argv, "oob_tcp_if_include", job->network);
     }
-    add_deafness(argv);
+    add_deafness(job->launcher, argv);
     add_overlap(argv);
     add_paths(argv);
 }
@@ -189,7 +195,7 @@ static void agents(const struct ddp_words *hosts, const struct ddp_words *agent,
     add_count(hosts->n, argv);
     ddp_words_add_all(argv, (const char *const[]){"--map-by", "ppr:1:node", NULL});
     ddp_words_add_all(argv, (const char *const[]){"-x", DDP_AGENT_TOKEN, NULL});
-    add_deafness(argv);
+    add_deafness(agent->w[0], argv);
     add_alertness(argv);
     add_overlap(argv);
     add_paths(argv);
@@ -226,7 +232,7 @@ static bool is_own_line(const char *line)
 {
     return strncmp(line, "mpirun: ", 8) == 0 || strstr(line, "orte_base_help_aggregate") ||
            strstr(line, "has sent help message") || strstr(line, "have sent help message") ||
-           strstr(line, " ORTE_ERROR_LOG: ") || strstr(line, " plm:rsh: ") ||
+           strstr(line, " ORTE_ERROR_LOG: ") || strstr(line, " plm:rsh: ") || strstr(line, " plm:ssh: ") ||
            strncmp(line, "client_loop: ", 13) == 0 || strstr(line, ": Forwarding signal ");
 }
 

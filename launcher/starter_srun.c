@@ -64,12 +64,14 @@ static void command(const struct ddp_job *job, struct ddp_words *argv, struct dd
         hosts += job->host_list[i].ranks > 0;
     add_common(argv);
     ddp_words_add(argv, "--mpi=pmix");
-    ddp_words_add(argv, "--nodes=%d", hosts > 0 ? hosts : 1);
     ddp_words_add(argv, "--ntasks=%d", job->ranks);
     if (hosts > 0) {
         ddp_words_add(argv, "--distribution=arbitrary");
+        /* the job's own: newer versions refuse a number of hosts beside a list */
+        ddp_words_add_all(env, (const char *const[]){"SLURM_NNODES", "SLURM_JOB_NUM_NODES", NULL});
         ddp_words_add(env, "SLURM_HOSTFILE=%s/hosts", job->dir);
     } else {
+        ddp_words_add_all(argv, (const char *const[]){"--nodes=1", NULL});
         ddp_words_add(argv, "--nodelist=%s", job->host);
         ddp_words_add_all(env, (const char *const[]){"DDP_RANK", "DDP_RANKS", NULL}); /* of a job around us */
     }
