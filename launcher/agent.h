@@ -48,7 +48,7 @@ enum ddp_news_kind {
 struct ddp_news {
     enum ddp_news_kind kind;
     int rank, value;
-    bool killed;                  /* STARTER_ENDED: it was ddp_agent_kill_starter that ended it */
+    bool killed;                  /* by an order: STARTER_ENDED: the starter; LOST: its ranks, before */
     char text[DDP_LIFELINE_TEXT]; /* of those kinds that have one, else not set */
 };
 

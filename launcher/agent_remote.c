@@ -90,7 +90,7 @@ static bool say_for_it(struct remote *r, struct ddp_news *out)
         bool due, *told;
         enum ddp_news_kind kind;
     } last[] = {
-        {r->gone < r->ranks && !r->killed, &r->told_lost, DDP_NEWS_LOST},
+        {r->gone < r->ranks && !r->told_swept, &r->told_lost, DDP_NEWS_LOST},
         {true, &r->told_ended, DDP_NEWS_STARTER_ENDED},
         {r->swept, &r->told_swept, DDP_NEWS_SWEPT},
         {r->swept, &r->told_output, DDP_NEWS_OUTPUT_ENDED},
@@ -99,6 +99,7 @@ static bool say_for_it(struct remote *r, struct ddp_news *out)
     for (size_t i = 0; i < DDP_COUNT(last); i++)
         if (last[i].due && !*last[i].told) {
             out->kind = last[i].kind;
+            out->killed = out->kind == DDP_NEWS_LOST && r->killed;
             snprintf(out->text, sizeof out->text, "is lost: its agent %s", r->wire->why);
             return *last[i].told = true;
         }

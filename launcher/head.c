@@ -234,8 +234,9 @@ void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
     case DDP_NEWS_STARTER_LOST:
         happened(h, DDP_LIFE_STARTER_LOST);
         break;
-    case DDP_NEWS_LOST:
-        ddp_outcome_lose(o, host, n->text);
+    case DDP_NEWS_LOST: /* its starter may have seen it first: that says less than this */
+        if (!n->killed || !o->failure.known)
+            ddp_outcome_lose(o, host, n->text);
         happened(h, DDP_LIFE_HOST_LOST);
         break;
     case DDP_NEWS_STARTER_ENDED:

@@ -100,8 +100,8 @@ static void add_here(const struct ddp_job *job, struct ddp_words *argv)
             add_mca(argv, not_slurm[i][0], not_slurm[i][1]);
 }
 
-/* A batch system's warning goes to all processes of a job. Ranks hear of it from their agents, and ssh must not
- * die of it. The user's own agent counts; the name of ours must be one that mpirun does not take apart. */
+/* A batch system's warning goes to all processes of a job. Ranks hear of it from their agents, and ssh
+ * must not die of it. The user's own agent counts, and ours needs a name that mpirun does not take apart. */
 static void add_deafness(const char *launcher, struct ddp_words *argv)
 {
     add_mca(argv, "ess_base_forward_signals", "none");
@@ -220,7 +220,7 @@ static bool is_block_line(const char *line, size_t n)
 /* A rank may draw the same rule: only blocks that speak of these are mpirun's. */
 static bool is_own_block(const char *text)
 {
-    static const char *const words[] = {"mpirun",    "Open MPI", "ORTE", "orted",
+    static const char *const words[] = {"mpirun",    "Open MPI", "ORTE", "PRTE",       "orted",
                                         "MPI_ABORT", "PMIX",     "PMIx", "Primary job"};
     for (size_t i = 0; i < DDP_COUNT(words); i++)
         if (strstr(text, words[i]))
