@@ -162,7 +162,7 @@ static const struct ddp_manual_section sections[] = {
      "  HWLOC_SYNTHETIC='package:2 numa:4 core:8 pu:2' \\\n"
      "      ddp-launch -n 8 --map configs/cnn.cfg",
      false},
-    {"See also", "ddp-train(1), ddp-data(1), ddp-bench(1), lstopo(1)", true},
+    {"See also", "ddp-train(1), ddp-data(1), ddp-runs(1), ddp-bench(1), lstopo(1)", true},
     {0},
 };
 

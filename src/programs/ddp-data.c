@@ -28,7 +28,7 @@ static const struct ddp_manual_section sections[] = {
      "DDP_DATA_DIR\tfolder that holds data sets, where data.root or --root is not given\n"
      "http_proxy, https_proxy, no_proxy\tas libcurl reads them",
      true},
-    {"See also", "ddp-launch(1), ddp-train(1)", true},
+    {"See also", "ddp-launch(1), ddp-train(1), ddp-runs(1)", true},
     {0},
 };
 

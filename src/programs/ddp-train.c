@@ -38,7 +38,7 @@ static const struct ddp_manual_section sections[] = {
      "75\tstopped by SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 after saving: go on with --resume\n"
      "130\ta second SIGINT or SIGTERM",
      false},
-    {"See also", "ddp-launch(1), ddp-data(1)", true},
+    {"See also", "ddp-launch(1), ddp-data(1), ddp-runs(1)", true},
     {0},
 };
 

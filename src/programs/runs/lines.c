@@ -21,17 +21,17 @@ static void end(struct ddp_lines *l)
  * object. */
 static json_t *read_line(struct ddp_lines *l)
 {
-    const ssize_t n = l->file ? getline(&l->line, &l->room, l->file) : -1;
+    if (!l->file)
+        return NULL;
+    const ssize_t n = getline(&l->line, &l->room, l->file);
     if (n <= 0 || l->line[n - 1] != '\n') { /* the last one may be on its way */
-        if (l->file && n > 0)
-            l->bad++;
-        if (l->file)
-            fclose(l->file);
+        l->bad += n > 0;
+        fclose(l->file);
         l->file = NULL;
         return NULL;
     }
     json_t *o = json_loadb(l->line, (size_t)n, 0, NULL);
-    if (o && json_is_object(o))
+    if (json_is_object(o))
         return o;
     json_decref(o);
     return NULL;
