@@ -462,6 +462,15 @@ class Reproduce(Case):
             self.assertEqual((made["ranks"], made["threads"]), (n, 2))
         self.assertEqual(snapshot(self.runs), before, "the old run was changed")
 
+    def test_the_record_in_the_examples(self):
+        """Made by the plain C kernels on two ranks, by an earlier commit."""
+        record = harness.ROOT / "examples/record"
+        before = snapshot(record)
+        r = self.again(record, "-n", 3)
+        self.assertIn("equal: 40 steps", r.out)
+        self.assertIn(json.loads((record / "run.json").read_text())["weights_hash"], r.out)
+        self.assertEqual(snapshot(record), before)
+
     def test_legs_forks_and_unfinished_runs(self):
         legs = self.train("train.max_steps=5", "run.name=legs")
         self.run_program(TRAIN, "--quiet", "--resume", legs, "train.max_steps=11")
