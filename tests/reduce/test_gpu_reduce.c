@@ -75,7 +75,7 @@ static void test_reduce_is_the_same_on_any_nodes(void **state)
     for (int i = 0; i < SETUPS; i++) {
         gpu_run(&setups[i], 5, 1, 9, 1, &want[5]);
         gpu_run(&setups[i], 8, 1, 9, 1, &want[8]);
-        for (size_t k = 0; k < DDP_COUNT(on_nodes); k++) {
+        for (size_t k = (size_t)i % 2; k < DDP_COUNT(on_nodes); k += 2) { /* each with half of the setups */
             const struct gpu_shape *shape = &on_nodes[k];
             char which[64];
             snprintf(which, sizeof which, "shape %zu: %d shards on %d nodes", k, shape->shards, shape->nodes);

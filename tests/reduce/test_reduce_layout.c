@@ -92,6 +92,7 @@ static void check_places(void *ctx, int nodes, const int *ranks)
             assert_true(p.node == node && p.local == local && p.lane < l.lanes);
             assert_int_equal(p.member, members[p.lane]++);
             assert_int_equal(ddp_reduce_layout_port(&l, p.lane, node) == rank, p.member == 0);
+            assert_int_equal(ddp_reduce_layout_member(&l, p.lane, node, p.member), rank);
         }
         for (int lane = 0; lane < l.lanes; lane++)
             assert_int_equal(ddp_reduce_layout_members(&l, lane, node), members[lane]);
@@ -179,6 +180,7 @@ static void check_bucket(const struct ddp_reduce_layout *l, int64_t b, int64_t *
 {
     struct ddp_range bucket = ddp_reduce_layout_bucket(l, b);
     int64_t lanes = bucket.lo, parts = bucket.lo, slices = bucket.lo;
+    int slot = 0;
     for (int lane = 0; lane < l->lanes; lane++) {
         struct ddp_range all = ddp_reduce_layout_lane(l, b, lane);
         follows(&lanes, all);
@@ -188,7 +190,8 @@ static void check_bucket(const struct ddp_reduce_layout *l, int64_t b, int64_t *
             follows(&parts, part);
             int members = ddp_reduce_layout_members(l, lane, node);
             for (int m = 0; m < members; m++) {
-                int rank = ddp_reduce_layout_port(l, lane, node) + m * l->lanes;
+                int rank = ddp_reduce_layout_member(l, lane, node, m);
+                assert_int_equal(ddp_reduce_layout_slot(l, rank), slot++);
                 struct ddp_range slice = ddp_reduce_layout_slice(l, b, rank),
                                  share = ddp_reduce_layout_share(l, b, rank);
                 follows(&slices, slice);
