@@ -1,5 +1,5 @@
 /* News, signals and time, and what follows. */
-#include "launcher/head.h"
+#include "launcher/head_private.h"
 
 #include <math.h>
 #include <signal.h>
@@ -9,8 +9,7 @@
 #include "launcher/late.h"
 #include "launcher/signals.h"
 
-/* A line of ours on stderr. */
-static void DDP_PRINTF(2, 3) say(const struct ddp_head *h, const char *fmt, ...)
+void ddp_head_say(const struct ddp_head *h, const char *fmt, ...)
 {
     va_list ap;
     char text[1024], line[1100];
@@ -43,8 +42,8 @@ static void ask_stop(struct ddp_head *h)
     if (isfinite(h->life.grace))
         snprintf(limit, sizeof limit, ", within %g s (launch.grace)", h->life.grace);
     if (!h->quiet)
-        say(h, "%s: stopping after this %s%s; Ctrl-C (again) ends at once", ddp_signal_name(h->signal),
-            h->job->evaluates ? "batch" : "step and saving", limit);
+        ddp_head_say(h, "%s: stopping after this %s%s; Ctrl-C (again) ends at once",
+                     ddp_signal_name(h->signal), h->job->evaluates ? "batch" : "step and saving", limit);
 }
 
 /* They have not stopped in time. */
@@ -62,7 +61,7 @@ static void name_late(struct ddp_head *h)
         ddp_late_name(o->ranks, h->ended, h->job->host, o->host_of, o->late, sizeof o->late);
 }
 
-static void act(struct ddp_head *h, unsigned actions)
+void ddp_head_act(struct ddp_head *h, unsigned actions)
 {
     if (actions & DDP_LIFE_ASK_STOP)
         ask_stop(h);
@@ -76,9 +75,9 @@ static void act(struct ddp_head *h, unsigned actions)
         order_all(h, DDP_ORDER_SWEEP);
 }
 
-static void happened(struct ddp_head *h, enum ddp_life_event event)
+void ddp_head_happened(struct ddp_head *h, enum ddp_life_event event)
 {
-    act(h, ddp_life_on(&h->life, event, ddp_now()));
+    ddp_head_act(h, ddp_life_on(&h->life, event, ddp_now()));
 }
 
 /* ---- what happens ---------------------------------------------------------------------------- */
@@ -96,12 +95,14 @@ static void on_bye(struct ddp_head *h, const char *host, const struct ddp_news *
 
     note_end(h, n->rank, DDP_ENDED_SAYS);
     o->byes++;
+    if (o->byes == o->ranks)
+        ddp_pulses_done(&h->pulses);
     o->stopped += n->value == DDP_EXIT_STOPPED;
     if (n->value == DDP_EXIT_OK || n->value == DDP_EXIT_STOPPED)
         return;
     snprintf(how, sizeof how, "ended with exit status %d", n->value);
     ddp_outcome_fail(o, host, n->rank, false, n->value, how);
-    happened(h, DDP_LIFE_FAILED);
+    ddp_head_happened(h, DDP_LIFE_FAILED);
 }
 
 /* The starter's program runs here and has started ranks on all hosts. */
@@ -113,58 +114,7 @@ static void on_starter_ended(struct ddp_head *h, int of, const struct ddp_news *
         for (int i = 1; i < h->nagents; i++)
             ddp_agent_order(h->agent[i], DDP_ORDER_NO_STARTER);
     }
-    happened(h, DDP_LIFE_STARTER_ENDED);
-}
-
-/* Rank 0 writes it down. */
-static void note_slow(const struct ddp_head *h, const struct ddp_finding *f)
-{
-    char text[DDP_SLOW_TEXT];
-    struct ddp_slow_rank slow = f->slow;
-    snprintf(slow.host, sizeof slow.host, "%s", ddp_head_host_of(h, f->rank));
-    ddp_slow_format(&slow, text);
-    for (int i = 0; i < h->nagents; i++)
-        ddp_agent_note(h->agent[i], 0, text);
-}
-
-/* Ranks that hold up the others, while nobody has ended them. */
-static void judge(struct ddp_head *h)
-{
-    struct ddp_finding f;
-    while (h->life.state <= DDP_LIFE_STOPPING && ddp_pulses_next(&h->pulses, ddp_now(), &f)) {
-        if (f.kind == DDP_FINDING_SLOW || f.kind == DDP_FINDING_NOTE)
-            note_slow(h, &f);
-        if (f.kind == DDP_FINDING_END) {
-            ddp_outcome_fail(h->outcome, f.rank < 0 ? "" : ddp_head_host_of(h, f.rank),
-                             f.rank < 0 ? DDP_OUTCOME_ALL : f.rank, false, 0, f.text);
-            happened(h, DDP_LIFE_STUCK);
-        } else if (f.kind == DDP_FINDING_STUCK && f.rank < 0) {
-            say(h, "%s", f.text);
-        } else if (f.kind == DDP_FINDING_STUCK || (f.kind == DDP_FINDING_SLOW && !h->quiet)) {
-            say(h, "rank %d on %s %s", f.rank, ddp_head_host_of(h, f.rank), f.text);
-        }
-    }
-}
-
-/* Agents that are not heard: their hosts are there, else their wires would have ended. */
-static void judge_silence(struct ddp_head *h)
-{
-    const bool ending = h->life.state > DDP_LIFE_STOPPING;
-    enum ddp_silence_says says;
-    char text[256];
-    int i;
-    while ((says = ddp_silence_judge(&h->silence, ddp_now(), ending, &i, text, sizeof text))) {
-        const char *host = h->agent[i]->host;
-        if (says != DDP_SILENCE_ENDS) {
-            say(h, "host %s %s", host, text);
-            continue;
-        }
-        if (!ending) {
-            ddp_outcome_lose(h->outcome, host, text);
-            happened(h, DDP_LIFE_HOST_LOST);
-        }
-        ddp_agent_order(h->agent[i], DDP_ORDER_GIVE_UP);
-    }
+    ddp_head_happened(h, DDP_LIFE_STARTER_ENDED);
 }
 
 void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
@@ -177,15 +127,15 @@ void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
     case DDP_NEWS_JOINED:
         o->joined++;
         ddp_roll_join(&h->roll, host, ddp_now());
-        happened(h, DDP_LIFE_JOINED);
+        ddp_head_happened(h, DDP_LIFE_JOINED);
         break;
     case DDP_NEWS_ERROR:
         ddp_outcome_fail(o, host, n->rank, true, n->value, n->text);
-        happened(h, DDP_LIFE_FAILED);
+        ddp_head_happened(h, DDP_LIFE_FAILED);
         break;
     case DDP_NEWS_CUT:
         ddp_outcome_cut(o, host, n->rank, n->value, n->text);
-        happened(h, DDP_LIFE_FAILED);
+        ddp_head_happened(h, DDP_LIFE_FAILED);
         break;
     case DDP_NEWS_RESULT:
         snprintf(o->result, sizeof o->result, "%s", n->text);
@@ -199,32 +149,32 @@ void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
         break;
     case DDP_NEWS_ASKED:
         h->signal = n->value;
-        happened(h, DDP_LIFE_STOP); /* an interrupt of ours is another matter */
+        ddp_head_happened(h, DDP_LIFE_STOP); /* an interrupt of ours is another matter */
         break;
     case DDP_NEWS_NOTICE:
-        say(h, "%s", n->text);
+        ddp_head_say(h, "%s", n->text);
         break;
     case DDP_NEWS_BYE:
         on_bye(h, host, n);
         break;
     case DDP_NEWS_DIED:
         ddp_outcome_fail(o, host, n->rank, false, 0, n->text);
-        happened(h, DDP_LIFE_DIED);
+        ddp_head_happened(h, DDP_LIFE_DIED);
         break;
     case DDP_NEWS_GONE:
         note_end(h, n->rank, DDP_ENDED);
         ddp_pulses_left(&h->pulses, n->rank);
-        happened(h, DDP_LIFE_GONE);
+        ddp_head_happened(h, DDP_LIFE_GONE);
         break;
     case DDP_NEWS_MISSING:
         ddp_outcome_fail(o, host, n->rank, false, 0, n->text);
-        happened(h, DDP_LIFE_MISSING);
+        ddp_head_happened(h, DDP_LIFE_MISSING);
         break;
     case DDP_NEWS_NOBODY:
-        happened(h, DDP_LIFE_NOBODY);
+        ddp_head_happened(h, DDP_LIFE_NOBODY);
         break;
     case DDP_NEWS_HALTED:
-        say(h, "%s", n->text);
+        ddp_head_say(h, "%s", n->text);
         break;
     case DDP_NEWS_PULSE:
         ddp_pulses_take(&h->pulses, n);
@@ -232,21 +182,21 @@ void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
     case DDP_NEWS_ALIVE:
         break;
     case DDP_NEWS_STARTER_LOST:
-        happened(h, DDP_LIFE_STARTER_LOST);
+        ddp_head_happened(h, DDP_LIFE_STARTER_LOST);
         break;
     case DDP_NEWS_LOST: /* its starter may have seen it first: that says less than this */
         if (!n->killed || !o->failure.known)
             ddp_outcome_lose(o, host, n->text);
-        happened(h, DDP_LIFE_HOST_LOST);
+        ddp_head_happened(h, DDP_LIFE_HOST_LOST);
         break;
     case DDP_NEWS_STARTER_ENDED:
         on_starter_ended(h, i, n);
         break;
     case DDP_NEWS_SWEPT:
-        happened(h, DDP_LIFE_SWEPT);
+        ddp_head_happened(h, DDP_LIFE_SWEPT);
         break;
     case DDP_NEWS_OUTPUT_ENDED:
-        happened(h, DDP_LIFE_OUTPUT_ENDED);
+        ddp_head_happened(h, DDP_LIFE_OUTPUT_ENDED);
         break;
     }
 }
@@ -272,24 +222,6 @@ void ddp_head_signal(struct ddp_head *h, int sig)
         break;
     default:
         h->signal = sig;
-        happened(h, sig == SIGINT || sig == SIGTERM ? DDP_LIFE_INTERRUPT : DDP_LIFE_STOP);
+        ddp_head_happened(h, sig == SIGINT || sig == SIGTERM ? DDP_LIFE_INTERRUPT : DDP_LIFE_STOP);
     }
-}
-
-static void call_roll(struct ddp_head *h)
-{
-    char why[256];
-    if (h->life.state != DDP_LIFE_STARTING || ddp_now() < ddp_roll_due(&h->roll))
-        return;
-    const char *host = ddp_roll_explain(&h->roll, why, sizeof why);
-    ddp_outcome_fail(h->outcome, host, -1, false, 0, why);
-    happened(h, DDP_LIFE_MISSING);
-}
-
-void ddp_head_look(struct ddp_head *h)
-{
-    judge(h);
-    judge_silence(h);
-    call_roll(h);
-    act(h, ddp_life_pass_time(&h->life, ddp_now()));
 }

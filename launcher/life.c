@@ -58,6 +58,7 @@ static const unsigned char moves[DDP_LIFE_EVENTS][DDP_LIFE_STATES] = {
     [DDP_LIFE_DIED]            = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_MISSING]         = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_STUCK]           = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
+    [DDP_LIFE_DONE]            = { ___,   LEAVE, LEAVE, ___,   ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_NOBODY]          = { FELL,  FELL,  FELL,  FELL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_STARTER_LOST]    = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},
     [DDP_LIFE_HOST_LOST]       = { KILL,  KILL,  KILL,  KILL,  ___,   ___,   ___,   ___,   ___,   ___},

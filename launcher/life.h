@@ -5,8 +5,8 @@
  *
  *                  all joined            a stop is asked
  *   STARTING ---------------------> RUNNING ----------> STOPPING       (a stop while STARTING: STOPPING too)
- *      |                               |                    |
- *      +-------------------------------+--------------------+--- all ranks are gone ---> LEAVING
+ *      |                               |                    |    all ranks are gone,
+ *      +-------------------------------+--------------------+--- or only wait for MPI -> LEAVING
  *      |                               |                                                    |
  *      | a rank says that it fails     | a rank dies or never joins,                        | 2 s
  *      |                               | a starter dies, a host is lost                              |
@@ -58,6 +58,7 @@ enum ddp_life_event {
     DDP_LIFE_DIED,          /* .. and it had said nothing; its GONE follows */
     DDP_LIFE_MISSING,       /* a rank has ended before it joined */
     DDP_LIFE_STUCK,         /* a rank does not go on, and its time is up */
+    DDP_LIFE_DONE,          /* all ranks have said goodbye, and wait for an end that will not come */
     DDP_LIFE_NOBODY,        /* a starter has no ranks and will get none */
     DDP_LIFE_STARTER_LOST,  /* a starter ends while ranks of it are there */
     DDP_LIFE_HOST_LOST,     /* nothing is heard of a host any more, or of its agent */

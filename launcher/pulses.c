@@ -30,6 +30,11 @@ void ddp_pulses_left(struct ddp_pulses *p, int rank)
     ddp_slow_left(&p->slow, rank);
 }
 
+void ddp_pulses_done(struct ddp_pulses *p)
+{
+    ddp_watch_done(&p->watch);
+}
+
 static bool find_slow(struct ddp_pulses *p, struct ddp_finding *out)
 {
     const struct ddp_slow_rank *who;
@@ -50,8 +55,10 @@ bool ddp_pulses_next(struct ddp_pulses *p, double now, struct ddp_finding *out)
     if (now - p->judged < JUDGE_S)
         return false;
     const enum ddp_watch_says says = ddp_watch_judge(&p->watch, now, &out->rank, out->text, sizeof out->text);
-    out->kind = says == DDP_WATCH_ENDS ? DDP_FINDING_END : DDP_FINDING_STUCK;
-    if (says == DDP_WATCH_NOTHING || says == DDP_WATCH_ENDS)
+    out->kind = says == DDP_WATCH_ENDS   ? DDP_FINDING_END
+                : says == DDP_WATCH_DONE ? DDP_FINDING_DONE
+                                         : DDP_FINDING_STUCK;
+    if (says == DDP_WATCH_NOTHING || says == DDP_WATCH_ENDS || says == DDP_WATCH_DONE)
         p->judged = now;
     return says != DDP_WATCH_NOTHING;
 }

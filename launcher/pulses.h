@@ -19,6 +19,7 @@ struct ddp_finding {
         DDP_FINDING_SLOW,  /* what the user is told */
         DDP_FINDING_NOTE,  /* slow: newer numbers for the records */
         DDP_FINDING_END,   /* the job is to be ended for it */
+        DDP_FINDING_DONE,  /* the job is done, and is to be ended for that */
     } kind;
     int rank;                  /* text stands behind "rank R on HOST "; -1: is of all ranks */
     struct ddp_slow_rank slow; /* SLOW, NOTE: without its host */
@@ -31,6 +32,7 @@ void ddp_pulses_finish(struct ddp_pulses *p);
 /* News of kind PULSE. */
 void ddp_pulses_take(struct ddp_pulses *p, const struct ddp_news *n);
 void ddp_pulses_left(struct ddp_pulses *p, int rank); /* it has ended */
+void ddp_pulses_done(struct ddp_pulses *p);           /* all have said goodbye */
 /* The next thing that was found at `now`; false: none. */
 bool ddp_pulses_next(struct ddp_pulses *p, double now, struct ddp_finding *out);
 

@@ -68,6 +68,14 @@ static enum ddp_silence_says judge_one(struct ddp_silence *s, int i, bool ending
     return DDP_SILENCE_WARNS;
 }
 
+bool ddp_silence_is_told(const struct ddp_silence *s)
+{
+    bool told = false;
+    for (int i = 0; i < s->agents; i++)
+        told |= !s->agent[i].left && s->agent[i].told > 0;
+    return told;
+}
+
 enum ddp_silence_says ddp_silence_judge(struct ddp_silence *s, double now, bool ending, int *agent,
                                         char *text, int size)
 {

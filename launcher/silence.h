@@ -32,6 +32,8 @@ void ddp_silence_init(struct ddp_silence *s, int agents, double stuck_after);
 void ddp_silence_finish(struct ddp_silence *s);
 /* It has said something; ends: for the last time. */
 void ddp_silence_hear(struct ddp_silence *s, int agent, bool ends);
+/* Whether one is silent that was warned of: it may be what all others wait for. */
+bool ddp_silence_is_told(const struct ddp_silence *s);
 /* What is to be said at `now`, *agent: of whom, and in words behind "host HOST ", in text as snprintf.
  * ending: the job is being ended. Call until it says nothing. */
 enum ddp_silence_says ddp_silence_judge(struct ddp_silence *s, double now, bool ending, int *agent,

@@ -9,6 +9,7 @@
 static const double USUAL = 20;   /* times what is usual */
 static const double PATIENCE = 3; /* times the limit of the warning, at least, until the end */
 static const double STEPS_S = 10, NEW_S = 60;
+static const double DONE_S = 5;
 static const double SEEN_STILL_S = 0.5; /* no part of a step that goes on */
 static const double LOOKED_S = 1;       /* time between judgements that counts at most */
 enum { LEARNED = 2 };                   /* steps */
@@ -45,6 +46,11 @@ void ddp_watch_left(struct ddp_watch *w, int rank)
     struct ddp_watched *r = find(w, rank);
     if (r)
         r->state = DDP_LEFT;
+}
+
+void ddp_watch_done(struct ddp_watch *w)
+{
+    w->done = true;
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -228,6 +234,12 @@ static enum ddp_watch_says judge_all(struct ddp_watch *w, struct ddp_text *t)
     for (int i = 0; i < w->ranks; i++)
         if (waits(&w->rank[i]))
             least = fmin(least, w->rank[i].s.still);
+    if (w->done && least < DONE_S)
+        return DDP_WATCH_NOTHING;
+    if (w->done) {
+        ddp_text_add(t, "all ranks are done, and the end of MPI does not come: the job is ended");
+        return DDP_WATCH_DONE;
+    }
     const double warn = floor_of(w, NULL), end = end_after(w, NULL);
     const bool over = least >= end;
     if (least < warn)

@@ -12,7 +12,8 @@
  *
  * No end: stuck_after 0, a debugger that holds the rank, the program's own code between calls of ours (unless
  * somebody has stopped it there).
- * When every rank waits for another for 60 s, all are named. */
+ * When every rank waits for another for 60 s, all are named. Once all have said goodbye there is nothing left
+ * to wait for but the end of MPI, which never comes when one has died in it: 5 s of that are enough. */
 #ifndef DDP_LAUNCHER_WATCH_H
 #define DDP_LAUNCHER_WATCH_H
 
@@ -23,6 +24,7 @@ enum ddp_watch_says {
     DDP_WATCH_WARNS, /* once for each time that a rank stands still */
     DDP_WATCH_RELIEVED,
     DDP_WATCH_ENDS, /* the job is to be ended */
+    DDP_WATCH_DONE, /* all that there was to do is done, and the job is to be ended, which is no failure */
 };
 
 struct ddp_watched {
@@ -36,6 +38,7 @@ struct ddp_watch {
     double stuck_after;
     double since, at; /* how long it has watched, and when it last did */
     bool told_all;    /* warned that all wait */
+    bool done;        /* all have said goodbye */
     struct ddp_watched *rank;
 };
 
@@ -45,6 +48,7 @@ void ddp_watch_finish(struct ddp_watch *w);
 /* A look at a rank; NULL: there is no pulse to look at. */
 void ddp_watch_take(struct ddp_watch *w, int rank, const struct ddp_sample *s);
 void ddp_watch_left(struct ddp_watch *w, int rank); /* it has ended */
+void ddp_watch_done(struct ddp_watch *w);           /* all have said goodbye */
 /* What is to be said at `now`, *rank: of whom (-1: of all), and in words behind "rank R on HOST ", in text as
  * snprintf. */
 enum ddp_watch_says ddp_watch_judge(struct ddp_watch *w, double now, int *rank, char *text, int size);

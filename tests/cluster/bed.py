@@ -238,6 +238,24 @@ class Bed:
     def heal(self, i):
         self._links(f"link set v{i} up")
 
+    def freeze(self, i):
+        """Every process of the host is stopped; its kernel goes on."""
+        self._signal(i, signal.SIGSTOP)
+
+    def thaw(self, i):
+        self._signal(i, signal.SIGCONT)
+
+    def _signal(self, i, sig):
+        """To all processes of a host but its first. Twice: one may just be starting another."""
+        first = self.hosts[i][1]
+        space = os.readlink(f"/proc/{first}/ns/pid")
+        for p in (p for _ in range(2) for p in pathlib.Path("/proc").iterdir()):
+            try:
+                if p.name.isdigit() and int(p.name) != first and os.readlink(p / "ns/pid") == space:
+                    os.kill(int(p.name), sig)
+            except OSError:
+                pass
+
     def rate(self, i, rate):
         """Limit what host i sends and receives, "1gbit"; None: no limit."""
         for enter, dev in ((self.head, f"v{i}"), (lambda c, **kw: self.on(i, c, **kw), "eth0")):

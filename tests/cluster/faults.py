@@ -3,8 +3,8 @@
 
     tests/cluster/faults.py [--count 100] [--seed S] [--only K]
 
-A death or a stop of a random rank, a cut link or a power-off of a random host; in the start, between steps, in a save or at
-the end. Each ends in the right message or the right weights, no process and no shared memory stay on any host, and what was
+A death or a stop of a random rank, a cut link, a power-off or a freeze (all its processes are stopped) of a random host; in the
+start, between steps, in a save or at the end. Each ends in the right message or the right weights, no process and no shared memory stay on any host, and what was
 saved is whole: a run that goes on from it ends with the weights of one that was never disturbed. The same seed makes the same
 plan (the moment itself is the machine's). Failed ones are told with their number: --only K makes that one alone.
 """
@@ -34,12 +34,13 @@ log: { every_steps = 1; progress = false; };
 """
 HOSTS, HOST_OF = "n0:2,n1:1,n2:1", [0, 0, 1, 2]
 STEPS = 400
-KINDS = ["death", "stop", "cut", "power-off"]
+KINDS = ["death", "stop", "cut", "power-off", "freeze"]
+OF_HOSTS = {"cut": ("cut", "heal"), "power-off": ("power_off", "boot"), "freeze": ("freeze", "thaw")}
 PHASES = ["start", "steps", "save", "end"]
 # seconds until it must be over: a stopped rank that has not reported yet is given up after 30 s
-LIMITS = {"death": 30, "stop": 90, "cut": 60, "power-off": 60}
+LIMITS = {"death": 30, "stop": 90, "cut": 60, "power-off": 60, "freeze": 60}
 # longer than it takes to see that a host is gone
-STUCK_AFTER = {"death": 60, "stop": 4, "cut": 60, "power-off": 60}
+STUCK_AFTER = {"death": 60, "stop": 4, "cut": 60, "power-off": 60, "freeze": 4}
 
 
 class Plan:
@@ -156,7 +157,7 @@ class Trial:
             assert pid or plan.phase == "end" or self.over(), f"no rank {plan.rank} in {tagged(self.tag)}"
             return pid is not None
         self.lost = plan.host
-        (self.bed.cut if plan.kind == "cut" else self.bed.power_off)(plan.host)
+        getattr(self.bed, OF_HOSTS[plan.kind][0])(plan.host)
         return True
 
     def repair(self):
@@ -166,7 +167,7 @@ class Trial:
             self.p.kill()
             self.p.communicate(timeout=60)
         if self.lost is not None:
-            (self.bed.heal if self.plan.kind == "cut" else self.bed.boot)(self.lost)
+            getattr(self.bed, OF_HOSTS[self.plan.kind][1])(self.lost)
 
     # ---- what it came to ----
 
@@ -192,7 +193,9 @@ class Trial:
             assert status in ("failed", "done"), f"{record} says {status}\n{said}"
 
     def check_nothing_left(self):
-        """Also behind a cut link, where the agent has to see it for itself."""
+        """Also behind a cut link, where the agent has to see it for itself; and on a frozen host, once it goes on."""
+        if self.plan.kind == "freeze":
+            self.bed.thaw(self.lost)
         deadline = time.monotonic() + 40
         while left := cluster.left_on(self.bed, [None, *self.bed.hosts]):
             assert time.monotonic() < deadline, f"left: {left}; {self.processes()}"

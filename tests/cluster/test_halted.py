@@ -47,9 +47,9 @@ class Halted(cluster.Case):
     def steps(self, n):
         wait_for(lambda: sum(m.read_bytes().count(b'"type":"step"') for m in self.runs.glob("*/metrics.jsonl")) >= n, 60, f"{n} steps")
 
-    def end(self, p, *texts):
+    def end(self, p, *texts, code=4):
         out, err = p.communicate(timeout=120)
-        self.assertEqual(p.returncode, 4, err)
+        self.assertEqual(p.returncode, code, err)
         for text in texts:
             self.assertRegex(err, rf"(?m)^ddp-launch: {text}")
         self.assert_nothing_left([None, *self.bed.hosts])
@@ -75,11 +75,11 @@ class Halted(cluster.Case):
                  r"host n1 is lost: its agent has said nothing for \d s; is it stopped\?")
 
     def test_a_daemon_of_mpi(self):
+        """Ranks do without it, up to the end of MPI; by then all is done."""
         p = self.go("train.max_steps=1500")
         self.steps(5)
         os.kill(self.find(1, r"^orted .*ddp-job-"), signal.SIGSTOP)
-        self.end(p, r"a process of this job on n1 \(\d+, orted\) is stopped: 'kill -CONT \d+' lets it go on",
-                 "all ranks have waited for one another for .*The job is ended for it")
+        self.end(p, r"a process of this job on n1 \(\d+, orted\) is stopped: 'kill -CONT \d+' lets it go on", code=0)
 
     def test_mpirun_before_it_has_started_ranks(self):
         p = self.go()

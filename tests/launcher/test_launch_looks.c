@@ -218,8 +218,10 @@ static void test_an_agent_that_is_not_heard_is_lost(void **state)
         assert_int_equal(wait_for(&s, &now, 2, false, text), DDP_SILENCE_WARNS);
         assert_non_null(strstr(text, "does not answer: its agent has said nothing for "));
         assert_true((strstr(text, "the job is ended") != NULL) == (limits[i].end > 0));
+        assert_true(ddp_silence_is_told(&s));
         ddp_silence_hear(&s, 1, false);
         assert_int_equal(wait_for(&s, &now, 1, false, text), DDP_SILENCE_OVER);
+        assert_false(ddp_silence_is_told(&s));
         assert_int_equal(wait_for(&s, &now, limits[i].warn + 1, false, text), DDP_SILENCE_WARNS);
         const enum ddp_silence_says says = wait_for(&s, &now, 2000, false, text);
         assert_int_equal(says, limits[i].end > 0 ? DDP_SILENCE_ENDS : DDP_SILENCE_NOTHING);

@@ -170,6 +170,21 @@ static void test_watch_misses_a_rank(void **state)
     ddp_watch_finish(&w);
 }
 
+/* What is left of the job is the end of MPI: soon enough, and no failure. */
+static void test_watch_does_not_wait_for_the_end_of_mpi(void **state)
+{
+    (void)state;
+    const struct seen waits = NEW_WAITS(LEAVE, 4.9), more = NEW_WAITS(LEAVE, 5), own = WORKS(OWN, 1e5, 0.01);
+    struct ddp_watch w;
+    ddp_watch_init(&w, 3, 3);
+    ddp_watch_left(&w, 2); /* it died there */
+    ddp_watch_done(&w);
+    assert_int_equal(see(&w, 1, &waits, &more), DDP_WATCH_NOTHING);
+    assert_int_equal(see(&w, 2, &more, &own), DDP_WATCH_WARNS); /* its own code: named, but it goes on */
+    assert_int_equal(see(&w, 3, &more, &more), DDP_WATCH_DONE);
+    ddp_watch_finish(&w);
+}
+
 static void test_watch_forgets_who_has_left(void **state)
 {
     (void)state;
@@ -265,9 +280,13 @@ static void test_sample_survives_the_wire(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_watch_names_who_holds_up), cmocka_unit_test(test_watch_says_it_once),
-        cmocka_unit_test(test_watch_misses_a_rank),      cmocka_unit_test(test_watch_forgets_who_has_left),
-        cmocka_unit_test(test_watch_knows_the_culprit),  cmocka_unit_test(test_sample_survives_the_wire),
+        cmocka_unit_test(test_watch_names_who_holds_up),
+        cmocka_unit_test(test_watch_says_it_once),
+        cmocka_unit_test(test_watch_misses_a_rank),
+        cmocka_unit_test(test_watch_forgets_who_has_left),
+        cmocka_unit_test(test_watch_does_not_wait_for_the_end_of_mpi),
+        cmocka_unit_test(test_watch_knows_the_culprit),
+        cmocka_unit_test(test_sample_survives_the_wire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-"""Processes of a job that somebody has stopped, wherever in its life they are: the job ends by the limit for hangs, and says who it was."""
+"""Processes of a job that somebody has stopped, wherever in its life they are: the job ends by the limit for hangs, and says who it was.
+Once all ranks are done, what does not come to its end is no failure."""
 import os
 import pathlib
 import re
@@ -51,10 +52,11 @@ class Halted(harness.Case):
         number = str(number)
         return wait_for(find, 60, f"rank {number}")
 
-    def end(self, p, *texts):
-        """It fails, says each of these in a line, and leaves nothing behind."""
+    def end(self, p, *texts, code=4):
+        """It ends so, says each of these in a line, and leaves nothing behind."""
         out, err = p.communicate(timeout=120)
-        self.assertEqual(p.returncode, 4, err)
+        self.assertEqual(p.returncode, code, err)
+        self.assertEqual("\nweights: " in out, code == 0, out)
         for text in texts:
             self.assertRegex(err, rf"(?m)^ddp-launch: {text}")
         wait_for(lambda: not tagged(self.tag), 20, f"the end of {tagged(self.tag)}")
@@ -126,8 +128,15 @@ class Halted(harness.Case):
         self.steps(5)
         mpirun = next(pid for pid, command in tagged(self.tag).items() if command.startswith("mpirun "))
         self.stop(mpirun)
-        self.end(p, rf"a process of this job on \S+ \({mpirun}, mpirun\) is stopped: 'kill -CONT {mpirun}' lets it go on",
-                 r"all ranks have waited for one another for \d+ s: .*The job is ended for it")
+        self.end(p, rf"a process of this job on \S+ \({mpirun}, mpirun\) is stopped: 'kill -CONT {mpirun}' lets it go on", code=0)
+
+    def test_a_death_behind_its_goodbye(self):
+        """The other one waits for it in the end of MPI."""
+        p = self.go("train.max_steps=20", starter="mpirun", delay="0:leave:20-20:3")
+        wait_for(lambda: any('"done"' in r.read_text() for r in (self.dir / "runs").glob("*/run.json")), 60, "the end of training")
+        time.sleep(1)
+        os.kill(self.rank(1), signal.SIGKILL)
+        self.end(p, code=0)
 
 
 harness.main(jobs=4)
