@@ -82,6 +82,7 @@ class Folder(Case):
         for words in (doc["weights_hash"], doc["code"]["binary_sha256"], doc["data"][0]["sha256"], "--resume"):
             self.assertIn(words, out)
         self.assertEqual(len([l for l in out.splitlines() if " done " in l]), 2, "a line for each leg")
+        self.assertEqual(self.ask("show", run.name).out.split("\n", 1)[1], out.split("\n", 1)[1], "by its name alone")
         self.assertIn("no such run", self.ask("show", self.dir / "x", code=2).err)
         self.assertIn("no run.json", self.ask("show", self.dir, code=2).err)
 

@@ -91,8 +91,12 @@ int ddp_past_read(const char *path, struct ddp_past *out, struct ddp_error *err)
         return ddp_fail(err, DDP_E_USAGE, "%.60s...: the path is too long", path);
     for (size_t n = strlen(p.path); n > 1 && p.path[n - 1] == '/'; n--)
         p.path[n - 1] = '\0';
+    if (stat(p.path, &st) != 0 && !strchr(path, '/') && strlen(path) < 1024)
+        snprintf(p.path, sizeof p.path, "runs/%s", path);
     if (stat(p.path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return ddp_fail(err, DDP_E_USAGE, "%s: there is no such run directory", path);
+        return ddp_fail(err, DDP_E_USAGE,
+                        "%s: there is no such run directory (ddp-runs list DIR names those in a folder)",
+                        path);
     snprintf(file, sizeof file, "%s/run.json", p.path);
     const bool recorded = ddp_path_exists(file);
     if (!recorded && !has_shape(p.path))

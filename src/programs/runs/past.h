@@ -31,8 +31,8 @@ struct ddp_past {
 
 #define DDP_PAST_MARK "KEEP"
 
-/* path: of the directory. DDP_E_USAGE: there is none, or it is no run's; then nothing is to be finished.
- * Damage is no error: it is in the state. */
+/* path: of the directory; a mere name may be that of one in runs/, too. DDP_E_USAGE: there is none, or it is
+ * no run's; then nothing is to be finished. Damage is no error: it is in the state. */
 int ddp_past_read(const char *path, struct ddp_past *out, struct ddp_error *err);
 void ddp_past_finish(struct ddp_past *p);
 /* Of a run whose record has to be there: the same, and DDP_E_DATA with the fault where it is not. */
