@@ -46,7 +46,8 @@ SCENARIOS = {
     "ranks": [Leg(BEST, ranks=2)],
     "resumed by ranks": [STOPPED_AT_3, Leg(BEST, "latest", ranks=2)],
 }
-Reference = collections.namedtuple("Reference", "weights trail metrics")
+Reference = collections.namedtuple("Reference", "weights trail metrics saved")  # saved: the weights' hash after each step
+EVERY_STEP = ["checkpoint.every_steps=1", "checkpoint.keep=100"]
 
 
 def read_metrics(path):
@@ -59,6 +60,13 @@ def read_metrics(path):
         except (ValueError, KeyError, TypeError):
             pass
     return found
+
+
+def saved_weights(run):
+    """{step: hash of the weights in its checkpoint}"""
+    script = harness.ROOT / "scripts/weights-hash"
+    return {int(p.name[5:]): subprocess.run([sys.executable, script, p / "model.safetensors"], capture_output=True, text=True,
+                                            check=True).stdout.strip() for p in run.glob("checkpoints/step-*")}
 
 
 class Recording:
@@ -105,12 +113,12 @@ class Recording:
         new = [leg for leg in self.legs if not leg.resume or "optim.lr=0.05" in leg.args]
         longest = [*self.legs[:-1], self.legs[-1]]
         for leg in new if len(new) > 1 else [longest[-1]._replace(resume=None)]:
-            r = self.carry_out(leg._replace(signal=None, ranks=0), runs, {})
+            r = self.carry_out(leg._replace(args=[*leg.args, *EVERY_STEP], signal=None, ranks=0), runs, {})
             if r.code != 0:
                 raise AssertionError(f"{self.name}: undisturbed: {r.code}\n{r.err}")
             run = pathlib.Path(r.run_dir)
             self.known.append(Reference(r.weights, run.joinpath("weights.trail").read_bytes(),
-                                        read_metrics(run / "metrics.jsonl")))
+                                        read_metrics(run / "metrics.jsonl"), saved_weights(run)))
         return self.known
 
     def end(self, runs, resume="auto"):
