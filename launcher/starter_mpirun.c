@@ -121,7 +121,8 @@ static void add_alertness(struct ddp_words *argv)
         {"oob_tcp_keepalive_time", "5"}, {"oob_tcp_keepalive_intvl", "2"}, {"oob_tcp_keepalive_probes", "3"}};
     for (size_t i = 0; i < DDP_COUNT(daemon); i++)
         add_mca(argv, daemon[i][0], daemon[i][1]);
-    if (!getenv("OMPI_MCA_plm_rsh_args") && !getenv("OMPI_MCA_plm_rsh_agent"))
+    if (!getenv("OMPI_MCA_plm_rsh_args") && !getenv("OMPI_MCA_plm_rsh_agent") &&
+        !getenv("PRTE_MCA_plm_ssh_args") && !getenv("PRTE_MCA_plm_ssh_agent"))
         add_mca(argv, "plm_rsh_args",
                 "-o LogLevel=INFO -o ConnectTimeout=30 -o ServerAliveInterval=2 -o ServerAliveCountMax=4");
 }

@@ -10,6 +10,7 @@ static const double USUAL = 20;   /* times what is usual */
 static const double PATIENCE = 3; /* times the limit of the warning, at least, until the end */
 static const double STEPS_S = 10, NEW_S = 60;
 static const double DONE_S = 5;
+static const double TOLD_WITH_ANOTHER = -1;
 static const double SEEN_STILL_S = 0.5; /* no part of a step that goes on */
 static const double LOOKED_S = 1;       /* time between judgements that counts at most */
 enum { LEARNED = 2 };                   /* steps */
@@ -37,6 +38,7 @@ void ddp_watch_take(struct ddp_watch *w, int rank, const struct ddp_sample *s)
     if (!r)
         return;
     r->state = s ? DDP_SEEN : DDP_BLIND;
+    r->told = fmax(r->told, 0);
     if (s)
         r->s = *s;
 }
@@ -117,6 +119,25 @@ static void add_waiting(const struct ddp_watch *w, struct ddp_text *t)
         ddp_text_add(t, " (%d ranks wait in all)", n);
 }
 
+/* Ranks that have not reported either. */
+static int count_unseen(const struct ddp_watch *w, const struct ddp_watched *but)
+{
+    int n = 0;
+    for (int i = 0; i < w->ranks; i++)
+        n += w->rank[i].state == DDP_UNSEEN && &w->rank[i] != but;
+    return n;
+}
+
+static void tell_unseen(const struct ddp_watch *w, const struct ddp_watched *r, double still,
+                        struct ddp_text *t)
+{
+    char time[32];
+    const int others = count_unseen(w, r);
+    ddp_text_add(t, "has not reported to ddp-launch for %s", duration(still, time));
+    if (others > 0)
+        ddp_text_add(t, ", nor %s %d other%s", others == 1 ? "has" : "have", others, others == 1 ? "" : "s");
+}
+
 static void tell_rank(const struct ddp_watch *w, const struct ddp_watched *r, double still,
                       struct ddp_text *t)
 {
@@ -126,7 +147,7 @@ static void tell_rank(const struct ddp_watch *w, const struct ddp_watched *r, do
         ddp_text_add(t, "has been %s for %s", ddp_phase_text(s->phase, s->step, phase, sizeof phase),
                      duration(still, time));
     else
-        ddp_text_add(t, "has not reported to ddp-launch for %s", duration(still, time));
+        tell_unseen(w, r, still, t);
     add_waiting(w, t);
     if (s && *s->doing)
         ddp_text_add(t, "; %s", s->doing);
@@ -217,6 +238,9 @@ static enum ddp_watch_says judge_rank(struct ddp_watch *w, struct ddp_watched *r
     }
     if (r->told == 0 && still >= warn_after(w, s)) {
         describe(w, r, still, false, t);
+        for (int i = 0; i < w->ranks && r->state == DDP_UNSEEN; i++)
+            if (w->rank[i].state == DDP_UNSEEN)
+                w->rank[i].told = TOLD_WITH_ANOTHER;
         r->told = still;
         return DDP_WATCH_WARNS;
     }

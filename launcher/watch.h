@@ -30,7 +30,7 @@ enum ddp_watch_says {
 struct ddp_watched {
     enum { DDP_UNSEEN, DDP_SEEN, DDP_BLIND, DDP_LEFT } state; /* BLIND: it has no pulse */
     struct ddp_sample s;
-    double told; /* warned of at so many seconds; 0: not */
+    double told; /* warned of at so many seconds; 0: not; below: with another that has not reported */
 };
 
 struct ddp_watch {

@@ -170,6 +170,31 @@ static void test_watch_misses_a_rank(void **state)
     ddp_watch_finish(&w);
 }
 
+/* Many that have not reported are one line, and one when they do. */
+static void test_watch_misses_many_at_once(void **state)
+{
+    (void)state;
+    const struct ddp_sample goes = sample_of(&(struct seen)WORKS(DATA, 0, 0.01));
+    struct ddp_watch w;
+    char text[1024];
+    int who, warned = 0, relieved = 0;
+    ddp_watch_init(&w, 3, 600);
+    for (int s = 1; s < 100; s++)
+        if (ddp_watch_judge(&w, s, &who, text, sizeof text) == DDP_WATCH_WARNS) {
+            warned++;
+            assert_int_equal(who, 0);
+            assert_non_null(
+                strstr(text, "has not reported to ddp-launch for 60 s, nor have 2 others. After "));
+        }
+    assert_int_equal(warned, 1);
+    for (int r = 0; r < 3; r++)
+        ddp_watch_take(&w, r, &goes);
+    for (int s = 0; s < 4; s++)
+        relieved += ddp_watch_judge(&w, 100 + s, &who, text, sizeof text) == DDP_WATCH_RELIEVED;
+    assert_int_equal(relieved, 1);
+    ddp_watch_finish(&w);
+}
+
 /* What is left of the job is the end of MPI: soon enough, and no failure. */
 static void test_watch_does_not_wait_for_the_end_of_mpi(void **state)
 {
@@ -285,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_watch_misses_a_rank),
         cmocka_unit_test(test_watch_forgets_who_has_left),
         cmocka_unit_test(test_watch_does_not_wait_for_the_end_of_mpi),
+        cmocka_unit_test(test_watch_misses_many_at_once),
         cmocka_unit_test(test_watch_knows_the_culprit),
         cmocka_unit_test(test_sample_survives_the_wire),
     };
