@@ -389,6 +389,17 @@ class Hidden(Case):
         code, v = self.verify(a, b)
         self.assertEqual((v["first_divergent_step"], v["last_equal_step"], v["part"], v["tensors_step"]), (10, 8, "lr", 16), v)
 
+    def test_a_trail_of_an_earlier_version_is_set_aside(self):
+        run = self.train("train.max_steps=5")
+        whole = self.train()
+        old = (run / "weights.trail").read_text().replace('"version":2', '"version":1')
+        (run / "weights.trail").write_text(old)
+        self.train("--resume", run)
+        self.assertEqual((run / "weights.trail.old").read_text(), old)
+        records = [json.loads(l) for l in (run / "weights.trail").read_text().splitlines()]
+        self.assertEqual((records[0]["version"], [r["step"] for r in records[1:]]), (2, list(range(6, 17))))
+        self.assertEqual(self.verify(run, whole)[0], 0)
+
     def test_unequal_ends(self):
         whole, part = self.train(), self.train("train.max_steps=5")
         out = self.ask("verify", whole, part, code=1).out
