@@ -483,6 +483,16 @@ class Reproduce(Case):
         self.assertIn(json.loads((record / "run.json").read_text())["weights_hash"], r.out)
         self.assertEqual(snapshot(record), before)
 
+    def test_a_request_to_stop_reaches_the_new_run(self):
+        run = self.train("train.epochs=4000", "train.max_steps=20000", "train.trail_every=1000", "log.every_steps=1000",
+                         "eval.every_epochs=4000")
+        p = self.start(RUNS, "reproduce", run, "--dir", self.dir / "again", "-n", 1)
+        wait_for(lambda: list((self.dir / "again").glob("*/run.json")), 60, "the new run")
+        p.send_signal(signal.SIGTERM)
+        out, err = p.communicate(timeout=60)
+        status = json.loads(next((self.dir / "again").glob("*/run.json")).read_text())["status"]
+        self.assertIn((p.returncode, status), [(75, "stopped"), (0, "done")], err)  # it may have been through
+
     def test_legs_forks_and_unfinished_runs(self):
         legs = self.train("train.max_steps=5", "run.name=legs")
         self.run_program(TRAIN, "--quiet", "--resume", legs, "train.max_steps=11")

@@ -13,7 +13,8 @@ import time
 import harness
 from harness import BIN, DATA, LAUNCH, TRAIN, tagged, wait_for
 
-BENCH = BIN / "ddp-bench"
+BENCH, RUNS = BIN / "ddp-bench", BIN / "ddp-runs"
+RECORD = harness.ROOT / "examples/record"
 CONFIG = """
 model = { layers = (
     {type = "flatten", name = "flat"}, {type = "linear", name = "fc", out = 10},
@@ -74,6 +75,8 @@ class Streams(harness.Case):
             TRAIN: [["--help"], ["--version"], ["--help-layers"], [c, runs], ["--quiet", c, runs]],
             DATA: [["--help"], ["fetch", "--help"], ["pack", "--help"], ["inspect", "--help"], ["inspect", c]],
             BENCH: [["--help"], ["ops", "--help"]],
+            RUNS: [["--help"], ["list", "--help"], ["list", RECORD.parent], ["show", RECORD], ["verify", RECORD, RECORD],
+                   ["reproduce", RECORD, "-n", 1, "--dir", f"{self.dir}/runs"]],
         }
         # what goes on for long, or prints without end, and the status with which SIGTERM ends it
         self.endless = {
@@ -81,6 +84,7 @@ class Streams(harness.Case):
             TRAIN: [([c, runs, *ENDLESS], 75), (["--help-layers"], -signal.SIGTERM)],
             DATA: [(["inspect", c], -signal.SIGTERM)],
             BENCH: [(["ops"], -signal.SIGTERM)],
+            RUNS: [(["show", RECORD], -signal.SIGTERM)],
         }
 
     def cases(self, table):
@@ -151,7 +155,7 @@ class Streams(harness.Case):
                         status, err = self.call(program, args, stdout=w, before=before)
                     finally:
                         os.close(w)
-                    allowed = (0, -signal.SIGPIPE) if before is normal and "runs" not in str(args) else (0,)
+                    allowed = (0, -signal.SIGPIPE) if before is normal and f"{self.dir}/runs" not in str(args) else (0,)
                     self.assertIn(status, allowed, err)
         self.assertGreaterEqual(self.check_runs(), 8)
 

@@ -1,5 +1,6 @@
 /* ddp-runs reproduce: do a recorded run again, and prove that the bits come out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,7 +31,8 @@ static const struct ddp_manual_section sections[] = {
      "1\tthey are not; the verdict says from where on\n"
      "2\twrong usage\n"
      "3\tsomething is missing, or a record is damaged\n"
-     "4\tthe new run failed; its own words are above",
+     "4\tthe new run failed; its own words are above\n"
+     "75\tstopped by a signal, as the new run was",
      false},
     {0},
 };
@@ -121,29 +123,47 @@ static void read_output(FILE *f, char *run, size_t size)
     free(line);
 }
 
-/* Start it, and wait; signals of the terminal are its business. Its exit code; run[size]: what it made, or
- * "". */
+static volatile pid_t child; /* for the handler; 0: none */
+
+static void pass_on(int sig)
+{
+    if (child > 0)
+        kill(child, sig);
+}
+
+/* Requests to stop go to the new run, which saves and ends with 75. A reader of our output that has left ends
+ * nothing, and children are waited for, whatever this process was started with. */
+static void set_signals(void)
+{
+    static const int requests[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    struct sigaction act = {.sa_handler = pass_on, .sa_flags = SA_RESTART}, old;
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < DDP_COUNT(requests); i++) {
+        sigaction(requests[i], NULL, &old);
+        if (requests[i] != SIGHUP || old.sa_handler != SIG_IGN) /* nohup */
+            sigaction(requests[i], &act, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+/* Start it, and wait. Its exit code; run[size]: what it made, or "". */
 static int start(char **words, char *run, size_t size)
 {
     int ends[2], state = 0;
     *run = '\0';
-    if (pipe(ends) != 0)
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return DDP_EXIT_RESOURCE;
     fflush(stdout);
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, old_int, old_term;
-    sigaction(SIGINT, &ignore, &old_int);
-    sigaction(SIGTERM, &ignore, &old_term);
     const pid_t pid = fork();
     if (pid == 0) {
-        sigaction(SIGINT, &old_int, NULL);
-        sigaction(SIGTERM, &old_term, NULL);
+        signal(SIGPIPE, SIG_DFL);
         dup2(ends[1], STDOUT_FILENO);
-        close(ends[0]);
-        close(ends[1]);
-        execv(words[0], words);
+        execv(words[0], words); /* handlers become the default again */
         ddp_say("ddp-runs", "%s: %s", words[0], strerror(errno));
         _exit(DDP_EXIT_RESOURCE);
     }
+    child = pid;
     close(ends[1]);
     FILE *f = fdopen(ends[0], "r");
     if (pid > 0 && f)
@@ -154,8 +174,7 @@ static int start(char **words, char *run, size_t size)
         close(ends[0]);
     while (pid > 0 && waitpid(pid, &state, 0) < 0 && errno == EINTR)
         ;
-    sigaction(SIGINT, &old_int, NULL);
-    sigaction(SIGTERM, &old_term, NULL);
+    child = 0;
     return pid < 0 || !WIFEXITED(state) ? DDP_EXIT_RANK : WEXITSTATUS(state);
 }
 
@@ -209,6 +228,8 @@ static int reproduce(const struct request *r, const struct ddp_past *p, const st
 {
     char made[2048];
     const int missing = ddp_again_missing(a);
+    if (!r->check)
+        set_signals();
     print_checks(a);
     if (missing > 0) {
         ddp_say("ddp-runs", "%s cannot be reproduced here: %d thing%s missing", p->path, missing,
