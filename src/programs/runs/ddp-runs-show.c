@@ -59,41 +59,43 @@ static void add_joined(struct ddp_grid *t, const char *what, const json_t *o, co
     }
 }
 
+/* In the order of the page. */
+static const struct {
+    const char *what, *at;
+} facts[] = {
+    {"error", "error"},
+    {"weights", "weights_hash"},
+    {"loss", "eval.loss"},
+    {"accuracy", "eval.accuracy"},
+    {"mean absolute error", "eval.mean_absolute_error"},
+    {"best held-out loss", "best.loss"},
+    {"  its checkpoint", "best.path"},
+    {"epochs", "train.epochs"},
+    {"samples/s", "train.samples_per_s"},
+    {"seconds", "train.wall_s"},
+    {"parameters", "parameters"},
+    {"config", "config_hash"},
+    {"seed", "seed"},
+    {"code", "code.version"},
+    {"  changed since", "code.dirty"},
+    {"  program", "code.binary_sha256"},
+    {"system", "machine.system"},
+    {"  release", "machine.release"},
+    {"  processor", "machine.cpu"},
+    {"  kernels for", "machine.isa"},
+    {"device", "device"},
+    {"GPU", "gpu.name"},
+    {"ranks", "ranks"},
+    {"threads of each", "threads"},
+    {"shards", "shards"},
+    {"transport", "transport"},
+    {"network", "network"},
+    {"forked from", "parent.checkpoint"},
+    {"  because of", "parent.reason"},
+};
+
 static void show_facts(const struct ddp_past *p)
 {
-    static const struct {
-        const char *what, *at;
-    } facts[] = {
-        {"error", "error"},
-        {"weights", "weights_hash"},
-        {"loss", "eval.loss"},
-        {"accuracy", "eval.accuracy"},
-        {"mean absolute error", "eval.mean_absolute_error"},
-        {"best held-out loss", "best.loss"},
-        {"  its checkpoint", "best.path"},
-        {"epochs", "train.epochs"},
-        {"samples/s", "train.samples_per_s"},
-        {"seconds", "train.wall_s"},
-        {"parameters", "parameters"},
-        {"config", "config_hash"},
-        {"seed", "seed"},
-        {"code", "code.version"},
-        {"  changed since", "code.dirty"},
-        {"  program", "code.binary_sha256"},
-        {"system", "machine.system"},
-        {"  release", "machine.release"},
-        {"  processor", "machine.cpu"},
-        {"  kernels for", "machine.isa"},
-        {"device", "device"},
-        {"GPU", "gpu.name"},
-        {"ranks", "ranks"},
-        {"threads of each", "threads"},
-        {"shards", "shards"},
-        {"transport", "transport"},
-        {"network", "network"},
-        {"forked from", "parent.checkpoint"},
-        {"  because of", "parent.reason"},
-    };
     struct ddp_grid t;
     ddp_grid_init(&t, 2);
     ddp_grid_add(&t, "state");

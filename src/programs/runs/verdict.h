@@ -50,8 +50,8 @@ void ddp_verdict_finish(struct ddp_verdict *v);
 /* causes.c: rank what differs by how well it explains where they part; fills in cause, ncauses. */
 void ddp_causes_find(const struct ddp_differences *d, struct ddp_verdict *v);
 
-/* The verdict as a JSON object: equal, first_divergent_step, last_equal_step, part, tensors, tensors_step,
- * causes, notes, and a word for the kind. */
+/* verdict_json.c: the verdict as a JSON object: equal, first_divergent_step, last_equal_step, part, tensors,
+ * tensors_step, causes, notes, and a word for the kind. */
 json_t *ddp_verdict_json(const struct ddp_verdict *v);
 
 #endif
