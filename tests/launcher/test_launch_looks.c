@@ -1,5 +1,6 @@
 /* What an agent sees by looking: processes that somebody has stopped, wherever in the job they are, and none
  * while the job is paused; and which processes are a job's. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -126,14 +127,19 @@ static void test_a_paused_job_is_not_halted(void **state)
 
 /* ---- processes of a job ---------------------------------------------------------------------- */
 
+/* It waits for nothing, without a child. */
 static pid_t start(const char *path, const char *lifeline, const char *argument)
 {
+    int silent[2];
+    assert_int_equal(pipe2(silent, O_CLOEXEC), 0);
     const pid_t pid = fork();
     if (pid == 0) {
+        dup2(silent[0], STDIN_FILENO);
         setenv("DDP_LIFELINE", lifeline, 1);
-        execl(path, path, "-c", "sleep 60; true", argument, (char *)NULL);
+        execl(path, path, "-c", "read line; true", argument, (char *)NULL);
         _exit(97);
     }
+    close(silent[0]); /* the other end stays open for as long as we are there */
     char name[32];
     for (int tries = 0;
          tries < 5000 && strcmp(ddp_process_name(pid, name, sizeof name), strrchr(path, '/') + 1) != 0;
