@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/absent.h"
 #include "launcher/address.h"
 #include "launcher/agent_main.h"
 #include "launcher/fields.h"
@@ -175,7 +176,13 @@ static int fail_missing(struct ddp_crew *crew, struct ddp_error *err)
             free(all);
         }
     ddp_text_init(&why);
-    ddp_missing_explain(&missing, &address, crew->n, crew->said.s, &why);
+    const bool by_ssh = crew->starter && crew->starter->forks && !getenv("SLURM_JOB_ID");
+    if (!ddp_missing_explain(&missing, &address, crew->n, crew->said.s, &why) && by_ssh) {
+        ddp_text_finish(&why);
+        ddp_text_init(&why);
+        ddp_absent_tell(&missing, &address, &crew->said);
+        ddp_missing_explain(&missing, &address, crew->n, crew->said.s, &why);
+    }
     const int rc = ddp_fail(err, DDP_E_RESOURCE, "%s", why.s);
     ddp_text_finish(&why);
     ddp_words_finish(&missing);

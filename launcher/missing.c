@@ -39,6 +39,7 @@ static const struct reason {
     {"ssh: ", BY_SSH},
     {"Timeout, server ", BY_SSH},
     {"Connection ", BY_SSH},
+    {" does not answer at port ", BY_SSH},
     {"ermission denied", BY_SSH},
     {"Host key verification failed", BY_SSH},
 };
@@ -97,14 +98,14 @@ static void add_said(const char *said, struct ddp_text *out)
         ddp_text_add(out, "; what was said:\n%.*s", (int)n, said);
 }
 
-void ddp_missing_explain(const struct ddp_words *missing, const struct ddp_words *address, int total,
+bool ddp_missing_explain(const struct ddp_words *missing, const struct ddp_words *address, int total,
                          const char *said, struct ddp_text *out)
 {
     bool any = false;
     for (int i = 0; i < missing->n; i++)
         any |= explain_host(missing->w[i], address->w[i], said, out);
     if (any)
-        return;
+        return true;
     ddp_text_add(out, "%d of %d other hosts did not report: ", missing->n, total);
     for (int i = 0; i < missing->n && i < NAMES_MOST; i++)
         ddp_text_add(out, "%s%s", i ? ", " : "", missing->w[i]);
@@ -113,4 +114,5 @@ void ddp_missing_explain(const struct ddp_words *missing, const struct ddp_words
                  "host at any port",
                  missing->n > NAMES_MOST ? ", .." : "", missing->w[0]);
     add_said(said, out);
+    return false;
 }

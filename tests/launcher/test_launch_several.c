@@ -218,6 +218,10 @@ static void test_missing_hosts_are_explained(void **state)
          "an inability to create a connection back\nConnection closed by 10.77.0.2 port 22\n",
          "n1: Connection closed by 10.77.0.2 port 22; 'ssh n1 true'",
          "n2:"},
+        {{"n1", "n2"},
+         "client_loop: send disconnect: Broken pipe\nn2 does not answer at port 22\n",
+         "n2: n2 does not answer at port 22; 'ssh n2 true'",
+         "n1:"},
         {{"n3"}, "", "1 of 4 other hosts did not report: n3; each must be reachable", "what was said"},
     };
     (void)state;
