@@ -171,7 +171,7 @@ class Train(Case):
 
     def train(self, *command, words=(), **kw):
         r = self.bed.head([*command, ROOT / "configs/cnn.cfg", f"run.dir={self.dir}/runs", *self.WORDS, *words],
-                          env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir, **kw)
+                          env={"DDP_CONFIGS_DIR": str(ROOT / "configs"), "SLURM_PMIX_FENCE": "tree"}, cwd=self.dir, **kw)
         self.assertEqual(r.returncode, 0, f"stdout: {r.stdout[-2000:]}\nstderr: {r.stderr[-4000:]}")
         return next(line for line in r.stdout.splitlines() if line.startswith("weights: "))
 

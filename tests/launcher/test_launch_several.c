@@ -48,7 +48,7 @@ static const struct {
     {&ddp_starter_srun,
      false,
      "10.77.0.0/24",
-     {"srun --overlap", "--mpi=pmix --ntasks=3 --distribution=arbitrary",
+     {"srun --overlap", "--mpi=pmix --ntasks=3 --distribution=arbitrary", "SLURM_PMIX_FENCE=tree",
       "/bin/ddp-launch --rank /dev/shm/j /bin/ddp-train c.cfg", "SLURM_HOSTFILE=/dev/shm/j/hosts",
       "OMPI_MCA_btl_tcp_if_include=10.77.0.0/24"}},
 };
