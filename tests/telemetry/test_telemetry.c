@@ -390,7 +390,7 @@ static void test_progress_line_names_slow_ranks(void **s)
     static const struct ddp_slow_rank over = {.rank = 1, .host = "n1", .late = 0.9, .over = true},
                                       three = {.rank = 3, .host = "n7", .late = 0.0482},
                                       four = {.rank = 4, .host = "n8", .late = 0.02};
-    static const struct {
+    const struct {
         struct ddp_slow_rank slow[3];
         int n, columns;
         const char *end;
