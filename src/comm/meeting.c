@@ -21,12 +21,23 @@ void ddp_attendee_finish(struct ddp_attendee *k)
     k->pending = NULL;
 }
 
+static int say_ended(struct ddp_error *err)
+{
+    return ddp_fail(err, DDP_E_COMM, "another rank has ended the job");
+}
+
 static int meet(struct ddp_attendee *k, struct ddp_error *err)
 {
     struct ddp_meeting *m = k->at;
     if (ddp_barrier_meet(&m->barrier, k->comm->size, k->comm->spin, &m->stop, &k->round))
         return 0;
-    return ddp_fail(err, DDP_E_COMM, "another rank has ended the job");
+    return say_ended(err);
+}
+
+/* Before a stage is written: when the job has ended, others may still read what we wrote before. */
+static int begin(const struct ddp_attendee *k, struct ddp_error *err)
+{
+    return atomic_load_explicit(&k->at->stop, memory_order_acquire) ? say_ended(err) : 0;
 }
 
 int ddp_meeting_barrier(void *self, struct ddp_error *err)
@@ -37,11 +48,14 @@ int ddp_meeting_barrier(void *self, struct ddp_error *err)
 int ddp_meeting_bcast(void *self, void *buf, size_t bytes, int root, struct ddp_error *err)
 {
     struct ddp_attendee *k = self;
+    int code = begin(k, err);
+    if (code != 0)
+        return code;
     for (size_t at = 0; at < bytes; at += DDP_STAGE_BYTES) {
         const size_t n = bytes - at < DDP_STAGE_BYTES ? bytes - at : DDP_STAGE_BYTES;
         if (k->comm->rank == root)
             memcpy(k->at->stage[root], (char *)buf + at, n);
-        int code = meet(k, err);
+        code = meet(k, err);
         if (code != 0)
             return code;
         if (k->comm->rank != root)
@@ -56,10 +70,13 @@ int ddp_meeting_bcast(void *self, void *buf, size_t bytes, int root, struct ddp_
 int ddp_meeting_allgather(void *self, const void *in, void *out, size_t bytes, struct ddp_error *err)
 {
     struct ddp_attendee *k = self;
+    int code = begin(k, err);
+    if (code != 0)
+        return code;
     for (size_t at = 0; at < bytes; at += DDP_STAGE_BYTES) {
         const size_t n = bytes - at < DDP_STAGE_BYTES ? bytes - at : DDP_STAGE_BYTES;
         memcpy(k->at->stage[k->comm->rank], (const char *)in + at, n);
-        int code = meet(k, err);
+        code = meet(k, err);
         if (code != 0)
             return code;
         for (int r = 0; r < k->comm->size; r++)
@@ -101,10 +118,13 @@ int ddp_meeting_allreduce_end(void *self, void *request, struct ddp_error *err)
     k->pending[slot].used = false;
     const size_t most = DDP_STAGE_BYTES / sizeof(float);
     float *sum = (float *)(void *)k->at->stage[ranks];
+    int code = begin(k, err);
+    if (code != 0)
+        return code;
     for (size_t at = 0; at < p.count; at += most) {
         const size_t n = p.count - at < most ? p.count - at : most;
         memcpy(k->at->stage[me], p.buf + at, n * sizeof *sum);
-        int code = meet(k, err);
+        code = meet(k, err);
         if (code != 0)
             return code;
         const size_t from = n * me / ranks, to = n * (me + 1) / ranks;
