@@ -123,8 +123,8 @@ void ddp_file_unmap(const void *data, size_t bytes)
 
 int ddp_file_sha256(const char *path, char hex[65], struct ddp_error *err)
 {
-    const void *data;
-    size_t bytes;
+    const void *data = NULL;
+    size_t bytes = 0;
     const int status = ddp_file_map(path, &data, &bytes, err);
     if (status)
         return status;
