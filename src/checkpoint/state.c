@@ -112,6 +112,14 @@ static bool whole(const char *text, size_t bytes)
     return memcmp(text + bytes - end, want, end) == 0;
 }
 
+/* Written again it is the same. */
+static bool is_plain(const char *s)
+{
+    while (*s >= ' ' && *s != '"' && *s != '\\')
+        s++;
+    return *s == '\0';
+}
+
 static bool read_field(const json_t *v, enum kind kind, int64_t max, char *out)
 {
     const char *s = json_string_value(v);
@@ -123,7 +131,7 @@ static bool read_field(const json_t *v, enum kind kind, int64_t max, char *out)
             return true;
         /* fall through */
     case HASH:
-        if (!s || strlen(s) > 64)
+        if (!s || strlen(s) > 64 || !is_plain(s))
             return false;
         memcpy(out, s, strlen(s) + 1);
         return true;

@@ -97,7 +97,7 @@ static int open_file(const char *path, struct reader *r, const void **data, size
         return status;
     *r = (struct reader){.path = path, .line = 1};
     r->p = *data;
-    r->end = r->p + *bytes;
+    r->end = *bytes > 0 ? r->p + *bytes : r->p; /* an empty file is mapped nowhere */
     return 0;
 }
 
