@@ -44,7 +44,7 @@ def build(compiler, jobs):
             sys.exit(f"{command}: {p.returncode}\n{p.stdout[-4000:]}")
 
 
-def fuzz(target, seconds):
+def fuzz(target, seconds, seed):
     """(inputs tried, what was found): runs a target on its own corpus, the seeds and what was ever found."""
     corpus, found = BUILD / "corpus" / target, BUILD / "found"
     corpus.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def fuzz(target, seconds):
     env = {k: v for k, v in os.environ.items() if not k.startswith("DDP_")}
     env.update(ASAN_OPTIONS="allocator_may_return_null=1:detect_leaks=1", UBSAN_OPTIONS="print_stacktrace=1",
                LSAN_OPTIONS=f"suppressions={pathlib.Path(__file__).resolve().parent}/lsan.supp:print_suppressions=0")
-    p = subprocess.run([BUILD / "bin" / f"fuzz_{target}", f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048",
+    p = subprocess.run([BUILD / "bin" / f"fuzz_{target}", f"-max_total_time={seconds}", f"-seed={seed}", "-timeout=10", "-rss_limit_mb=2048",
                         "-print_final_stats=1", f"-artifact_prefix={found}/{target}-", *folders],
                        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     tried = re.search(r"stat::number_of_executed_units:\s*(\d+)", p.stdout)
@@ -65,6 +65,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("targets", nargs="*")
     p.add_argument("--seconds", type=int, default=120, help="in all, of one core")
+    p.add_argument("--seed", type=int, default=0, help="of what is tried; 0: another one each time")
     p.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="of the build, and targets at once")
     o = p.parse_args()
     compiler = clang()
@@ -76,7 +77,7 @@ def main():
     targets = o.targets or sorted(t.name[5:] for t in (BUILD / "bin").glob("fuzz_*"))
     bad = 0
     at_once = concurrent.futures.ThreadPoolExecutor(o.jobs)
-    for target, (tried, what) in zip(targets, at_once.map(lambda t: fuzz(t, max(1, o.seconds // len(targets))), targets)):
+    for target, (tried, what) in zip(targets, at_once.map(lambda t: fuzz(t, max(1, o.seconds // len(targets)), o.seed), targets)):
         print(f"{target}: {tried} inputs{': FOUND' if what else ''}", flush=True)
         if what:
             print(what)
