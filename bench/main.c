@@ -5,15 +5,12 @@
 #include "base/base.h"
 #include "bench.h"
 
-static const struct {
-    const struct ddp_manual *manual;
-    int (*run)(int argc, char **argv);
-} commands[] = {
+static const struct ddp_command commands[] = {
     {&bench_ops_manual, bench_ops},
     {&bench_gpu_manual, bench_gpu},
+    {0},
 };
 
-static const struct ddp_manual *const manuals[] = {&bench_ops_manual, &bench_gpu_manual, NULL};
 static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
 static const char *const usage[] = {"COMMAND [options]", NULL};
 
@@ -30,7 +27,7 @@ static const struct ddp_manual manual = {
     .about = "",
     .options = options,
     .sections = sections,
-    .commands = manuals,
+    .commands = commands,
 };
 
 static int run(int argc, char **argv)
@@ -45,9 +42,9 @@ static int run(int argc, char **argv)
     }
     if (ddp_manual_answer(&manual, id))
         return DDP_EXIT_OK;
-    for (size_t i = 0; value && i < DDP_COUNT(commands); i++)
-        if (strcmp(value, strrchr(commands[i].manual->name, ' ') + 1) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    for (const struct ddp_command *c = commands; value && c->manual; c++)
+        if (strcmp(value, ddp_command_name(c)) == 0)
+            return c->run(argc - 1, argv + 1);
     if (value)
         ddp_say("ddp-bench", "unknown command '%s'; there are ops and gpu (ddp-bench --help tells more)",
                 value);

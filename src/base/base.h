@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/commands.h"
 #include "base/fileio.h"
 #include "base/fmath.h"
 #include "base/hash.h"

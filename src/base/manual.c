@@ -83,6 +83,11 @@ static void add_option(struct ddp_text *t, const struct ddp_option *o)
     fill_from(t, o->doc, OPTION_COLUMN, (int)strlen(head) + 1 > OPTION_COLUMN ? COLUMNS : (int)strlen(head));
 }
 
+const char *ddp_command_name(const struct ddp_command *c)
+{
+    return strrchr(c->manual->name, ' ') + 1;
+}
+
 char *ddp_manual_help(const struct ddp_manual *m)
 {
     struct ddp_text t;
@@ -92,10 +97,10 @@ char *ddp_manual_help(const struct ddp_manual *m)
     ddp_text_add(&t, "\n");
     add_text(&t, m->about[0] ? m->about : m->summary, 0);
     ddp_text_add(&t, "\n");
-    for (int i = 0; m->commands && m->commands[i]; i++) {
-        const char *name = strrchr(m->commands[i]->name, ' ') + 1;
+    for (int i = 0; m->commands && m->commands[i].manual; i++) {
+        const char *name = ddp_command_name(&m->commands[i]);
         ddp_text_add(&t, "  %s", name);
-        fill_from(&t, m->commands[i]->summary, 12, 2 + (int)strlen(name));
+        fill_from(&t, m->commands[i].manual->summary, 12, 2 + (int)strlen(name));
     }
     if (m->commands)
         ddp_text_add(&t, "\n`%s COMMAND --help` says more.\n\n", m->name);

@@ -23,6 +23,14 @@ struct ddp_manual_section {
     bool page_only;           /* not in --help */
 };
 
+struct ddp_manual;
+struct ddp_command {
+    const struct ddp_manual *manual;   /* NULL: the end of the list; its name is "PROGRAM COMMAND" */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; an exit code */
+};
+/* "pack" of "ddp-data pack". */
+const char *ddp_command_name(const struct ddp_command *c);
+
 struct ddp_manual {
     const char *name;         /* "ddp-launch", "ddp-data pack" */
     const char *summary;      /* one line without a full stop */
@@ -30,7 +38,7 @@ struct ddp_manual {
     const char *about;        /* "": nothing */
     const struct ddp_option *options;
     const struct ddp_manual_section *sections;
-    const struct ddp_manual *const *commands; /* of a program that has them; ends with NULL; NULL: none */
+    const struct ddp_command *commands; /* of a program that has them; ends with {0}; NULL: none */
 };
 
 /* What every program answers, at the end of its list of options. */

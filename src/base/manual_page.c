@@ -123,8 +123,8 @@ char *ddp_manual_page(const struct ddp_manual *m)
     add_text(&t, m->about[0] ? m->about : m->summary);
     ddp_text_add(&t, ".SH OPTIONS\n");
     add_options(&t, m->options);
-    for (int i = 0; m->commands && m->commands[i]; i++)
-        add_command(&t, m->commands[i]);
+    for (int i = 0; m->commands && m->commands[i].manual; i++)
+        add_command(&t, m->commands[i].manual);
     for (const struct ddp_manual_section *s = m->sections; s && s->title; s++) {
         add_title(&t, ".SH", s->title);
         add_text(&t, s->text);

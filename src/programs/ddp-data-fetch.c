@@ -183,7 +183,7 @@ static int unknown_set(const char *name)
     for (int i = 0; (s = ddp_fetch_source_at(i)) != NULL; i++)
         ddp_text_add(&t, "%s%s", i ? ", " : "", s->name);
     const int rc =
-        ddp_data_usage(&ddp_data_fetch_manual, "'%s' is none of the sets that can be fetched: %s", name, t.s);
+        ddp_usage(&ddp_data_fetch_manual, "'%s' is none of the sets that can be fetched: %s", name, t.s);
     ddp_text_finish(&t);
     return rc;
 }
@@ -196,22 +196,22 @@ int ddp_data_fetch_main(int argc, char **argv)
     struct ddp_error err = {0};
     for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
         if (ddp_option_next(&walk, &ddp_data_fetch_manual, &id, &value, &err) != 0)
-            return ddp_data_usage(&ddp_data_fetch_manual, "%s", err.text);
+            return ddp_usage(&ddp_data_fetch_manual, "%s", err.text);
         if (ddp_manual_answer(&ddp_data_fetch_manual, id))
             return 0;
         if (id == TIMEOUT &&
             (!ddp_parse_double(value, &opt.timeout_s) || !(opt.timeout_s >= 1.0 && opt.timeout_s <= 86400.0)))
-            return ddp_data_usage(&ddp_data_fetch_manual,
-                                  "--timeout %s is no number of seconds from 1 to 86400", value);
+            return ddp_usage(&ddp_data_fetch_manual, "--timeout %s is no number of seconds from 1 to 86400",
+                             value);
         if (id == DDP_OPTION_WORD && name)
-            return ddp_data_usage(&ddp_data_fetch_manual, "%s: one NAME at a time", value);
+            return ddp_usage(&ddp_data_fetch_manual, "%s: one NAME at a time", value);
         name = id == DDP_OPTION_WORD ? value : name;
         opt.root = id == ROOT ? value : opt.root;
         opt.mirror = id == MIRROR ? value : opt.mirror;
         opt.quiet = opt.quiet || id == QUIET;
     }
     if (!name)
-        return ddp_data_usage(&ddp_data_fetch_manual, "%s", "NAME is wanted");
+        return ddp_usage(&ddp_data_fetch_manual, "%s", "NAME is wanted");
     const struct ddp_fetch_source *source = find_source(name);
     if (!source)
         return unknown_set(name);
@@ -219,7 +219,7 @@ int ddp_data_fetch_main(int argc, char **argv)
     int rc = ddp_fetch_run(source, &opt, &err);
     curl_global_cleanup();
     if (rc)
-        return ddp_data_report(&err);
+        return ddp_report("ddp-data", &err);
     if (!opt.quiet)
         printf("%s is in %s/%s\n", source->name, opt.root, source->folder);
     return 0;

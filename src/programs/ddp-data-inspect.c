@@ -211,13 +211,13 @@ int ddp_data_inspect_main(int argc, char **argv)
     int ngiven = 0;
     for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
         if (ddp_option_next(&walk, &ddp_data_inspect_manual, &id, &value, &err) != 0)
-            return ddp_data_usage(&ddp_data_inspect_manual, "%s", err.text);
+            return ddp_usage(&ddp_data_inspect_manual, "%s", err.text);
         if (ddp_manual_answer(&ddp_data_inspect_manual, id))
             return 0;
         if (id >= DDP_OPTION_HELP_CONFIG)
             return ddp_data_reference(&ddp_data_inspect_manual, argc, argv);
         if (id == DDP_OPTION_WORD && what && ngiven == MOST_OVERRIDES)
-            return ddp_data_usage(&ddp_data_inspect_manual, "%s: more than 256 overrides", value);
+            return ddp_usage(&ddp_data_inspect_manual, "%s: more than 256 overrides", value);
         if (id == DDP_OPTION_WORD && what)
             given[ngiven++] = value;
         else if (id == DDP_OPTION_WORD)
@@ -225,7 +225,7 @@ int ddp_data_inspect_main(int argc, char **argv)
         sheet = id == SHEET ? value : sheet;
     }
     if (!what)
-        return ddp_data_usage(&ddp_data_inspect_manual, "%s", "CONFIG, NAME or FILE is wanted");
+        return ddp_usage(&ddp_data_inspect_manual, "%s", "CONFIG, NAME or FILE is wanted");
     int n = 0;
     struct ddp_config_options opt = {.overrides = overrides};
     struct ddp_text data, path;
@@ -251,7 +251,7 @@ int ddp_data_inspect_main(int argc, char **argv)
     struct ddp_config *cfg = NULL;
     int status = 0;
     if (ddp_config_load(&opt, &cfg, &err) || inspect(cfg, sheet, &err))
-        status = ddp_data_report(&err);
+        status = ddp_report("ddp-data", &err);
     ddp_config_destroy(cfg);
     free(full);
     ddp_text_finish(&data);

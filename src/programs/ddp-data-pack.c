@@ -173,12 +173,12 @@ int ddp_data_pack_main(int argc, char **argv)
             return 0;
         quiet = quiet || id == QUIET;
         if (rc != 0 || apply(id, value, &opt, &err) != 0)
-            return ddp_data_usage(&ddp_data_pack_manual, "%s", err.text);
+            return ddp_usage(&ddp_data_pack_manual, "%s", err.text);
         if (id == DDP_OPTION_WORD && !take_word(value, &opt))
-            return ddp_data_usage(&ddp_data_pack_manual, "%s: DIR and OUT are all", value);
+            return ddp_usage(&ddp_data_pack_manual, "%s: DIR and OUT are all", value);
     }
     if (!opt.out)
-        return ddp_data_usage(&ddp_data_pack_manual, "%s", "DIR and OUT are wanted");
+        return ddp_usage(&ddp_data_pack_manual, "%s", "DIR and OUT are wanted");
     if (!quiet && isatty(2))
         opt.progress = show_progress;
     struct bad_list bad = {.skip = opt.skip_bad};
@@ -191,7 +191,7 @@ int ddp_data_pack_main(int argc, char **argv)
             signal(signals[i], SIG_IGN); /* nohup */
     struct ddp_pack_result result;
     if (ddp_pack_run(&opt, &result, &err)) {
-        const int status = ddp_data_report(&err);
+        const int status = ddp_report("ddp-data", &err);
         return err.code == DDP_E_STOPPED ? 130
                                          : status; /* by hand: nothing was saved that could be gone on from */
     }

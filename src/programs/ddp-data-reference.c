@@ -14,7 +14,7 @@ int ddp_data_reference(const struct ddp_manual *m, int argc, char **argv)
     char *text;
     for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
         if (ddp_option_next(&walk, m, &id, &value, &err) != 0)
-            return ddp_data_report(&err);
+            return ddp_report("ddp-data", &err);
         markdown = markdown || id == DDP_OPTION_MARKDOWN;
         if (id == DDP_OPTION_HELP_CONFIG || id == DDP_OPTION_HELP_LAYERS) {
             reference = id;
@@ -22,9 +22,9 @@ int ddp_data_reference(const struct ddp_manual *m, int argc, char **argv)
         }
     }
     if (!reference)
-        return ddp_data_usage(m, "%s", "--markdown belongs to --help-config or --help-layers");
+        return ddp_usage(m, "%s", "--markdown belongs to --help-config or --help-layers");
     if (ddp_reference(reference == DDP_OPTION_HELP_LAYERS, key, markdown, &text, &err) != 0)
-        return ddp_data_report(&err);
+        return ddp_report("ddp-data", &err);
     fputs(text, stdout);
     free(text);
     return 0;

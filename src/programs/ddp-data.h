@@ -19,16 +19,6 @@ extern const struct ddp_manual ddp_data_fetch_manual, ddp_data_pack_manual, ddp_
 int ddp_data_survey_numbers(const struct ddp_config *cfg, struct ddp_dataset *const ds[2],
                             struct ddp_error *err);
 
-/* Print "ddp-data: TEXT" to stderr and return the exit code that belongs to err. */
-static inline int ddp_data_report(const struct ddp_error *err)
-{
-    ddp_say("ddp-data", "%s", err->text);
-    return ddp_error_exit(err->code);
-}
-
-/* The same of wrong usage, with where to read on. */
-#define ddp_data_usage(manual, fmt, ...)                                                                     \
-    (ddp_say((manual)->name, fmt " (%s --help tells more)", __VA_ARGS__, (manual)->name), DDP_EXIT_USAGE)
 /* Answer --help-config and --help-layers; other words are passed over. An exit code. */
 int ddp_data_reference(const struct ddp_manual *m, int argc, char **argv);
 

@@ -67,7 +67,7 @@ static int remove_all(const struct ddp_shelf *shelf, const struct ddp_clear_opti
         if (!ddp_clear_may(shelf, &shelf->run[i], opt, why, sizeof why))
             continue;
         if (ddp_clear_remove(shelf, &shelf->run[i], opt, &err) != 0)
-            worst = ddp_runs_report(&err);
+            worst = ddp_report("ddp-runs", &err);
         else
             removed++;
     }
@@ -85,21 +85,20 @@ int ddp_runs_gc_main(int argc, char **argv)
     bool remove = false;
     for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
         if (ddp_option_next(&walk, &ddp_runs_gc_manual, &id, &value, &err) != 0)
-            return ddp_runs_report(&err);
+            return ddp_report("ddp-runs", &err);
         if (ddp_manual_answer(&ddp_runs_gc_manual, id))
             return 0;
         remove |= id == REMOVE;
         opt.stopped |= id == STOPPED;
         if (id == OLDER && (!ddp_parse_double(value, &opt.older_s) || !(opt.older_s >= 0)))
-            return ddp_runs_usage(&ddp_runs_gc_manual, "--older: a number of days is wanted, not '%s'",
-                                  value);
+            return ddp_usage(&ddp_runs_gc_manual, "--older: a number of days is wanted, not '%s'", value);
         opt.older_s *= id == OLDER ? 86400 : 1;
         if (id == DDP_OPTION_WORD && dir)
-            return ddp_runs_usage(&ddp_runs_gc_manual, "one folder at a time, '%s' is a second", value);
+            return ddp_usage(&ddp_runs_gc_manual, "one folder at a time, '%s' is a second", value);
         dir = id == DDP_OPTION_WORD ? value : dir;
     }
     if (ddp_shelf_read(dir ? dir : "runs", &shelf, &err) != 0)
-        return ddp_runs_report(&err);
+        return ddp_report("ddp-runs", &err);
     const int may = show(&shelf, &opt);
     int status = 0;
     if (may > 0 && remove)

@@ -179,5 +179,5 @@ int ddp_runs_list_main(int argc, char **argv)
         ddp_shelf_finish(&shelf);
     }
     free(r.list);
-    return status ? ddp_runs_report(&err) : 0;
+    return status ? ddp_report("ddp-runs", &err) : 0;
 }

@@ -53,7 +53,7 @@ int ddp_runs_mark_main(int argc, char **argv)
         struct ddp_option_walk walk = {argc, argv, 1, false};
         for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
             if (ddp_option_next(&walk, m, &id, &value, &err) != 0)
-                return ddp_runs_report(&err);
+                return ddp_report("ddp-runs", &err);
             if (ddp_manual_answer(m, id))
                 return 0;
             clear |= id == CLEAR;
@@ -62,8 +62,8 @@ int ddp_runs_mark_main(int argc, char **argv)
                 continue;
             runs++;
             if (mark(value, note, clear, &err) != 0)
-                worst = ddp_runs_report(&err);
+                worst = ddp_report("ddp-runs", &err);
         }
     }
-    return runs ? worst : ddp_runs_usage(m, "%s", "a run is wanted");
+    return runs ? worst : ddp_usage(m, "%s", "a run is wanted");
 }

@@ -10,7 +10,7 @@ bool ddp_runs_pair_read(int argc, char **argv, const struct ddp_manual *m, bool 
     int id, n = 0;
     for (;;) {
         if (ddp_option_next(&walk, m, &id, &value, &err) != 0) {
-            *code = ddp_runs_report(&err);
+            *code = ddp_report("ddp-runs", &err);
             return false;
         }
         if (ddp_manual_answer(m, id)) {
@@ -26,16 +26,16 @@ bool ddp_runs_pair_read(int argc, char **argv, const struct ddp_manual *m, bool 
         n += id == DDP_OPTION_WORD;
     }
     if (n != 2) {
-        *code = ddp_runs_usage(m, "two runs are wanted, and %d came", n);
+        *code = ddp_usage(m, "two runs are wanted, and %d came", n);
         return false;
     }
     if (ddp_past_read_whole(run[0], &out->a, &err) != 0) {
-        *code = ddp_runs_report(&err);
+        *code = ddp_report("ddp-runs", &err);
         return false;
     }
     if (ddp_past_read_whole(run[1], &out->b, &err) != 0) {
         ddp_past_finish(&out->a);
-        *code = ddp_runs_report(&err);
+        *code = ddp_report("ddp-runs", &err);
         return false;
     }
     return true;

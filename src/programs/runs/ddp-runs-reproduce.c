@@ -212,7 +212,7 @@ static int compare(const struct ddp_past *old, const char *made, int64_t steps, 
     struct ddp_verdict v;
     int status = ddp_past_read_whole(made, &again, err);
     if (status)
-        return ddp_runs_report(err);
+        return ddp_report("ddp-runs", err);
     ddp_verdict_reach(old, &again, &v);
     ddp_verdict_print(&v);
     const bool yes = is_reproduced(&v, old, steps);
@@ -262,7 +262,7 @@ int ddp_runs_reproduce_main(int argc, char **argv)
     if (status == 0)
         status = ddp_past_read_whole(r.run, &p, &err);
     if (status)
-        return ddp_runs_report(&err);
+        return ddp_report("ddp-runs", &err);
     const struct ddp_again_options opt = {
         .programs = programs, .ranks = r.ranks, .dir = r.dir, .words = r.words, .nwords = r.nwords};
     status = ddp_again_plan(&p, &opt, &a, &err);
@@ -271,7 +271,7 @@ int ddp_runs_reproduce_main(int argc, char **argv)
         code = reproduce(&r, &p, &a, &err);
         ddp_again_finish(&a);
     } else {
-        code = ddp_runs_report(&err);
+        code = ddp_report("ddp-runs", &err);
     }
     ddp_past_finish(&p);
     return code;

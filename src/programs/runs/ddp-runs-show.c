@@ -162,14 +162,14 @@ int ddp_runs_show_main(int argc, char **argv)
     const char *value;
     for (;;) {
         if (ddp_option_next(&walk, &ddp_runs_show_manual, &id, &value, &err) != 0)
-            return ddp_runs_report(&err);
+            return ddp_report("ddp-runs", &err);
         if (ddp_manual_answer(&ddp_runs_show_manual, id))
             return 0;
         if (id == DDP_OPTION_END)
             break;
         struct ddp_past p;
         if (ddp_past_read(value, &p, &err) != 0) {
-            worst = ddp_runs_report(&err);
+            worst = ddp_report("ddp-runs", &err);
             shown++;
             continue;
         }
@@ -180,5 +180,5 @@ int ddp_runs_show_main(int argc, char **argv)
             worst = DDP_EXIT_RESOURCE;
         ddp_past_finish(&p);
     }
-    return shown ? worst : ddp_runs_usage(&ddp_runs_show_manual, "%s", "a run is wanted");
+    return shown ? worst : ddp_usage(&ddp_runs_show_manual, "%s", "a run is wanted");
 }

@@ -33,15 +33,4 @@ struct ddp_verdict;
 void ddp_verdict_print(const struct ddp_verdict *v);
 int ddp_verdict_exit(const struct ddp_verdict *v);
 
-/* Print "ddp-runs: TEXT" to stderr and return the exit code that belongs to err. */
-static inline int ddp_runs_report(const struct ddp_error *err)
-{
-    ddp_say("ddp-runs", "%s", err->text);
-    return ddp_error_exit(err->code);
-}
-
-/* The same of wrong usage, with where to read on. */
-#define ddp_runs_usage(manual, fmt, ...)                                                                     \
-    (ddp_say((manual)->name, fmt " (%s --help tells more)", __VA_ARGS__, (manual)->name), DDP_EXIT_USAGE)
-
 #endif
