@@ -47,6 +47,27 @@ class Case(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, left)
             time.sleep(0.1)
 
+    def check_goes_on_without_a_host(self, command, weights, env):
+        """n1 is powered off once the job, which may restart once, has saved step 50: it ends on the hosts that are left, with the line
+        `weights`. command: without run.dir."""
+        runs = self.dir / "lost"
+        p = self.bed.start([*command, f"run.dir={runs}"], env=env, cwd=self.dir)
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
+        deadline = time.monotonic() + 120
+        while not list(runs.glob("*/checkpoints/step-00000050")):
+            self.assertIsNone(p.poll(), "ended early")
+            self.assertLess(time.monotonic(), deadline, "no checkpoint")
+            time.sleep(0.02)
+        self.bed.power_off(1)
+        try:
+            out, err = p.communicate(timeout=180)
+        finally:
+            self.bed.boot(1)
+        self.assertEqual(p.returncode, 0, err)
+        self.assertRegex(err, "host n1 is lost")
+        self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
+        self.assertIn(weights, out)
+
 
 def main(slurm=False, jobs=1):
     """harness.main (each job has a bed of its own), or a word why no test ran (a failure where CLUSTER_TESTS=must says that there is a cluster)."""

@@ -4,7 +4,6 @@ GPUs; what NCCL would send goes through sockets in a folder that all hosts see."
 import json
 import pathlib
 import sys
-import time
 
 import cluster
 import test_golden
@@ -53,24 +52,7 @@ class Gpus(Case):
         """In the middle of a step, where the others wait in NCCL: training ends on the GPUs that are left."""
         words = [*LINEAR, "train.epochs=40", "eval.every_epochs=40", "checkpoint.every_steps=50", "log.every_steps=1"]
         whole, _ = self.weights("-n", "1", *words)
-        runs = self.dir / "lost"
-        p = self.bed.start([LAUNCH, "-q", "--restarts", "1", "-H", "n0,n1,n2", ROOT / "configs/cnn.cfg", *words, f"run.dir={runs}"], env=self.env,
-                           cwd=self.dir)
-        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
-        deadline = time.monotonic() + 120
-        while not list(runs.glob("*/checkpoints/step-00000050")):
-            self.assertIsNone(p.poll(), "ended early")
-            self.assertLess(time.monotonic(), deadline, "no checkpoint")
-            time.sleep(0.02)
-        self.bed.power_off(1)
-        try:
-            out, err = p.communicate(timeout=180)
-        finally:
-            self.bed.boot(1)
-        self.assertEqual(p.returncode, 0, err)
-        self.assertRegex(err, "host n1 is lost")
-        self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
-        self.assertIn(whole, out)
+        self.check_goes_on_without_a_host([LAUNCH, "-q", "--restarts", "1", "-H", "n0,n1,n2", ROOT / "configs/cnn.cfg", *words], whole, self.env)
 
     def test_what_is_planned_and_looked_at(self):
         shown = self.launch("--map", "-H", "n0,n1", "device=cuda").stdout

@@ -211,25 +211,8 @@ class Train(Case):
         """A host is powered off in mid-run: training ends on the two that are left, and nobody has to do anything."""
         long = ["train.epochs=16", "checkpoint.every_steps=50", "eval.every_epochs=16", "log.every_steps=1"]
         alone = self.train(LAUNCH, "-n", 1, "-q", words=long)
-        runs = self.dir / "lost"
-        p = self.bed.start([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg",
-                            *self.WORDS, *long, f"run.dir={runs}"],
-                           env={"DDP_CONFIGS_DIR": str(ROOT / "configs")}, cwd=self.dir)
-        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.communicate()))
-        deadline = time.monotonic() + 120
-        while not list(runs.glob("*/checkpoints/step-00000050")):
-            self.assertIsNone(p.poll(), "ended early")
-            self.assertLess(time.monotonic(), deadline, "no checkpoint")
-            time.sleep(0.02)
-        self.bed.power_off(1)
-        try:
-            out, err = p.communicate(timeout=180)
-        finally:
-            self.bed.boot(1)
-        self.assertEqual(p.returncode, 0, err)
-        self.assertRegex(err, "host n1 is lost")
-        self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
-        self.assertIn(alone, out)
+        self.check_goes_on_without_a_host([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg",
+                                           *self.WORDS, *long], alone, {"DDP_CONFIGS_DIR": str(ROOT / "configs")})
 
     def test_the_record_says_what_became_of_the_host_that_writes_it(self):
         """Behind a cut link it still holds the run directory for a while."""

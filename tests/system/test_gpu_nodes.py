@@ -4,16 +4,14 @@
 DDP_TEST_GPU=1 runs the same on a real GPU, which all ranks share; NCCL then takes each for a host of its own."""
 import json
 import os
-import pathlib
 import re
-import signal
 import sys
 
 import harness
 import pseudo_nodes
 import test_golden
-from harness import ROOT, TRAIN, wait_for
-from pseudo_nodes import STEPS, state
+from harness import ROOT
+from pseudo_nodes import state
 
 REAL = os.environ.get("DDP_TEST_GPU") == "1"
 PLUGIN = harness.BIN.parent / "lib" / ("libddp_cuda.so" if REAL else "libddp_cuda_emu.so")
@@ -37,15 +35,14 @@ SHAPES = {
 
 
 class GpuNodes(pseudo_nodes.Case):
+    env = ENV
+
     def node_env(self, i, nodes):
         mine = ",".join(str(DEVICES * i + d) for d in range(DEVICES))
         return [f"DDP_COMM_NODE=node{i}", *([] if REAL else [f"CUDA_VISIBLE_DEVICES={mine}"])]
 
     def command(self, nodes, *args, **kw):
         return super().command(nodes, *args, *ON_GPU, **kw)
-
-    def on(self, nodes, *args, **kw):
-        return super().on(nodes, *args, env=ENV, **kw)
 
     def alone(self, *args):
         return self.launch(*args, *ON_GPU, ranks=1, config=self.config, env=ENV)
@@ -73,18 +70,7 @@ class GpuNodes(pseudo_nodes.Case):
         self.assertEqual((r.code, r.weights), (0, want), r.err[-3000:])
 
     def test_resumed_from_three_nodes_on_one_and_back(self):
-        whole = self.alone()
-        run = self.on((3, 2, 1), self.config, "train.max_steps=6").run_dir
-        self.assertEqual(state(run, 6), state(whole.run_dir, 6))
-        self.alone("--resume", run, "train.max_steps=12")
-        self.assertEqual(state(run, 12), state(whole.run_dir, 12))
-        end = self.on((2, 2), self.config, "--resume", run)
-        self.assertEqual((end.run_dir, end.weights), (run, whole.weights))
-        self.assertEqual(state(run, STEPS), state(whole.run_dir, STEPS))
-        evals = [[(r["step"], r["loss"], r["accuracy"]) for r in map(json.loads, (pathlib.Path(d) / "metrics.jsonl").read_text().splitlines())
-                  if r["type"] == "eval"] for d in (run, whole.run_dir)]
-        self.assertTrue(evals[1])
-        self.assertLessEqual(set(evals[1]), set(evals[0]))
+        self.check_resumed_on_one_and_back((2, 2))
 
     def test_a_fast_run_goes_on(self):
         """Each rank updates everything then: the whole state has to come to every node."""
@@ -101,36 +87,10 @@ class GpuNodes(pseudo_nodes.Case):
         self.assertIn(f"accuracy: {run.json()['eval']['accuracy']:.6f}", e.out)
 
     def test_a_node_that_does_not_see_the_run_directory(self):
-        """run.dir relative, and each node in a folder of its own: node 0 has the run, and each the logs of its ranks."""
-        folders = [self.dir / "a", self.dir / "b"]
-        for f in folders:
-            f.mkdir()
-        data = f"data.root={self.dir}/data"
-        whole = self.alone("train.max_steps=7", data)
-        r = self.on((2, 2), self.config, "train.max_steps=7", "run.dir=runs", data, folders=folders)
-        self.assertEqual(r.weights, whole.weights)
-        run = next((folders[0] / "runs").glob("*/run.json")).parent
-        self.assertEqual(sorted(str(f.relative_to(folders[1])) for f in folders[1].rglob("*") if f.is_file()),
-                         [f"runs/{run.name}/log/rank-{i}.log" for i in (2, 3)])
-        again = self.on((1, 2), self.config, "--resume", f"runs/{run.name}", "run.dir=runs", data, folders=folders)
-        self.assertEqual(again.weights, self.alone("--resume", whole.run_dir, data).weights)
+        self.check_folders_of_their_own()
 
     def test_a_stop_asked_of_one_rank_ends_all_after_one_step(self):
-        p = self.start(*self.command((1, 2), self.config, "train.epochs=2000", f"run.dir={self.dir}/runs"), env=ENV)
-
-        def metrics():
-            return [m for m in (self.dir / "runs").glob("*/metrics.jsonl") if m.read_text().count("\n") > 3]
-
-        wait_for(metrics, 60, "steps")
-        pids = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
-        last = [pid for pid in pids if "DDP_COMM_NODE=node1" in pathlib.Path(f"/proc/{pid}/environ").read_text().split("\0")]
-        self.assertEqual(len(last), 2)
-        os.kill(last[1], signal.SIGUSR1)
-        _, err = p.communicate(timeout=60)
-        run = metrics()[0].parent
-        record = json.loads((run / "run.json").read_text())
-        self.assertEqual(record["status"], "stopped", err)
-        self.assertTrue((run / f"checkpoints/step-{record['legs'][0]['steps']:08d}").is_dir())
+        self.check_stopped_by_one((1, 2), 1)
 
     def test_a_loss_that_is_not_finite_is_named(self):
         r = self.run_program(*self.command((2, 2), ROOT / "configs/cnn.cfg", "model=mlp", *harness.SMALL, "optim.lr=1000",
