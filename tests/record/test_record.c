@@ -8,22 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "record/record.h"
-
-static char dir[64];
-
-static int set_up(void **s)
-{
-    (void)s;
-    snprintf(dir, sizeof dir, "/tmp/ddp-test-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **s)
-{
-    (void)s;
-    return ddp_dir_remove(dir, NULL);
-}
 
 static void put(const char *name, const char *text)
 {

@@ -9,22 +9,8 @@
 #include <utime.h>
 
 #include "clear.h"
+#include "folder.h"
 #include "record/record.h"
-
-static char dir[64];
-
-static int set_up(void **s)
-{
-    (void)s;
-    snprintf(dir, sizeof dir, "/tmp/ddp-test-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **s)
-{
-    (void)s;
-    return ddp_dir_remove(dir, NULL);
-}
 
 static const char *at(const char *name)
 {

@@ -5,23 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder.h"
 #include "lines.h"
 #include "verdict.h"
-
-static char dir[64];
-
-static int set_up(void **s)
-{
-    (void)s;
-    snprintf(dir, sizeof dir, "/tmp/ddp-test-XXXXXX");
-    return mkdtemp(dir) ? 0 : -1;
-}
-
-static int tear_down(void **s)
-{
-    (void)s;
-    return ddp_dir_remove(dir, NULL);
-}
 
 static void put(const char *run, const char *name, const char *text)
 {
