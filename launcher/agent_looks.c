@@ -51,8 +51,7 @@ static void look_for_halted(struct ddp_local_agent *a, double now)
     a->look_at = now + DDP_AGENT_LOOK_S;
     for (int i = 0; i < a->ranks.n; i++) {
         struct ddp_rank *r = &a->ranks.rank[i];
-        r->halted_seen =
-            count_look(r->halted_seen, !a->paused && !r->gone && ddp_process_state(r->pid, NULL) == 'T');
+        r->halted_seen = count_look(r->halted_seen, !a->paused && !r->gone && halted(r->pid) != 0);
     }
     const pid_t other = a->paused ? 0 : find_other(a);
     a->other_seen = count_look(other == a->other ? a->other_seen : 0, other != 0);

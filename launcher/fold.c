@@ -82,9 +82,9 @@ static void forget(struct ddp_fold *f, int from, int n)
     memmove(f->line + from, f->line + from + n, (size_t)(f->n - from) * sizeof *f->line);
 }
 
-static bool reads_as(const struct ddp_fold_line *a, const char *text, size_t n, uint64_t hash)
+static bool reads_as(const struct ddp_fold_line *a, const char *text, size_t n)
 {
-    return a->hash == hash && a->n == n && memcmp(a->text, text, n) == 0;
+    return a->n == n && memcmp(a->text, text, n) == 0;
 }
 
 /* The first `n` lines go on. */
@@ -108,7 +108,7 @@ static bool is_repeated(const struct ddp_fold *f, int n)
 {
     for (int i = 0; i < n; i++) {
         const struct ddp_fold_line *a = &f->line[i], *b = &f->line[n + i];
-        if (a->who || b->who || !reads_as(a, b->text, b->n, b->hash))
+        if (a->who || b->who || !reads_as(a, b->text, b->n))
             return false;
     }
     return true;
@@ -152,42 +152,32 @@ static int first_for(const struct ddp_fold *f, int rank)
     return behind > 0 ? (int)behind : 0;
 }
 
-static struct ddp_fold_line *find_same(struct ddp_fold *f, int rank, const char *line, size_t n,
-                                       uint64_t hash)
+static struct ddp_fold_line *find_same(struct ddp_fold *f, int rank, const char *line, size_t n)
 {
     for (int i = first_for(f, rank); i < f->n; i++) {
-        if (reads_as(&f->line[i], line, n, hash))
+        if (reads_as(&f->line[i], line, n))
             return &f->line[i];
     }
     return NULL;
 }
 
-static struct ddp_fold_line *add(struct ddp_fold *f, int rank, const char *line, size_t n, uint64_t hash)
+static struct ddp_fold_line *add(struct ddp_fold *f, int rank, const char *line, size_t n)
 {
     while (f->n == DDP_FOLD_LINES || (f->n > 0 && f->bytes + n > DDP_FOLD_BYTES))
         pass_on(f, count_group(f));
     struct ddp_fold_line *l = &f->line[f->n++];
-    *l = (struct ddp_fold_line){.text = ddp_malloc(n), .n = n, .hash = hash};
+    *l = (struct ddp_fold_line){.text = ddp_malloc(n), .n = n};
     memcpy(l->text, line, n);
     l->who = rank < 0 ? NULL : ddp_calloc((size_t)f->ranks / WORD + 1, sizeof *l->who);
     f->bytes += n;
     return l;
 }
 
-static uint64_t hash_of(const char *s, size_t n) /* FNV-1a, 64 bits */
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
-    return h;
-}
-
 void ddp_fold_put(struct ddp_fold *f, int rank, const char *line, size_t n, double now)
 {
-    const uint64_t hash = hash_of(line, n);
-    struct ddp_fold_line *l = find_same(f, rank, line, n, hash);
+    struct ddp_fold_line *l = find_same(f, rank, line, n);
     if (!l) {
-        l = add(f, rank, line, n, hash);
+        l = add(f, rank, line, n);
         l->due = now + (f->ranks > 1 ? DDP_FOLD_S : 0);
     }
     l->count++;

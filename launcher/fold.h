@@ -22,7 +22,6 @@ enum { DDP_FOLD_LINES = 256, DDP_FOLD_BYTES = 65536 }; /* that wait at most: the
 struct ddp_fold_line {
     char *text; /* [n], with its newline */
     size_t n;
-    uint64_t hash;
     double due;
     int count;     /* of those who said it */
     uint64_t *who; /* one bit a rank; NULL: nobody knows */
