@@ -5,6 +5,7 @@
 
 #include "base/base.h"
 #include "bench.h"
+#include "bench/report.h"
 #include "gpu_bench.h"
 
 enum { SKIP = 77 };
@@ -28,17 +29,11 @@ static int measure_case(struct bench *b, const struct bench_case *c, enum ddp_gp
     if (b->copy_rate == 0)
         b->copy_rate = rate;
     const double percent = 100 * rate / b->copy_rate;
-    if (!b->o.json) {
-        printf("%-26s %-4s %8.1f %10.1f %8.1f %6.1f %c %6.1f\n", name, type_names[type], bytes * 1e-6,
-               t.s * 1e6, rate * 1e-9, percent, percent < 80 ? '<' : ' ', 100 * t.spread);
-        fflush(stdout);
-    }
-    return json_array_append_new(b->kernels, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f}", "name", name,
-                                                       "type", type_names[type], "bytes", (json_int_t)bytes,
-                                                       "us", t.s * 1e6, "gb_s", rate * 1e-9, "percent",
-                                                       percent, "spread_percent", 100 * t.spread))
-               ? ddp_fail(err, DDP_E_RESOURCE, "no memory")
-               : 0;
+    bench_row(b->kernels, BENCH_TEXT(name), BENCH_TEXT(type_names[type]), BENCH_NUMBER(bytes),
+              BENCH_NUMBER(bytes * 1e-6), BENCH_NUMBER(t.s * 1e6), BENCH_NUMBER(rate * 1e-9),
+              BENCH_NUMBER(percent), BENCH_TEXT(percent < 80 ? "<" : ""), BENCH_NUMBER(100 * t.spread));
+    b->worst = t.spread > b->worst ? t.spread : b->worst;
+    return 0;
 }
 
 static bool wanted(const struct bench *b, const char *name)
@@ -49,8 +44,6 @@ static bool wanted(const struct bench *b, const char *name)
 static int measure_kernels(struct bench *b, struct ddp_error *err)
 {
     int code = 0;
-    if (!b->o.json)
-        printf("%-26s %-4s %8s %10s %8s %6s   %6s\n", "kernel", "type", "MB", "us", "GB/s", "%copy", "+-%");
     for (int i = 0; i < bench_cases_count && !code; i++) {
         const struct bench_case *c = &bench_cases[i];
         if (i > 0 && !wanted(b, c->name))
@@ -78,21 +71,15 @@ static int measure_launches(struct bench *b, struct ddp_error *err)
                   kernels = launches[i].in_graph ? launches[i].in_graph : 1;
         if (code)
             return ddp_error_prefix(err, "%s", launches[i].name);
-        if (!b->o.json)
-            printf("%-26s %10.2f us, %8.0f a second, %6.2f us a kernel\n", launches[i].name, t.s * 1e6,
-                   1 / t.s, t.s * 1e6 / kernels);
-        if (json_array_append_new(b->launches,
-                                  json_pack("{s:s, s:i, s:f, s:f, s:f}", "name", launches[i].name, "kernels",
-                                            kernels, "us", t.s * 1e6, "per_second", 1 / t.s, "spread_percent",
-                                            100 * t.spread)))
-            return ddp_fail(err, DDP_E_RESOURCE, "no memory");
+        bench_row(b->launches, BENCH_TEXT(launches[i].name), BENCH_NUMBER(kernels), BENCH_NUMBER(t.s * 1e6),
+                  BENCH_NUMBER(1 / t.s), BENCH_NUMBER(t.s * 1e6 / kernels), BENCH_NUMBER(100 * t.spread));
     }
     return 0;
 }
 
 /* ---- the command ---- */
 
-enum { SIZE = 1, CHANNELS, ONLY, ROUNDS, DEVICE, JSON };
+enum { SIZE = 1, CHANNELS, ONLY, ROUNDS, DEVICE };
 
 // clang-format off
 static const struct ddp_option option_list[] = {
@@ -102,7 +89,7 @@ static const struct ddp_option option_list[] = {
     {"--only", NULL, "TEXT", ONLY, "Only rows whose name contains it, and the copy."},
     {"--rounds", NULL, "N", ROUNDS, "The median of which is taken (7)."},
     {"--device", NULL, "N", DEVICE, "That GPU (0), and an error if it is not there."},
-    {"--json", NULL, NULL, JSON, "One line of JSON in place of the table."},
+    BENCH_REPORT_OPTIONS,
     DDP_COMMON_OPTIONS,
     {0},
 };
@@ -153,11 +140,8 @@ static bool apply(int id, const char *value, struct bench_options *o)
     case ONLY:
         o->only = value;
         return true;
-    case JSON:
-        o->json = true;
-        return true;
     default:
-        return id == DDP_OPTION_END;
+        return id == DDP_OPTION_END || bench_outputs_take(&o->outputs, id, value);
     }
 }
 
@@ -195,32 +179,53 @@ static int fails(const struct ddp_error *err)
     return ddp_error_exit(err->code);
 }
 
-static int measure(struct bench *b, struct ddp_error *err)
+static const struct bench_column kernel_columns[] = {
+    {"name", "kernel", NULL},     {"type", "type", NULL}, {"bytes", NULL, "%.0f"},
+    {"mb", "MB", "%.1f"},         {"us", "us", "%.1f"},   {"gb_s", "GB/s", "%.1f"},
+    {"percent", "%copy", "%.1f"}, {"slow", "", NULL},     {"spread_percent", "+-%", "%.1f"},
+};
+static const struct bench_column launch_columns[] = {
+    {"name", "launch", NULL},
+    {"kernels", "kernels", "%.0f"},
+    {"us", "us", "%.2f"},
+    {"per_second", "a second", "%.0f"},
+    {"us_a_kernel", "us a kernel", "%.2f"},
+    {"spread_percent", "+-%", "%.1f"},
+};
+static const struct bench_plot plot = {.kind = BENCH_BARS,
+                                       .title = "Kernels of the GPU, in percent of a copy",
+                                       .x = "type",
+                                       .x_title = "row of the table, by type",
+                                       .y_title = "percent of the copy's GB/s",
+                                       .parts = {"percent"}};
+
+static void tell_device(struct bench *b, struct bench_report *r)
 {
     struct ddp_gpu_versions v;
+    char text[256];
+    b->api->versions(&v);
+    snprintf(text, sizeof text, "%s, %d SMs, %.1f GB, driver %d, runtime %d", b->info.name, b->info.sms,
+             (double)b->info.memory * 1e-9, v.driver, v.runtime);
+    bench_fact_text(r, "device", text, "GPU");
+    bench_fact_number(r, "tensor_bytes", (double)b->tensor_bytes, "tensors", "%.0f bytes");
+    bench_fact_number(r, "channels", b->p.c, "channels", "%.0f");
+    bench_fact_number(r, "rounds", (double)b->o.rounds, "rounds", "%.0f");
+}
+
+static int measure(struct bench *b, struct bench_report *r, struct ddp_error *err)
+{
     int code = bench_place_make(b, err);
     if (code)
         return code;
-    b->api->versions(&v);
-    if (!b->o.json)
-        printf("%s, %d SMs, %.1f GB, driver %d, runtime %d; tensors of %.1f MB, %d channels, %lld rounds\n",
-               b->info.name, b->info.sms, (double)b->info.memory * 1e-9, v.driver, v.runtime,
-               (double)b->tensor_bytes * 1e-6, b->p.c, (long long)b->o.rounds);
+    tell_device(b, r);
+    b->kernels = bench_report_table(r, "kernels", NULL, kernel_columns, DDP_COUNT(kernel_columns));
+    b->launches = bench_report_table(r, "launches", NULL, launch_columns, DDP_COUNT(launch_columns));
+    bench_report_plot(r, b->kernels, &plot);
     code = measure_kernels(b, err);
     if (!code)
         code = measure_launches(b, err);
-    if (code || !b->o.json)
-        return code;
-    json_t *all =
-        json_pack("{s:{s:s, s:i, s:I, s:i, s:i}, s:I, s:i, s:I, s:O, s:O}", "device", "name", b->info.name,
-                  "sms", b->info.sms, "memory", (json_int_t)b->info.memory, "driver", v.driver, "runtime",
-                  v.runtime, "tensor_bytes", (json_int_t)b->tensor_bytes, "channels", b->p.c, "rounds",
-                  (json_int_t)b->o.rounds, "kernels", b->kernels, "launches", b->launches);
-    if (!all || json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)))
-        code = ddp_fail(err, DDP_E_IO, "the result cannot be written as JSON");
-    puts("");
-    json_decref(all);
-    return code;
+    bench_warn_spread(r, "the kernel that moves most", b->worst, 0.2);
+    return code ? code : bench_report_finish(r, err);
 }
 
 int bench_gpu(int argc, char **argv)
@@ -243,11 +248,11 @@ int bench_gpu(int argc, char **argv)
     }
     if (b.api->info((int)b.o.device, &b.info, &err) || b.api->open((int)b.o.device, &b.gpu, &err))
         return fails(&err);
-    b.kernels = json_array();
-    b.launches = json_array();
-    status = measure(&b, &err) ? fails(&err) : DDP_EXIT_OK;
-    json_decref(b.kernels);
-    json_decref(b.launches);
+    struct bench_report *r = bench_report_create(bench_gpu_manual.name, argc, argv, &b.o.outputs);
+    status = bench_report_begin(r, &err);
+    if (!status)
+        status = measure(&b, r, &err);
+    bench_report_destroy(r);
     b.api->close(b.gpu);
-    return status;
+    return status ? fails(&err) : DDP_EXIT_OK;
 }

@@ -3,8 +3,7 @@
 #ifndef DDP_BENCH_GPU_BENCH_H
 #define DDP_BENCH_GPU_BENCH_H
 
-#include <jansson.h>
-
+#include "bench/report.h"
 #include "gpu_cases.h"
 
 enum { BENCH_ROUNDS_MOST = 99 };
@@ -13,7 +12,7 @@ struct bench_options {
     int64_t size_mb, channels, rounds, device;
     const char *only;
     bool named; /* the device */
-    bool json;
+    struct bench_outputs outputs;
 };
 
 struct bench {
@@ -27,8 +26,9 @@ struct bench {
     int64_t *host_sample;
     float *host_channel;
     struct bench_small *host_small;
-    double copy_rate;           /* bytes/s */
-    json_t *kernels, *launches; /* rows so far */
+    double copy_rate; /* bytes/s */
+    double worst;     /* spread */
+    struct bench_table *kernels, *launches;
 };
 
 struct bench_timing {

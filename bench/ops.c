@@ -11,6 +11,8 @@
 #include <time.h>
 
 #include "bench.h"
+#include "bench/report.h"
+#include "bench/stats.h"
 #include "ops/ops.h"
 #include "ops/builtin.h"
 
@@ -161,22 +163,8 @@ static void measure(struct layer *l, int round)
     l->seconds[1][round] -= l->seconds[2][round];
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(const double *v)
-{
-    double s[ROUNDS];
-    memcpy(s, v, sizeof s);
-    qsort(s, ROUNDS, sizeof *s, by_value);
-    return s[ROUNDS / 2];
-}
-
-static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
-static const char *const usage[] = {"[TEXT]", NULL};
+static const struct ddp_option options[] = {BENCH_REPORT_OPTIONS, DDP_COMMON_OPTIONS, {0}};
+static const char *const usage[] = {"[options] [TEXT]", NULL};
 
 const struct ddp_manual bench_ops_manual = {
     .name = "ddp-bench ops",
@@ -189,7 +177,7 @@ const struct ddp_manual bench_ops_manual = {
 };
 
 /* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, const char **filter)
+static int parse(int argc, char **argv, const char **filter, struct bench_outputs *outputs)
 {
     struct ddp_option_walk walk = {argc, argv, 1, false};
     struct ddp_error err = {0};
@@ -205,55 +193,113 @@ static int parse(int argc, char **argv, const char **filter)
             ddp_say("ddp-bench ops", "%s", err.text);
             return DDP_EXIT_USAGE;
         }
-        *filter = id == DDP_OPTION_WORD ? value : *filter;
+        if (!bench_outputs_take(outputs, id, value) && id == DDP_OPTION_WORD)
+            *filter = value;
     }
     *filter = *filter ? *filter : "";
     return -1;
 }
 
+static int make_layers(const char *filter, struct layer *layers)
+{
+    int n = 0;
+    for (size_t i = 0; i < DDP_COUNT(specs); i++)
+        if (strstr(specs[i].name, filter))
+            make_layer(&layers[n++], &specs[i]);
+    return n;
+}
+
+static void measure_all(struct bench_report *r, struct layer *layers, int n, double peak[ROUNDS])
+{
+    float sink = 0;
+    for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
+        const int to = round < 0 ? 0 : round;
+        const double t = now(), flops = bench_peak_kernels()->run(3000000, &sink);
+        peak[to] = flops / (now() - t);
+        bench_report_clock(r);
+        for (int i = 0; i < n; i++)
+            measure(&layers[i], to);
+    }
+}
+
+static const struct bench_column columns[] = {
+    {"layer", "layer", NULL},
+    {"batch", "batch", "%.0f"},
+    {"pass", "pass", NULL},
+    {"algorithm", "algorithm", NULL},
+    {"ms", "ms", "%.3f"},
+    {"direct_gflops", "direct", "%.1f"},
+    {"done_gflops", "done", "%.1f"},
+    {"percent_of_peak", "%peak", "%.1f"},
+    {"spread_percent", "+-%", "%.1f"},
+};
+
+static const struct bench_plot plot = {.kind = BENCH_BARS,
+                                       .title = "Kernels on one core",
+                                       .x = "batch",
+                                       .x_title = "row of the table, by batch",
+                                       .y_title = "GFLOP/s of products done",
+                                       .parts = {"done_gflops"}};
+
+static void tell(struct bench_report *r, const struct layer *layers, int n, double peak)
+{
+    struct bench_table *t = bench_report_table(
+        r, "layers", "GFLOP/s by the layer's definition (direct), and of the products done (done)", columns,
+        DDP_COUNT(columns));
+    double worst = 0;
+    for (int i = 0; i < n; i++) {
+        for (int pass = 0; pass < PASSES; pass++) {
+            const struct ddp_layer_plan *plan = &layers[i].plan;
+            const double s = bench_median(layers[i].seconds[pass], ROUNDS), batch = layers[i].spec->n,
+                         done = batch * (plan->algorithm ? plan->done : plan->flops) / s,
+                         spread = bench_spread(layers[i].seconds[pass], ROUNDS);
+            worst = spread > worst ? spread : worst;
+            bench_row(t, BENCH_TEXT(layers[i].spec->name), BENCH_NUMBER(batch), BENCH_TEXT(passes[pass]),
+                      BENCH_TEXT(plan->algorithm ? plan->algorithm : "direct"), BENCH_NUMBER(s * 1e3),
+                      BENCH_NUMBER(batch * plan->flops / s * 1e-9), BENCH_NUMBER(done * 1e-9),
+                      BENCH_NUMBER(100 * done / peak), BENCH_NUMBER(100 * spread));
+        }
+    }
+    bench_report_plot(r, t, &plot);
+    bench_warn_spread(r, "the row that moves most", worst, 0.3);
+}
+
+static int run(struct bench_report *r, struct layer *layers, int n, struct ddp_error *err)
+{
+    double peak[ROUNDS];
+    int status = bench_report_begin(r, err);
+    if (status)
+        return status;
+    bench_report_pinning(r, "none: one thread, its own CPU time");
+    measure_all(r, layers, n, peak);
+    bench_fact_number(r, "peak_gflops", bench_median(peak, ROUNDS) * 1e-9, "peak of one core",
+                      "%.1f GFLOP/s (multiply-adds in registers)");
+    bench_warn_spread(r, "the peak", bench_spread(peak, ROUNDS), 0.1);
+    tell(r, layers, n, bench_median(peak, ROUNDS));
+    return bench_report_finish(r, err);
+}
+
 int bench_ops(int argc, char **argv)
 {
+    struct bench_outputs outputs = {0};
+    struct ddp_error err = {0};
     const char *filter;
-    const int status = parse(argc, argv, &filter);
+    int status = parse(argc, argv, &filter, &outputs);
     if (status >= 0)
         return status;
-    struct ddp_error err;
     if (ddp_cpu_select(NULL, &err)) {
         fprintf(stderr, "ddp-bench: %s\n", err.text);
         return DDP_EXIT_USAGE;
     }
     struct layer *layers = ddp_calloc(DDP_COUNT(specs), sizeof *layers);
-    int n = 0;
-    for (size_t i = 0; i < DDP_COUNT(specs); i++)
-        if (strstr(specs[i].name, filter))
-            make_layer(&layers[n++], &specs[i]);
+    const int n = make_layers(filter, layers);
     if (!n) {
         fprintf(stderr, "ddp-bench: no layer's name contains '%s'\n", filter);
         return DDP_EXIT_USAGE;
     }
-    double peak[ROUNDS];
-    float sink = 0;
-    for (int round = -1; round < ROUNDS; round++) { /* the first warms up */
-        int r = round < 0 ? 0 : round;
-        double t = now(), flops = bench_peak_kernels()->run(3000000, &sink);
-        peak[r] = flops / (now() - t);
-        for (int i = 0; i < n; i++)
-            measure(&layers[i], r);
-    }
-    printf("%s, peak of one core %.1f GFLOP/s; GFLOP/s by the layer's definition, and of the products done\n"
-           "%-24s %5s  %-15s  %-19s %8s %8s %8s %6s\n",
-           ddp_cpu_isa(), median(peak) * 1e-9, "layer", "batch", "pass", "algorithm", "ms", "direct", "done",
-           "%peak");
-    for (int i = 0; i < n; i++) {
-        for (int pass = 0; pass < PASSES; pass++) {
-            const struct ddp_layer_plan *plan = &layers[i].plan;
-            const double s = median(layers[i].seconds[pass]), batch = layers[i].spec->n,
-                         done = batch * (plan->algorithm ? plan->done : plan->flops) / s;
-            printf("%-24s %5d  %-15s  %-19s %8.3f %8.1f %8.1f %6.1f\n", layers[i].spec->name,
-                   layers[i].spec->n, passes[pass], plan->algorithm ? plan->algorithm : "direct", s * 1e3,
-                   batch * plan->flops / s * 1e-9, done * 1e-9, 100 * done / median(peak));
-        }
-    }
+    struct bench_report *r = bench_report_create(bench_ops_manual.name, argc, argv, &outputs);
+    status = run(r, layers, n, &err);
+    bench_report_destroy(r);
     free(layers);
-    return DDP_EXIT_OK;
+    return status ? ddp_report("ddp-bench ops", &err) : DDP_EXIT_OK;
 }
