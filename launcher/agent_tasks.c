@@ -9,6 +9,7 @@
 
 #include "launcher/facts.h"
 #include "launcher/fields.h"
+#include "launcher/hello.h"
 #include "launcher/inspect.h"
 #include "launcher/leftovers.h"
 #include "launcher/rank_env.h"
@@ -67,6 +68,35 @@ static json_t *do_measure(struct ddp_agent_desk *desk, const json_t *task)
                                      (int)json_integer_value(json_object_get(task, "port")), &speed, &err);
     return rc ? answer_error(rc, &err)
               : json_pack("{s:f,s:f}", "latency", speed.latency_s, "rate", speed.bytes_s);
+}
+
+/* ---- the way to the head --------------------------------------------------------------------- */
+
+static json_t *do_branch(struct ddp_agent_desk *desk, const json_t *task)
+{
+    struct ddp_error err = {0};
+    int port = 0;
+    ddp_branch_close(&desk->branch);
+    const int rc = ddp_branch_open(&desk->branch, (int)json_integer_value(json_object_get(task, "expected")),
+                                   desk->token, &port, &err);
+    return rc ? answer_error(rc, &err) : json_pack("{s:i}", "port", port);
+}
+
+/* Where the other agent cannot be reached all stays as it is. */
+static json_t *do_move(struct ddp_agent_desk *desk, const json_t *task)
+{
+    struct ddp_words addresses = {0};
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(task, "addresses"), i, one)
+        ddp_words_add(&addresses, "%s", ddp_field_text(one, "address"));
+    const bool moved =
+        ddp_hello(&addresses, (int)json_integer_value(json_object_get(task, "port")), desk->token,
+                  (int)json_integer_value(json_object_get(task, "number")), &desk->moved);
+    if (!moved)
+        desk->moved.fd = -1;
+    ddp_words_finish(&addresses);
+    return json_pack("{s:b}", "moved", moved);
 }
 
 /* ---- open: the ranks may come ---------------------------------------------------------------- */
@@ -146,7 +176,7 @@ void ddp_agent_clear(struct ddp_agent_desk *desk)
          : well           ? ddp_janitor_dismiss
                           : ddp_janitor_linger)(&desk->janitor);
     ddp_claim_close(&desk->claim);
-    *desk = (struct ddp_agent_desk){.job.lock = -1, .claim.folder = -1};
+    *desk = (struct ddp_agent_desk)DDP_AGENT_DESK;
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -156,11 +186,8 @@ json_t *ddp_agent_task(struct ddp_agent_desk *desk, const json_t *task)
     static const struct {
         const char *name;
         json_t *(*run)(struct ddp_agent_desk *desk, const json_t *task);
-    } tasks[] = {{"facts", do_facts},
-                 {"answer", do_answer},
-                 {"reach", do_reach},
-                 {"measure", do_measure},
-                 {"open", do_open}};
+    } tasks[] = {{"facts", do_facts},   {"answer", do_answer}, {"reach", do_reach}, {"measure", do_measure},
+                 {"branch", do_branch}, {"move", do_move},     {"open", do_open}};
     for (size_t i = 0; i < DDP_COUNT(tasks); i++)
         if (strcmp(tasks[i].name, ddp_field_text(task, "do")) == 0)
             return tasks[i].run(desk, task);

@@ -271,10 +271,15 @@ void ddp_crew_dismiss(struct ddp_crew *crew)
     for (int i = 0; i < crew->n; i++) {
         struct ddp_crew_member *m = &crew->member[i];
         lost |= !m->here || m->wire.over;
-        if (m->here) {
+        if (m->here && m->wire.by) /* while there is a way to it */
             ddp_wire_send(&m->wire, DDP_WIRE_BYE, "", 0);
+    }
+    for (int i = 0; i < crew->n; i++) {
+        struct ddp_crew_member *m = &crew->member[i];
+        if (m->here && !m->wire.by)
+            ddp_wire_send(&m->wire, DDP_WIRE_BYE, "", 0);
+        if (m->here)
             ddp_wire_finish(&m->wire);
-        }
         json_decref(m->hello);
         json_decref(m->task);
         json_decref(m->answer);

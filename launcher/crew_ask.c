@@ -27,11 +27,8 @@ static bool waits_for(const struct ddp_crew_member *m)
 static void listen_to(struct ddp_crew *crew, struct pollfd *fds)
 {
     struct ddp_frame frame;
-    for (int i = 0; i < crew->n; i++) {
+    for (int i = 0; i < crew->n; i++) /* of all: one's answer may come by another's wire */
         fds[i] = ddp_wire_poll(&crew->member[i].wire);
-        if (!waits_for(&crew->member[i]))
-            fds[i].fd = -1;
-    }
     poll(fds, (nfds_t)crew->n, 100);
     for (int i = 0; i < crew->n; i++) {
         struct ddp_crew_member *m = &crew->member[i];

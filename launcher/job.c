@@ -151,6 +151,7 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
     if (rc != 0)
         return rc;
     job->stuck_after = cfg->launch.stuck_after;
+    job->fanout = (int)cfg->launch.fanout;
     describe_config(opt, job);
     describe_again(argv[0], opt, plan->ranks, job);
 

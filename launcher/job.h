@@ -38,6 +38,7 @@ struct ddp_job {
     bool evaluates;     /* and saves nothing (--eval) */
     double grace;       /* seconds from a request to stop to the death of who has not; HUGE_VAL: no limit */
     double stuck_after; /* launch.stuck_after */
+    int fanout;         /* launch.fanout */
     int nhosts;         /* 0: this one */
     struct ddp_job_host *host_list; /* [nhosts] in the order of their first ranks */
     bool by_node;                   /* ranks go round the hosts */

@@ -9,12 +9,20 @@
 
 static const double WARN_S = 10, ENDING_S = 10;
 static const double PATIENCE = 3; /* times the limit of the warning, at least, until the end */
+static const double PASSED_S = 2; /* an agent that works is heard more often, and passes on as often */
 static const double LOOKED_S = 1; /* time between judgements that counts at most: we may have been paused */
 
 void ddp_silence_init(struct ddp_silence *s, int agents, double stuck_after)
 {
     *s = (struct ddp_silence){.agents = agents, .stuck_after = stuck_after};
     s->agent = ddp_calloc((size_t)agents, sizeof *s->agent);
+    for (int i = 0; i < agents; i++)
+        s->agent[i].through = -1;
+}
+
+void ddp_silence_through(struct ddp_silence *s, int agent, int through)
+{
+    s->agent[agent].through = through;
 }
 
 void ddp_silence_finish(struct ddp_silence *s)
@@ -68,6 +76,13 @@ static enum ddp_silence_says judge_one(struct ddp_silence *s, int i, bool ending
     return DDP_SILENCE_WARNS;
 }
 
+/* Whether it may speak, and the one that passes it on does not. */
+static bool is_behind_silence(const struct ddp_silence *s, int i)
+{
+    const struct ddp_unheard *by = s->agent[i].through >= 0 ? &s->agent[s->agent[i].through] : NULL;
+    return by && !by->left && by->silent > PASSED_S;
+}
+
 bool ddp_silence_is_told(const struct ddp_silence *s)
 {
     bool told = false;
@@ -83,10 +98,10 @@ enum ddp_silence_says ddp_silence_judge(struct ddp_silence *s, double now, bool 
     enum ddp_silence_says says = DDP_SILENCE_NOTHING;
     s->at = now;
     for (int i = 0; i < s->agents; i++)
-        s->agent[i].silent += gap;
+        s->agent[i].silent = is_behind_silence(s, i) ? 0 : s->agent[i].silent + gap;
     for (int i = 0; i < s->agents && says == DDP_SILENCE_NOTHING; i++) {
         *agent = i;
-        if (!s->agent[i].left)
+        if (!s->agent[i].left && !is_behind_silence(s, i))
             says = judge_one(s, i, ending, text, size);
     }
     return says;

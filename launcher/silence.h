@@ -3,7 +3,9 @@
  * it makes no system call and reads no clock.
  *
  *     warn  after  10 s; a third of stuck_after where that is less
- *     end   after  stuck_after (0: never), and three times the limit of the warning; 10 s when all end */
+ *     end   after  stuck_after (0: never), and three times the limit of the warning; 10 s when all end
+ *
+ * Of one that is heard through another nothing is said while the other is not heard either. */
 #ifndef DDP_LAUNCHER_SILENCE_H
 #define DDP_LAUNCHER_SILENCE_H
 
@@ -11,6 +13,7 @@
 
 struct ddp_unheard { /* an agent */
     bool left;       /* nothing is expected of it */
+    int through;     /* the agent that it is heard through; -1: none */
     double silent, told;
 };
 
@@ -30,6 +33,7 @@ enum ddp_silence_says {
 /* stuck_after: launch.stuck_after. */
 void ddp_silence_init(struct ddp_silence *s, int agents, double stuck_after);
 void ddp_silence_finish(struct ddp_silence *s);
+void ddp_silence_through(struct ddp_silence *s, int agent, int through);
 /* It has said something; ends: for the last time. */
 void ddp_silence_hear(struct ddp_silence *s, int agent, bool ends);
 /* Whether one is silent that was warned of: it may be what all others wait for. */

@@ -171,6 +171,9 @@ int ddp_supervise_job(const struct ddp_starter *starter, const struct ddp_job *j
     ddp_pulses_init(&h.pulses, job->ranks, job->stuck_after);
     ddp_silence_init(&h.silence, h.nagents, job->stuck_after);
     ddp_silence_hear(&h.silence, 0, true); /* we are that one */
+    for (int i = 0; i < others->n; i++)
+        if (others->through[i] >= 0)
+            ddp_silence_through(&h.silence, 1 + i, 1 + others->through[i]);
     watch(&h);
     *exit_code = conclude(&h);
     tell_ending(&h, ending);

@@ -10,6 +10,7 @@ struct ddp_agent;
 struct ddp_elsewhere { /* what of a job is not on this host */
     int n;
     struct ddp_agent *const *agent; /* [n] of the other hosts, ready for their ranks */
+    const int *through;             /* [n] which of them each is heard through; -1: none */
     int ranks_here;                 /* those of this host, of all that the starter starts */
     const char *const *host_of;     /* [ranks of the job] */
 };

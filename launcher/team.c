@@ -11,6 +11,7 @@
 #include "launcher/preflight.h"
 #include "launcher/rank_env.h"
 #include "launcher/supervise.h"
+#include "launcher/team_spread.h"
 
 static const double CALL_S = 120; /* ssh waits for a dead host longer than a minute */
 static const double LOOK_S = 300; /* data may have to be read whole */
@@ -219,7 +220,9 @@ int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const
 {
     const char **host_of = ddp_calloc((size_t)plan->ranks, sizeof *host_of);
     struct ddp_agent **agent = ddp_calloc((size_t)team->crew.n + 1, sizeof(void *));
-    struct ddp_elsewhere others = {.agent = agent, .host_of = host_of};
+    int *computes = ddp_calloc((size_t)team->crew.n + 1, sizeof *computes);
+    int *through = ddp_calloc((size_t)team->crew.n + 1, sizeof *through);
+    struct ddp_elsewhere others = {.agent = agent, .through = through, .host_of = host_of};
     int own = -1;
     for (int r = 0; r < plan->ranks; r++)
         host_of[r] = plan->part[plan->spot[r].part].host;
@@ -227,18 +230,24 @@ int ddp_team_run(struct ddp_team *team, const struct ddp_starter *starter, const
         if (team->member[i] < 0)
             own = plan->part[i].ranks > 0 ? i : own;
         else if (plan->part[i].ranks > 0)
-            agent[others.n++] = ddp_remote_agent_create(plan->part[i].host, plan->part[i].ranks,
-                                                        &team->crew.member[team->member[i]].wire);
+            computes[others.n++] = i;
     }
+    for (int i = 0; i < others.n; i++)
+        agent[i] = ddp_remote_agent_create(plan->part[computes[i]].host, plan->part[computes[i]].ranks,
+                                           &team->crew.member[team->member[computes[i]]].wire);
     snprintf(job->network, sizeof job->network, "%s", team->network);
     if (*job->network)
         ddp_words_add(&job->env, "DDP_NETWORK=%s", job->network);
     others.ranks_here = own >= 0 ? plan->part[own].ranks : 0;
-    int rc = open_all(team, plan, job, host_of, own, err);
+    int rc = ddp_team_spread(team, computes, others.n, job->fanout, through, err);
+    if (rc == 0)
+        rc = open_all(team, plan, job, host_of, own, err);
     if (rc == 0)
         rc = ddp_supervise_job(starter, job, &others, quiet, exit_code, ending, err);
     for (int i = 0; i < others.n; i++)
         ddp_agent_destroy(agent[i]);
+    free(through);
+    free(computes);
     free(agent);
     free(host_of);
     return rc;

@@ -164,6 +164,7 @@ struct ddp_config {
         bool memory_bind, hyperthreads;
         double grace;       /* seconds; 0: no limit */
         double stuck_after; /* seconds; 0: never */
+        int64_t fanout;
     } launch;
 
     struct ddp_node *tree;       /* resolved, every key of the table in it */

@@ -224,6 +224,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "From a request to stop (a signal) until ranks that have not stopped are named and killed; 0 is never"},
     {FIELD(launch.stuck_after), .type = DDP_KEY_FLOAT, .dflt = "600", .min = 0, .max = 1e9, .unit = "seconds",
      .doc = "End the job when one rank has held up the others for so long (and for 60 times what is usual); 0 only warns"},
+    {FIELD(launch.fanout), .type = DDP_KEY_INT, .dflt = "32", .min = 1, .max = 1000000,
+     .doc = "Hosts that ddp-launch watches over its own connections; of more, each further one through one of these"},
     {.name = NULL},
 };
 // clang-format on

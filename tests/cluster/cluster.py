@@ -1,6 +1,7 @@
 """What the cluster tests share: a bed for the whole suite, and the word why there is none."""
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -9,7 +10,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "system"))
 from bed import Bed, why_not  # noqa: E402
-from harness import BIN, ROOT, SKIP, main as run  # noqa: E402
+from harness import BIN, ENDLESS, ROOT, SKIP, main as run, wait_for  # noqa: E402
 
 PROCESSES = ["fake_rank_mpi", "ddp-train", "ddp-launch", "ddp-janitor", "orted", "mpirun", "ssh"]
 
@@ -67,6 +68,46 @@ class Case(unittest.TestCase):
         self.assertRegex(err, "host n1 is lost")
         self.assertRegex(err, "restart 1 of 1: going on from the last checkpoint of .*, without n1")
         self.assertIn(weights, out)
+
+
+class Endless(Case):
+    """Jobs that train until somebody ends them, and the processes that they consist of."""
+
+    def setUp(self):
+        super().setUp()
+        self.config = self.dir / "endless.cfg"
+        self.config.write_text(ENDLESS)
+        self.runs = self.dir / "runs"
+        self.addCleanup(self.kill_all)
+
+    def kill_all(self):
+        for i in (None, *self.bed.hosts):
+            self.bed.head(["pkill", "-KILL", "-x", "|".join(PROCESSES)], host=i)
+
+    def find(self, host, pattern):
+        """The process of a host (None: the head) whose command line matches, as the machine counts."""
+        space = os.readlink(f"/proc/{self.bed.pid if host is None else self.bed.hosts[host][1]}/ns/pid")
+
+        def look():
+            for p in pathlib.Path("/proc").iterdir():
+                try:
+                    if p.name.isdigit() and os.readlink(p / "ns/pid") == space and re.search(pattern, (p / "cmdline").read_text().replace("\0", " ")):
+                        return int(p.name)
+                except OSError:
+                    pass
+            return None
+        return wait_for(look, 60, f"{pattern} on {host}")
+
+    def steps(self, n):
+        wait_for(lambda: sum(m.read_bytes().count(b'"type":"step"') for m in self.runs.glob("*/metrics.jsonl")) >= n, 60, f"{n} steps")
+
+    def end(self, p, *texts, code=4):
+        out, err = p.communicate(timeout=120)
+        self.assertEqual(p.returncode, code, err)
+        for text in texts:
+            self.assertRegex(err, rf"(?m)^ddp-launch: {text}")
+        self.assert_nothing_left([None, *self.bed.hosts])
+        return err
 
 
 def main(slurm=False, jobs=1):

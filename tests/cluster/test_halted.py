@@ -3,56 +3,20 @@
 has there, that launcher itself. The job ends by the limit for hangs, says what it was, and leaves nothing on any host."""
 import os
 import pathlib
-import re
 import signal
 import time
 
 import cluster
-from harness import ENDLESS, LAUNCH, TRAIN, tagged, wait_for
+from harness import LAUNCH, TRAIN, wait_for
 
 
-class Halted(cluster.Case):
+class Halted(cluster.Endless):
     hosts = 2
-
-    def setUp(self):
-        super().setUp()
-        self.config = self.dir / "halted.cfg"
-        self.config.write_text(ENDLESS)
-        self.runs = self.dir / "runs"
-        self.addCleanup(self.kill_all)
-
-    def kill_all(self):
-        for i in (None, *self.bed.hosts):
-            self.bed.head(["pkill", "-KILL", "-x", "|".join(cluster.PROCESSES)], host=i)
 
     def go(self, *args, stuck_after=6):
         self.tag = f"halted-{os.getpid()}-{time.monotonic_ns()}"
         return self.bed.start([LAUNCH, "-n", 2, "-q", "-H", "n0,n1", *args, self.config, f"run.dir={self.runs}", f"launch.stuck_after={stuck_after}"],
                               env={**self.env, "SYSTEM_TEST_TAG": self.tag}, cwd=self.dir)
-
-    def find(self, host, pattern):
-        """The process of a host (None: the head) whose command line matches, as the machine counts."""
-        space = os.readlink(f"/proc/{self.bed.pid if host is None else self.bed.hosts[host][1]}/ns/pid")
-
-        def look():
-            for p in pathlib.Path("/proc").iterdir():
-                try:
-                    if p.name.isdigit() and os.readlink(p / "ns/pid") == space and re.search(pattern, (p / "cmdline").read_text().replace("\0", " ")):
-                        return int(p.name)
-                except OSError:
-                    pass
-            return None
-        return wait_for(look, 60, f"{pattern} on {host}")
-
-    def steps(self, n):
-        wait_for(lambda: sum(m.read_bytes().count(b'"type":"step"') for m in self.runs.glob("*/metrics.jsonl")) >= n, 60, f"{n} steps")
-
-    def end(self, p, *texts, code=4):
-        out, err = p.communicate(timeout=120)
-        self.assertEqual(p.returncode, code, err)
-        for text in texts:
-            self.assertRegex(err, rf"(?m)^ddp-launch: {text}")
-        self.assert_nothing_left([None, *self.bed.hosts])
 
     def test_a_rank_where_mpi_starts(self):
         """Rank 1 waits there for rank 0, which is still to come, when it is stopped."""

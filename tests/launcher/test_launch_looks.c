@@ -255,9 +255,46 @@ static void test_the_end_does_not_wait_for_an_agent(void **state)
     ddp_silence_finish(&s);
 }
 
+/* Of those that are heard through an agent that is stopped nothing is known: it alone is named, and what it
+ * goes on to say of them counts from then. */
+static void test_those_behind_a_silent_agent_are_not_blamed(void **state)
+{
+    struct ddp_silence s;
+    double now = 1000;
+    char text[256];
+    int who = -1, named = 0;
+    (void)state;
+    ddp_silence_init(&s, 4, 60);
+    for (int i = 2; i < 4; i++)
+        ddp_silence_through(&s, i, 1);
+    for (const double end = now + 40; now < end; now += 0.25) {
+        ddp_silence_hear(&s, 0, false);
+        if (ddp_silence_judge(&s, now, false, &who, text, sizeof text) == DDP_SILENCE_NOTHING)
+            continue;
+        assert_int_equal(who, 1);
+        named++;
+    }
+    assert_int_equal(named, 1);
+    ddp_silence_hear(&s, 1, false);
+    assert_int_equal(ddp_silence_judge(&s, now, false, &who, text, sizeof text), DDP_SILENCE_OVER);
+    assert_int_equal(ddp_silence_judge(&s, now, false, &who, text, sizeof text), DDP_SILENCE_NOTHING);
+    named = 0;
+    for (const double end = now + 12; now < end; now += 0.25) { /* 3 is stopped as well */
+        for (int i = 0; i < 3; i++)
+            ddp_silence_hear(&s, i, false);
+        if (ddp_silence_judge(&s, now, false, &who, text, sizeof text) == DDP_SILENCE_NOTHING)
+            continue;
+        assert_int_equal(who, 3);
+        named++;
+    }
+    assert_int_equal(named, 1);
+    ddp_silence_finish(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_those_behind_a_silent_agent_are_not_blamed),
         cmocka_unit_test(test_who_is_halted_is_told),
         cmocka_unit_test(test_a_paused_job_is_not_halted),
         cmocka_unit_test(test_daemons_are_a_jobs_by_their_arguments),
