@@ -51,10 +51,12 @@ static void describe_environment(int argc, char **argv, const struct ddp_launch_
 {
     char *command = command_json(argc, argv), *map = ddp_launch_plan_line(plan),
          *places = ddp_launch_part_places(&plan->part[0]);
+    char phases[DDP_STARTUP_TEXT];
 
     ddp_words_add(&job->env, "DDP_LIFELINE=%s", job->name);
     ddp_words_add(&job->env, "DDP_PLACE=%s", places);
     ddp_words_add(&job->env, "DDP_STARTED=%.17g", started);
+    ddp_words_add(&job->env, "DDP_STARTUP=%s", ddp_startup_tell(phases));
     ddp_words_add(&job->env, "DDP_COMMAND=%s", command ? command : "[]");
     ddp_words_add(&job->env, "DDP_MAP=%s", map);
     add_terminal(&job->env);

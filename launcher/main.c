@@ -114,6 +114,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     struct ddp_job job = {.lock = -1};
     int rc;
 
+    ddp_startup_begin(started);
     ddp_impatience_begin(CONFIG_S, "reading", opt->config);
     rc = ddp_config_load(&source, &cfg, err);
     ddp_impatience_end();
@@ -129,8 +130,10 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         rc = ddp_batch_write(opt, cfg, err);
         goto out;
     }
+    ddp_startup_end(DDP_STARTUP_CONFIG);
     if ((rc = ddp_sites_find(opt, cfg, &sites, err)) != 0)
         goto out;
+    ddp_startup_end(DDP_STARTUP_HOSTS);
     if ((rc = ddp_launch_plan_hosts(&sites.hosts, sites.site, opt, cfg, &plan, err)) != 0)
         goto out;
     if ((rc = check_all(&sites, &plan, opt, cfg, err)) != 0 || opt->check)
@@ -139,6 +142,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
         ddp_show_map(&plan, &sites);
     if (opt->map && !opt->dry_run)
         goto out;
+    ddp_startup_end(DDP_STARTUP_PLAN);
     if ((rc = ddp_job_describe(argc, argv, opt, cfg, &plan, started, &job, err)) != 0)
         goto out;
     if (sites.team.n > 0)

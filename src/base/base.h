@@ -22,6 +22,7 @@
 #include "base/range.h"
 #include "base/lifeline.h"
 #include "base/ranks.h"
+#include "base/startup.h"
 #include "base/streams.h"
 #include "base/text.h"
 #include "base/wait.h"

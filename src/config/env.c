@@ -28,6 +28,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_BATCH_SCRIPT", "Job script that ddp-launch runs in: a copy is kept in the run directory", false},
     {"DDP_BIN", "Folder of the programs, where the job scripts in slurm/ are to find them", false},
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},
+    {"DDP_STARTUP", "What the launcher's part of the start took, microseconds a phase", true},
     {"DDP_NOHUP", "1 where the launcher was started with SIGHUP ignored: ranks ignore it, too", true},
     {"DDP_TTY", "Columns of the launcher's terminal and its path, \"120:/dev/pts/3\", where it has one",
      true},

@@ -75,6 +75,15 @@ static void add_fact(json_t *o, const struct ddp_fact *f)
     json_object_set_new(o, key, fact_value(f));
 }
 
+static json_t *startup(void)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < DDP_STARTUP_COUNT; i++)
+        json_object_set_new(o, ddp_startup_name((enum ddp_startup)i),
+                            number(ddp_startup_seconds((enum ddp_startup)i)));
+    return o;
+}
+
 static void add_result(json_t *o, const struct ddp_run_info *info)
 {
     json_object_set_new(o, "weights_hash", text(info->weights_hash));
@@ -93,6 +102,7 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
     json_object_set_new(t, "images_per_s", number(info->samples_per_s)); /* the old name: docs/run.md */
     json_object_set_new(t, "wall_s", number(info->wall_s));
     json_object_set_new(t, "time_to_first_step_s", number(info->time_to_first_step_s));
+    json_object_set_new(t, "startup_s", startup());
     json_object_set_new(t, "peak_rss_mb", number(info->peak_rss_mb));
     json_object_set_new(o, "train", t);
 }

@@ -103,6 +103,8 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     ddp_streams_open(); /* of a program that is not ours, too: no file of ours may be its standard error */
     if (!started || !ddp_parse_double(started, &s->started))
         s->started = ddp_now();
+    ddp_startup_take(s->started, getenv("DDP_STARTUP"));
+    ddp_startup_end(DDP_STARTUP_START);
     ddp_lifeline_join();
     ddp_float_mode();
     find_command(s, *argc, *argv);
@@ -126,6 +128,7 @@ int ddp_session_open(int *argc, char ***argv, struct ddp_session **out, struct d
     char host[256] = "localhost";
     gethostname(host, sizeof host - 1);
     ddp_log_identity(host, s->comm->rank);
+    ddp_startup_end(DDP_STARTUP_JOIN);
     ddp_pulse_phase(DDP_PHASE_OWN);
     *out = s;
     return 0;
@@ -284,6 +287,7 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
     }
     ddp_config_destroy(s->cfg);
     s->cfg = cfg;
+    ddp_startup_end(DDP_STARTUP_READ);
     return settle(s, 0, true, NULL);
 }
 

@@ -265,6 +265,7 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
     if (status == 0)
         status = find_resumed(t, err);
     status = ddp_comm_agree(t->comm, status, err);
+    ddp_startup_end(DDP_STARTUP_DATA);
     t->engine_ops = t->opt.engine;
     if (status == 0 && !t->engine_ops)
         status = ddp_engine_choose(t->cfg, t->comm, &t->engine_ops, err);
@@ -283,9 +284,12 @@ int ddp_trainer_setup(struct ddp_trainer *t, struct ddp_error *err)
         status = make_engine(t, err);
     if (status == 0)
         status = start_loaders(t, err);
+    ddp_startup_end(DDP_STARTUP_MODEL);
     if (status == 0)
         status = fill_parameters(t, err);
-    return share_state(t, status, err);
+    status = share_state(t, status, err);
+    ddp_startup_end(DDP_STARTUP_WEIGHTS);
+    return status;
 }
 
 void ddp_trainer_teardown(struct ddp_trainer *t, bool failed)

@@ -151,8 +151,10 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
     if (status)
         return status;
     ddp_pulse_phase(DDP_PHASE_RECORD);
-    if (t->first_step_s == 0)
+    if (t->first_step_s == 0) {
         t->first_step_s = ddp_now() - t->opt.started;
+        ddp_startup_end(DDP_STARTUP_STEP);
+    }
     if (ddp_train_plan_trail_due(t->cfg, t->state.step))
         status = ddp_trainer_fetch(t, err);
     if (status == 0 && ddp_train_plan_trail_due(t->cfg, t->state.step))
@@ -179,6 +181,7 @@ static int train(struct ddp_trainer *t, struct ddp_error *err)
 {
     bool end;
     t->began = ddp_now();
+    ddp_startup_end(DDP_STARTUP_RECORD);
     if (t->lead && t->cfg->optim.ema > 0)
         ddp_log(DDP_LOG_INFO,
                 "evaluations use the moving average of the weights (optim.ema = %g), which is saved as "

@@ -26,6 +26,11 @@ class Contract(harness.Case):
         self.assertEqual(j["eval"]["count"], 100)
         for key in ("steps", "epochs", "samples_per_s", "wall_s", "time_to_first_step_s"):
             self.assertGreater(j["train"][key], 0, key)
+        start = j["train"]["startup_s"]
+        self.assertEqual(list(start), ["config", "hosts", "plan", "start", "join", "read", "data", "model", "weights", "record",
+                                       "step"])
+        self.assertTrue(all(s >= 0 for s in start.values()), start)
+        self.assertAlmostEqual(sum(start.values()), j["train"]["time_to_first_step_s"], delta=0.01)
         self.assertEqual(j["train"]["images_per_s"], j["train"]["samples_per_s"])  # the old name
         self.assertEqual(j["train"]["steps"], 13)  # 400 samples in batches of 32, the last one short
         self.assertEqual((j["ranks"], j["shards"], j["threads"] >= 1), (3, 4, True))

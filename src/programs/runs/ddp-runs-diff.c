@@ -41,7 +41,7 @@ static bool is_own(const struct ddp_difference *d)
     for (size_t i = 0; i < DDP_COUNT(own); i++)
         if (strcmp(d->key, own[i]) == 0)
             return true;
-    return false;
+    return strncmp(d->key, "train.startup_s.", strlen("train.startup_s.")) == 0;
 }
 
 static void print_json(const struct ddp_differences *d)
