@@ -26,7 +26,16 @@ static void name_stage(struct ddp_model *m, struct ddp_stage *st)
     st->synced = l->plan.sync_doubles > 0;
 }
 
-/* Of everything behind the first trained parameter; borders as wide as the widest reader wants. */
+static bool passes_gradient_on(const struct ddp_model *m, const struct ddp_stage *st)
+{
+    bool on = false;
+    for (int k = 0; k < st->nin; k++)
+        on |= m->value[st->in[k]].wants_grad;
+    return on;
+}
+
+/* Of everything behind the first trained parameter; borders as wide as the widest reader wants. Only the
+ * gradient of an input reads the border of an output's. */
 static void find_gradients(struct ddp_model *m, const struct ddp_stage *st)
 {
     struct ddp_value *out = st->out < 0 ? NULL : &m->value[st->out];
@@ -36,7 +45,7 @@ static void find_gradients(struct ddp_model *m, const struct ddp_stage *st)
     if (!out)
         return;
     out->wants_grad = runs_backward(m, st);
-    out->grad_halo = out->order == DDP_ORDER_PICTURES ? st->plan->dout_halo : 0;
+    out->grad_halo = out->order == DDP_ORDER_PICTURES && passes_gradient_on(m, st) ? st->plan->dout_halo : 0;
 }
 
 /* written[v]: a stage met earlier writes that gradient. The loss comes first; it does so in its forward. */

@@ -49,17 +49,46 @@ static int64_t krsc_at(const struct ddp_conv_geom *g, int k, int j, int q)
     return ((int64_t)k * g->r * g->s + q) * krsc_channels(g) + j;
 }
 
+/* Filters [k, k + n) lie beside each other: of one block, in one group. */
+static int run_of(const struct ddp_conv_geom *g, int k)
+{
+    const int block = 16 - k % 16, group = g->kg - k % g->kg, left = g->k - k,
+              n = block < group ? block : group;
+    return n < left ? n : left;
+}
+
+/* All real elements of a blocked weight, a run of filters at a time: where they lie beside each other they
+ * are written (or read) together. */
+static void blocked_copy(const struct ddp_conv_geom *g, const float *plain, float *flat, float *plain_out,
+                         const float *from)
+{
+    const int64_t taps = (int64_t)g->r * g->s, filter = g->cg * taps;
+    for (int k = 0, n; k < g->k; k += n) {
+        n = run_of(g, k);
+        for (int64_t i = 0; i < filter; i++) {
+            const int64_t at = conv_at(g, k, (int)(i / taps), (int)(i % taps));
+            for (int f = 0; f < n && flat; f++)
+                flat[at + f] = plain[(k + f) * filter + i];
+            for (int f = 0; f < n && !flat; f++)
+                plain_out[(k + f) * filter + i] = from[at + f];
+        }
+    }
+}
+
 /* Walk all real elements of a weight in plain order: plain[i] is flat[at[i]]. */
 static void conv_copy(const struct ddp_param *p, const float *plain, float *flat, float *plain_out,
                       const float *from)
 {
     struct ddp_conv_geom g = ddp_conv_geom(p);
-    const bool krsc = p->layout == DDP_LAYOUT_KRSC;
     int64_t i = 0;
+    if (p->layout != DDP_LAYOUT_KRSC) {
+        blocked_copy(&g, plain, flat, plain_out, from);
+        return;
+    }
     for (int k = 0; k < g.k; k++) {
         for (int j = 0; j < g.cg; j++) {
             for (int q = 0; q < g.r * g.s; q++, i++) {
-                int64_t at = krsc ? krsc_at(&g, k, j, q) : conv_at(&g, k, j, q);
+                const int64_t at = krsc_at(&g, k, j, q);
                 if (flat)
                     flat[at] = plain[i];
                 else

@@ -588,6 +588,71 @@ static void test_cpu_pass_says_its_bytes(void **state)
     }
 }
 
+/* Losses and leaves of training, an evaluation in between, training: with pages of their own, or in turn on
+ * the same. */
+static void train_and_evaluate(const struct ddp_model *m, struct pass *p, struct ddp_cpu_pages *pages,
+                               float loss[3], float **leaf)
+{
+    struct ddp_cpu_pass_conf conf = {.pages = pages, .training = true, .resident = 2, .seed = 5};
+    struct ddp_cpu_pass *train, *eval;
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &train, &err), 0);
+    conf.training = false;
+    conf.resident = 1;
+    assert_int_equal(ddp_cpu_pass_create(m, &conf, &eval, &err), 0);
+    for (int i = 0; i < 3; i++) {
+        struct ddp_cpu_pass *cpu = i == 1 ? eval : train;
+        assert_int_equal(
+            ddp_cpu_pass_forward(cpu, p->params, p->shard, i == 1 ? 1 : 2, 0, 5, p->loss, p->correct, &err),
+            0);
+        loss[i] = p->loss[0];
+        if (i != 1)
+            assert_int_equal(ddp_cpu_pass_backward(cpu, p->params, leaf, 2, NULL, NULL, &err), 0);
+    }
+    ddp_cpu_pass_destroy(eval);
+    ddp_cpu_pass_destroy(train);
+}
+
+static void test_cpu_pass_takes_turns_in_pages(void **state)
+{
+    (void)state;
+    for (int net = 0; net < NETS; net++) {
+        struct ddp_model *m = model_layers(nets[net].layers, nets[net].input, 3, 0);
+        if (ddp_model_needs_sync(m)) {
+            ddp_model_destroy(m);
+            continue;
+        }
+        struct pass *p = pass_create(m, 2, (int[]){3, 2});
+        struct ddp_error err = {0};
+        struct ddp_cpu_pages pages;
+        struct ddp_cpu_pass *none = NULL;
+        const size_t bytes = (size_t)m->flat.total * sizeof(float);
+        float own[3], shared[3], *want[2], *got[2];
+        for (int i = 0; i < 2; i++) {
+            want[i] = ddp_pages_alloc(bytes);
+            got[i] = ddp_pages_alloc(bytes);
+        }
+        assert_int_equal(ddp_cpu_pages_init(&pages, ddp_cpu_pass_bytes(m, 2, true), &err), 0);
+        train_and_evaluate(m, p, NULL, own, want);
+        train_and_evaluate(m, p, &pages, shared, got);
+        train_and_evaluate(m, p, &pages, shared, got); /* what others have left there is no matter */
+        assert_memory_equal(own, shared, sizeof own);
+        for (int i = 0; i < 2; i++) {
+            assert_memory_equal(want[i], got[i], bytes);
+            ddp_pages_free(want[i], bytes);
+            ddp_pages_free(got[i], bytes);
+        }
+        pages.bytes--;
+        const struct ddp_cpu_pass_conf large = {.pages = &pages, .training = true, .resident = 2};
+        assert_int_equal(ddp_cpu_pass_create(m, &large, &none, &err), DDP_E_USAGE);
+        assert_null(none);
+        pages.bytes++;
+        ddp_cpu_pages_finish(&pages);
+        pass_destroy(p);
+        ddp_model_destroy(m);
+    }
+}
+
 static int dirty_borders(const struct ddp_model *m, size_t *shard_bytes)
 {
     struct ddp_cpu_pass *cpu;
@@ -699,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_cpu_pass_passes_on_a_failed_sync),
         cmocka_unit_test(test_cpu_pass_evaluates_each_sample_alone),
         cmocka_unit_test(test_cpu_pass_says_its_bytes),
+        cmocka_unit_test(test_cpu_pass_takes_turns_in_pages),
         cmocka_unit_test(test_cpu_pass_tells_dirty_borders),
         cmocka_unit_test(test_cpu_pass_refuses_wrong_calls),
         cmocka_unit_test(test_find_bad_names_the_first),

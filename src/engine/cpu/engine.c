@@ -20,12 +20,18 @@ static int resident_shards(const struct ddp_engine_conf *c)
     return ddp_model_needs_sync(c->model) ? ddp_rank_plan_mine(&c->ranks) : 1;
 }
 
+static size_t pages_bytes(const struct ddp_engine_conf *c)
+{
+    const size_t eval = ddp_cpu_pass_bytes(c->model, 1, false),
+                 train = c->train_set ? ddp_cpu_pass_bytes(c->model, resident_shards(c), true) : 0;
+    return eval > train ? eval : train;
+}
+
 static void memory(const struct ddp_engine_conf *c, struct ddp_engine_memory *out)
 {
     const struct ddp_reduce_conf conf = reduce_conf(c);
     ddp_reduce_bytes(&conf, c->comm, &out->shared, &out->own);
-    out->own +=
-        ddp_cpu_pass_bytes(c->model, resident_shards(c), true) + ddp_cpu_pass_bytes(c->model, 1, false);
+    out->own += pages_bytes(c);
 }
 
 static int make_reduce(struct ddp_cpu_engine *e, struct ddp_error *err)
@@ -52,14 +58,18 @@ static int sync_sum(void *ctx, int width, const double *leaves, double *out, str
 static int make_passes(struct ddp_cpu_engine *e, struct ddp_error *err)
 {
     const struct ddp_engine_conf *c = &e->base.conf;
-    const struct ddp_cpu_pass_conf train = {.training = true,
+    const struct ddp_cpu_pass_conf train = {.pages = &e->pages,
+                                            .training = true,
                                             .resident = e->resident,
                                             .seed = (uint64_t)c->cfg->seed,
                                             .pool = c->pool,
                                             .sync = sync_sum,
                                             .sync_ctx = e->small};
-    const struct ddp_cpu_pass_conf eval = {.resident = 1, .seed = (uint64_t)c->cfg->seed, .pool = c->pool};
-    int status = c->train_set ? ddp_cpu_pass_create(c->model, &train, &e->train, err) : 0;
+    const struct ddp_cpu_pass_conf eval = {
+        .pages = &e->pages, .resident = 1, .seed = (uint64_t)c->cfg->seed, .pool = c->pool};
+    int status = ddp_cpu_pages_init(&e->pages, pages_bytes(c), err);
+    if (status == 0 && c->train_set)
+        status = ddp_cpu_pass_create(c->model, &train, &e->train, err);
     if (status == 0)
         status = ddp_cpu_pass_create(c->model, &eval, &e->eval, err);
     return ddp_comm_agree(c->comm, status, err);
@@ -90,6 +100,7 @@ static void finish(struct ddp_engine *base, bool abort)
     (void)abort; /* nothing here waits for anybody */
     ddp_cpu_pass_destroy(e->train);
     ddp_cpu_pass_destroy(e->eval);
+    ddp_cpu_pages_finish(&e->pages);
     ddp_small_destroy(e->small);
     ddp_reduce_destroy(e->reduce);
     free(e->leaf);

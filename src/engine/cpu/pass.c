@@ -215,6 +215,7 @@ int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const stru
                             "ddp_cpu_pass_forward: a shard of %d samples, but the model was planned for %d",
                             shards[i].n, p->plan->batch);
     ddp_float_mode();
+    ddp_cpu_pass_hold(p);
     p->n = n;
     p->epoch = epoch;
     p->count = global_count;

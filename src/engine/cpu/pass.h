@@ -10,7 +10,19 @@
 
 struct ddp_cpu_pass;
 
+/* Memory that passes take turns in, training and evaluation: only one of them is between its forward and what
+ * follows from it. Zeroed to begin with; finish it after the passes. */
+struct ddp_cpu_pages {
+    char *at;
+    size_t bytes;
+    const void *holder; /* whose pass wrote in it last; NULL: it is all zeros */
+};
+/* Errors: DDP_E_RESOURCE. Nothing is in memory before it is written. */
+int ddp_cpu_pages_init(struct ddp_cpu_pages *pages, size_t bytes, struct ddp_error *err);
+void ddp_cpu_pages_finish(struct ddp_cpu_pages *pages);
+
 struct ddp_cpu_pass_conf {
+    struct ddp_cpu_pages *pages; /* of ddp_cpu_pass_bytes() or more, borrowed; NULL: the pass has its own */
     bool training;
     int resident; /* shards in memory side by side: 1, or all of the rank's when the model needs sync */
     uint64_t seed;
@@ -25,7 +37,7 @@ struct ddp_cpu_pass_conf {
 int ddp_cpu_pass_create(const struct ddp_model *m, const struct ddp_cpu_pass_conf *conf,
                         struct ddp_cpu_pass **out, struct ddp_error *err);
 void ddp_cpu_pass_destroy(struct ddp_cpu_pass *p); /* NULL is fine */
-/* Bytes that ddp_cpu_pass_create will take. */
+/* Bytes of pages that it wants. */
 size_t ddp_cpu_pass_bytes(const struct ddp_model *m, int resident, bool training);
 
 /* Forward of shards[0..n-1] (n <= resident), params [flat total] on 64 bytes. loss[i], correct[i]: sums over

@@ -2,6 +2,9 @@
 #include "engine/cpu/pass_private.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+enum { PAST = 64 }; /* bytes that vectors at the end may read */
 
 size_t ddp_cpu_pass_bytes(const struct ddp_model *m, int resident, bool training)
 {
@@ -9,7 +12,7 @@ size_t ddp_cpu_pass_bytes(const struct ddp_model *m, int resident, bool training
     ddp_memory_plan_cpu(ddp_model_stages(m), training, &mem);
     const size_t bytes = ddp_memory_bytes(&mem, resident);
     ddp_memory_finish(&mem);
-    return bytes;
+    return bytes + PAST;
 }
 
 /* ---- borders ---- */
@@ -51,6 +54,34 @@ static void find_dirty(struct ddp_cpu_pass *p)
 
 /* ---- pages ---- */
 
+int ddp_cpu_pages_init(struct ddp_cpu_pages *pages, size_t bytes, struct ddp_error *err)
+{
+    char text[32];
+    *pages = (struct ddp_cpu_pages){.at = ddp_pages_alloc(bytes), .bytes = bytes};
+    return pages->at
+               ? 0
+               : ddp_fail(err, DDP_E_RESOURCE,
+                          "no memory for activations: %s; use a smaller train.batch or more train.shards",
+                          ddp_bytes_text((double)bytes, text));
+}
+
+void ddp_cpu_pages_finish(struct ddp_cpu_pages *pages)
+{
+    if (pages->at)
+        ddp_pages_free(pages->at, pages->bytes);
+    *pages = (struct ddp_cpu_pages){0};
+}
+
+void ddp_cpu_pass_hold(struct ddp_cpu_pass *p)
+{
+    struct ddp_cpu_pages *pages = p->pages;
+    if (pages->holder == p)
+        return;
+    if (pages->holder) /* borders and the padding of channels are zeros that no kernel writes */
+        memset(pages->at, 0, p->bytes);
+    pages->holder = p;
+}
+
 static struct ddp_tensor place_tensor(const struct ddp_cpu_pass *p, int span, char *area)
 {
     int64_t lead;
@@ -79,7 +110,6 @@ int ddp_cpu_pass_create(const struct ddp_model *m, const struct ddp_cpu_pass_con
 {
     const struct ddp_stages *plan = ddp_model_stages(m);
     const int resident = conf->resident;
-    char text[32];
     if (resident < 1)
         return ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_create: resident is %d, wants at least 1", resident);
     if (conf->training && plan->synced && !conf->sync)
@@ -90,23 +120,24 @@ int ddp_cpu_pass_create(const struct ddp_model *m, const struct ddp_cpu_pass_con
     p->plan = plan;
     ddp_memory_plan_cpu(plan, conf->training, &p->mem);
     find_dirty(p);
-    p->bytes = ddp_memory_bytes(&p->mem, resident);
+    p->bytes = ddp_memory_bytes(&p->mem, resident) + PAST;
     p->res = ddp_calloc((size_t)resident, sizeof *p->res);
-    p->pages = ddp_pages_alloc(p->bytes + 64); /* zeroed: borders and channel padding start as zeros */
-    if (!p->pages) {
-        const size_t bytes = p->bytes;
+    p->pages = conf->pages ? conf->pages : &p->own;
+    int status = conf->pages ? 0 : ddp_cpu_pages_init(&p->own, p->bytes, err);
+    if (status == 0 && p->pages->bytes < p->bytes)
+        status =
+            ddp_fail(err, DDP_E_USAGE, "ddp_cpu_pass_create: %zu bytes of pages are wanted, %zu are there",
+                     p->bytes, p->pages->bytes);
+    if (status) {
         ddp_cpu_pass_destroy(p);
-        return ddp_fail(
-            err, DDP_E_RESOURCE,
-            "no memory for activations: %s for %d shard%s of %d samples; use a smaller train.batch or more "
-            "train.shards",
-            ddp_bytes_text((double)bytes, text), resident, resident == 1 ? "" : "s", plan->batch);
+        return status;
     }
+    char *at = p->pages->at;
     for (int i = 0; i < resident; i++)
-        place_resident(p, &p->res[i], ddp_memory_area(&p->mem, p->pages, i));
-    p->scratch = ddp_memory_scratch(&p->mem, p->pages, resident);
-    p->sync_leaves = ddp_memory_sync(&p->mem, p->pages, resident, 0);
-    p->sync_sum = ddp_memory_sync(&p->mem, p->pages, resident, resident);
+        place_resident(p, &p->res[i], ddp_memory_area(&p->mem, at, i));
+    p->scratch = ddp_memory_scratch(&p->mem, at, resident);
+    p->sync_leaves = ddp_memory_sync(&p->mem, at, resident, 0);
+    p->sync_sum = ddp_memory_sync(&p->mem, at, resident, resident);
     *out = p;
     return 0;
 }
@@ -119,8 +150,9 @@ void ddp_cpu_pass_destroy(struct ddp_cpu_pass *p)
         free(p->res[i].value);
         free(p->res[i].grad);
     }
-    if (p->pages)
-        ddp_pages_free(p->pages, p->bytes + 64);
+    if (p->pages && p->pages->holder == p)
+        p->pages->holder = p->pages; /* of nobody who is left */
+    ddp_cpu_pages_finish(&p->own);
     ddp_memory_finish(&p->mem);
     free(p->dirty);
     free(p->res);

@@ -23,8 +23,8 @@ struct ddp_cpu_pass {
     /* [mem.nspans] shares bytes with something of another form: its border, which kernels never write, must
      * be zeroed before each use. */
     bool *dirty;
-    char *pages;
-    size_t bytes;
+    struct ddp_cpu_pages own, *pages;
+    size_t bytes; /* of the pages that are its own, or that it borrows */
     void *scratch;
     struct ddp_cpu_resident *res; /* [conf.resident] */
     double *sync_leaves, *sync_sum;
@@ -32,5 +32,8 @@ struct ddp_cpu_pass {
     int n; /* shards */
     int64_t epoch, count;
 };
+
+/* Before p writes in its pages: they are as it left them, or zeros. */
+void ddp_cpu_pass_hold(struct ddp_cpu_pass *p);
 
 #endif

@@ -15,6 +15,7 @@
 
 struct ddp_cpu_engine {
     struct ddp_engine base;
+    struct ddp_cpu_pages pages; /* both passes', in turn */
     struct ddp_cpu_pass *train, *eval;
     struct ddp_reduce *reduce;
     struct ddp_small *small; /* NULL without synchronised layers */
