@@ -8,6 +8,7 @@
 static const struct ddp_command commands[] = {
     {&bench_ops_manual, bench_ops},
     {&bench_gpu_manual, bench_gpu},
+    {&bench_startup_manual, bench_startup},
     {0},
 };
 
@@ -45,11 +46,16 @@ static int run(int argc, char **argv)
     for (const struct ddp_command *c = commands; value && c->manual; c++)
         if (strcmp(value, ddp_command_name(c)) == 0)
             return c->run(argc - 1, argv + 1);
+    struct ddp_text names;
+    ddp_text_init(&names);
+    for (const struct ddp_command *c = commands; c->manual; c++)
+        ddp_text_add(&names, "%s%s", names.len ? ", " : "", ddp_command_name(c));
     if (value)
-        ddp_say("ddp-bench", "unknown command '%s'; there are ops and gpu (ddp-bench --help tells more)",
-                value);
+        ddp_say("ddp-bench", "unknown command '%s'; there are %s (ddp-bench --help tells more)", value,
+                names.s);
     else
-        ddp_say("ddp-bench", "a command is wanted: ops or gpu (ddp-bench --help tells more)");
+        ddp_say("ddp-bench", "a command is wanted: %s (ddp-bench --help tells more)", names.s);
+    ddp_text_finish(&names);
     return DDP_EXIT_USAGE;
 }
 
