@@ -186,7 +186,9 @@ void ddp_reduce_look_up(void *ctx)
     if (r->wire != NULL)
         ddp_wire_poll(r);
     const bool more = !r->busy && do_some(r);
-    r->looked = more ? 0 : ddp_now();
+    const double after = ddp_now();
+    r->spent.under += r->within ? 0 : after - now;
+    r->looked = more ? 0 : after;
 }
 
 /* ---- the step ---- */
@@ -212,26 +214,37 @@ float *ddp_reduce_leaf(struct ddp_reduce *r, int shard)
     return buffer < 0 ? NULL : r->own + buffer * r->conf.total;
 }
 
-void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
-                      const struct ddp_reduce_apply *apply)
+/* What follows from a report that the ledger has taken. */
+static void follow(struct ddp_reduce *r, const struct ddp_ledger_entry *e,
+                   const struct ddp_reduce_apply *apply)
 {
-    struct ddp_ledger_entry e;
-    if (!ddp_ledger_report(&r->ledger, shard, lo, hi, &e))
-        return;
-    merge(r, &e);
+    merge(r, e);
     if (apply != NULL && apply->stages == 1)
         r->apply = *apply;
-    for (int64_t b = e.complete.lo; b < e.complete.hi; b++) {
+    for (int64_t b = e->complete.lo; b < e->complete.hi; b++) {
         r->bucket[b].complete = true;
         if (!r->conf.fast)
             announce(r, b);
     }
     if (r->conf.fast)
         begin_allreduces(r);
-    else if (e.last && apply != NULL && apply->stages == 1)
+    else if (e->last && apply != NULL && apply->stages == 1)
         advance(r, apply);
-    else if (e.last && r->layout.nodes > 1)
+    else if (e->last && r->layout.nodes > 1)
         advance(r, NULL);
+}
+
+void ddp_reduce_ready(struct ddp_reduce *r, int shard, int64_t lo, int64_t hi,
+                      const struct ddp_reduce_apply *apply)
+{
+    struct ddp_ledger_entry e;
+    if (!ddp_ledger_report(&r->ledger, shard, lo, hi, &e))
+        return;
+    const double from = ddp_now();
+    r->within = true;
+    follow(r, &e, apply);
+    r->within = false;
+    r->spent.under += ddp_now() - from;
 }
 
 void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_apply *apply)
@@ -388,7 +401,10 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
         atomic_store_explicit(vote, r->step, memory_order_relaxed); /* the barrier publishes it */
     if (r->layout.nodes > 1)
         atomic_fetch_add_explicit(&r->control->voted, 1, memory_order_acq_rel);
-    if (!run_stages(r, apply))
+    r->within = true;
+    const bool done = run_stages(r, apply);
+    r->within = false;
+    if (!done)
         return fail(r, err);
     *stop = atomic_load_explicit(vote, memory_order_relaxed) == r->step;
     return 0;
@@ -401,6 +417,11 @@ bool ddp_reduce_own(const struct ddp_reduce *r, int64_t i, struct ddp_range *blo
     *blocks = r->bucket[i].mine;
     *sum = r->own + blocks->lo * DDP_BLOCK;
     return true;
+}
+
+struct ddp_reduce_spent ddp_reduce_spent(const struct ddp_reduce *r)
+{
+    return r->spent;
 }
 
 double ddp_reduce_waited(struct ddp_reduce *r)

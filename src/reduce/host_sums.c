@@ -84,7 +84,8 @@ struct applying {
     const struct ddp_reduce_bucket *bucket;
 };
 
-static void apply_blocks(const struct applying *j, int64_t lo, int64_t hi, float *temp)
+/* timed: in the calling thread, whose time is counted. */
+static void apply_blocks(const struct applying *j, int64_t lo, int64_t hi, float *temp, bool timed)
 {
     struct ddp_reduce *r = j->r;
     double *values = r->values[j->stage % 2];
@@ -97,7 +98,10 @@ static void apply_blocks(const struct applying *j, int64_t lo, int64_t hi, float
         memcpy(values + (size_t)lo * each, r->values[(j->stage - 1) % 2] + (size_t)lo * each,
                (size_t)(hi - lo) * each * sizeof *values);
     }
+    const double from = timed ? ddp_now() : 0;
     j->apply->run(j->apply->ctx, j->stage, lo * DDP_BLOCK, hi * DDP_BLOCK, r->own + lo * DDP_BLOCK, values);
+    if (timed)
+        r->spent.apply += ddp_now() - from;
 }
 
 /* Task t of the threads: a part of the range, a few blocks at a time. */
@@ -110,7 +114,7 @@ static void apply_task(void *ctx, int task)
     int64_t from = chunks * task / j->tasks, to = chunks * (task + 1) / j->tasks;
     for (int64_t i = from; i < to; i++) {
         int64_t lo = range.lo + i * DDP_REDUCE_TASK_BLOCKS;
-        apply_blocks(j, lo, ddp_reduce_least(lo + DDP_REDUCE_TASK_BLOCKS, range.hi), temp);
+        apply_blocks(j, lo, ddp_reduce_least(lo + DDP_REDUCE_TASK_BLOCKS, range.hi), temp, task == 0);
     }
 }
 
@@ -131,7 +135,7 @@ bool ddp_reduce_apply_some(struct ddp_reduce *r, const struct ddp_reduce_apply *
     const int64_t lo = b->mine.lo + b->applied_blocks, hi = ddp_reduce_least(lo + blocks, b->mine.hi);
     const struct applying j = {r, apply, 0, 1, {lo, hi}, b};
     if (lo < hi)
-        apply_blocks(&j, lo, hi, r->temp);
+        apply_blocks(&j, lo, hi, r->temp, true);
     b->applied_blocks += hi - lo;
     return hi == b->mine.hi;
 }

@@ -101,6 +101,12 @@ bool ddp_reduce_own(const struct ddp_reduce *r, int64_t i, struct ddp_range *blo
 
 /* Seconds spent waiting for other ranks since the last call. */
 double ddp_reduce_waited(struct ddp_reduce *r);
+/* Seconds of the calling thread since create, waits included: in reports and between the tasks of passes, and
+ * (a part of these or of finish) in apply's run. */
+struct ddp_reduce_spent {
+    double under, apply;
+};
+struct ddp_reduce_spent ddp_reduce_spent(const struct ddp_reduce *r);
 
 /* A small tree sum over all shards, for statistics in the middle of a pass (synchronised batch norm): each
  * rank passes the leaves of its own shards in order, [my shards][width]; out [width] is the same on all

@@ -62,6 +62,10 @@ int ddp_metrics_step(struct ddp_metrics *m, const struct ddp_step_metrics *s, st
     add(&t, "step_s", s->step_s);
     add(&t, "data_wait", s->data_wait);
     add(&t, "comm_wait", s->comm_wait);
+    add(&t, "forward", s->forward);
+    add(&t, "backward", s->backward);
+    add(&t, "optimizer", s->optimizer);
+    add(&t, "reduce", s->reduce);
     return put(m, &t, err);
 }
 

@@ -84,6 +84,36 @@ static json_t *startup(void)
     return o;
 }
 
+static json_t *parts_ms(const double *part)
+{
+    json_t *o = json_object();
+    for (int p = 0; p < DDP_TIME_COUNT; p++)
+        json_object_set_new(o, ddp_time_name((enum ddp_time)p), number(part[p] * 1e3));
+    return o;
+}
+
+static void add_times(json_t *o, const struct ddp_time_summary *s)
+{
+    if (!s || s->ranks == 0)
+        return;
+    json_t *t = json_object(), *ranks = json_array();
+    json_object_set_new(t, "steps", json_integer(s->steps));
+    json_object_set_new(t, "ms", number(s->median * 1e3));
+    json_object_set_new(t, "low_ms", number(s->low * 1e3));
+    json_object_set_new(t, "high_ms", number(s->high * 1e3));
+    json_object_set_new(t, "parts_ms", parts_ms(s->mean));
+    json_object_set_new(t, "imbalance_ms", number(s->imbalance * 1e3));
+    for (int r = 0; r < s->ranks; r++) {
+        json_t *one = parts_ms(s->rank[r].part);
+        json_object_set_new(one, "delayed", number(s->rank[r].delayed * 1e3));
+        json_object_set_new(one, "cpu", number(s->rank[r].cpu * 1e3));
+        json_object_set_new(one, "rss_mb", number(s->rank[r].rss_mb));
+        json_array_append_new(ranks, one);
+    }
+    json_object_set_new(t, "ranks", ranks);
+    json_object_set_new(o, "step_time", t);
+}
+
 static void add_result(json_t *o, const struct ddp_run_info *info)
 {
     json_object_set_new(o, "weights_hash", text(info->weights_hash));
@@ -105,6 +135,7 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
     json_object_set_new(t, "startup_s", startup());
     json_object_set_new(t, "peak_rss_mb", number(info->peak_rss_mb));
     json_object_set_new(o, "train", t);
+    add_times(o, info->times);
 }
 
 /* "2026-11-27T06:19:10Z": legs are compared across hosts. */

@@ -39,6 +39,50 @@ struct ddp_key_change { /* borrowed */
     const char *key, *from, *to;
 };
 
+/* ---- where the time of a step goes ----------------------------------------------------------- */
+
+/* A rank's step is the sum of these. Where an engine cannot tell, all is in `rest`.
+ *   data      for a batch to be ready
+ *   forward, backward, optimizer
+ *   reduce    adding up and sending gradients, as far as it is not hidden under other work
+ *   wait      for other ranks
+ *   rest      records, and all else */
+#define DDP_TIMES(X)                                                                                         \
+    X(DATA, data)                                                                                            \
+    X(FORWARD, forward)                                                                                      \
+    X(BACKWARD, backward)                                                                                    \
+    X(OPTIMIZER, optimizer)                                                                                  \
+    X(REDUCE, reduce)                                                                                        \
+    X(WAIT, wait)                                                                                            \
+    X(REST, rest)
+#define DDP_TIME_NUMBER(NUMBER, name) DDP_TIME_##NUMBER,
+enum ddp_time { DDP_TIMES(DDP_TIME_NUMBER) DDP_TIME_COUNT };
+const char *ddp_time_name(enum ddp_time part);
+
+struct ddp_step_time { /* seconds of one step on one rank */
+    float part[DDP_TIME_COUNT];
+};
+struct ddp_rank_time { /* seconds a step, in the middle; of all steps since training began: */
+    double part[DDP_TIME_COUNT];
+    double delayed; /* its most delayed thread could have run and had no CPU; nan: the system does not tell */
+    double cpu;     /* CPU time of the process */
+    double rss_mb;  /* the most that it had in memory */
+};
+struct ddp_time_summary {
+    int ranks;                /* 0: nothing is known */
+    int steps;                /* that were looked at: without the first, in which caches and memory warm up */
+    double median, low, high; /* seconds: half of the steps lie between low and high */
+    double mean[DDP_TIME_COUNT]; /* over ranks, and over that half: they add up to its mean */
+    double imbalance;           /* how much longer the busiest rank of a step works than they do on average */
+    struct ddp_rank_time *rank; /* [ranks] */
+};
+/* t: [ranks][steps], steps in order. s->rank: room for all of them, whose parts are filled in, as is the
+ * rest. */
+void ddp_times_summarize(const struct ddp_step_time *t, int ranks, int steps, struct ddp_time_summary *s);
+int ddp_times_warm_up(int steps); /* so many of them do not count */
+/* "a step takes 12.31 ms: data 0.2 %, forward 31.0 %, .."; buf as snprintf. */
+void ddp_times_text(const struct ddp_time_summary *s, char *buf, int size);
+
 struct ddp_run_info {        /* what run.json says; strings are borrowed */
     bool opens;              /* a new leg; false: the last one again, further on */
     struct ddp_later *later; /* on disk with it; NULL: at once */
@@ -84,7 +128,8 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     int64_t eval_count;
     int64_t steps, epochs, parameters;
     double samples_per_s, wall_s, time_to_first_step_s;
-    double peak_rss_mb; /* of this rank */
+    double peak_rss_mb;                   /* of this rank */
+    const struct ddp_time_summary *times; /* NULL or ranks 0: not known */
 };
 
 /* Write run.json (whole, atomic): at the start of a leg and at its end. The legs before it stay as they are;
@@ -100,8 +145,9 @@ char *ddp_about(void);
 struct ddp_step_metrics {
     int64_t step, epoch, count;
     double loss, accuracy /* nan: real targets */, lr, grad_norm, samples_per_s, step_s, data_wait,
-        comm_wait; /* waits: share of step_s */
-    double time;   /* seconds since start */
+        comm_wait;                               /* waits: share of step_s */
+    double forward, backward, optimizer, reduce; /* of rank 0, shares as well */
+    double time;                                 /* seconds since start */
 };
 struct ddp_eval_metrics {
     int64_t step, epoch, count;

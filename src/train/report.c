@@ -35,7 +35,7 @@ struct ddp_run_log {
     int64_t samples;   /* trained by this process */
     int64_t from_step; /* it began with this many done */
     struct {           /* since the last record */
-        double s, data;
+        double s, part[DDP_TIME_REST];
         int64_t samples, steps;
     } window;
 };
@@ -160,6 +160,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .finished = finished,
         .status = status,
         .parameters = ddp_model_parameters(t->model),
+        .times = &t->summary,
         .error = reason,
     };
     if (finished) {
@@ -405,6 +406,7 @@ static struct ddp_step_metrics step_metrics(const struct ddp_run_log *log)
 {
     const struct ddp_trainer *t = log->t;
     const struct ddp_engine_result *r = &t->result;
+    const double *part = log->window.part;
     return (struct ddp_step_metrics){
         .step = t->state.step,
         .epoch = t->now->epoch,
@@ -415,8 +417,12 @@ static struct ddp_step_metrics step_metrics(const struct ddp_run_log *log)
         .grad_norm = r->norm,
         .samples_per_s = (double)log->window.samples / log->window.s,
         .step_s = log->window.s / (double)log->window.steps,
-        .data_wait = log->window.data / log->window.s,
-        .comm_wait = t->waited / log->window.s,
+        .data_wait = part[DDP_TIME_DATA] / log->window.s,
+        .comm_wait = part[DDP_TIME_WAIT] / log->window.s,
+        .forward = part[DDP_TIME_FORWARD] / log->window.s,
+        .backward = part[DDP_TIME_BACKWARD] / log->window.s,
+        .optimizer = part[DDP_TIME_OPTIMIZER] / log->window.s,
+        .reduce = part[DDP_TIME_REDUCE] / log->window.s,
         .time = ddp_now() - t->opt.started,
     };
 }
@@ -483,7 +489,8 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
     log->window.s += seconds;
     log->window.samples += t->now->count;
     log->window.steps++;
-    log->window.data += ddp_loader_waited(t->loader);
+    for (int p = 0; p < DDP_TIME_REST; p++)
+        log->window.part[p] += t->times.now[p];
 
     const bool last = step == t->plan.last_step, record = ddp_train_plan_log_due(&t->plan, t->cfg, step);
     const bool progress = t->cfg->log.progress &&
@@ -500,7 +507,6 @@ int ddp_run_log_step(struct ddp_run_log *log, double seconds, struct ddp_error *
         ddp_log_progress(line, last);
     }
     memset(&log->window, 0, sizeof log->window);
-    t->waited = 0;
     return settle(log, status, err);
 }
 
@@ -541,6 +547,17 @@ double ddp_run_log_rate(const struct ddp_run_log *log)
 
 /* ---- the end ---- */
 
+/* Of a run of some steps: where their time went. */
+static void say_times(const struct ddp_run_log *log)
+{
+    const struct ddp_time_summary *s = &log->t->summary;
+    char text[256];
+    if (s->ranks == 0 || s->steps == 0)
+        return;
+    ddp_times_text(s, text, sizeof text);
+    ddp_log(DDP_LOG_INFO, "%s", text);
+}
+
 int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct ddp_result *result,
                       struct ddp_error *err)
 {
@@ -553,6 +570,7 @@ int ddp_run_log_close(struct ddp_run_log *log, const char *status_text, struct d
         return settle(log, status, err);
     ddp_snapshot_hash(log->snapshot, result->weights_hash);
     status = ddp_snapshot_write_model(log->snapshot, path, err);
+    say_times(log);
     snprintf(path, sizeof path, "%s/model_ema.safetensors", log->t->run_dir);
     if (status == 0 && ddp_snapshot_has_average(log->snapshot))
         status = ddp_snapshot_write_average(log->snapshot, path, err);

@@ -44,6 +44,16 @@ static int loss_failed(struct ddp_trainer *t, const struct ddp_engine_result *r,
                      (long long)r->step + 1);
 }
 
+static void note_times(struct ddp_trainer *t, const struct ddp_engine_result *r)
+{
+    double *now = t->times.now;
+    now[DDP_TIME_FORWARD] += r->forward;
+    now[DDP_TIME_BACKWARD] += r->backward;
+    now[DDP_TIME_OPTIMIZER] += r->optimizer;
+    now[DDP_TIME_REDUCE] += r->reduce;
+    now[DDP_TIME_WAIT] += r->waited;
+}
+
 static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 {
     struct ddp_engine_result r;
@@ -53,7 +63,7 @@ static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
     if (!isfinite(r.loss_sum))
         return loss_failed(t, &r, err);
     t->result = r;
-    t->waited += r.waited;
+    note_times(t, &r);
     t->state.epoch_loss_sum += r.loss_sum;
     t->state.epoch_correct += r.correct;
     t->state.epoch_count += r.count;
@@ -74,7 +84,9 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
     if (t->state.batch == 0)
         begin_epoch(&t->state);
     t->state.end_eval_owed = false;
+    const double began = ddp_now();
     int status = ddp_loader_next(t->loader, &t->now, err);
+    t->times.now[DDP_TIME_DATA] = ddp_now() - began;
     if (status == 0)
         status = ddp_engine_enqueue(t->engine, t->now, t->state.step, err);
     if (status)

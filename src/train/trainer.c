@@ -161,6 +161,7 @@ static int step(struct ddp_trainer *t, bool *end, struct ddp_error *err)
         status = ddp_engine_digest(t->engine, true, err);
     if (status == 0 && t->log)
         status = ddp_run_log_step(t->log, ddp_now() - before, err);
+    ddp_train_times_add(&t->times, ddp_now() - before);
     if (status == 0 && t->opt.hooks.on_step)
         status = call_hook(t, end, err);
     if (status == 0)
@@ -182,6 +183,7 @@ static int train(struct ddp_trainer *t, struct ddp_error *err)
     bool end;
     t->began = ddp_now();
     ddp_startup_end(DDP_STARTUP_RECORD);
+    ddp_train_times_begin(&t->times, t->pool);
     if (t->lead && t->cfg->optim.ema > 0)
         ddp_log(DDP_LOG_INFO,
                 "evaluations use the moving average of the weights (optim.ema = %g), which is saved as "
@@ -302,6 +304,8 @@ static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_resu
     status = t->lead ? 0 : open_log(t, err);
     if (status == 0)
         status = train(t, err);
+    if (status == 0) /* the same steps on all */
+        status = ddp_train_times_gather(&t->times, t->pool, t->comm, &t->summary, err);
     if (status)
         return status;
     fill_result(t, r);
@@ -338,6 +342,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
         *opt->agreed = agreed || t->failed_together || !failed;
     ddp_run_log_destroy(t->log);
     ddp_leg_finish(&t->leg);
+    free(t->summary.rank);
     ddp_trainer_teardown(t, failed);
     ddp_log_close();
     free(t);

@@ -6,6 +6,7 @@
 
 #include "train/leg.h"
 #include "train/plan.h"
+#include "train/times.h"
 #include "train/train.h"
 
 struct ddp_run_log;
@@ -41,7 +42,8 @@ struct ddp_trainer {
     /* what the steps and the evaluations came to */
     const struct ddp_batch *now;     /* of the step that was enqueued last */
     struct ddp_engine_result result; /* of the step that was collected last */
-    double waited;                   /* for other ranks, since the last record */
+    struct ddp_train_times times;    /* of all */
+    struct ddp_time_summary summary; /* what these come to on all ranks, in the end; on the lead */
     struct {                         /* training means of the epoch so far; nan before the first step */
         double loss, accuracy;
     } epoch;

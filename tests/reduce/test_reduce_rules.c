@@ -276,6 +276,7 @@ static int late(struct ddp_comm *c, void *ctx)
     atomic_int count = 0;
     bool stop = true;
     struct ddp_reduce_apply apply = {.ctx = &count, .stages = 1, .run = count_run};
+    const double born = ddp_now();
     CHECK_OK(c, ddp_reduce_create(&good, c, NULL, &r, &err), &err);
     ddp_reduce_begin(r);
     if (c->rank == 1)
@@ -300,6 +301,9 @@ static int late(struct ddp_comm *c, void *ctx)
     CHECK(c, waited >= 0 && waited <= most);
     CHECK(c, c->rank == 1 || waited > 0.03);
     CHECK(c, ddp_reduce_waited(r) == 0);
+    const struct ddp_reduce_spent spent = ddp_reduce_spent(r);
+    CHECK(c, spent.under > 0 && spent.apply > 0);
+    CHECK(c, spent.under + spent.apply < ddp_now() - born);
     ddp_reduce_destroy(r);
     return 0;
 }

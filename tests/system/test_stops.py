@@ -22,7 +22,7 @@ data: { format = "digits"; train_count = 64; test_count = 100000; };
 train: { batch = 32; shards = 4; epochs = 2; threads = 1; };
 log: { every_steps = 1; progress = false; };
 """
-TIMES = ("time", "seconds", "samples_per_s", "images_per_s", "step_s", "data_wait", "comm_wait")
+TIMES = ("time", "seconds", "samples_per_s", "images_per_s", "step_s", "data_wait", "comm_wait", "forward", "backward", "optimizer", "reduce")
 
 
 def records(run):

@@ -305,8 +305,9 @@ static void test_life_resumed_makes_up_for_an_evaluation(void **s)
 /* What metrics.jsonl holds of a run, without times; free it. */
 static char *records(const char *run_dir)
 {
-    static const char *const timed[] = {"time",   "seconds",   "samples_per_s", "images_per_s",
-                                        "step_s", "data_wait", "comm_wait"};
+    static const char *const timed[] = {"time",     "seconds",   "samples_per_s", "images_per_s",
+                                        "step_s",   "data_wait", "comm_wait",     "forward",
+                                        "backward", "optimizer", "reduce"};
     char path[1200];
     struct ddp_text t;
     snprintf(path, sizeof path, "%s/metrics.jsonl", run_dir);

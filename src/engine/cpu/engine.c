@@ -52,7 +52,11 @@ static int make_reduce(struct ddp_cpu_engine *e, struct ddp_error *err)
 
 static int sync_sum(void *ctx, int width, const double *leaves, double *out, struct ddp_error *err)
 {
-    return ddp_small_sum(ctx, width, leaves, out, err);
+    struct ddp_cpu_engine *e = ctx;
+    const double from = ddp_now();
+    const int status = ddp_small_sum(e->small, width, leaves, out, err);
+    e->synced += ddp_now() - from;
+    return status;
 }
 
 static int make_passes(struct ddp_cpu_engine *e, struct ddp_error *err)
@@ -64,7 +68,7 @@ static int make_passes(struct ddp_cpu_engine *e, struct ddp_error *err)
                                             .seed = (uint64_t)c->cfg->seed,
                                             .pool = c->pool,
                                             .sync = sync_sum,
-                                            .sync_ctx = e->small};
+                                            .sync_ctx = e};
     const struct ddp_cpu_pass_conf eval = {
         .pages = &e->pages, .resident = 1, .seed = (uint64_t)c->cfg->seed, .pool = c->pool};
     int status = ddp_cpu_pages_init(&e->pages, pages_bytes(c), err);

@@ -28,6 +28,7 @@ struct ddp_cpu_engine {
     float *loss;  /* [my shards] */
     int64_t *correct;
     struct ddp_engine_result result;
+    double synced; /* seconds in sums of synchronised layers, since create */
     char bad[256]; /* the first tensor that is not finite */
 
     float *eval_loss; /* [batches][eval shards] */

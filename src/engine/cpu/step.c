@@ -17,10 +17,28 @@ static struct ddp_reduce_apply applier(struct ddp_cpu_engine *e)
         .ctx = e, .stages = ddp_optim_stages(e->base.conf.cfg), .run = apply, .between = between};
 }
 
+/* The passes' own time since `from`: what others than they did in it is counted elsewhere. */
+struct clock {
+    double now, other;
+};
+
+static struct clock look(const struct ddp_cpu_engine *e)
+{
+    return (struct clock){ddp_now(), ddp_reduce_spent(e->reduce).under + e->synced};
+}
+
+static double since(struct clock *from, struct clock now)
+{
+    const double own = (now.now - from->now) - (now.other - from->other);
+    *from = now;
+    return own;
+}
+
 /* Shards [group, group + n) of mine, side by side. */
 static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
 {
     const struct ddp_batch *b = e->batch;
+    struct clock clock = look(e);
     ddp_pulse_phase(DDP_PHASE_FORWARD);
     int status = ddp_cpu_pass_forward(e->train, e->base.params, b->shard + e->group, n, b->epoch, b->count,
                                       e->loss + e->group, e->correct + e->group, err);
@@ -29,12 +47,14 @@ static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
     check_losses(e, n);
     for (int i = 0; i < n; i++)
         e->leaf[i] = ddp_reduce_leaf(e->reduce, e->base.conf.ranks.first + e->group + i);
+    e->result.forward += since(&clock, look(e));
     ddp_pulse_phase(DDP_PHASE_BACKWARD);
     status = ddp_cpu_pass_backward(e->train, e->base.params, e->leaf, n, ready, e, err);
     for (int i = 0; i < n && status == 0; i++) {
         write_metrics(e, e->group + i, e->leaf[i]);
         ready(e, i, e->base.flat->metrics, e->base.flat->total);
     }
+    e->result.backward += since(&clock, look(e));
     return status;
 }
 
@@ -49,13 +69,22 @@ int ddp_cpu_enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int6
     e->result = (struct ddp_engine_result){
         .step = step, .epoch = batch->epoch, .index = batch->index, .count = batch->count, .bad_shard = -1};
 
+    const struct ddp_reduce_spent before = ddp_reduce_spent(e->reduce);
+    const double synced = e->synced;
     ddp_optim_begin(base->optim, step, batch->count);
     ddp_reduce_begin(e->reduce);
     for (e->group = 0; e->group < mine && status == 0; e->group += e->resident)
         status = run_group(e, mine - e->group < e->resident ? mine - e->group : e->resident, err);
+    const double finish = ddp_now();
     ddp_pulse_phase(DDP_PHASE_UPDATE);
     if (status == 0)
         status = ddp_reduce_finish(e->reduce, &update, base->conf.stop_requested(), &e->result.stop, err);
+    const struct ddp_reduce_spent after = ddp_reduce_spent(e->reduce);
+    struct ddp_engine_result *r = &e->result;
+    r->waited = ddp_reduce_waited(e->reduce) + e->synced - synced;
+    r->optimizer = after.apply - before.apply;
+    r->reduce =
+        ddp_now() - finish + after.under - before.under + e->synced - synced - r->optimizer - r->waited;
     return status;
 }
 
@@ -68,7 +97,6 @@ int ddp_cpu_collect(struct ddp_engine *base, struct ddp_engine_result *out, stru
     out->loss_sum = sums[DDP_METRIC_LOSS];
     out->correct = (int64_t)sums[DDP_METRIC_CORRECT];
     out->norm = ddp_optim_norm(base->optim);
-    out->waited = ddp_reduce_waited(e->reduce);
     return 0;
 }
 
