@@ -131,6 +131,10 @@ struct ddp_config {
         int level; /* DDP_REPRO_: what becomes of settings that break the promise */
     } repro;
     struct {
+        int64_t from, to;          /* steps, from 1; 0: none; to 0: one step */
+        struct ddp_strings values; /* patterns of KIND/NAME */
+    } probe;
+    struct {
         bool share_gpu;        /* several ranks on one GPU */
         const char *interface; /* between hosts; "" or NULL: found at the start */
         double timeout_s;

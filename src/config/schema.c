@@ -167,6 +167,13 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(repro.level), .type = DDP_KEY_CHOICE, .dflt = "bitwise", .choices = "bitwise|warn|fast",
      .doc = "What becomes of settings that break the promise of the same bits: refused, named in a warning, or taken as they are"},
 
+    {FIELD(probe.from), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps",
+     .doc = "First step of which RUN/probe keeps hashes of all that each op computes, on CPUs; 0 is none. For ddp-runs bisect"},
+    {FIELD(probe.to), .type = DDP_KEY_INT, .dflt = "0", .min = 0, .max = MANY, .unit = "steps",
+     .doc = "Last step of these; 0 is probe.from alone"},
+    {FIELD(probe.values), .type = DDP_KEY_STRING_LIST, .dflt = "[]",
+     .doc = "Patterns (*, ?, [..]) of KIND/NAME whose values are kept, too: forward/conv1, backward/*, sum/*.weight (docs/run.md)"},
+
     {FIELD(comm.share_gpu), .type = DDP_KEY_BOOL, .dflt = "false",
      .doc = "Several ranks may use one GPU: for tests of correctness, never for speed"},
     {FIELD(comm.interface), .type = DDP_KEY_STRING, .dflt = "",
@@ -238,6 +245,7 @@ const struct ddp_config_group ddp_config_groups[] = {
     {"optim", "The optimizer: a group, or the name of a file in configs/optim", "sgd"},
     {"reduce", "How gradients are summed over ranks", NULL},
     {"repro", "The promise of the same bits", NULL},
+    {"probe", "Records of what each op computes, for finding where two runs part", NULL},
     {"comm", "How ranks talk to one another", NULL},
     {"gpu", "GPUs", NULL},
     {"eval", "Evaluation on held-out data", NULL},

@@ -1,5 +1,6 @@
 /* What all engines have in common: the host's state, what they say of themselves, checks of states. */
 #include "engine/private.h"
+#include "engine/probing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ int ddp_engine_create(const struct ddp_engine_ops *ops, const struct ddp_engine_
     int status = share_state(e, err);
     if (status == 0 && conf->train_set && conf->cfg->train.trail_every > 0)
         status = ddp_engine_board_create(e, err);
+    if (status == 0 && conf->train_set)
+        status = ddp_probe_create(e, err);
     if (status == 0)
         status = ops->init(e, err);
     if (status) {
@@ -52,6 +55,7 @@ void ddp_engine_destroy(struct ddp_engine *e, bool abort)
         return;
     e->ops->finish(e, abort);
     ddp_engine_board_destroy(e);
+    ddp_probe_destroy(e);
     ddp_optim_destroy(e->optim);
     if (e->params)
         ddp_comm_shared_free(e->conf.comm, e->params, (size_t)e->flat->total * sizeof(float));
@@ -123,7 +127,10 @@ int ddp_engine_enqueue(struct ddp_engine *e, const struct ddp_batch *batch, int6
         return ddp_fail(err, DDP_E_USAGE, "ddp_engine_enqueue: %d steps are pending, collect one first",
                         e->pending);
     ddp_pulse_phase(DDP_PHASE_FORWARD);
+    ddp_probe_begin(e, step);
     const int status = e->ops->enqueue(e, batch, step, err);
+    if (status == 0)
+        ddp_probe_end(e);
     e->pending += status == 0;
     return status;
 }

@@ -116,6 +116,7 @@ struct ddp_engine_ops {
     /* Between steps: slice i, from 0 on, of what this rank owns, in blocks, and the gradient's sums of the
      * last step over it. False: there is no such slice. Optional: without it nobody can tell. Local. */
     bool (*own_sums)(struct ddp_engine *e, int64_t i, struct ddp_range *blocks, const float **sum);
+    bool probes; /* it tells what each op computes (probe.h) */
     /* See ddp_engine_find_bad. */
     void (*find_bad)(struct ddp_engine *e, bool training, int64_t step, const struct ddp_batch *batch,
                      int shard, char *text, int size);
@@ -141,6 +142,7 @@ struct ddp_engine {
     } loss_scale;
 
     struct ddp_digest_board *board; /* digest.c; NULL: nobody wants digests */
+    struct ddp_probe *probe;        /* probe.h; NULL: probe.from is 0 */
 
     /* What it says of itself; init fills it in. */
     const char *name;                   /* "avx2", "NVIDIA H100": for messages */

@@ -198,6 +198,22 @@ int ddp_trail_add(struct ddp_trail *t, const struct ddp_trail_point *p, const st
 int ddp_trail_fd(const struct ddp_trail *t); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 
+/* ---- probe/ ---------------------------------------------------------------------------------- */
+
+/* What each op computed in the steps that probe.from and probe.to name (engine/probe.h). On every rank, of its
+ * own parts, in RUN/probe:
+ *   rank-R.jsonl                        {"step":N,"at":PLACE,"kind":"forward","name":"conv1","op":"conv2d+relu",
+ *                                        "of":"8 shards","first":2,"hash":"16 digits a part"}
+ *   step-0000000N-rank-R.safetensors    values that probe.values names, "forward/conv1/SHARD" or "sum/fc.weight"
+ * Opened as metrics are. */
+struct ddp_probe_log;
+int ddp_probe_log_open(const char *run_dir, int rank, const struct ddp_records_from *from,
+                       struct ddp_probe_log **out, struct ddp_error *err);
+/* Behind the ddp_engine_enqueue that made it `step` steps; nothing is written of others. Local. */
+int ddp_probe_log_add(struct ddp_probe_log *log, int64_t step, const struct ddp_engine *e,
+                      struct ddp_error *err);
+void ddp_probe_log_close(struct ddp_probe_log *log); /* NULL is fine */
+
 /* ---- progress -------------------------------------------------------------------------------- */
 
 /* "step 120/938  epoch 1/2  loss 0.1234  acc 96.12 %  5,120 samples/s  data 0 %  comm 3 %  ETA 0:12"

@@ -92,6 +92,8 @@ int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
     if (status)
         return status;
     advance(t);
+    if (t->probe) /* first: a step whose loss is not finite ends the run */
+        status = ddp_probe_log_add(t->probe, t->state.step, t->engine, err);
     *stop = false;
     int leave = wanted_now(t) ? 0 : t->engine->ops->depth - 1;
     while (status == 0 && t->engine->pending > leave) {

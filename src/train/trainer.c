@@ -288,6 +288,16 @@ static int decide_leg(struct ddp_trainer *t, struct ddp_error *err)
     return status ? status : ddp_comm_bcast(t->comm, &t->state, sizeof t->state, 0, err);
 }
 
+/* On every rank. */
+static int open_probe(struct ddp_trainer *t, struct ddp_error *err)
+{
+    const struct ddp_records_from checkpoint = {.step = t->state.step};
+    if (t->cfg->probe.from == 0)
+        return 0;
+    return ddp_probe_log_open(t->run_dir, t->comm->rank, t->leg.kind == DDP_LEG_APPEND ? &checkpoint : NULL,
+                              &t->probe, err);
+}
+
 static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_result *r, struct ddp_error *err)
 {
     int status = decide_leg(t, err);
@@ -302,6 +312,8 @@ static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_resu
         return status;
     *agreed = false;
     status = t->lead ? 0 : open_log(t, err);
+    if (status == 0)
+        status = open_probe(t, err);
     if (status == 0)
         status = train(t, err);
     if (status == 0) /* the same steps on all */
@@ -341,6 +353,7 @@ int ddp_train_run(const struct ddp_train_options *opt, struct ddp_result *result
     if (opt->agreed)
         *opt->agreed = agreed || t->failed_together || !failed;
     ddp_run_log_destroy(t->log);
+    ddp_probe_log_close(t->probe);
     ddp_leg_finish(&t->leg);
     free(t->summary.rank);
     ddp_trainer_teardown(t, failed);

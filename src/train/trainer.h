@@ -59,6 +59,7 @@ struct ddp_trainer {
     struct ddp_data_id data[2]; /* training, held-out: on the lead of a run that trains */
     struct ddp_leg leg;         /* on the lead; its kind on all */
     struct ddp_run_log *log;    /* the lead's, of a run that trains; else NULL */
+    struct ddp_probe_log *probe; /* NULL: nothing is asked of the ops */
     double began,
         first_step_s; /* training loop; seconds from the start of the job to the first step, 0: none yet */
     bool stopped;     /* by request */

@@ -219,7 +219,7 @@ static void test_hash_key_list(void **state)
         "checkpoint.keep checkpoint.best checkpoint.background"
         " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
         "log.progress_every comm.share_gpu comm.interface comm.timeout_s gpu.tune gpu.graph "
-        "gpu.resident_data launch.bind "
+        "gpu.resident_data probe.from probe.to probe.values launch.bind "
         "launch.memory_bind launch.hyperthreads launch.grace launch.stuck_after ";
     static const char stop_keys[] = " data.test_count data.limit_test eval.every_epochs optim.ema ";
     for (const struct ddp_key *k = ddp_config_keys; k->name; k++) {

@@ -126,6 +126,7 @@ const struct ddp_engine_ops ddp_engine_cpu = {
     .upload = ddp_cpu_upload,
     .download = ddp_cpu_download,
     .own_sums = ddp_cpu_own_sums,
+    .probes = true,
     .enqueue = ddp_cpu_enqueue,
     .collect = ddp_cpu_collect,
     .eval_begin = ddp_cpu_eval_begin,

@@ -185,6 +185,8 @@ static void forward_stage(struct ddp_cpu_pass *p, int s, int i, const float *par
     if (st->out >= 0)
         clean_halo(p, p->mem.value[st->out], c.out);
     st->op->forward(&c);
+    if (p->probe)
+        ddp_cpu_pass_tell_forward(p, s, i, &c);
 }
 
 static int forward_group(struct ddp_cpu_pass *p, struct group g, const float *params, struct ddp_error *err)
@@ -265,6 +267,8 @@ static void backward_stage(struct ddp_cpu_pass *p, int s, int i, const float *pa
     add_backward(p, s, r, leaf, &c);
     c.sync = sync;
     st->op->backward(&c);
+    if (p->probe)
+        ddp_cpu_pass_tell_backward(p, s, i, &c);
 }
 
 /* The running statistics were final in forward. */

@@ -31,9 +31,15 @@ struct ddp_cpu_pass {
     /* of the last forward */
     int n; /* shards */
     int64_t epoch, count;
+    struct ddp_probe *probe; /* who is told what ops compute; NULL: nobody */
+    int first;               /* of the shards in memory, among those of the step */
 };
 
 /* Before p writes in its pages: they are as it left them, or zeros. */
 void ddp_cpu_pass_hold(struct ddp_cpu_pass *p);
+
+/* probe.c: tell what stage s made of resident shard i; p->probe is not NULL. */
+void ddp_cpu_pass_tell_forward(const struct ddp_cpu_pass *p, int s, int i, const struct ddp_op_call *c);
+void ddp_cpu_pass_tell_backward(const struct ddp_cpu_pass *p, int s, int i, const struct ddp_op_call *c);
 
 #endif

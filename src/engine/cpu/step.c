@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/cpu/private.h"
+#include "engine/probing.h"
 
 static void ready(void *ctx, int i, int64_t lo, int64_t hi);
 static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
@@ -40,6 +41,8 @@ static int run_group(struct ddp_cpu_engine *e, int n, struct ddp_error *err)
     const struct ddp_batch *b = e->batch;
     struct clock clock = look(e);
     ddp_pulse_phase(DDP_PHASE_FORWARD);
+    ddp_cpu_pass_tell(e->train, ddp_probe_on(e->base.probe) ? e->base.probe : NULL,
+                      e->base.conf.ranks.first + e->group);
     int status = ddp_cpu_pass_forward(e->train, e->base.params, b->shard + e->group, n, b->epoch, b->count,
                                       e->loss + e->group, e->correct + e->group, err);
     if (status)
@@ -116,6 +119,8 @@ static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, doub
     const struct ddp_flat *f = e->base.flat;
     float *params = e->base.params;
     bool last = stage == ddp_optim_stages(c->cfg) - 1;
+    if (stage == 0 && ddp_probe_on(e->base.probe))
+        ddp_probe_sums(e->base.probe, lo, hi, sum);
     if (lo < f->stats)
         ddp_optim_run(e->base.optim, stage, lo, hi < f->stats ? hi : f->stats, sum, values);
     if (!last)
