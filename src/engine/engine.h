@@ -16,6 +16,7 @@
 #define DDP_ENGINE_H
 
 #include "comm/comm.h"
+#include "engine/probe.h"
 #include "model/model.h"
 #include "optim/optim.h"
 #include "reduce/plan.h"

@@ -137,12 +137,13 @@ static void digest_state(struct ddp_probe *p, int node, bool all)
     const struct ddp_flat *f = p->e->flat;
     const char *name;
     const bool arrays = !all || p->e->conf.comm->nodes == 1; /* elsewhere only their owners have them */
+    for (int a = 0; a < ddp_optim_arrays(p->e->optim); a++)
+        for (int i = 0; i < f->ntrained; i++, node++)
+            if (arrays)
+                digest_blocks(p, node, i, ddp_optim_array(p->e->optim, a, &name),
+                              all ? NULL : p->node[p->sum + i].here);
     for (int i = 0; i < f->ntensors; i++)
         digest_blocks(p, node++, i, p->e->params, all ? NULL : p->node[p->sum + i].here);
-    for (int a = 0; arrays && a < ddp_optim_arrays(p->e->optim); a++)
-        for (int i = 0; i < f->ntrained; i++)
-            digest_blocks(p, node++, i, ddp_optim_array(p->e->optim, a, &name),
-                          all ? NULL : p->node[p->sum + i].here);
 }
 
 static void digest_scales(struct ddp_probe *p)
@@ -208,11 +209,12 @@ static int check_patterns(const struct ddp_probe *p, struct ddp_error *err)
         for (int i = 0; i < p->n && !fits; i++)
             fits = ddp_probe_fits(&p->node[i], patterns->v[k]);
         if (!fits)
-            return ddp_fail(err, DDP_E_CONFIG,
-                            "probe.values: '%s' fits nothing that a step of this model computes; patterns are "
-                            "of KIND/NAME, as in forward/%s, backward/*, sum/*.weight (kinds: begin, input, "
-                            "forward, backward, sum, scale, update)",
-                            patterns->v[k], p->node[p->forward[0]].name);
+            return ddp_fail(
+                err, DDP_E_CONFIG,
+                "probe.values: '%s' fits nothing that a step of this model computes; patterns are "
+                "of KIND/NAME, as in forward/%s, backward/*, sum/*.weight (kinds: begin, input, "
+                "forward, backward, sum, scale, update)",
+                patterns->v[k], p->node[p->forward[0]].name);
     }
     return 0;
 }
@@ -224,10 +226,11 @@ int ddp_probe_create(struct ddp_engine *e, struct ddp_error *err)
     if (cfg->probe.from == 0)
         return 0;
     if (!e->ops->probes)
-        return ddp_fail(err, DDP_E_CONFIG,
-                        "probe.from = %lld: what each op computes is recorded on CPUs only; use device=cpu, or "
-                        "probe.from=0 (weights.trail has hashes of all tensors after each step, on a GPU, too)",
-                        (long long)cfg->probe.from);
+        return ddp_fail(
+            err, DDP_E_CONFIG,
+            "probe.from = %lld: what each op computes is recorded on CPUs only; use device=cpu, or "
+            "probe.from=0 (weights.trail has hashes of all tensors after each step, on a GPU, too)",
+            (long long)cfg->probe.from);
     struct ddp_probe *p = e->probe = ddp_calloc(1, sizeof *p);
     p->e = e;
     ddp_probe_list(p);

@@ -52,11 +52,11 @@ struct ddp_probe_node {
     char name[160];
     char op[64]; /* "conv2d+relu": which op computes it, with what is fused behind it; "": none does */
     bool blocks;
-    int64_t of;    /* parts, of all ranks together */
-    int64_t first; /* part that the arrays begin with */
-    int64_t parts; /* in the arrays */
-    bool *here;    /* [parts] this rank has it, of the step at hand */
-    uint8_t *digest; /* [parts][DDP_PROBE_DIGEST] */
+    int64_t of;                      /* parts, of all ranks together */
+    int64_t first;                   /* part that the arrays begin with */
+    int64_t parts;                   /* in the arrays */
+    bool *here;                      /* [parts] this rank has it, of the step at hand */
+    uint8_t *digest;                 /* [parts][DDP_PROBE_DIGEST] */
     bool wanted;                     /* its values, too */
     struct ddp_probe_values *values; /* [parts], blocks: [1]; NULL: not wanted */
 };

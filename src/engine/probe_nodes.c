@@ -84,19 +84,19 @@ static int of_one(struct ddp_probe *p, struct ddp_probe_node *node)
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
-/* Parameters and statistics, then the optimizer's arrays. */
+/* The optimizer's arrays, then what follows from them: parameters and statistics. */
 static int add_state(struct ddp_probe *p, enum ddp_probe_kind kind)
 {
     const struct ddp_flat *f = p->e->flat;
     const int first = p->n;
     const char *array;
-    for (int i = 0; i < f->ntensors; i++)
-        of_blocks(p, add(p, kind, "%s", f->tensor[i].name), &f->tensor[i]);
     for (int a = 0; a < ddp_optim_arrays(p->e->optim); a++) {
         ddp_optim_array(p->e->optim, a, &array);
         for (int i = 0; i < f->ntrained; i++)
             of_blocks(p, add(p, kind, "%s.%s", f->tensor[i].name, array), &f->tensor[i]);
     }
+    for (int i = 0; i < f->ntensors; i++)
+        of_blocks(p, add(p, kind, "%s", f->tensor[i].name), &f->tensor[i]);
     return first;
 }
 

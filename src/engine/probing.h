@@ -4,7 +4,6 @@
 #define DDP_ENGINE_PROBING_H
 
 #include "engine/engine.h"
-#include "engine/probe.h"
 
 struct ddp_probe {
     const struct ddp_engine *e;
@@ -12,8 +11,8 @@ struct ddp_probe {
     int n;
     bool on, begun; /* the step at hand is looked at; one was */
     /* where nodes are: */
-    int begin, input, sum, lr, norm, update; /* the first of a row; of begin and update each tensor, then each
-                                                state array of each trained tensor */
+    int begin, input, sum, lr, norm, update; /* the first of a row; begin and update have each state
+                                                array of each trained tensor, then each tensor */
     int *forward;                            /* [stages] of its output, or its loss */
     int (*din)[DDP_OP_MAX_IN];               /* [stages]; -1: not wanted */
     int *leaf;                               /* [tensors] of what a shard adds: gradient or statistic */

@@ -4,8 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint/safetensors.h"
-#include "engine/probe.h"
+#include "checkpoint/checkpoint.h"
 #include "telemetry/records.h"
 #include "telemetry/telemetry.h"
 
@@ -98,7 +97,8 @@ static int write_values(const struct ddp_probe_log *log, int64_t step, const str
     for (int i = 0; i < n; i++)
         for (int64_t k = 0; nodes[i].values && k < (nodes[i].blocks ? 1 : nodes[i].parts); k++)
             add_values(&all, &nodes[i], k);
-    snprintf(path, sizeof path, "%s/step-%08lld-rank-%d.safetensors", log->folder, (long long)step, log->rank);
+    snprintf(path, sizeof path, "%s/step-%08lld-rank-%d.safetensors", log->folder, (long long)step,
+             log->rank);
     if (all.n > 0)
         status = ddp_st_write(path, all.tensor, all.n, NULL, err);
     for (int i = 0; i < all.n; i++)

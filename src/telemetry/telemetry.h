@@ -200,11 +200,11 @@ void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 
 /* ---- probe/ ---------------------------------------------------------------------------------- */
 
-/* What each op computed in the steps that probe.from and probe.to name (engine/probe.h). On every rank, of its
- * own parts, in RUN/probe:
- *   rank-R.jsonl                        {"step":N,"at":PLACE,"kind":"forward","name":"conv1","op":"conv2d+relu",
- *                                        "of":"8 shards","first":2,"hash":"16 digits a part"}
- *   step-0000000N-rank-R.safetensors    values that probe.values names, "forward/conv1/SHARD" or "sum/fc.weight"
+/* What each op computed in the steps that probe.from and probe.to name (engine/probe.h). On every rank, of
+ * its own parts, in RUN/probe:
+ *   rank-R.jsonl                       {"step":N,"at":PLACE,"kind":"forward","name":"conv1",
+ *                                       "op":"conv2d+relu","of":"8 shards","first":2,"hash":"16 digits a part"}
+ *   step-0000000N-rank-R.safetensors   values that probe.values names: "forward/conv1/SHARD", "sum/fc.weight"
  * Opened as metrics are. */
 struct ddp_probe_log;
 int ddp_probe_log_open(const char *run_dir, int rank, const struct ddp_records_from *from,

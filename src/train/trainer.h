@@ -52,13 +52,13 @@ struct ddp_trainer {
         int64_t count;
     } eval;
 
-    char experiment[65];        /* hash of the config and what the engine adds */
-    char init_sha256[65];       /* of the file that the weights began with, on the lead; "": none */
-    char run_dir[1024];         /* evaluating only: what is evaluated */
-    char resumed_from[1024];    /* checkpoint, on the lead; "": from the start */
-    struct ddp_data_id data[2]; /* training, held-out: on the lead of a run that trains */
-    struct ddp_leg leg;         /* on the lead; its kind on all */
-    struct ddp_run_log *log;    /* the lead's, of a run that trains; else NULL */
+    char experiment[65];         /* hash of the config and what the engine adds */
+    char init_sha256[65];        /* of the file that the weights began with, on the lead; "": none */
+    char run_dir[1024];          /* evaluating only: what is evaluated */
+    char resumed_from[1024];     /* checkpoint, on the lead; "": from the start */
+    struct ddp_data_id data[2];  /* training, held-out: on the lead of a run that trains */
+    struct ddp_leg leg;          /* on the lead; its kind on all */
+    struct ddp_run_log *log;     /* the lead's, of a run that trains; else NULL */
     struct ddp_probe_log *probe; /* NULL: nothing is asked of the ops */
     double began,
         first_step_s; /* training loop; seconds from the start of the job to the first step, 0: none yet */

@@ -151,9 +151,10 @@ static bool find_parent(const struct ddp_past *p, const char *recorded, char fou
 
 /* From a checkpoint that lies in no run a new run forks off, and the old one is not gone on with: so a link
  * to it. */
-static int check_parent(const struct ddp_past *p, struct ddp_again *a, char link[300], struct ddp_error *err)
+static int check_parent(const struct ddp_past *p, const struct ddp_again_options *opt, struct ddp_again *a,
+                        char link[300], struct ddp_error *err)
 {
-    const char *recorded = ddp_past_text(p, "parent.checkpoint");
+    const char *recorded = opt->checkpoint ? opt->checkpoint : ddp_past_text(p, "parent.checkpoint");
     char found[4096];
     *link = '\0';
     if (!*recorded)
@@ -175,7 +176,8 @@ static int check_parent(const struct ddp_past *p, struct ddp_again *a, char link
     free(real);
     if (bad)
         return ddp_fail(err, DDP_E_IO, "%s: no link can be made", link);
-    ddp_again_note(a, DDP_AGAIN_SAME, "parent", "%s", found);
+    if (!opt->checkpoint)
+        ddp_again_note(a, DDP_AGAIN_SAME, "parent", "%s", found);
     return 0;
 }
 
@@ -236,6 +238,8 @@ static void build(const struct ddp_past *p, const struct ddp_again_options *opt,
     add_word(a, "%s/ddp-launch", opt->programs);
     add_word(a, "-n");
     add_word(a, "%d", opt->ranks > 0 ? opt->ranks : ranks > 0 ? (int)ranks : 1);
+    if (opt->quiet)
+        add_word(a, "--quiet");
     if (program) {
         add_word(a, "--program");
         add_word(a, "%s", program);
@@ -257,7 +261,7 @@ static void build(const struct ddp_past *p, const struct ddp_again_options *opt,
 int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt, struct ddp_again *out,
                    struct ddp_error *err)
 {
-    struct ddp_again a = {.steps = ddp_past_steps(p)};
+    struct ddp_again a = {.steps = opt->upto > 0 ? opt->upto : ddp_past_steps(p)};
     char config[4200], parent[300];
     int status = check_words(opt, err);
     snprintf(config, sizeof config, "%s/config.cfg", p->path);
@@ -267,12 +271,14 @@ int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt
     if (status == 0 && !ddp_path_exists(config))
         status = ddp_fail(err, DDP_E_DATA, "%s: its config.cfg is not there", p->path);
     if (status == 0)
-        status = check_parent(p, &a, parent, err);
+        status = check_parent(p, opt, &a, parent, err);
     if (status) {
         ddp_again_finish(&a);
         return status;
     }
     json_t *here = ask_program(opt->programs);
+    const char *isa = json_string_value(ddp_past_at(here, "machine.isa"));
+    snprintf(a.isa, sizeof a.isa, "%s", isa ? isa : "");
     check_code(p, here, &a);
     check_libraries(p, here, &a);
     json_decref(here);

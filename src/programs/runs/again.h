@@ -5,8 +5,11 @@
 #include "past.h"
 
 struct ddp_again_options {
-    const char *programs;     /* folder of ddp-launch and ddp-train */
-    int ranks;                /* 0: as many as it had */
+    const char *programs;   /* folder of ddp-launch and ddp-train */
+    int ranks;              /* 0: as many as it had */
+    int64_t upto;           /* steps; 0: as far as it came */
+    const char *checkpoint; /* to begin from; NULL: as it began itself */
+    bool quiet;
     const char *dir;          /* where the new run is to lie */
     const char *const *words; /* KEY=VALUE of keys that change no result: data.root=/data */
     int nwords;
@@ -29,6 +32,7 @@ struct ddp_again {
     struct ddp_again_check *check;
     int checks;
     int64_t steps;  /* that it is to make */
+    char isa[16];   /* of the kernels that the program here would take; "": it does not say */
     char temp[256]; /* a folder to remove afterwards; "": none */
 };
 
@@ -38,6 +42,13 @@ int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt
                    struct ddp_error *err);
 void ddp_again_finish(struct ddp_again *a); /* removes temp */
 int ddp_again_missing(const struct ddp_again *a);
+
+/* again_run.c: do it, and wait. Its exit code; run[size]: what it made, or "". show: its output is passed on.
+ * Requests to stop are passed on to it once ddp_again_signals() was called; it saves, and ends with 75. */
+void ddp_again_signals(void);
+int ddp_again_run(char *const *words, bool show, char *run, size_t size);
+/* The folder that this program is in. */
+int ddp_again_own_folder(char *out, size_t size, struct ddp_error *err);
 
 /* Adds a check. fmt: what it says. */
 void ddp_again_note(struct ddp_again *a, enum ddp_again_grade grade, const char *what, const char *fmt, ...)

@@ -1,13 +1,8 @@
 /* ddp-runs reproduce: do a recorded run again, and prove that the bits come out. */
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "again.h"
 #include "ddp-runs.h"
@@ -93,91 +88,6 @@ static int parse(int argc, char **argv, struct request *r, bool *done, struct dd
     return r->run ? 0 : ddp_fail(err, DDP_E_USAGE, "a run is wanted (ddp-runs reproduce --help tells more)");
 }
 
-/* ---- running --------------------------------------------------------------------------------- */
-
-/* The folder that this program is in. */
-static int own_folder(char out[PATH_MAX], struct ddp_error *err)
-{
-    const ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
-    out[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(out, '/');
-    if (!slash)
-        return ddp_fail(err, DDP_E_RESOURCE, "/proc is not there: where ddp-launch is cannot be known");
-    *slash = '\0';
-    return 0;
-}
-
-/* Its last two lines name the run. All it prints is passed on. */
-static void read_output(FILE *f, char *run, size_t size)
-{
-    char *line = NULL;
-    size_t room = 0;
-    while (getline(&line, &room, f) > 0) {
-        fputs(line, stdout);
-        fflush(stdout);
-        if (strncmp(line, "run: ", 5) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(run, size, "%s", line + 5);
-        }
-    }
-    free(line);
-}
-
-static volatile pid_t child; /* for the handler; 0: none */
-
-static void pass_on(int sig)
-{
-    if (child > 0)
-        kill(child, sig);
-}
-
-/* Requests to stop go to the new run, which saves and ends with 75. A reader of our output that has left ends
- * nothing, and children are waited for, whatever this process was started with. */
-static void set_signals(void)
-{
-    static const int requests[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-    struct sigaction act = {.sa_handler = pass_on, .sa_flags = SA_RESTART}, old;
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < DDP_COUNT(requests); i++) {
-        sigaction(requests[i], NULL, &old);
-        if (requests[i] != SIGHUP || old.sa_handler != SIG_IGN) /* nohup */
-            sigaction(requests[i], &act, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
-}
-
-/* Start it, and wait. Its exit code; run[size]: what it made, or "". */
-static int start(char **words, char *run, size_t size)
-{
-    int ends[2], state = 0;
-    *run = '\0';
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return DDP_EXIT_RESOURCE;
-    fflush(stdout);
-    const pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGPIPE, SIG_DFL);
-        dup2(ends[1], STDOUT_FILENO);
-        execv(words[0], words); /* handlers become the default again */
-        ddp_say("ddp-runs", "%s: %s", words[0], strerror(errno));
-        _exit(DDP_EXIT_RESOURCE);
-    }
-    child = pid;
-    close(ends[1]);
-    FILE *f = fdopen(ends[0], "r");
-    if (pid > 0 && f)
-        read_output(f, run, size);
-    if (f)
-        fclose(f);
-    else
-        close(ends[0]);
-    while (pid > 0 && waitpid(pid, &state, 0) < 0 && errno == EINTR)
-        ;
-    child = 0;
-    return pid < 0 || !WIFEXITED(state) ? DDP_EXIT_RANK : WEXITSTATUS(state);
-}
-
 /* ---- words ----------------------------------------------------------------------------------- */
 
 static void print_checks(const struct ddp_again *a)
@@ -229,7 +139,7 @@ static int reproduce(const struct request *r, const struct ddp_past *p, const st
     char made[2048];
     const int missing = ddp_again_missing(a);
     if (!r->check)
-        set_signals();
+        ddp_again_signals();
     print_checks(a);
     if (missing > 0) {
         ddp_say("ddp-runs", "%s cannot be reproduced here: %d thing%s missing", p->path, missing,
@@ -238,7 +148,7 @@ static int reproduce(const struct request *r, const struct ddp_past *p, const st
     }
     if (r->check)
         return 0;
-    const int code = start(a->word, made, sizeof made);
+    const int code = ddp_again_run(a->word, true, made, sizeof made);
     if (code != 0 || !*made) {
         ddp_say("ddp-runs", "the new run ended with exit code %d: nothing was verified", code);
         return code ? code : DDP_EXIT_RANK;
@@ -258,7 +168,7 @@ int ddp_runs_reproduce_main(int argc, char **argv)
     if (done)
         return 0;
     if (status == 0)
-        status = own_folder(programs, &err);
+        status = ddp_again_own_folder(programs, sizeof programs, &err);
     if (status == 0)
         status = ddp_past_read_whole(r.run, &p, &err);
     if (status)

@@ -7,6 +7,7 @@ static const struct ddp_command commands[] = {
     {&ddp_runs_diff_manual, ddp_runs_diff_main},
     {&ddp_runs_verify_manual, ddp_runs_verify_main},
     {&ddp_runs_reproduce_manual, ddp_runs_reproduce_main},
+    {&ddp_runs_bisect_manual, ddp_runs_bisect_main},
     {&ddp_runs_mark_manual, ddp_runs_mark_main},
     {&ddp_runs_gc_manual, ddp_runs_gc_main},
     {0},

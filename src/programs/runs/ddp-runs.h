@@ -14,10 +14,12 @@ int ddp_runs_show_main(int argc, char **argv);
 int ddp_runs_diff_main(int argc, char **argv);
 int ddp_runs_verify_main(int argc, char **argv);
 int ddp_runs_reproduce_main(int argc, char **argv);
+int ddp_runs_bisect_main(int argc, char **argv);
 int ddp_runs_mark_main(int argc, char **argv);
 int ddp_runs_gc_main(int argc, char **argv);
 extern const struct ddp_manual ddp_runs_list_manual, ddp_runs_show_manual, ddp_runs_diff_manual,
-    ddp_runs_verify_manual, ddp_runs_reproduce_manual, ddp_runs_mark_manual, ddp_runs_gc_manual;
+    ddp_runs_verify_manual, ddp_runs_reproduce_manual, ddp_runs_bisect_manual, ddp_runs_mark_manual,
+    ddp_runs_gc_manual;
 
 /* Two runs of a command line, in this order. */
 struct ddp_runs_pair {
