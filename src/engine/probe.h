@@ -1,8 +1,8 @@
-/* What every op of a step computed: digests of all outputs, and on request the values, for who looks for the
- * op at which two runs part (ddp-runs bisect), or how far off another framework is (tests/oracle).
+/* What every op of a step computed: digests of all outputs, and on request the values, for who looks for
+ * the op at which two runs part (ddp-runs bisect), or how far off another framework is (tests/oracle).
  *
- * A step is a list of nodes, a pure function of model, optimizer and shards, in an order in which each follows
- * from those before it:
+ * A step is a list of nodes, a pure function of model, optimizer and shards, in an order in which each
+ * follows from those before it:
  *
  *   begin      fc1.weight, fc1.weight.momentum   before the first step that is looked at      blocks
  *   input      samples, targets, data            indices; labels or targets; what went in     shards

@@ -1,5 +1,5 @@
-/* Private to src/engine: how an engine tells what its ops computed (probe.h). A pass asks for the node of what
- * it has made, and hands over the tensor; all calls want a probe that is on (ddp_probe_begin). */
+/* Private to src/engine: how an engine tells what its ops computed (probe.h). A pass asks for the node of
+ * what it has made, and hands over the tensor; all calls want a probe that is on (ddp_probe_begin). */
 #ifndef DDP_ENGINE_PROBING_H
 #define DDP_ENGINE_PROBING_H
 
@@ -10,12 +10,12 @@ struct ddp_probe {
     struct ddp_probe_node *node;
     int n;
     bool on, begun; /* the step at hand is looked at; one was */
-    /* where nodes are: */
-    int begin, input, sum, lr, norm, update; /* the first of a row; begin and update have each state
-                                                array of each trained tensor, then each tensor */
-    int *forward;                            /* [stages] of its output, or its loss */
-    int (*din)[DDP_OP_MAX_IN];               /* [stages]; -1: not wanted */
-    int *leaf;                               /* [tensors] of what a shard adds: gradient or statistic */
+    /* Where nodes are. The first of a row; begin and update have each state array of each trained tensor,
+     * then each tensor: */
+    int begin, input, sum, lr, norm, update;
+    int *forward;              /* [stages] of its output, or its loss */
+    int (*din)[DDP_OP_MAX_IN]; /* [stages]; -1: not wanted */
+    int *leaf;                 /* [tensors] of what a shard adds: gradient or statistic */
     float *sums;  /* [flat total] of the node: where sums are kept whose values are wanted; NULL: none */
     float *plain; /* of the largest value */
 };

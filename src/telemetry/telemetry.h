@@ -203,7 +203,7 @@ void ddp_trail_close(struct ddp_trail *t);   /* NULL is fine */
 /* What each op computed in the steps that probe.from and probe.to name (engine/probe.h). On every rank, of
  * its own parts, in RUN/probe:
  *   rank-R.jsonl                       {"step":N,"at":PLACE,"kind":"forward","name":"conv1",
- *                                       "op":"conv2d+relu","of":"8 shards","first":2,"hash":"16 digits a part"}
+ *                                       "op":"conv2d+relu","of":"8 shards","first":2,"hash":"16 digits each"}
  *   step-0000000N-rank-R.safetensors   values that probe.values names: "forward/conv1/SHARD", "sum/fc.weight"
  * Opened as metrics are. */
 struct ddp_probe_log;

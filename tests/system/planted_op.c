@@ -1,4 +1,5 @@
-/* A program with an op of its own that leaves its input as it is: tests of ddp-runs bisect plant faults in it.
+/* A program with an op of its own that leaves its input as it is: tests of ddp-runs bisect plant
+ * faults in it.
  * With PLANTED (when it is compiled), or the variable PLANTED in the environment, one bit of one gradient is
  * another, of sample 37. */
 #include <ddp/ddp.h>

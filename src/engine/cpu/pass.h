@@ -50,7 +50,8 @@ int ddp_cpu_pass_forward(struct ddp_cpu_pass *p, const float *params, const stru
 int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *const *leaf, int n,
                           ddp_pass_ready_fn ready, void *ctx, struct ddp_error *err);
 
-/* From now on all that the ops compute is told to `probe` (NULL: to nobody), as of shards first, first + 1, .. */
+/* From now on all that the ops compute is told to `probe` (NULL: to nobody), as of shards first, first + 1,
+ * .. */
 struct ddp_probe;
 void ddp_cpu_pass_tell(struct ddp_cpu_pass *p, struct ddp_probe *probe, int first);
 

@@ -1,6 +1,6 @@
-/* The op at which two runs part: both are done again, from the last checkpoint in which they are equal, with a
- * record of what each op computes (probe.from), up to the step from which on their records differ; then the two
- * records are followed op by op. Then that step once more, for the values.
+/* The op at which two runs part: both are done again, from the last checkpoint in which they are equal, with
+ * a record of what each op computes (probe.from), up to the step from which on their records differ; then the
+ * two records are followed op by op. Then that step once more, for the values.
  *
  *   records of A and B      ->  they part after step E, by step F          (verdict.h)
  *   their checkpoints       ->  the last C <= E that has the same bytes in both; else the start
@@ -30,8 +30,8 @@ struct ddp_bisect_options {
 
 enum ddp_bisect_end {
     DDP_BISECT_EQUAL,   /* their records are: nothing was done again */
-    DDP_BISECT_NO_STEP, /* they part in no training step (evaluations alone), or there is nothing to compare */
-    DDP_BISECT_MISSING,    /* at least one cannot be done here */
+    DDP_BISECT_NO_STEP, /* they part in no training step (evaluations alone), or have no record in common */
+    DDP_BISECT_MISSING, /* at least one cannot be done here */
     DDP_BISECT_RUN_FAILED, /* a run that was done again ended with `code` */
     DDP_BISECT_AGREE,      /* done again, both have the same bits */
     DDP_BISECT_FOUND       /* parting */
@@ -68,7 +68,8 @@ int ddp_bisect_run(const struct ddp_past *a, const struct ddp_past *b, const str
                    struct ddp_bisect *out, struct ddp_error *err);
 void ddp_bisect_finish(struct ddp_bisect *b);
 
-/* bisect_look.c: the last step before `before` of which both have a checkpoint with the same bytes; 0: none. */
+/* bisect_look.c: the last step before `before` of which both have a checkpoint, with the same bytes; 0:
+ * none. */
 int64_t ddp_bisect_checkpoint(const struct ddp_past *a, const struct ddp_past *b, int64_t before);
 /* The instruction set that a run was made with, where the program here would take another that includes it;
  * "" else. about: what the program says of itself, may be NULL. */

@@ -38,7 +38,7 @@ struct ddp_parting {
 };
 void ddp_probed_part(const struct ddp_probed *a, const struct ddp_probed *b, struct ddp_parting *out);
 
-/* "forward of 'conv1' (conv2d+relu)", "gradient of fc1.weight in backward of 'fc1' (linear)", ..; malloc'd. */
+/* "forward of 'conv1' (conv2d+relu)", "gradient of fc1.weight in backward of 'fc1' (linear)"; malloc'd. */
 char *ddp_probed_words(const struct ddp_probed_node *node);
 
 /* The first element of a part that differs, from the values that both runs kept (probe.values). */
