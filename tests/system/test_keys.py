@@ -148,6 +148,7 @@ ROWS = {
     "launch.hyperthreads": Row("true", **RANKS),
     "launch.grace": Row("0", "5", **RANKS),
     "launch.stuck_after": Row("0", "60", **RANKS),
+    "launch.fanout": Row("1", **RANKS),
 }
 
 
