@@ -8,7 +8,9 @@
 int bench_ops(int argc, char **argv);
 int bench_gpu(int argc, char **argv);
 int bench_startup(int argc, char **argv);
+int bench_repro(int argc, char **argv);
 extern const struct ddp_manual bench_ops_manual, bench_gpu_manual, bench_startup_manual;
+extern const struct ddp_manual bench_repro_manual;
 
 /* cpu/peak.c: independent chains of fused multiply-adds in registers. */
 struct bench_peak_kernels {

@@ -50,6 +50,8 @@ void bench_report_destroy(struct bench_report *r); /* NULL is fine */
 int bench_report_begin(struct bench_report *r, struct ddp_error *err);
 /* Where threads and ranks ran, as text of one or more lines; without it: the CPUs that we may use. */
 void bench_report_pinning(struct bench_report *r, const char *text);
+/* What is found does not depend on time: no warnings of load and clock. */
+void bench_report_untimed(struct bench_report *r);
 /* A probe of the clock's frequency, 2 ms on the CPU it runs on; begin and finish make one, too. */
 void bench_report_clock(struct bench_report *r);
 /* Why numbers cannot be trusted; it stands behind the tables and in every file. */
@@ -69,7 +71,7 @@ void bench_fact_text(struct bench_report *r, const char *key, const char *value,
 
 struct bench_column {
     const char *key;    /* in JSON and CSV: "step_ms" */
-    const char *title;  /* for people: "ms"; NULL: only in JSON and CSV */
+    const char *title;  /* for people: "ms"; NULL: only in JSON and CSV, as a table of such alone */
     const char *format; /* of numbers, "%.2f"; NULL: it is text */
 };
 

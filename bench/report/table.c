@@ -38,9 +38,13 @@ void bench_fact_text(struct bench_report *r, const char *key, const char *value,
 
 static char *worded(const char *fmt, va_list args)
 {
-    char text[1024];
-    vsnprintf(text, sizeof text, fmt, args);
-    return ddp_strdup(text);
+    va_list again;
+    va_copy(again, args);
+    const int n = vsnprintf(NULL, 0, fmt, args);
+    char *text = ddp_malloc((size_t)n + 1);
+    vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return text;
 }
 
 void bench_warn(struct bench_report *r, const char *fmt, ...)

@@ -3,9 +3,17 @@
 
 #include "bench/report/private.h"
 
-static int shown(const struct bench_table *t, int i)
+static bool shown(const struct bench_table *t, int i)
 {
     return t->column[i].title != NULL;
+}
+
+static bool has_shown(const struct bench_table *t)
+{
+    int i = 0;
+    while (i < t->ncolumns && !shown(t, i))
+        i++;
+    return i < t->ncolumns;
 }
 
 /* Bytes that begin a character of UTF-8: what a column counts. */
@@ -49,6 +57,8 @@ static void trim(struct ddp_text *out)
 static void text_table(const struct bench_table *t, struct ddp_text *out)
 {
     char buf[32];
+    if (!has_shown(t))
+        return;
     if (t->title)
         ddp_text_add(out, "%s\n", t->title);
     for (int row = -1; row < t->nrows; row++) {
@@ -107,6 +117,8 @@ static void md_line(struct ddp_text *out, const char *title, const char *text)
 static void md_table(const struct bench_table *t, struct ddp_text *out)
 {
     char buf[32];
+    if (!has_shown(t))
+        return;
     if (t->title)
         ddp_text_add(out, "## %s\n\n", t->title);
     for (int row = -2; row < t->nrows; row++) {
