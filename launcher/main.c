@@ -27,7 +27,8 @@ enum { CONFIG_S = 3 }; /* it is read faster than that */
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-struct tried { /* how a try has ended */
+struct tried {        /* how a try has ended */
+    int config_ranks; /* the config is whole for so many ranks, in all tries; 0: for any */
     int exit_code;
     struct ddp_ending ending;
 };
@@ -84,6 +85,35 @@ static int check_whole(const struct ddp_options *opt, struct ddp_config *cfg, st
     return rc;
 }
 
+/* What is meant per rank, made whole: at once where it is known how many there are, else when they are
+ * planned (planned: so many; 0: not yet). */
+static int settle_ranks(struct ddp_config *cfg, const struct ddp_options *opt, int planned,
+                        struct tried *tried, struct ddp_error *err)
+{
+    const int ranks = tried->config_ranks ? tried->config_ranks : opt->ranks ? opt->ranks : planned;
+    if (!ddp_config_by_ranks(cfg) || ranks == 0)
+        return 0;
+    struct ddp_text notes;
+    ddp_text_init(&notes);
+    const int rc = ddp_config_for_ranks(cfg, ranks, &notes, err);
+    if (rc == 0 && !opt->quiet && !tried->config_ranks)
+        fprintf(stderr, "ddp-launch: %s", notes.s);
+    ddp_text_finish(&notes);
+    tried->config_ranks = ranks;
+    return rc;
+}
+
+/* The ranks, and with them a config that is whole. */
+static int make_plan(const struct ddp_sites *sites, const struct ddp_options *opt, struct ddp_config *cfg,
+                     bool known, struct ddp_launch_plan *plan, struct tried *tried, struct ddp_error *err)
+{
+    const bool open = ddp_config_by_ranks(cfg);
+    int rc = ddp_launch_plan_hosts(&sites->hosts, sites->site, opt, cfg, plan, err);
+    if (rc == 0 && open)
+        rc = settle_ranks(cfg, opt, plan->ranks, tried, err);
+    return rc == 0 && open && known ? check_whole(opt, cfg, err) : rc;
+}
+
 /* --check shows what it finds, and every start on several hosts looks. */
 static int check_all(struct ddp_sites *sites, const struct ddp_launch_plan *plan,
                      const struct ddp_options *opt, const struct ddp_config *cfg, struct ddp_error *err)
@@ -118,13 +148,13 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     ddp_impatience_begin(CONFIG_S, "reading", opt->config);
     rc = ddp_config_load(&source, &cfg, err);
     ddp_impatience_end();
-    if (rc != 0)
+    if (rc != 0 || (rc = settle_ranks(cfg, opt, 0, tried, err)) != 0)
         goto out;
     if (opt->print_config && (rc = ddp_show_config(cfg, err)) != 0)
         goto out;
     if (opt->print_config && !opt->map && !opt->dry_run)
         goto out;
-    if (check.known && (rc = check_whole(opt, cfg, err)) != 0)
+    if (check.known && !ddp_config_by_ranks(cfg) && (rc = check_whole(opt, cfg, err)) != 0)
         goto out;
     if (opt->batch.system) {
         rc = ddp_batch_write(opt, cfg, err);
@@ -134,7 +164,7 @@ static int plan_and_run(int argc, char **argv, const struct ddp_options *opt, do
     if ((rc = ddp_sites_find(opt, cfg, &sites, err)) != 0)
         goto out;
     ddp_startup_end(DDP_STARTUP_HOSTS);
-    if ((rc = ddp_launch_plan_hosts(&sites.hosts, sites.site, opt, cfg, &plan, err)) != 0)
+    if ((rc = make_plan(&sites, opt, cfg, check.known, &plan, tried, err)) != 0)
         goto out;
     if ((rc = check_all(&sites, &plan, opt, cfg, err)) != 0 || opt->check)
         goto out;
@@ -208,7 +238,7 @@ static int try_and_try_again(int argc, char **argv, const struct ddp_options *gi
         ddp_restart_prepare(&restart, &tried->ending, &opt, &say);
         fprintf(stderr, "ddp-launch: restart %d of %d: %s\n", n, opt.restarts, say.s);
         ddp_text_finish(&say);
-        *tried = (struct tried){0};
+        *tried = (struct tried){.config_ranks = tried->config_ranks};
         rc = plan_and_run(argc, argv, &opt, ddp_now(), tried, err);
     }
     *exit_code = tried->exit_code;

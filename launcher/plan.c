@@ -82,6 +82,8 @@ static void count_units(struct planner *p)
 /* 8 shards on 5 ranks: one of them has 2, and all wait for it as they would on 4. */
 static void note_uneven(struct planner *p, int64_t shards)
 {
+    if (shards < 0)
+        return;
     const int64_t ranks = p->plan.ranks, most = (shards + ranks - 1) / ranks,
                   enough = (shards + most - 1) / most;
     if (enough < ranks)
@@ -93,12 +95,13 @@ static void note_uneven(struct planner *p, int64_t shards)
 static int choose_ranks(struct planner *p, struct ddp_error *err)
 {
     const struct ddp_deal deal = {p->hosts, p->units, p->plan.cuda, p->opt->by_node};
+    const bool any = p->cfg->train.shards < 0; /* one for each rank, however many */
     const int64_t shards = p->cfg->train.shards * p->cfg->train.accumulate;
     const int most = ddp_deal_ranks(&deal);
-    p->plan.ranks = p->opt->ranks                 ? p->opt->ranks
-                    : most < p->cfg->train.shards ? most
-                                                  : (int)p->cfg->train.shards;
-    const int rc = ddp_ranks_check_shards(p->plan.ranks, shards, p->cfg->train.accumulate, err);
+    p->plan.ranks = p->opt->ranks                        ? p->opt->ranks
+                    : any || most < p->cfg->train.shards ? most
+                                                         : (int)p->cfg->train.shards;
+    const int rc = any ? 0 : ddp_ranks_check_shards(p->plan.ranks, shards, p->cfg->train.accumulate, err);
     if (rc != 0)
         return rc;
     p->host_of = ddp_calloc((size_t)p->plan.ranks, sizeof *p->host_of);

@@ -38,6 +38,8 @@ struct ddp_dataset_conf {
     uint64_t seed;                      /* data.seed: of generated data only */
     struct ddp_strings inputs, targets; /* data.inputs, data.targets: columns of tables; n 0: not said */
     bool verify;                        /* data.verify: check checksums over all bytes at start */
+    struct ddp_shape shape;             /* data.shape, data.classes: of noise only */
+    int classes;
     bool glance; /* info() is all that is asked of it: what takes time beyond that may be left undone */
 };
 

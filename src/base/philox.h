@@ -10,6 +10,7 @@
  *   augmentation      {draw, sample index, epoch, DDP_STREAM_AUGMENT}
  *   built-in digits   {draw, index, split, DDP_STREAM_DIGITS}
  *   friedman          {draw, index, split, DDP_STREAM_FRIEDMAN}
+ *   noise             {draw or index, 0 or 1, split, DDP_STREAM_NOISE}
  */
 #ifndef DDP_BASE_PHILOX_H
 #define DDP_BASE_PHILOX_H
@@ -23,6 +24,7 @@ enum {
     DDP_STREAM_AUGMENT = 0x4b0d8e55,
     DDP_STREAM_DIGITS = 0x5e3779b1,
     DDP_STREAM_FRIEDMAN = 0x6f4c21d3,
+    DDP_STREAM_NOISE = 0x7a1e93c5,
 };
 
 struct ddp_philox4 {

@@ -40,7 +40,7 @@ static void check_train(struct checker *c)
 {
     const struct ddp_config *cfg = c->cfg;
     int64_t batch = cfg->train.batch, shards = cfg->train.shards, k = cfg->train.accumulate;
-    if (batch < shards && usable(c, "train.batch", "train.shards"))
+    if (batch < shards && cfg->train.batch_per_rank == 0 && usable(c, "train.batch", "train.shards"))
         broken(
             c, "train.batch",
             "a batch of %" PRId64 " image%s cannot be cut into train.shards = %" PRId64
@@ -55,6 +55,16 @@ static void check_train(struct checker *c)
         broken(c, "train.early_stop",
                "stops by evaluations, but eval.every_epochs = 0 makes none before the end; "
                "wants eval.every_epochs >= 1");
+}
+
+/* Values per rank, which ddp_config_for_ranks makes whole. */
+static void check_ranks(struct checker *c)
+{
+    const struct ddp_config *cfg = c->cfg;
+    if (cfg->optim.lr_rule != 0 && cfg->train.batch_per_rank == 0 &&
+        usable(c, "optim.lr_rule", "train.batch_per_rank"))
+        broken(c, "optim.lr_rule",
+               "is for batches that grow with the number of ranks; wants train.batch_per_rank");
 }
 
 static void check_precision(struct checker *c)
@@ -93,11 +103,22 @@ static void check_model(struct checker *c)
 
 static bool of_pictures(const char *format)
 {
-    static const char *const pictures[] = {"digits", "idx", "cifar10", "cifar100", "packed"};
+    static const char *const pictures[] = {"digits", "idx", "cifar10", "cifar100", "packed", "noise"};
     for (size_t i = 0; i < DDP_COUNT(pictures); i++)
         if (strcmp(format, pictures[i]) == 0)
             return true;
     return false;
+}
+
+static void check_noise(struct checker *c)
+{
+    const struct ddp_floats *s = &c->cfg->data.shape;
+    bool whole = s->n == 3 && s->v[0] <= MAX_CHANNELS;
+    for (int i = 0; i < s->n; i++)
+        whole = whole && s->v[i] == (double)(int64_t)s->v[i];
+    if (!whole && usable(c, "data.shape", NULL))
+        broken(c, "data.shape", "wants [channels, height, width], whole numbers, of 1 to %d channels",
+               MAX_CHANNELS);
 }
 
 static void check_data(struct checker *c)
@@ -116,8 +137,9 @@ static void check_data(struct checker *c)
         return;
     if (!cfg->data.format[0])
         broken(c, "data.format",
-               "is empty; wants digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman or a "
+               "is empty; wants digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman, noise or a "
                "registered format");
+    check_noise(c);
     static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed", "csv", "idx_real"};
     for (size_t i = 0; i < DDP_COUNT(stored); i++)
         if (strcmp(cfg->data.format, stored[i]) == 0 && !cfg->data.path[0])
@@ -158,6 +180,7 @@ void ddp_config_check(struct ddp_config *cfg, struct ddp_error *err)
 {
     struct checker c = {cfg, cfg, err};
     check_train(&c);
+    check_ranks(&c);
     check_precision(&c);
     check_model(&c);
     check_data(&c);
@@ -167,6 +190,14 @@ void ddp_config_check(struct ddp_config *cfg, struct ddp_error *err)
     if (strchr(cfg->run.name, '/') && usable(&c, "run.name", NULL))
         broken(&c, "run.name",
                "is a part of a folder's name and cannot hold '/' (run.dir says where runs lie)");
+}
+
+int ddp_config_check_whole(const struct ddp_config *cfg, struct ddp_error *err)
+{
+    struct ddp_error found = {0};
+    struct checker c = {cfg, NULL, &found};
+    check_train(&c);
+    return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;
 }
 
 int ddp_config_check_device(const struct ddp_config *cfg, bool cuda, struct ddp_error *err)

@@ -77,7 +77,9 @@ struct ddp_config {
     int64_t seed;
     int device;
     struct {
-        int64_t batch, shards, accumulate, epochs, max_steps, threads;
+        int64_t batch, batch_per_rank; /* per rank: 0, it is not said so */
+        int64_t shards;                /* -1: as many as there are ranks */
+        int64_t accumulate, epochs, max_steps, threads;
         int64_t early_stop;  /* evaluations without a better one; 0: off */
         int64_t trail_every; /* steps between records of weights.trail; 0: off */
         int precision;       /* DDP_PRECISION_: of activations and weights in the passes; a GPU's business */
@@ -95,6 +97,8 @@ struct ddp_config {
         const char *format, *root, *path;
         struct ddp_strings files, inputs, targets;
         int64_t train_count, test_count, seed;
+        struct ddp_floats shape; /* of noise: [c, h, w] */
+        int64_t classes;
         int64_t limit_train, limit_test; /* use only so many samples, of all classes alike; 0: all */
         bool normalize, normalize_targets;
         struct ddp_floats mean, std; /* n = 0: the data set's own */
@@ -109,6 +113,7 @@ struct ddp_config {
     struct {
         const char *name;
         int type;
+        int lr_rule;
         double lr, momentum, dampening, weight_decay, beta1, beta2, alpha, eps, trust;
         bool nesterov, centered;
         double clip_norm; /* 0: off */
@@ -177,6 +182,7 @@ struct ddp_config {
     const char *data_beside; /* data.path is relative, as it was found nowhere: the folder it is written in */
 };
 
+struct ddp_text;
 struct ddp_config_options {
     const char *path;             /* the file; NULL: only overrides on the defaults */
     const char *const *overrides; /* "optim.lr=0.1", "+a.b=1", "~a.b", "model=resnet18", "--optim.lr=0.1" */
@@ -199,6 +205,14 @@ bool ddp_config_usable(const struct ddp_config *cfg, const char *key);
  * environment variables that mean nothing (naming the nearest that does). Free with ddp_config_destroy. */
 int ddp_config_load(const struct ddp_config_options *opt, struct ddp_config **out, struct ddp_error *err);
 void ddp_config_destroy(struct ddp_config *cfg); /* NULL is fine */
+
+/* Whether values are meant per rank, and so the config is not whole before it is known how many there are:
+ * train.batch_per_rank, train.shards = "ranks", optim.lr_rule. */
+bool ddp_config_by_ranks(const struct ddp_config *cfg);
+/* Make it whole: train.batch, train.shards and optim.lr are of all ranks then, and it is a config as any
+ * other. A line is added to notes that says so; nothing happens to one that is whole. DDP_E_CONFIG: what
+ * comes of it is out of range, or does not go together. */
+int ddp_config_for_ranks(struct ddp_config *cfg, int ranks, struct ddp_text *notes, struct ddp_error *err);
 
 /* What the device computes and what it does not, once it is known which it is: on the CPU, precisions other
  * than fp32 and tf32 are refused (DDP_E_CONFIG with file, line, key and the way out). */
@@ -231,7 +245,6 @@ const char *ddp_config_alias(const char *name);
 int ddp_config_help(const char *key, bool markdown, char **out, struct ddp_error *err);
 
 /* The same for any key table (a layer's own keys), added to *out. keys may be NULL. */
-struct ddp_text;
 void ddp_keys_help(const struct ddp_key *keys, bool markdown, struct ddp_text *out);
 
 /* THE table; ends with name NULL. */

@@ -28,6 +28,9 @@ enum {
 #define DDP_COMMAND_LINE "command line"
 #define DDP_DEFAULT_FILE "default"
 
+/* check.c, once it is known how many ranks there are: the rules on batches and shards. */
+int ddp_config_check_whole(const struct ddp_config *cfg, struct ddp_error *err);
+
 /* ---- node.c ---------------------------------------------------------------------------------- */
 
 /* One part of a path: a name, or an index when name is NULL. */

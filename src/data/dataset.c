@@ -11,8 +11,8 @@
 enum { MAX_REGISTERED = 32 };
 
 static const struct ddp_dataset_ops *const built_in[] = {
-    &ddp_digits_format, &ddp_idx_format, &ddp_cifar10_format,  &ddp_cifar100_format,
-    &ddp_packed_format, &ddp_csv_format, &ddp_idx_real_format, &ddp_friedman_format};
+    &ddp_digits_format, &ddp_idx_format,      &ddp_cifar10_format,  &ddp_cifar100_format, &ddp_packed_format,
+    &ddp_csv_format,    &ddp_idx_real_format, &ddp_friedman_format, &ddp_noise_format};
 static const struct ddp_dataset_ops *registered[MAX_REGISTERED];
 static int nregistered;
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
@@ -100,7 +100,8 @@ static int unknown_format(const struct ddp_config *cfg, struct ddp_error *err)
 
 bool ddp_dataset_is_made(const char *format)
 {
-    return strcmp(format, ddp_digits_format.name) == 0 || strcmp(format, ddp_friedman_format.name) == 0;
+    return strcmp(format, ddp_digits_format.name) == 0 || strcmp(format, ddp_friedman_format.name) == 0 ||
+           strcmp(format, ddp_noise_format.name) == 0;
 }
 
 /* What every format must deliver; said here once so that the formats of others are held to it too. */
@@ -202,6 +203,12 @@ static int scale(const struct ddp_config *cfg, const struct ddp_dataset_conf *co
     return status;
 }
 
+/* Checked with the config, which tests make by hand. */
+static struct ddp_shape shape_of(const struct ddp_floats *s)
+{
+    return s->n == 3 ? (struct ddp_shape){(int)s->v[0], (int)s->v[1], (int)s->v[2]} : (struct ddp_shape){0};
+}
+
 static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool glance,
                       struct ddp_dataset **out, struct ddp_error *err)
 {
@@ -221,6 +228,8 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
         .glance = glance,
         .inputs = cfg->data.inputs,
         .targets = cfg->data.targets,
+        .shape = shape_of(&cfg->data.shape),
+        .classes = (int)cfg->data.classes,
     };
     const int64_t limit = split == DDP_SPLIT_TRAIN ? cfg->data.limit_train : cfg->data.limit_test;
     const char *name = cfg->data.name && cfg->data.name[0] ? cfg->data.name : conf.format;

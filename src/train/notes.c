@@ -35,6 +35,10 @@ static bool reads_files(const struct ddp_config *c)
 {
     return !ddp_dataset_is_made(c->data.format);
 }
+static bool is_noise(const struct ddp_config *c)
+{
+    return strcmp(c->data.format, "noise") == 0;
+}
 static bool normalizes(const struct ddp_config *c)
 {
     return c->data.normalize;
@@ -71,6 +75,8 @@ static const struct {
     {"train.loss_scale_interval", 0, is_fp16, "train.precision fp16"},
     {"data.path", 0, reads_files, "a data.format that is read from files"},
     {"data.files", 0, reads_files, "a data.format that is read from files"},
+    {"data.shape", 0, is_noise, "data.format noise"},
+    {"data.classes", 0, is_noise, "data.format noise"},
     {"data.mean", 0, normalizes, "data.normalize true"},
     {"data.std", 0, normalizes, "data.normalize true"},
 };

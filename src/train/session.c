@@ -238,28 +238,49 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
+/* What is meant per rank, for as many as there are. */
+static int load_whole(const struct ddp_session *s, const struct ddp_config_options *opt,
+                      struct ddp_config **out, struct ddp_error *err)
+{
+    struct ddp_config *cfg;
+    struct ddp_text notes;
+    int status = ddp_config_load(opt, &cfg, err);
+    if (status)
+        return status;
+    ddp_text_init(&notes);
+    status = ddp_config_for_ranks(cfg, s->comm->size, &notes, err);
+    if (*notes.s && s->comm->rank == 0 && !ddp_lifeline_active()) /* else the launcher has said it */
+        ddp_say("ddp-train", "%.*s", (int)strcspn(notes.s, "\n"), notes.s);
+    ddp_text_finish(&notes);
+    if (status)
+        ddp_config_destroy(cfg);
+    else
+        *out = cfg;
+    return status;
+}
+
 /* ddp-launch reads CONFIG once for all: a pipe can be read no second time, and a file may change while ranks
  * start. The file itself is read as well only for the lines that messages name, and where it still says the
  * same. */
-static int load_config(const char *path, const char *const *overrides, int n, struct ddp_config **out,
-                       struct ddp_error *err)
+static int load_config(const struct ddp_session *s, const char *path, const char *const *overrides, int n,
+                       struct ddp_config **out, struct ddp_error *err)
 {
     struct ddp_train_check check = {0};
     struct ddp_config_options opt = {
         .path = path, .overrides = overrides, .noverrides = n, .check = ddp_train_check_keys, .user = &check};
     const int given = words_handed(path, overrides, n);
     if (given < 0)
-        return ddp_config_load(&opt, out, err);
+        return load_whole(s, &opt, out, err);
     const struct ddp_config_options handed = {.path = getenv("DDP_CONFIG"),
                                               .overrides = overrides + given,
                                               .noverrides = n - given,
                                               .check = ddp_train_check_keys,
                                               .user = &check};
     struct ddp_config *cfg, *own = NULL;
-    const int status = ddp_config_load(&handed, &cfg, err);
+    const int status = load_whole(s, &handed, &cfg, err);
     if (status)
         return status;
-    if (is_file(path) && ddp_config_load(&opt, &own, NULL) == 0 && same_text(own, cfg)) {
+    if (is_file(path) && load_whole(s, &opt, &own, NULL) == 0 && same_text(own, cfg)) {
         struct ddp_config *both = cfg;
         cfg = own;
         own = both;
@@ -275,7 +296,7 @@ int ddp_session_config(struct ddp_session *s, const char *path, const char *cons
     struct ddp_error mine = {0};
     struct ddp_config *cfg = NULL;
     ddp_pulse_phase(DDP_PHASE_START);
-    int status = load_config(path, overrides, n, &cfg, &mine);
+    int status = load_config(s, path, overrides, n, &cfg, &mine);
     status = ddp_comm_agree(s->comm, status, &mine);
     if (status == 0)
         status = compare_configs(s, cfg, &mine);

@@ -157,6 +157,7 @@ static const char *other_value(const struct ddp_key *k, char buf[64])
     case DDP_KEY_FLOAT_LIST:
         return strcmp(k->name, "optim.milestones") == 0 ? "[5]"
                : strcmp(k->name, "model.input") == 0    ? "[3, 4, 5]"
+               : strcmp(k->name, "data.shape") == 0     ? "[3, 4, 5]"
                                                         : "[0.75]";
     case DDP_KEY_STRING_LIST:
         return "[other]";
@@ -172,14 +173,14 @@ static void test_hash_sees_result_keys(void **state)
     for (int early = 0; early < 2; early++) {
         const char *stop = early ? "train.early_stop=3" : "train.early_stop=0";
         char base[65], hash[65], buf[64], text[128];
-        struct ddp_config *cfg = fixture_ok(full, LIST(stop));
+        struct ddp_config *cfg = fixture_ok(full, LIST(stop, "train.batch_per_rank=8"));
         ddp_config_hash(cfg, base);
         ddp_config_destroy(cfg);
         for (const struct ddp_key *k = ddp_config_keys; k->name; k++) {
             if (strcmp(k->name, "train.early_stop") == 0)
                 continue;
             snprintf(text, sizeof text, "%s=%s", k->name, other_value(k, buf));
-            cfg = fixture_ok(full, LIST(stop, text));
+            cfg = fixture_ok(full, LIST(stop, "train.batch_per_rank=8", text));
             ddp_config_hash(cfg, hash);
             bool counts = (k->flags & DDP_KEY_RESULT) || (early && (k->flags & DDP_KEY_STOP));
             if ((strcmp(base, hash) != 0) != counts)
@@ -220,7 +221,7 @@ static void test_hash_key_list(void **state)
         " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
         "log.progress_every comm.share_gpu comm.interface comm.timeout_s gpu.tune gpu.graph "
         "gpu.resident_data probe.from probe.to probe.values launch.bind "
-        "launch.memory_bind launch.hyperthreads launch.grace launch.stuck_after ";
+        "launch.memory_bind launch.hyperthreads launch.grace launch.stuck_after launch.fanout ";
     static const char stop_keys[] = " data.test_count data.limit_test eval.every_epochs optim.ema ";
     for (const struct ddp_key *k = ddp_config_keys; k->name; k++) {
         char word[80];

@@ -100,7 +100,7 @@ static const struct {
     {"\n\nlr = 0.1;", {"main.cfg:3: lr: unknown key", "did you mean 'optim.lr'"}},
     {"train: {\n batsch = 1; };", {"main.cfg:2: train.batsch: unknown key", "'train.batch'"}},
     {"train: { lr = 1.0; };", {"train.lr: unknown key", "'optim.lr'"}},
-    {"train: { qqqqqq = 1; };", {"train.qqqqqq: unknown key", "known here: batch, shards"}},
+    {"train: { qqqqqq = 1; };", {"train.qqqqqq: unknown key", "known here: batch, batch_per_rank"}},
     {"qqqqqq = 1;", {"qqqqqq: unknown key", "known here: seed, device, train"}},
     {"train = 5;", {"main.cfg:1: train: wants a group", "got 5"}},
     {"seed = 1;\nseed = 2;", {"main.cfg:2: seed: given twice, first in main.cfg:1"}},

@@ -80,7 +80,7 @@ static void test_register_checks_members_and_names(void **state)
     for (; ddp_dataset_format_at(n); n++)
         found |= ddp_dataset_format_at(n) == &fake_ops;
     assert_true(found);
-    assert_int_equal(n, 9);
+    assert_int_equal(n, 10);
     assert_null(ddp_dataset_format_at(-1));
 }
 
@@ -110,7 +110,7 @@ static void test_unknown_format_names_the_nearest(void **state)
     struct ddp_dataset *ds;
     assert_int_equal(ddp_dataset_open(&cfg, DDP_SPLIT_TRAIN, &ds, &err), DDP_E_CONFIG);
     assert_contains(err.text, "data.format = \"cifar11\"");
-    assert_contains(err.text, "digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman");
+    assert_contains(err.text, "digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman, noise");
     assert_contains(err.text, "nearest is cifar10");
 }
 
