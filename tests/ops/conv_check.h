@@ -259,18 +259,34 @@ static void layer_run(struct layer *l, const char *isa, struct ddp_pool *pool)
 }
 
 /* A chain of `terms` multiply-adds differs from the exact sum by at most (terms + 2) * 2^-24 * (sum of
- * absolute values), and where products are denormal by half the smallest denormal each. */
-static void assert_sum(const char *what, int64_t i, float got, double want, double absolute, int64_t terms)
+ * absolute values), and where products are denormal by half the smallest denormal each, times what they are
+ * multiplied by afterwards. */
+static void assert_sum(const char *what, int64_t i, float got, double want, double absolute, int64_t terms,
+                       double gain)
 {
-    double bound = (double)(terms + 2) * (0x1p-24 * absolute + 0x1p-149);
+    double bound = (double)(terms + 2) * (0x1p-24 * absolute + 0x1p-149 * gain);
     if (!(fabs(got - want) <= bound))
         fail_msg("%s[%lld] is %.9g, want %.9g +- %.3g", what, (long long)i, (double)got, want, bound);
 }
 
 /* Winograd: the bound grows with what the transforms add up, taken absolutely at every place. */
-static const double wino_bt[4][4] = {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 1, 1, 0}, {0, 1, 0, 1}};
-static const double wino_g[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, .5, .5}, {0, 0, 1}};
-static const double wino_at[2][4] = {{1, 1, 1, 0}, {0, 1, 1, 1}};
+enum { TILE = DDP_WINO_TILE, WINDOW = DDP_WINO_WINDOW, POINTS = DDP_WINO_POINTS };
+#define WA  DDP_WINO_A
+#define WA2 (WA * WA)
+#define WB  DDP_WINO_B
+#define WB2 (WB * WB)
+#define WNA (0.5 / (WA2 * (WB2 - WA2)))
+#define WNB (0.5 / (WB2 * (WB2 - WA2)))
+static const double wino_bt[WINDOW][WINDOW] = {
+    {WA2 * WB2, 0, WA2 + WB2, 0, 1, 0}, {0, WA *WB2, WB2, WA, 1, 0}, {0, WA *WB2, WB2, WA, 1, 0},
+    {0, WA2 *WB, WA2, WB, 1, 0},        {0, WA2 *WB, WA2, WB, 1, 0}, {0, WA2 *WB2, 0, WA2 + WB2, 0, 1}};
+static const double wino_g[WINDOW][3] = {{1 / (WA2 * WB2), 0, 0},  {WNA, WNA *WA, WNA *WA2},
+                                         {WNA, WNA *WA, WNA *WA2}, {WNB, WNB *WB, WNB *WB2},
+                                         {WNB, WNB *WB, WNB *WB2}, {0, 0, 1}};
+static const double wino_at[TILE][WINDOW] = {{1, 1, 1, 1, 1, 0},
+                                             {0, WA, WA, WB, WB, 0},
+                                             {0, WA2, WA2, WB2, WB2, 0},
+                                             {0, WA *WA2, WA *WA2, WB *WB2, WB *WB2, 1}};
 
 /* to = M x M' for M [rows][cols] and x [cols][cols]; M may be given transposed. */
 static void sandwich(const double *m, int rows, int cols, bool transposed, const double *x, double *to)
@@ -299,28 +315,30 @@ static void window_of(const double *picture, int h, int w, int y, int x, int siz
 static void wino_sweep(const double *from, int n, int cf, int hf, int wf, const double *w, double *to, int ct,
                        int ht, int wt, int shift)
 {
-    double *u = ddp_malloc((size_t)ct * cf * 16 * sizeof *u), *v = ddp_malloc((size_t)cf * 16 * sizeof *v);
-    double taps[9], m[16], tile[4];
+    double *u = ddp_malloc((size_t)ct * cf * POINTS * sizeof *u),
+           *v = ddp_malloc((size_t)cf * POINTS * sizeof *v);
+    double taps[9], m[POINTS], tile[TILE * TILE];
     for (int i = 0; i < ct * cf; i++) {
         window_of(w + i * 9, 3, 3, 0, 0, 3, taps);
-        sandwich(wino_g[0], 4, 3, false, taps, u + i * 16);
+        sandwich(wino_g[0], WINDOW, 3, false, taps, u + i * POINTS);
     }
     for (int i = 0; i < n; i++)
-        for (int y = 0; y < ht; y += 2)
-            for (int x = 0; x < wt; x += 2) {
+        for (int y = 0; y < ht; y += TILE)
+            for (int x = 0; x < wt; x += TILE) {
                 for (int c = 0; c < cf; c++) {
-                    window_of(from + ((int64_t)i * cf + c) * hf * wf, hf, wf, y + shift, x + shift, 4, m);
-                    sandwich(wino_bt[0], 4, 4, false, m, v + c * 16);
+                    window_of(from + ((int64_t)i * cf + c) * hf * wf, hf, wf, y + shift, x + shift, WINDOW,
+                              m);
+                    sandwich(wino_bt[0], WINDOW, WINDOW, false, m, v + c * POINTS);
                 }
                 for (int k = 0; k < ct; k++) {
                     memset(m, 0, sizeof m);
                     for (int c = 0; c < cf; c++)
-                        for (int p = 0; p < 16; p++)
-                            m[p] += u[(k * cf + c) * 16 + p] * v[c * 16 + p];
-                    sandwich(wino_at[0], 2, 4, false, m, tile);
-                    for (int p = 0; p < 4; p++)
-                        if (y + p / 2 < ht && x + p % 2 < wt)
-                            to[(((int64_t)i * ct + k) * ht + y + p / 2) * wt + x + p % 2] = tile[p];
+                        for (int p = 0; p < POINTS; p++)
+                            m[p] += u[(k * cf + c) * POINTS + p] * v[c * POINTS + p];
+                    sandwich(wino_at[0], TILE, WINDOW, false, m, tile);
+                    for (int p = 0; p < TILE * TILE; p++)
+                        if (y + p / TILE < ht && x + p % TILE < wt)
+                            to[(((int64_t)i * ct + k) * ht + y + p / TILE) * wt + x + p % TILE] = tile[p];
                 }
             }
     free(u), free(v);
@@ -330,25 +348,26 @@ static void wino_sweep(const double *from, int n, int cf, int hf, int wf, const 
 static void wino_weights(const double *in, int n, int c_n, int h, int w, const double *d, int k_n, int oh,
                          int ow, int pad, double *to)
 {
-    double *u = ddp_calloc((size_t)k_n * c_n * 16, sizeof *u), *v = ddp_malloc((size_t)c_n * 16 * sizeof *v);
-    double m[16], e[16];
+    double *u = ddp_calloc((size_t)k_n * c_n * POINTS, sizeof *u),
+           *v = ddp_malloc((size_t)c_n * POINTS * sizeof *v);
+    double m[POINTS], e[POINTS];
     for (int i = 0; i < n; i++)
-        for (int y = 0; y < oh; y += 2)
-            for (int x = 0; x < ow; x += 2) {
+        for (int y = 0; y < oh; y += TILE)
+            for (int x = 0; x < ow; x += TILE) {
                 for (int c = 0; c < c_n; c++) {
-                    window_of(in + ((int64_t)i * c_n + c) * h * w, h, w, y - pad, x - pad, 4, m);
-                    sandwich(wino_bt[0], 4, 4, false, m, v + c * 16);
+                    window_of(in + ((int64_t)i * c_n + c) * h * w, h, w, y - pad, x - pad, WINDOW, m);
+                    sandwich(wino_bt[0], WINDOW, WINDOW, false, m, v + c * POINTS);
                 }
                 for (int k = 0; k < k_n; k++) {
-                    window_of(d + ((int64_t)i * k_n + k) * oh * ow, oh, ow, y, x, 2, m);
-                    sandwich(wino_at[0], 4, 2, true, m, e);
+                    window_of(d + ((int64_t)i * k_n + k) * oh * ow, oh, ow, y, x, TILE, m);
+                    sandwich(wino_at[0], WINDOW, TILE, true, m, e);
                     for (int c = 0; c < c_n; c++)
-                        for (int p = 0; p < 16; p++)
-                            u[(k * c_n + c) * 16 + p] += e[p] * v[c * 16 + p];
+                        for (int p = 0; p < POINTS; p++)
+                            u[(k * c_n + c) * POINTS + p] += e[p] * v[c * POINTS + p];
                 }
             }
     for (int i = 0; i < k_n * c_n; i++)
-        sandwich(wino_g[0], 3, 4, true, u + i * 16, to + i * 9);
+        sandwich(wino_g[0], 3, WINDOW, true, u + i * POINTS, to + i * 9);
     free(u), free(v);
 }
 
@@ -363,6 +382,7 @@ static bool layer_is_wino(const struct layer *l)
 struct reference {
     double *out, *din, *dw, *db, *out_abs, *din_abs, *dw_abs, *db_abs;
     int64_t out_terms, din_terms, dw_terms, db_terms; /* roundings that one value may have seen */
+    double gain;                                      /* of what was rounded first */
 };
 
 static void reference_wino(const struct layer *l, const double *g, struct reference *r)
@@ -381,11 +401,13 @@ static void reference_wino(const struct layer *l, const double *g, struct refere
                 w[(j * c->k + k) * 9 + 8 - t] = (double)l->w[(k * c->c + j) * 9 + t];
     wino_sweep(g, c->n, c->k, oh, ow, w, r->din_abs, c->c, c->h, c->w, c->pad - 2);
     wino_weights(x, c->n, c->c, c->h, c->w, g, c->k, oh, ow, c->pad, r->dw_abs);
-    /* the sum, then a window's 2, a weight's 4, a tile's 4, bias or what was there; a tile of dout's 2 */
-    int64_t tiles = (int64_t)c->n * ((oh + 1) / 2) * ((ow + 1) / 2);
-    r->out_terms = c->c + 11;
-    r->din_terms = c->k + 11;
-    r->dw_terms = tiles + tiles / 42 + 9;
+    /* the sum, then a window's 4, a weight's 8 (3 roundings and a rounded constant each way), a tile's 6, bias
+     * or what was there; a tile of dout's 4 */
+    int64_t tiles = (int64_t)c->n * ((oh + TILE - 1) / TILE) * ((ow + TILE - 1) / TILE);
+    r->out_terms = c->c + 20;
+    r->din_terms = c->k + 20;
+    r->dw_terms = tiles + tiles / DDP_WINO_CHAIN + 20;
+    r->gain = 80; /* the largest row of A', squared */
     free(x), free(w);
 }
 
@@ -396,7 +418,8 @@ static struct reference reference_create(const struct layer *l)
         kg = c->k / groups;
     int r_n = c->linear ? c->h : c->r, s_n = c->linear ? c->w : c->s, st = c->linear ? 1 : c->stride,
         pad = c->linear ? 0 : ddp_conv2d_padding(l->conf);
-    struct reference f = {.out_terms = cg * r_n * s_n,
+    struct reference f = {.gain = 1,
+                          .out_terms = cg * r_n * s_n,
                           .din_terms = kg * r_n * s_n,
                           .dw_terms = c->n * oh * ow,
                           .db_terms = c->n * oh * ow};
@@ -454,16 +477,16 @@ static void layer_check(const struct layer *l)
         double bias = c->no_bias ? 0 : (double)l->b[i / pixels % c->k], sum = f.out[i] + bias;
         if (c->relu && sum < 0)
             sum = 0;
-        assert_sum("out", i, l->out[i], sum, f.out_abs[i] + fabs(bias), f.out_terms);
+        assert_sum("out", i, l->out[i], sum, f.out_abs[i] + fabs(bias), f.out_terms, f.gain);
     }
     for (int64_t i = 0; i < l->nx && !c->no_din; i++) {
         double seed = c->accumulate ? (double)l->seed[i] : 0;
-        assert_sum("din", i, l->din[i], f.din[i] + seed, f.din_abs[i] + fabs(seed), f.din_terms);
+        assert_sum("din", i, l->din[i], f.din[i] + seed, f.din_abs[i] + fabs(seed), f.din_terms, f.gain);
     }
     for (int64_t i = 0; i < l->nw; i++)
-        assert_sum("dweight", i, l->dw[i], f.dw[i], f.dw_abs[i], f.dw_terms);
+        assert_sum("dweight", i, l->dw[i], f.dw[i], f.dw_abs[i], f.dw_terms, f.gain);
     for (int k = 0; k < c->k && !c->no_bias; k++)
-        assert_sum("dbias", k, l->db[k], f.db[k], f.db_abs[k], f.db_terms);
+        assert_sum("dbias", k, l->db[k], f.db[k], f.db_abs[k], f.db_terms, 1);
     free(f.out), free(f.out_abs), free(f.din), free(f.din_abs);
     free(f.dw), free(f.dw_abs), free(f.db), free(f.db_abs);
 }

@@ -168,7 +168,7 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
                 struct ddp_error *err)
 {
     const struct ddp_conv2d_conf *c = conf;
-    (void)nin, (void)batch;
+    (void)nin;
     int r = (int)c->kernel, s = (int)(c->kernel_w ? c->kernel_w : c->kernel), pad = ddp_conv2d_padding(c),
         st = (int)c->stride, dil = (int)c->dilation;
     const int reach_h = dil * (r - 1) + 1, reach_w = dil * (s - 1) + 1;
@@ -205,7 +205,7 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     p->scratch_bytes = (size_t)g.cb * max_readers(&g) * r * s * 256 * sizeof(float);
     p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
     if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w)) {
-        ddp_wino_plan(&g, pad, p);
+        ddp_wino_plan(&g, pad, in, batch, p);
     } else if (conv_algo(p->out.h, p->out.w) == CONV_SAMPLES && pad > 0) {
         p->algorithm = "direct, taps inside";
         p->done = 2.0 * (double)c->out * cg * (double)taps_inside(in->h, p->out.h, r, st, pad, dil) *

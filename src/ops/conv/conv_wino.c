@@ -1,132 +1,143 @@
-/* Winograd's convolution over whole tensors: blocks of tiles go through transform, 16 products and transform
- * while they lie in the second-level cache.
+/* Winograd's convolution over whole tensors, forward and data gradient, in one of two orders that give the
+ * same bits:
  *
- * Accumulation order, fixed by shape. Forward and data gradient: channels ascending, at each point. Weight
- * gradient: tiles ascending in chains of 42 tiles, chains added in order, at each point. Threads take
- * tiles (forward, data gradient) or blocks of weights (weight gradient), each with memory of its own; no
- * chain is ever cut between them.
+ *   tiles outside     weights are transformed once; blocks of tiles go through transform, products and
+ *                     transform while they lie in the second-level cache
+ *   weights outside   all tiles are transformed once; pairs of output blocks go through products and
+ *                     transform, their weights transformed a few blocks at a time into that cache: where
+ *                     tiles are few and weights many, so that these never pass memory
  *
- * FLOPs, C to K channels: 32 C K a tile, 8 C K an output; a direct convolution has 18 C K. */
+ * Accumulation order, fixed by shape: channels ascending, at each point. Threads take tiles or output
+ * blocks, each with memory of its own; no chain is ever cut between them.
+ *
+ * FLOPs, C to K channels: 72 C K a tile, 4.5 C K an output; a direct convolution has 18 C K. */
 #include "ops/conv/conv_wino.h"
 
 #include "ops/ops.h"
-
-enum {
-    POINTS = 16,
-    /* Tiles in a block, and in a chain of the weight gradient: there it decides the bits. Whole tiles of all
-     * micro-kernels; the points of 64 + 64 channels take 350 KiB. */
-    ROOM = 42,
-    GAP = 16, /* floats between points: without it, a power of two apart, all fall into one set of a cache */
-    LANES = 16, /* threads at most */
-};
+#include "ops/conv/conv_wino_plan.h"
 
 bool ddp_wino_fits(const struct ddp_conv_geom *g, int stride, int pad, int out_h, int out_w)
 {
     return g->r == 3 && g->s == 3 && g->groups == 1 && stride == 1 && pad <= 2 && g->c % 16 == 0 &&
-           g->k % 16 == 0 && out_h * out_w > 16;
+           g->k % 16 == 0 && out_h >= DDP_WINO_TILE && out_w >= DDP_WINO_TILE;
 }
 
-static int tiles(int size)
+/* Floats of one thread of a sweep from nb to mb blocks. */
+static int64_t sweep_lane(int nb, int mb, int tiles, bool weights_outside)
 {
-    return (size + 1) / 2;
+    if (weights_outside)
+        return DDP_WINO_POINTS * (ddp_wino_room(2, tiles) + ddp_wino_weights(2 * DDP_WINO_PART));
+    return DDP_WINO_POINTS * (ddp_wino_room(nb, DDP_WINO_BLOCK) + ddp_wino_room(mb, DDP_WINO_BLOCK));
 }
 
-static int64_t point_weights(const struct ddp_conv_geom *g)
+/* Floats that a sweep's threads share. */
+static int64_t sweep_shared(int nb, int mb, int tiles, bool weights_outside)
 {
-    return (int64_t)g->cb * g->kb * 256 + GAP;
+    return DDP_WINO_POINTS * (weights_outside ? ddp_wino_room(nb, tiles) : ddp_wino_weights(nb * mb));
 }
 
-static int64_t point_tiles(int blocks)
+static int64_t sweep_floats(int nb, int mb, int tiles)
 {
-    return (int64_t)blocks * ROOM * 16 + GAP;
+    const bool outside = ddp_wino_weights_outside(nb * mb, tiles);
+    return sweep_shared(nb, mb, tiles, outside) + DDP_WINO_LANES * sweep_lane(nb, mb, tiles, outside);
 }
 
-/* Floats of one thread: points of what comes in and of what goes out. */
-static int64_t lane_floats(const struct ddp_conv_geom *g)
+void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, const struct ddp_shape *in, int batch,
+                   struct ddp_layer_plan *p)
 {
-    return POINTS * (point_tiles(g->cb) + point_tiles(g->kb));
+    const int out = ddp_wino_across(p->out.h) * ddp_wino_across(p->out.w),
+              back = ddp_wino_across(in->h) * ddp_wino_across(in->w);
+    int64_t most = 0;
+    for (int n = 1; n <= batch; n++) { /* a shard may have fewer: another order then */
+        const int64_t floats[] = {sweep_floats(g->cb, g->kb, n * out), sweep_floats(g->kb, g->cb, n * back),
+                                  ddp_wino_wgrad_floats(g, n * out)};
+        for (int i = 0; i < 3; i++)
+            most = floats[i] > most ? floats[i] : most;
+    }
+    p->in_halo = pad;
+    p->dout_halo = 2 - pad;
+    p->scratch_bytes = (size_t)most * sizeof(float);
+    p->algorithm = "Winograd F(4x4,3x3)";
+    p->done = 2.0 * DDP_WINO_POINTS * g->k * g->cg * out;
 }
-
-void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, struct ddp_layer_plan *p)
-{
-    int odd = p->out.h % 2 || p->out.w % 2; /* so is what comes in */
-    p->in_halo = pad + odd;
-    p->dout_halo = 2 - pad + odd;
-    p->scratch_bytes = (size_t)(POINTS * point_weights(g) + LANES * lane_floats(g)) * sizeof(float);
-    p->algorithm = "Winograd F(2x2,3x3)";
-    p->done = 2.0 * POINTS * g->k * g->cg * tiles(p->out.h) * tiles(p->out.w);
-}
-
-/* ---- forward and data gradient ---- */
 
 struct sweep {
     struct ddp_conv_geom g;
     struct ddp_pool *pool;
     const struct ddp_tensor *from, *to;
     const float *w, *bias;
-    float *points,
-        *lanes; /* transformed weights [16][blocks of to][blocks of from][256]; memory of threads */
+    /* what threads share: transformed weights [point][block of to][block of from][256], or transformed tiles;
+     * memory of threads */
+    float *shared, *lanes;
+    int nb, mb, tiles, ny, nx; /* blocks of from and to; tiles of all pictures and of one */
     int shift, blocks, tasks;
     bool back, load, relu;
 };
 
+/* Weights from block b of `from` to block m of `to`, at all points. */
+static void transform_weights(const struct sweep *s, int m, int b, float *to, int64_t point)
+{
+    _Alignas(64) float turned[9 * 256];
+    const int kb = s->back ? b : m, cb = s->back ? m : b;
+    const float *w = s->w + ((int64_t)kb * s->g.cb + cb) * 9 * 256;
+    if (s->back)
+        ddp_bias_kernels()->transpose(w, 256, turned, 256, 9);
+    ddp_wino_kernels()->weights(s->back ? turned : w, s->back, to, point);
+}
+
+static struct ddp_wino_tiles tiles_of(const struct sweep *s, const struct ddp_tensor *x, int blocks,
+                                      float *points, int room)
+{
+    return (struct ddp_wino_tiles){.x = x,
+                                   .blocks = blocks,
+                                   .ny = s->ny,
+                                   .nx = s->nx,
+                                   .shift = s->shift,
+                                   .points = points,
+                                   .room = room,
+                                   .point = ddp_wino_room(blocks, room)};
+}
+
+/* ---- tiles outside ---- */
+
 /* Weights that make one block of outputs. */
-static void weights_task(void *ctx, int block)
+static void weights_task(void *ctx, int m)
 {
     const struct sweep *s = ctx;
-    const struct ddp_conv_geom *g = &s->g;
-    _Alignas(64) float turned[9 * 256];
-    float *to = s->points + (int64_t)block * ddp_blocks(s->from->c) * 256;
-    for (int b = 0; b < ddp_blocks(s->from->c); b++, to += 256) {
-        int kb = s->back ? b : block, cb = s->back ? block : b;
-        const float *w = s->w + ((int64_t)kb * g->cb + cb) * 9 * 256;
-        if (s->back)
-            ddp_bias_kernels()->transpose(w, 256, turned, 256, 9);
-        ddp_wino_kernels()->weights(s->back ? turned : w, s->back, to, point_weights(g));
-    }
+    for (int b = 0; b < s->nb; b++)
+        transform_weights(s, m, b, s->shared + ((int64_t)m * s->nb + b) * 256,
+                          ddp_wino_weights(s->nb * s->mb));
 }
 
 /* Part `task` of the blocks of tiles. */
-static void sweep_task(void *ctx, int task)
+static void tiles_task(void *ctx, int task)
 {
     const struct sweep *s = ctx;
-    int nb = ddp_blocks(s->from->c), mb = ddp_blocks(s->to->c);
-    struct ddp_wino_tiles v = {.x = s->from,
-                               .blocks = nb,
-                               .ny = tiles(s->to->h),
-                               .nx = tiles(s->to->w),
-                               .shift = s->shift,
-                               .points = s->lanes + task * lane_floats(&s->g),
-                               .room = ROOM,
-                               .point = point_tiles(nb)};
-    struct ddp_wino_tiles m = v;
-    m.x = s->to;
-    m.blocks = mb;
-    m.points = v.points + POINTS * v.point;
-    m.point = point_tiles(mb);
+    struct ddp_wino_tiles v = tiles_of(
+        s, s->from, s->nb, s->lanes + task * sweep_lane(s->nb, s->mb, s->tiles, false), DDP_WINO_BLOCK);
+    struct ddp_wino_tiles m = tiles_of(s, s->to, s->mb, v.points + DDP_WINO_POINTS * v.point, DDP_WINO_BLOCK);
     struct ddp_conv_tile t = {.a_p = 16,
-                              .a_c = ROOM * 16,
-                              .b_k = nb * 256,
+                              .a_c = DDP_WINO_BLOCK * 16,
+                              .b_k = s->nb * 256,
                               .b_c = 256,
                               .o_p = 16,
-                              .o_k = ROOM * 16,
+                              .o_k = DDP_WINO_BLOCK * 16,
                               .ny = 1,
-                              .nk = mb,
-                              .nc = nb,
+                              .nk = s->mb,
+                              .nc = s->nb,
                               .nr = 1,
                               .ns = 1,
                               .last = 16,
                               .real = 16};
-    int all = s->to->n * v.ny * v.nx, lo = (int)((int64_t)s->blocks * task / s->tasks) * ROOM,
-        hi = (int)((int64_t)s->blocks * (task + 1) / s->tasks) * ROOM;
-    hi = hi < all ? hi : all;
-    for (int i = lo; i < hi; i += ROOM) {
-        v.first = m.first = i;
-        t.np = v.count = m.count = hi - i < ROOM ? hi - i : ROOM;
+    const int lo = (int)((int64_t)s->blocks * task / s->tasks),
+              hi = (int)((int64_t)s->blocks * (task + 1) / s->tasks);
+    for (int i = lo; i < hi; i++) {
+        v.first = m.first = ddp_wino_cut(s->tiles, s->blocks, i);
+        t.np = v.count = m.count = ddp_wino_cut(s->tiles, s->blocks, i + 1) - v.first;
         ddp_wino_kernels()->window(&v);
-        for (int p = 0; p < POINTS; p++) {
+        for (int p = 0; p < DDP_WINO_POINTS; p++) {
             t.a = v.points + p * v.point;
-            t.b = s->points + p * point_weights(&s->g);
+            t.b = s->shared + p * ddp_wino_weights(s->nb * s->mb);
             t.out = m.points + p * m.point;
             ddp_conv_kernels()->tile(&t);
         }
@@ -135,23 +146,87 @@ static void sweep_task(void *ctx, int task)
     }
 }
 
-static int threads_of(const struct ddp_pool *pool)
+/* ---- weights outside ---- */
+
+static void window_task(void *ctx, int block)
 {
-    int threads = pool ? ddp_pool_threads(pool) : 1;
-    return threads < LANES ? threads : LANES;
+    const struct sweep *s = ctx;
+    struct ddp_wino_tiles v = tiles_of(s, s->from, s->nb, s->shared, s->tiles);
+    v.points += (int64_t)block * s->tiles * 16;
+    v.block = block;
+    v.blocks = 1;
+    v.count = s->tiles;
+    ddp_wino_kernels()->window(&v);
 }
+
+/* Output blocks `first` and the next, of all tiles; w: the thread's memory. */
+static void run_pair(const struct sweep *s, int first, float *w)
+{
+    const int nk = first + 1 < s->mb ? 2 : 1;
+    const int64_t weights = ddp_wino_weights(2 * DDP_WINO_PART), from = ddp_wino_room(s->nb, s->tiles);
+    struct ddp_wino_tiles m = tiles_of(s, s->to, 2, w + DDP_WINO_POINTS * weights, s->tiles);
+    m.block = first;
+    m.blocks = nk;
+    m.count = s->tiles;
+    struct ddp_conv_tile t = {.a_p = 16,
+                              .a_c = s->tiles * 16,
+                              .b_k = DDP_WINO_PART * 256,
+                              .b_c = 256,
+                              .o_p = 16,
+                              .o_k = s->tiles * 16,
+                              .ny = 1,
+                              .np = s->tiles,
+                              .nk = nk,
+                              .nr = 1,
+                              .ns = 1,
+                              .last = 16,
+                              .real = 16};
+    for (int c = 0; c < s->nb; c += t.nc) {
+        t.nc = s->nb - c < DDP_WINO_PART ? s->nb - c : DDP_WINO_PART;
+        t.load = c > 0;
+        for (int k = 0; k < nk; k++)
+            for (int b = 0; b < t.nc; b++)
+                transform_weights(s, first + k, c + b, w + (k * DDP_WINO_PART + b) * 256, weights);
+        for (int p = 0; p < DDP_WINO_POINTS; p++) {
+            t.a = s->shared + p * from + (int64_t)c * s->tiles * 16;
+            t.b = w + p * weights;
+            t.out = m.points + p * m.point;
+            ddp_conv_kernels()->tile(&t);
+        }
+    }
+    ddp_wino_kernels()->gather(&m, s->load, s->bias, s->relu);
+}
+
+/* Part `task` of the pairs. */
+static void pairs_task(void *ctx, int task)
+{
+    const struct sweep *s = ctx;
+    float *w = s->lanes + task * sweep_lane(s->nb, s->mb, s->tiles, true);
+    for (int i = s->blocks * task / s->tasks; i < s->blocks * (task + 1) / s->tasks; i++) {
+        run_pair(s, 2 * i, w);
+        ddp_pool_pause(s->pool);
+    }
+}
+
+/* ---- a pass ---- */
 
 static void sweep_run(struct sweep *s, const struct ddp_op_call *call)
 {
-    int threads = threads_of(call->pool);
+    const int threads = ddp_wino_threads(call->pool);
     s->pool = call->pool;
     s->w = call->param[0];
-    s->points = call->scratch;
-    s->lanes = s->points + POINTS * point_weights(&s->g);
-    s->blocks = (s->to->n * tiles(s->to->h) * tiles(s->to->w) + ROOM - 1) / ROOM;
+    s->nb = ddp_blocks(s->from->c);
+    s->mb = ddp_blocks(s->to->c);
+    s->ny = ddp_wino_across(s->to->h);
+    s->nx = ddp_wino_across(s->to->w);
+    s->tiles = s->to->n * s->ny * s->nx;
+    s->shared = call->scratch;
+    const bool outside = ddp_wino_weights_outside(s->nb * s->mb, s->tiles);
+    s->lanes = s->shared + sweep_shared(s->nb, s->mb, s->tiles, outside);
+    s->blocks = outside ? (s->mb + 1) / 2 : ddp_wino_blocks(s->tiles);
     s->tasks = s->blocks < threads ? s->blocks : threads;
-    ddp_parallel(call->pool, ddp_blocks(s->to->c), weights_task, s);
-    ddp_parallel(call->pool, s->tasks, sweep_task, s);
+    ddp_parallel(call->pool, outside ? s->nb : s->mb, outside ? window_task : weights_task, s);
+    ddp_parallel(call->pool, s->tasks, outside ? pairs_task : tiles_task, s);
 }
 
 void ddp_wino_forward(const struct ddp_op_call *call, int pad, const float *bias)
@@ -174,90 +249,4 @@ void ddp_wino_data_gradient(const struct ddp_op_call *call, int pad)
                       .back = true,
                       .load = call->accumulate[0]};
     sweep_run(&s, call);
-}
-
-/* ---- weight gradient ---- */
-
-struct wgrad {
-    const struct ddp_op_call *call;
-    struct ddp_conv_geom g;
-    float *points, *lanes; /* gradient at the points [16][kb][cb][256]; memory of threads */
-    int pad, tasks_k, tasks_c;
-};
-
-/* One rectangle of output blocks (in pairs) and channel blocks. */
-static void wgrad_task(void *ctx, int task)
-{
-    const struct wgrad *w = ctx;
-    const struct ddp_conv_geom *g = &w->g;
-    const struct ddp_tensor *in = w->call->in[0], *d = w->call->dout;
-    int pairs = (g->kb + 1) / 2, tk = task / w->tasks_c, tc = task % w->tasks_c;
-    int k0 = pairs * tk / w->tasks_k * 2, k1 = pairs * (tk + 1) / w->tasks_k * 2;
-    int c0 = g->cb * tc / w->tasks_c, c1 = g->cb * (tc + 1) / w->tasks_c;
-    k1 = k1 < g->kb ? k1 : g->kb;
-    struct ddp_wino_tiles v = {.x = in,
-                               .block = c0,
-                               .blocks = c1 - c0,
-                               .ny = tiles(d->h),
-                               .nx = tiles(d->w),
-                               .shift = -w->pad,
-                               .points = w->lanes + task * lane_floats(g),
-                               .room = ROOM,
-                               .point = point_tiles(c1 - c0)};
-    struct ddp_wino_tiles s = v;
-    s.x = d;
-    s.block = k0;
-    s.blocks = k1 - k0;
-    s.shift = 0;
-    s.points = v.points + POINTS * v.point;
-    s.point = point_tiles(k1 - k0);
-    struct ddp_conv_wtile t = {.dilation = 1,
-                               .x_x = 16,
-                               .d_x = 16,
-                               .d_k = ROOM * 16,
-                               .w_k = g->cb * 256,
-                               .images = 1,
-                               .rows = 1,
-                               .stride = 1,
-                               .r = 1,
-                               .s = 1,
-                               .c = 16};
-    int all = d->n * v.ny * v.nx;
-    for (int i = 0; i < all; i += ROOM) {
-        v.first = s.first = i;
-        t.cols = v.count = s.count = all - i < ROOM ? all - i : ROOM;
-        t.add = i > 0;
-        ddp_wino_kernels()->window(&v);
-        ddp_wino_kernels()->spread(&s);
-        for (int p = 0; p < POINTS; p++) {
-            for (int kb = k0; kb < k1; kb += 2) {
-                t.nk = kb + 1 < k1 ? 2 : 1;
-                t.d = s.points + p * s.point + (kb - k0) * t.d_k;
-                for (int cb = c0; cb < c1; cb++) {
-                    t.x = v.points + p * v.point + (int64_t)(cb - c0) * ROOM * 16;
-                    t.w = w->points + p * point_weights(g) + (kb * g->cb + cb) * (int64_t)256;
-                    ddp_wgrad_kernels()->tile(&t);
-                }
-            }
-        }
-        ddp_pool_pause(w->call->pool);
-    }
-    for (int kb = k0; kb < k1; kb++) {
-        for (int cb = c0; cb < c1; cb++) {
-            int64_t at = (int64_t)kb * g->cb + cb;
-            ddp_wino_kernels()->weights_back(w->points + at * 256, point_weights(g),
-                                             w->call->grad[0] + at * 9 * 256);
-        }
-    }
-}
-
-void ddp_wino_weight_gradient(const struct ddp_op_call *call, int pad)
-{
-    struct wgrad w = {.call = call, .g = ddp_conv_geom(&call->plan->params[0]), .pad = pad};
-    int pairs = (w.g.kb + 1) / 2, threads = threads_of(call->pool);
-    w.points = call->scratch;
-    w.lanes = w.points + POINTS * point_weights(&w.g);
-    w.tasks_k = pairs < threads ? pairs : threads;
-    w.tasks_c = w.g.cb < threads / w.tasks_k ? w.g.cb : threads / w.tasks_k;
-    ddp_parallel(call->pool, w.tasks_k * w.tasks_c, wgrad_task, &w);
 }

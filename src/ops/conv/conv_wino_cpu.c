@@ -1,42 +1,71 @@
 /* Transforms of Winograd's convolution, see conv_wino.h: columns first, then rows, each sum in the order
- * written here. All are bound by loads and stores: a tile has 16 points, 64 bytes each a channel block. */
+ * written here. A window costs 144 operations, 36 loads and 36 stores of a vector; the others less. */
 #include "ops/conv/conv_wino.h"
 #include "ops/cpu/vec.h"
+
+enum { TILE = DDP_WINO_TILE, WINDOW = DDP_WINO_WINDOW };
+
+#define A1   SET1((float)DDP_WINO_A)
+#define A2   SET1((float)(DDP_WINO_A * DDP_WINO_A))
+#define A3   SET1((float)(DDP_WINO_A * DDP_WINO_A * DDP_WINO_A))
+#define B1   SET1((float)DDP_WINO_B)
+#define B2   SET1((float)(DDP_WINO_B * DDP_WINO_B))
+#define B3   SET1((float)(DDP_WINO_B * DDP_WINO_B * DDP_WINO_B))
+#define A2B2 SET1((float)(DDP_WINO_A * DDP_WINO_A * DDP_WINO_B * DDP_WINO_B))
+#define SUM2 SET1((float)(DDP_WINO_A * DDP_WINO_A + DDP_WINO_B * DDP_WINO_B))
+#define ENDS SET1((float)(1 / (DDP_WINO_A * DDP_WINO_A * DDP_WINO_B * DDP_WINO_B)))
+#define DIFF (DDP_WINO_A * DDP_WINO_A - DDP_WINO_B * DDP_WINO_B)
+#define NA   SET1((float)(1 / (2 * DDP_WINO_A * DDP_WINO_A * DIFF)))
+#define NB   SET1((float)(-1 / (2 * DDP_WINO_B * DDP_WINO_B * DIFF)))
 
 /* One dimension: o = M v. */
 INLINE void b_t(vf *o, const vf *d)
 {
-    o[0] = d[0] - d[2];
-    o[1] = d[1] + d[2];
-    o[2] = d[2] - d[1];
-    o[3] = d[1] - d[3];
+    const vf p = FMA(-B2, d[2], d[4]), q = FMA(-B2, d[1], d[3]);
+    const vf r = FMA(-A2, d[2], d[4]), s = FMA(-A2, d[1], d[3]);
+    o[0] = FMA(A2B2, d[0], FMA(-SUM2, d[2], d[4]));
+    o[1] = FMA(A1, q, p);
+    o[2] = FMA(-A1, q, p);
+    o[3] = FMA(B1, s, r);
+    o[4] = FMA(-B1, s, r);
+    o[5] = FMA(A2B2, d[1], FMA(-SUM2, d[3], d[5]));
 }
 INLINE void a_t(vf *o, const vf *m)
 {
-    o[0] = (m[0] + m[1]) + m[2];
-    o[1] = (m[1] - m[2]) - m[3];
+    const vf sa = m[1] + m[2], da = m[1] - m[2], sb = m[3] + m[4], db = m[3] - m[4];
+    o[0] = (m[0] + sa) + sb;
+    o[1] = FMA(B1, db, A1 * da);
+    o[2] = FMA(B2, sb, A2 * sa);
+    o[3] = FMA(B3, db, FMA(A3, da, m[5]));
 }
 INLINE void a_(vf *o, const vf *y)
 {
+    const vf ea = FMA(A2, y[2], y[0]), oa = FMA(A3, y[3], A1 * y[1]);
+    const vf eb = FMA(B2, y[2], y[0]), ob = FMA(B3, y[3], B1 * y[1]);
     o[0] = y[0];
-    o[1] = y[0] + y[1];
-    o[2] = y[0] - y[1];
-    o[3] = (vf){0} - y[1];
+    o[1] = ea + oa;
+    o[2] = ea - oa;
+    o[3] = eb + ob;
+    o[4] = eb - ob;
+    o[5] = y[3];
 }
 INLINE void g_(vf *o, const vf *g)
 {
-    vf half = SET1(0.5f), ends = g[0] + g[2];
-    o[0] = g[0];
-    o[1] = half * (ends + g[1]);
-    o[2] = half * (ends - g[1]);
-    o[3] = g[2];
+    const vf ea = FMA(A2, g[2], g[0]), eb = FMA(B2, g[2], g[0]);
+    o[0] = ENDS * g[0];
+    o[1] = NA * FMA(A1, g[1], ea);
+    o[2] = NA * FMA(-A1, g[1], ea);
+    o[3] = NB * FMA(B1, g[1], eb);
+    o[4] = NB * FMA(-B1, g[1], eb);
+    o[5] = g[2];
 }
 INLINE void g_t(vf *o, const vf *u)
 {
-    vf half = SET1(0.5f), a = half * (u[1] + u[2]);
-    o[0] = u[0] + a;
-    o[1] = half * (u[1] - u[2]);
-    o[2] = a + u[3];
+    const vf sa = NA * (u[1] + u[2]), da = NA * (u[1] - u[2]);
+    const vf sb = NB * (u[3] + u[4]), db = NB * (u[3] - u[4]);
+    o[0] = FMA(ENDS, u[0], sa + sb);
+    o[1] = FMA(B1, db, A1 * da);
+    o[2] = FMA(B2, sb, FMA(A2, sa, u[5]));
 }
 
 /* Where a tile lies: picture, tile row, tile column. */
@@ -61,28 +90,64 @@ INLINE void step(const struct ddp_wino_tiles *t, struct place *p)
     }
 }
 
+/* A square of x: in place where all of it lies inside of the picture and its border, else a copy with zeros
+ * around it. */
+struct square {
+    const float *p;
+    int64_t row, px;
+};
+
+static __attribute__((noinline)) void copy_inside(const struct ddp_tensor *x, int n, int block, int y0,
+                                                  int x0, int size, float *to)
+{
+    const int top = y0 < 0 ? -y0 : 0, left = x0 < 0 ? -x0 : 0;
+    const int bottom = y0 + size > x->h ? x->h - y0 : size, right = x0 + size > x->w ? x->w - x0 : size;
+    for (int i = 0; i < size; i++) {
+        const float *row = ddp_at(x, n, block, y0 + i, x0);
+        for (int j = 0; j < size; j++)
+            UNROLL for (int v = 0; v < NV; v++)
+            {
+                const bool inside = i >= top && i < bottom && j >= left && j < right;
+                ST(to + (i * size + j) * DDP_CBLOCK + v * VL,
+                   inside ? LD(row + j * x->sw + v * VL) : (vf){0});
+            }
+    }
+}
+
+INLINE struct square square_at(const struct ddp_tensor *x, int n, int block, int y0, int x0, const int SIZE,
+                               float *copy)
+{
+    const int g = x->halo;
+    if (y0 >= -g && x0 >= -g && y0 + SIZE <= x->h + g && x0 + SIZE <= x->w + g)
+        return (struct square){ddp_at(x, n, block, y0, x0), x->sh, x->sw};
+    copy_inside(x, n, block, y0, x0, SIZE, copy);
+    return (struct square){copy, SIZE * DDP_CBLOCK, DDP_CBLOCK};
+}
+
 static void window(const struct ddp_wino_tiles *t)
 {
-    const int64_t row = t->x->sh, px = t->x->sw, point = t->point;
+    _Alignas(64) float copy[WINDOW * WINDOW * DDP_CBLOCK];
+    const int64_t point = t->point;
     for (int b = 0; b < t->blocks; b++) {
         struct place at = place_of(t);
         float *v = t->points + (int64_t)b * t->room * 16;
         for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
-            const float *p = ddp_at(t->x, at.n, t->block + b, 2 * at.y + t->shift, 2 * at.x + t->shift);
+            const struct square s = square_at(t->x, at.n, t->block + b, TILE * at.y + t->shift,
+                                              TILE * at.x + t->shift, WINDOW, copy);
             for (int j = 0; j < NV; j++) {
-                vf d[4][4];
-                UNROLL for (int x = 0; x < 4; x++)
+                vf d[WINDOW][WINDOW];
+                UNROLL for (int x = 0; x < WINDOW; x++)
                 {
-                    vf c[4], o[4];
-                    UNROLL for (int y = 0; y < 4; y++) c[y] = LD(p + y * row + x * px + j * VL);
+                    vf c[WINDOW], o[WINDOW];
+                    UNROLL for (int y = 0; y < WINDOW; y++) c[y] = LD(s.p + y * s.row + x * s.px + j * VL);
                     b_t(o, c);
-                    UNROLL for (int y = 0; y < 4; y++) d[y][x] = o[y];
+                    UNROLL for (int y = 0; y < WINDOW; y++) d[y][x] = o[y];
                 }
-                UNROLL for (int y = 0; y < 4; y++)
+                UNROLL for (int y = 0; y < WINDOW; y++)
                 {
-                    vf o[4];
+                    vf o[WINDOW];
                     b_t(o, d[y]);
-                    UNROLL for (int x = 0; x < 4; x++) ST(v + (4 * y + x) * point + j * VL, o[x]);
+                    UNROLL for (int x = 0; x < WINDOW; x++) ST(v + (WINDOW * y + x) * point + j * VL, o[x]);
                 }
             }
         }
@@ -91,28 +156,63 @@ static void window(const struct ddp_wino_tiles *t)
 
 static void spread(const struct ddp_wino_tiles *t)
 {
-    const int64_t row = t->x->sh, px = t->x->sw, point = t->point;
+    _Alignas(64) float copy[TILE * TILE * DDP_CBLOCK];
+    const int64_t point = t->point;
     for (int b = 0; b < t->blocks; b++) {
         struct place at = place_of(t);
         float *v = t->points + (int64_t)b * t->room * 16;
         for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
-            const float *p = ddp_at(t->x, at.n, t->block + b, 2 * at.y + t->shift, 2 * at.x + t->shift);
+            const struct square s = square_at(t->x, at.n, t->block + b, TILE * at.y, TILE * at.x, TILE, copy);
             for (int j = 0; j < NV; j++) {
-                vf d[4][2];
-                UNROLL for (int x = 0; x < 2; x++)
+                vf d[WINDOW][TILE];
+                UNROLL for (int x = 0; x < TILE; x++)
                 {
-                    vf c[2], o[4];
-                    UNROLL for (int y = 0; y < 2; y++) c[y] = LD(p + y * row + x * px + j * VL);
+                    vf c[TILE], o[WINDOW];
+                    UNROLL for (int y = 0; y < TILE; y++) c[y] = LD(s.p + y * s.row + x * s.px + j * VL);
                     a_(o, c);
-                    UNROLL for (int y = 0; y < 4; y++) d[y][x] = o[y];
+                    UNROLL for (int y = 0; y < WINDOW; y++) d[y][x] = o[y];
                 }
-                UNROLL for (int y = 0; y < 4; y++)
+                UNROLL for (int y = 0; y < WINDOW; y++)
                 {
-                    vf o[4];
+                    vf o[WINDOW];
                     a_(o, d[y]);
-                    UNROLL for (int x = 0; x < 4; x++) ST(v + (4 * y + x) * point + j * VL, o[x]);
+                    UNROLL for (int x = 0; x < WINDOW; x++) ST(v + (WINDOW * y + x) * point + j * VL, o[x]);
                 }
             }
+        }
+    }
+}
+
+/* Rows [0, rows), columns [0, cols) of a tile to p. */
+INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, const float *v, int64_t point,
+                        const float *bias, float *p, int64_t row, int64_t px, const int rows, const int cols)
+{
+    vf d[TILE][WINDOW];
+    UNROLL for (int x = 0; x < WINDOW; x++)
+    {
+        vf c[WINDOW], o[TILE];
+        UNROLL for (int y = 0; y < WINDOW; y++) c[y] = LD(v + (WINDOW * y + x) * point);
+        a_t(o, c);
+        UNROLL for (int y = 0; y < TILE; y++) d[y][x] = o[y];
+    }
+    UNROLL for (int y = 0; y < TILE; y++)
+    {
+        if (y >= rows)
+            break;
+        vf o[TILE];
+        a_t(o, d[y]);
+        UNROLL for (int x = 0; x < TILE; x++)
+        {
+            if (x >= cols)
+                break;
+            vf r = o[x];
+            if (LOAD)
+                r = LD(p + y * row + x * px) + r;
+            if (BIAS)
+                r += LD(bias);
+            if (RELU_)
+                r = RELU(r);
+            ST(p + y * row + x * px, r);
         }
     }
 }
@@ -120,40 +220,19 @@ static void spread(const struct ddp_wino_tiles *t)
 INLINE void gather_as(const bool LOAD, const bool BIAS, const bool RELU_, const struct ddp_wino_tiles *t,
                       const float *bias)
 {
-    const int64_t row = t->x->sh, px = t->x->sw, point = t->point;
+    const struct ddp_tensor *x = t->x;
     for (int b = 0; b < t->blocks; b++) {
         struct place at = place_of(t);
         const float *v = t->points + (int64_t)b * t->room * 16;
         for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
-            float *p = ddp_at(t->x, at.n, t->block + b, 2 * at.y, 2 * at.x);
-            const bool right = 2 * at.x + 1 < t->x->w, below = 2 * at.y + 1 < t->x->h;
+            float *p = ddp_at(x, at.n, t->block + b, TILE * at.y, TILE * at.x);
+            const int rows = x->h - TILE * at.y, cols = x->w - TILE * at.x;
             for (int j = 0; j < NV; j++, p += VL) {
-                vf d[2][4];
-                UNROLL for (int x = 0; x < 4; x++)
-                {
-                    vf c[4], o[2];
-                    UNROLL for (int y = 0; y < 4; y++) c[y] = LD(v + (4 * y + x) * point + j * VL);
-                    a_t(o, c);
-                    UNROLL for (int y = 0; y < 2; y++) d[y][x] = o[y];
-                }
-                UNROLL for (int y = 0; y < 2; y++)
-                {
-                    vf o[2];
-                    a_t(o, d[y]);
-                    UNROLL for (int x = 0; x < 2; x++)
-                    {
-                        if ((y && !below) || (x && !right))
-                            continue;
-                        vf r = o[x];
-                        if (LOAD)
-                            r = LD(p + y * row + x * px) + r;
-                        if (BIAS)
-                            r += LD(bias + b * 16 + j * VL);
-                        if (RELU_)
-                            r = RELU(r);
-                        ST(p + y * row + x * px, r);
-                    }
-                }
+                const float *own = BIAS ? bias + (t->block + b) * 16 + j * VL : NULL;
+                if (rows >= TILE && cols >= TILE)
+                    gather_tile(LOAD, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, TILE, TILE);
+                else
+                    gather_tile(LOAD, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, rows, cols);
             }
         }
     }
@@ -178,19 +257,19 @@ static void weights(const float *g, bool turn, float *points, int64_t point)
     const int64_t tap = turn ? -256 : 256;
     g += turn ? 8 * 256 : 0;
     for (int i = 0; i < 256; i += VL, g += VL, points += VL) {
-        vf d[4][3];
+        vf d[WINDOW][3];
         UNROLL for (int x = 0; x < 3; x++)
         {
-            vf c[3], o[4];
+            vf c[3], o[WINDOW];
             UNROLL for (int y = 0; y < 3; y++) c[y] = LD(g + (3 * y + x) * tap);
             g_(o, c);
-            UNROLL for (int y = 0; y < 4; y++) d[y][x] = o[y];
+            UNROLL for (int y = 0; y < WINDOW; y++) d[y][x] = o[y];
         }
-        UNROLL for (int y = 0; y < 4; y++)
+        UNROLL for (int y = 0; y < WINDOW; y++)
         {
-            vf o[4];
+            vf o[WINDOW];
             g_(o, d[y]);
-            UNROLL for (int x = 0; x < 4; x++) ST(points + (4 * y + x) * point, o[x]);
+            UNROLL for (int x = 0; x < WINDOW; x++) ST(points + (WINDOW * y + x) * point, o[x]);
         }
     }
 }
@@ -198,11 +277,11 @@ static void weights(const float *g, bool turn, float *points, int64_t point)
 static void weights_back(const float *points, int64_t point, float *g)
 {
     for (int i = 0; i < 256; i += VL, g += VL, points += VL) {
-        vf d[3][4];
-        UNROLL for (int x = 0; x < 4; x++)
+        vf d[3][WINDOW];
+        UNROLL for (int x = 0; x < WINDOW; x++)
         {
-            vf c[4], o[3];
-            UNROLL for (int y = 0; y < 4; y++) c[y] = LD(points + (4 * y + x) * point);
+            vf c[WINDOW], o[3];
+            UNROLL for (int y = 0; y < WINDOW; y++) c[y] = LD(points + (WINDOW * y + x) * point);
             g_t(o, c);
             UNROLL for (int y = 0; y < 3; y++) d[y][x] = o[y];
         }
