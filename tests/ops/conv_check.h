@@ -401,8 +401,8 @@ static void reference_wino(const struct layer *l, const double *g, struct refere
                 w[(j * c->k + k) * 9 + 8 - t] = (double)l->w[(k * c->c + j) * 9 + t];
     wino_sweep(g, c->n, c->k, oh, ow, w, r->din_abs, c->c, c->h, c->w, c->pad - 2);
     wino_weights(x, c->n, c->c, c->h, c->w, g, c->k, oh, ow, c->pad, r->dw_abs);
-    /* the sum, then a window's 4, a weight's 8 (3 roundings and a rounded constant each way), a tile's 6, bias
-     * or what was there; a tile of dout's 4 */
+    /* the sum, then a window's 4, a weight's 8 (3 roundings and a rounded constant each way), a tile's 6,
+     * bias or what was there; a tile of dout's 4 */
     int64_t tiles = (int64_t)c->n * ((oh + TILE - 1) / TILE) * ((ow + TILE - 1) / TILE);
     r->out_terms = c->c + 20;
     r->din_terms = c->k + 20;

@@ -40,7 +40,8 @@ enum {
 
 /* Whether a layer is computed this way: a function of its shape alone, because it decides the bits. */
 bool ddp_wino_fits(const struct ddp_conv_geom *g, int stride, int pad, int out_h, int out_w);
-/* Zero borders that windows reach into, the memory of all passes for shards of `batch` samples, their work. */
+/* Zero borders that windows reach into, the memory of all passes for shards of `batch` samples, and the
+ * work. */
 void ddp_wino_plan(const struct ddp_conv_geom *g, int pad, const struct ddp_shape *in, int batch,
                    struct ddp_layer_plan *p);
 

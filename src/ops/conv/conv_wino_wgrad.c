@@ -1,6 +1,6 @@
 /* The weight gradient of Winograd's convolution. Accumulation order, fixed by shape: tiles ascending in
- * chains of DDP_WINO_CHAIN, chains added in order, at each point. Threads take rectangles of output blocks and
- * channel blocks, each with memory of its own.
+ * chains of DDP_WINO_CHAIN, chains added in order, at each point. Threads take rectangles of output blocks
+ * and channel blocks, each with memory of its own.
  *
  *   tiles outside     a chain of tiles is transformed, and its products added to the points of a whole
  *                     rectangle
@@ -43,8 +43,8 @@ int64_t ddp_wino_wgrad_floats(const struct ddp_conv_geom *g, int tiles)
     return shared_floats(g, tiles, outside) + DDP_WINO_LANES * lane_floats(g, outside);
 }
 
-/* Add one chain, tiles [at, at + count) of those that in and dout hold, to the points of a rectangle: to[point]
- * of block (k0, c0) on, k_step floats from one output block to the next. first: there is nothing yet. */
+/* Add one chain, tiles [at, at + count) of those that in and dout hold, to the points of a rectangle: `to` of
+ * block (k0, c0) on, k_step floats from one output block to the next. first: there is nothing yet. */
 static void add_chain(const struct rectangle *r, const struct ddp_wino_tiles *in,
                       const struct ddp_wino_tiles *dout, int at, int count, bool first, float *to,
                       int64_t point, int64_t k_step)
