@@ -3,11 +3,9 @@
 #include "bench.h"
 
 static const struct ddp_command commands[] = {
-    {&bench_ops_manual, bench_ops},
-    {&bench_gpu_manual, bench_gpu},
-    {&bench_startup_manual, bench_startup},
-    {&bench_repro_manual, bench_repro},
-    {0},
+    {&bench_ops_manual, bench_ops},     {&bench_gpu_manual, bench_gpu},
+    {&bench_step_manual, bench_step},   {&bench_startup_manual, bench_startup},
+    {&bench_repro_manual, bench_repro}, {0},
 };
 
 static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};

@@ -1,4 +1,5 @@
-/* What a core can do at most: ten or sixteen chains of fused multiply-adds that never leave the registers. */
+/* What a core can do at most: ten or sixteen chains of fused multiply-adds that never leave the registers,
+ * and floats that come from memory and go back there. */
 #include "../bench.h"
 #include "ops/cpu/vec.h"
 
@@ -20,4 +21,13 @@ static double run(long rounds, float *sink)
     return 2.0 * CHAINS * VL * (double)rounds;
 }
 
-const struct bench_peak_kernels ISA(bench_peak_kernels) = {.run = run};
+static double triad(float *a, const float *b, const float *c, long n)
+{
+    const vf half = SET1(0.5f);
+    for (long i = 0; i < n; i += VL)
+        *(vf *)(void *)(a + i) =
+            FMA(*(const vf *)(const void *)(c + i), half, *(const vf *)(const void *)(b + i));
+    return 3.0 * sizeof *a * (double)n;
+}
+
+const struct bench_peak_kernels ISA(bench_peak_kernels) = {.run = run, .triad = triad};

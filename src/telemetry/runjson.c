@@ -97,6 +97,7 @@ static void add_times(json_t *o, const struct ddp_time_summary *s)
     if (!s || s->ranks == 0)
         return;
     json_t *t = json_object(), *ranks = json_array();
+    json_object_set_new(t, "batch", json_integer(s->batch));
     json_object_set_new(t, "steps", json_integer(s->steps));
     json_object_set_new(t, "ms", number(s->median * 1e3));
     json_object_set_new(t, "low_ms", number(s->low * 1e3));

@@ -70,6 +70,7 @@ struct ddp_rank_time { /* seconds a step, in the middle; of all steps since trai
 };
 struct ddp_time_summary {
     int ranks;                /* 0: nothing is known */
+    int64_t batch;            /* samples of a step */
     int steps;                /* that were looked at: without the first, in which caches and memory warm up */
     double median, low, high; /* seconds: half of the steps lie between low and high */
     double mean[DDP_TIME_COUNT]; /* over ranks, and over that half: they add up to its mean */

@@ -80,11 +80,11 @@ static void begin_epoch(struct ddp_train_state *s)
 
 int ddp_trainer_step(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
 {
+    const double began = ddp_now();
     ddp_pulse_step(t->state.step + 1);
     if (t->state.batch == 0)
         begin_epoch(&t->state);
     t->state.end_eval_owed = false;
-    const double began = ddp_now();
     int status = ddp_loader_next(t->loader, &t->now, err);
     t->times.now[DDP_TIME_DATA] = ddp_now() - began;
     if (status == 0)

@@ -318,6 +318,7 @@ static int train_and_report(struct ddp_trainer *t, bool *agreed, struct ddp_resu
         status = train(t, err);
     if (status == 0) /* the same steps on all */
         status = ddp_train_times_gather(&t->times, t->pool, t->comm, &t->summary, err);
+    t->summary.batch = t->plan.batch;
     if (status)
         return status;
     fill_result(t, r);
