@@ -9,7 +9,7 @@
 
 #include "base/stop.h"
 
-static const double SAY_S = 10; /* between two words on how far it is */
+static const double SAY_S = 30; /* between two words on how far it is */
 
 static void push(struct repro_task **list, int *n, const struct repro_task *t)
 {
@@ -135,7 +135,7 @@ static void say(struct work *w, const struct repro_task *t)
     char id[REPRO_ID_SIZE];
     const int done = atomic_fetch_add(&w->done, 1) + 1, worse = atomic_fetch_add(&w->bad, bad) + bad;
     pthread_mutex_lock(&w->talking);
-    if (bad)
+    if (bad && t->outcome.command) /* without one there is no reference, and that was said */
         ddp_say("ddp-bench", "%s%s %s", names[w->kind], repro_cell_id(&t->cell, id),
                 repro_result_names[result]);
     if (ddp_now() - w->said > SAY_S && done < w->n) {

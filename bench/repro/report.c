@@ -150,7 +150,8 @@ static void note_bad(const struct repro_matrix *m, const struct repro_task *t, b
 {
     char id[REPRO_ID_SIZE];
     struct ddp_text text;
-    if (t->outcome.result != REPRO_DIFFERS && t->outcome.result != REPRO_FAILED)
+    const bool ran = t->outcome.command != NULL; /* or there is no reference: that is noted for itself */
+    if (!ran || (t->outcome.result != REPRO_DIFFERS && t->outcome.result != REPRO_FAILED))
         return;
     ddp_text_init(&text);
     repro_cell_id(&t->cell, id);
@@ -158,8 +159,7 @@ static void note_bad(const struct repro_matrix *m, const struct repro_task *t, b
                  repro_result_names[t->outcome.result]);
     add_command(&m->site, id, &text);
     ddp_text_add(&text, "\n\n");
-    if (t->outcome.command)
-        add_indented(t->outcome.command, &text);
+    add_indented(t->outcome.command, &text);
     if (t->outcome.says)
         add_indented(t->outcome.says, &text);
     if (!t->cell.model.config) {
