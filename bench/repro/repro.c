@@ -8,6 +8,7 @@
 #include "base/stop.h"
 #include "ops/ops.h"
 #include "bench/bench.h"
+#include "bench/repro/cost.h"
 #include "bench/repro/report.h"
 #include "bench/repro/request.h"
 
@@ -103,6 +104,18 @@ static int run_cells(const struct repro_request *request, const struct repro_cel
                               : DDP_EXIT_OK;
 }
 
+static int run_cost(const struct repro_request *request, const struct place *p, struct bench_report *r,
+                    struct ddp_error *err)
+{
+    const struct repro_site site = {.programs = p->programs, .cores = p->folder};
+    int status = bench_report_begin(r, err);
+    if (status == 0)
+        status = repro_cost(&site, p->folder, request->cost, r, err);
+    if (status == 0)
+        status = bench_report_finish(r, err);
+    return status ? ddp_report("ddp-bench", err) : DDP_EXIT_OK;
+}
+
 static int list_cells(const struct repro_cells *cells)
 {
     char id[REPRO_ID_SIZE];
@@ -128,7 +141,7 @@ static int run(const struct repro_request *r, int argc, char **argv)
     } else {
         struct bench_report *report = bench_report_create(bench_repro_manual.name, argc, argv, &r->outputs);
         ddp_stop_catch(NULL);
-        code = run_cells(r, &cells, &p, report, &err);
+        code = r->cost ? run_cost(r, &p, report, &err) : run_cells(r, &cells, &p, report, &err);
         bench_report_destroy(report);
     }
     if (p.temporary)

@@ -20,6 +20,7 @@ enum {
     AS_THREADS,
     PAUSE,
     RESUME,
+    COST,
 };
 
 // clang-format off
@@ -30,6 +31,8 @@ static const struct ddp_option options[] = {
     {"--list", NULL, NULL, LIST, "Print the ids of the cells, run nothing."},
     {"--random", NULL, "COUNT", RANDOM, "In place of the matrix, so many models that a seed draws, each in one cell that it draws."},
     {"--seed", NULL, "S", SEED, "Of --random, 1 if not given. The same seed draws the same models on every machine."},
+    {"--cost", NULL, "PAIRS", COST, "In place of the matrix, what the order of sums costs: pairs of runs with reduce.mode=canonical "
+     "and fast on two ranks."},
     {"--jobs", "-j", "J", JOBS, "Cells at once; half of the processors if not given."},
     {"--keep", NULL, "DIR", KEEP, "Make the runs below DIR and leave them there."},
     {"--program", NULL, "PATH", PROGRAM, "Run this program in place of ddp-train, one of your own on the ddp library."},
@@ -141,6 +144,9 @@ static int take_number(struct repro_request *r, int id, const char *value, struc
     case JOBS:
         r->jobs = (int)n;
         break;
+    case COST:
+        r->cost = (int)n;
+        break;
     case AS_THREADS:
         r->threads.ranks = (int)n;
         break;
@@ -205,6 +211,9 @@ static int check(const struct repro_request *r, struct ddp_error *err)
     if (r->cells.n > 0 && (r->quick || r->models || r->random))
         return ddp_fail(err, DDP_E_USAGE,
                         "--cell names cells: --quick, --models and --random would choose others");
+    if (r->cost && (r->cells.n > 0 || r->quick || r->models || r->random))
+        return ddp_fail(err, DDP_E_USAGE,
+                        "--cost has models of its own: no cells, --quick, --models or --random go with it");
     if (r->random && (r->quick || r->models))
         return ddp_fail(err, DDP_E_USAGE,
                         "--random draws its models: --quick and --models choose from the table");

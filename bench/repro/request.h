@@ -10,6 +10,7 @@ struct repro_request {
     struct repro_cells cells; /* named by --cell */
     const char *models;       /* list of names; NULL: all of the table */
     bool quick, list;
+    int cost;       /* pairs of runs; 0: not asked for */
     int64_t random; /* drawn models; 0: none */
     uint64_t seed;
     int jobs;
