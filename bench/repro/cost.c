@@ -39,7 +39,7 @@ static int write_config(const char *model, const char *path, struct ddp_error *e
     return status;
 }
 
-/* Seconds of each step but the first ones, from the run's metrics. step: [REPRO_COST_STEPS]; returns how many. */
+/* Seconds of each step but the first ones, from its metrics. step: [REPRO_COST_STEPS]; returns how many. */
 static int read_steps(const char *run, double *step)
 {
     char path[1200], *text, *save = NULL;

@@ -7,7 +7,7 @@
 
 enum { REPRO_COST_RANKS = 2, REPRO_COST_STEPS = 12, REPRO_COST_WARM = 2 };
 
-/* Runs both sides `rounds` times, the first of a round in turn, below `folder`, and adds facts and a table. */
+/* Runs both sides `rounds` times, the first of a round in turn, below `folder`, and adds a table. */
 int repro_cost(const struct repro_site *site, const char *folder, int rounds, struct bench_report *r,
                struct ddp_error *err);
 

@@ -87,9 +87,11 @@ int repro_ranks_train(const struct repro_ranks_request *request)
     const int n = request->ranks;
     struct ddp_error err = {0};
     struct rank *rank = ddp_calloc((size_t)n, sizeof *rank);
-    struct ddp_comm **comm = ddp_calloc((size_t)n, sizeof *comm);
+    struct ddp_comm *comm[DDP_COMM_NODE_RANKS] = {NULL};
     ddp_log_terminal(DDP_LOG_ERROR);
-    int status = ddp_comm_threads_create(n, comm, &err);
+    int status = n <= DDP_COMM_NODE_RANKS ? ddp_comm_threads_create(n, comm, &err)
+                                          : ddp_fail(&err, DDP_E_USAGE, "--as-threads %d: no more than %d", n,
+                                                     DDP_COMM_NODE_RANKS);
     for (int i = 0; i < n && status == 0; i++) {
         rank[i].request = request;
         rank[i].comm = comm[i];
@@ -103,7 +105,6 @@ int repro_ranks_train(const struct repro_ranks_request *request)
         ddp_comm_destroy(comm[i]);
         ddp_config_destroy(rank[i].cfg);
     }
-    free(comm);
     free(rank);
     return status ? ddp_report("ddp-bench", &err) : DDP_EXIT_OK;
 }

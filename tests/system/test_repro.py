@@ -54,6 +54,14 @@ class Matrix(Case):
         self.assertEqual(self.legs("mlp.n3.t1.tiny.threads.kill.avx2"), [("failed", 0, 3), ("done", 3, 3)])
         self.assertEqual(self.legs("mlp.n3.t1.tiny.node.resume.avx2"), [("done", 0, 3), ("done", 5, 6)])
 
+    def test_cost_of_the_order_of_sums(self):
+        self.bench("--cost", 1, "--json", self.dir / "r.json")
+        rows = json.loads((self.dir / "r.json").read_text())["cost"]
+        self.assertEqual([r["model"] for r in rows], ["mnist_cnn", "mlp"])
+        for r in rows:
+            self.assertGreater(min(r["least_canonical_ms"], r["least_fast_ms"]), 0)
+            self.assertAlmostEqual(r["cost_percent"], 100 * (r["canonical_ms"] / r["fast_ms"] - 1), 6)
+
     def test_lists_and_refuses(self):
         ids = self.bench("--list").out.split()
         self.assertGreater(len([i for i in ids if not i.endswith(".neon")]), 500)
@@ -61,6 +69,7 @@ class Matrix(Case):
         self.assertEqual(self.bench("--list", "--cell", ids[7]).out.split(), [ids[7]])
         self.assertIn("no value of the axis ranks", self.bench("--cell", "mlp.n9.t1.tiny.node.whole.avx2", code=2).err)
         self.assertIn("no model 'x'", self.bench("--models", "x", code=2).err)
+        self.assertIn("--cost has models", self.bench("--cost", 3, "--quick", code=2).err)
         self.assertIn("--random draws", self.bench("--random", 3, "--quick", code=2).err)
         self.assertIn("skipped", self.bench("--cell", "mlp.n1.t1.tiny.self.whole.neon", code=3).out)
 
