@@ -86,7 +86,8 @@ static void start_nodes(const struct start *s)
     ddp_words_add(w, "export DDP_COMM_NODE=node$((OMPI_COMM_WORLD_RANK * 2 / %d)); exec \"$@\"", s->ranks);
     add(w, "sh");
     start_self(s);
-    if (geteuid() == 0) { /* containers */
+    ddp_words_add(&s->leg->env, "TMPDIR=%s", s->site->cores); /* what mpirun leaves there when it is killed */
+    if (geteuid() == 0) {                                     /* containers */
         add(&s->leg->env, "OMPI_ALLOW_RUN_AS_ROOT=1");
         add(&s->leg->env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
     }

@@ -107,7 +107,7 @@ static void run_task(const struct work *w, struct repro_task *t)
     const struct repro_matrix *m = w->m;
     const struct repro_task *r = w->kind == REFERENCES ? NULL : &m->reference[t->reference];
     const struct repro_site site = site_of(w);
-    const char *why = ddp_stop_asked() ? "stopped before it" : repro_cell_skip(&m->site, &t->cell);
+    const char *why = ddp_stop_asked() ? "stopped" : repro_cell_skip(&m->site, &t->cell);
     char id[REPRO_ID_SIZE], folder[1024];
     if (why) {
         skip(t, why);
@@ -122,6 +122,10 @@ static void run_task(const struct work *w, struct repro_task *t)
     repro_cell_run(&site, &t->cell, folder, r ? &r->outcome : NULL, &t->outcome);
     if (r && !m->keep)
         ddp_dir_remove(folder, NULL);
+    if (ddp_stop_asked() && t->outcome.result == REPRO_FAILED) {
+        repro_outcome_finish(&t->outcome);
+        skip(t, "stopped");
+    }
 }
 
 /* ---- all ------------------------------------------------------------------------------------------- */

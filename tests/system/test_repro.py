@@ -4,6 +4,7 @@
 import json
 import pathlib
 import shutil
+import signal
 
 import harness
 from harness import BIN, TRAIN
@@ -76,6 +77,20 @@ class Matrix(Case):
     def test_a_program_that_fails_is_a_difference(self):
         r = self.bench("--cell", "mlp.n2.t1.tiny.node.whole.avx2", "--program", "/bin/false", code=1)
         self.assertIn("the reference mlp.n1.t1.default.self.whole.scalar failed", r.out)
+
+    def test_stopped(self):
+        """Ctrl-C: what is not done is skipped, and nothing stays behind."""
+        tmp = self.dir / "tmp"
+        tmp.mkdir()
+        p = self.start(BENCH, "repro", "-j", 2, "--models", "table,recipe", env={"TMPDIR": str(tmp)})
+        harness.wait_for(lambda: list(tmp.glob("ddp-repro-*/table*/runs")), 60, "a cell")
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 75, err)
+        self.assertNotIn("failed", out)
+        self.assertRegex(out, r"\d+ cells skipped: stopped")
+        self.assertEqual(list(tmp.iterdir()), [])
+        harness.wait_for(lambda: not harness.tagged(f"TMPDIR={tmp}"), 20, "the end of all processes")
 
     def test_only_one_folder_and_nothing_left(self):
         tmp = self.dir / "tmp"
