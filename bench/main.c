@@ -1,11 +1,18 @@
 /* ddp-bench: measurements of single parts of the framework. */
+#include <stdlib.h>
+
 #include "base/base.h"
 #include "bench.h"
+#include "bench/allreduce/allreduce.h"
 
 static const struct ddp_command commands[] = {
-    {&bench_ops_manual, bench_ops},     {&bench_gpu_manual, bench_gpu},
-    {&bench_step_manual, bench_step},   {&bench_startup_manual, bench_startup},
-    {&bench_repro_manual, bench_repro}, {0},
+    {&bench_ops_manual, bench_ops},
+    {&bench_gpu_manual, bench_gpu},
+    {&bench_step_manual, bench_step},
+    {&bench_startup_manual, bench_startup},
+    {&bench_allreduce_manual, bench_allreduce},
+    {&bench_repro_manual, bench_repro},
+    {0},
 };
 
 static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
@@ -29,6 +36,10 @@ static const struct ddp_manual manual = {
 
 int main(int argc, char **argv)
 {
+    struct bench_reduce_task task;
+    const char *rank = getenv(BENCH_RANK_VARIABLE);
     ddp_streams_open();
+    if (rank && bench_reduce_task_parse(rank, &task)) /* a measurement has started us */
+        return ddp_streams_close("ddp-bench", bench_reduce_rank(&task, argc, argv));
     return ddp_streams_close("ddp-bench", ddp_command_run(&manual, NULL, argc, argv));
 }

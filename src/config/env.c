@@ -25,6 +25,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_COMMAND", "The user's command line, for run.json", true},
     {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
     {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},
+    {"DDP_BENCH_RANK", "What a rank that ddp-bench has started measures", true},
     {"DDP_BATCH_SCRIPT", "Job script that ddp-launch runs in: a copy is kept in the run directory", false},
     {"DDP_BIN", "Folder of the programs, where the job scripts in slurm/ are to find them", false},
     {"DDP_STARTED", "When the job began, on the monotonic clock", true},

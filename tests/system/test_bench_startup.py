@@ -48,7 +48,6 @@ class BenchStartup(harness.Case):
                 r = self.startup(*args, code=code)
                 self.assertRegex(r.err, says)
         self.assertEqual(list(self.dir.iterdir()), [])
-        self.assertIn("there are ops, gpu, startup", self.run_program(BENCH, "start").err)
 
 
 if __name__ == "__main__":
