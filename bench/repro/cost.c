@@ -106,6 +106,8 @@ static const struct bench_column columns[] = {
     {"least_canonical_ms", "least canonical", "%.2f"},
     {"least_fast_ms", "least fast", "%.2f"},
     {"cpu_percent", "CPU %", "%+.1f"},
+    {"cpu_low_percent", "from", "%+.1f"},
+    {"cpu_high_percent", "to", "%+.1f"},
 };
 
 static void add_row(const char *model, const struct side *side, int rounds, struct bench_report *r,
@@ -116,11 +118,13 @@ static void add_row(const char *model, const struct side *side, int rounds, stru
         ratio[i] = 100 * (side[CANONICAL].step[i] / side[FAST].step[i] - 1);
         cpu[i] = 100 * (side[CANONICAL].cpu[i] / side[FAST].cpu[i] - 1);
     }
-    const struct bench_interval cost = bench_median_interval(ratio, rounds);
+    const struct bench_interval cost = bench_median_interval(ratio, rounds),
+                                time = bench_median_interval(cpu, rounds);
     bench_row(t, BENCH_TEXT(model), BENCH_NUMBER(1e3 * bench_median(side[CANONICAL].step, rounds)),
               BENCH_NUMBER(1e3 * bench_median(side[FAST].step, rounds)), BENCH_NUMBER(cost.median),
               BENCH_NUMBER(cost.low), BENCH_NUMBER(cost.high), BENCH_NUMBER(1e3 * side[CANONICAL].least),
-              BENCH_NUMBER(1e3 * side[FAST].least), BENCH_NUMBER(bench_median(cpu, rounds)));
+              BENCH_NUMBER(1e3 * side[FAST].least), BENCH_NUMBER(time.median), BENCH_NUMBER(time.low),
+              BENCH_NUMBER(time.high));
     bench_warn_spread(r, model, bench_spread(side[FAST].step, rounds), 0.1);
     free(ratio);
     free(cpu);
@@ -163,9 +167,10 @@ int repro_cost(const struct repro_site *site, const char *folder, int rounds, st
     bench_note(r,
                "%d ranks with a thread each, batches of 128; %d pairs of runs of %d steps, the first of a "
                "pair in turn. "
-               "Steps are medians of medians; cost is the median over the pairs and the interval that holds "
-               "it with 95 %%; "
-               "CPU %% is that of all processor time.",
+               "Steps are medians of medians. Cost is the median over the pairs, from and to an interval "
+               "that holds it with "
+               "95 %%; CPU is the same of all processor time of a run, which other work on the machine "
+               "hardly moves.",
                REPRO_COST_RANKS, rounds, REPRO_COST_STEPS);
     return status;
 }
