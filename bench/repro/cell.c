@@ -9,10 +9,10 @@ const struct repro_axis repro_axes[REPRO_AXES] = {
     {"threads", {"t1", "t2", "t3"}, "threads of each rank"},
     {"buckets", {"tiny", "default", "one"}, "buckets of a block, of 4 MB, one for all"},
     {"transport",
-     {"self", "threads", "node", "mpi", "nodes"},
-     "ddp-train alone; ranks that are threads of a process; processes in shared memory; mpirun; the same as "
-     "two "
-     "hosts"},
+     {"self", "threads", "node", "mpi", "nodes", "dealt"},
+     "ddp-train alone; ranks that are threads of a process; processes in shared memory; mpirun; as two "
+     "hosts, "
+     "half of the ranks on each; as three hosts, to which ranks are dealt in turn"},
     {"interruption",
      {"whole", "resume", "kill"},
      "none; stopped, and resumed at another number of ranks; SIGKILL"},
@@ -92,7 +92,7 @@ const char *repro_cell_impossible(const struct repro_cell *c)
         return "there are no more ranks than shards (train.shards)";
     if (transport == REPRO_SELF && n > 1)
         return "transport self is one rank";
-    if ((transport == REPRO_MPI || transport == REPRO_NODES) && n == 1)
+    if (transport >= REPRO_MPI && n == 1)
         return "one rank needs no MPI";
     if (kernels >= REPRO_SCALAR && !c->model.small)
         return "plain C and an emulated processor are for small models";

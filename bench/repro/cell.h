@@ -33,7 +33,7 @@ extern const struct repro_axis repro_axes[REPRO_AXES];
 int repro_axis_values(int axis);
 
 /* Positions in .value. Those of REPRO_RANKS and REPRO_THREADS are the numbers less 1. */
-enum repro_transport { REPRO_SELF, REPRO_IN_THREADS, REPRO_NODE, REPRO_MPI, REPRO_NODES };
+enum repro_transport { REPRO_SELF, REPRO_IN_THREADS, REPRO_NODE, REPRO_MPI, REPRO_NODES, REPRO_DEALT };
 enum repro_break { REPRO_WHOLE, REPRO_RESUME, REPRO_KILL };
 enum repro_kernels { REPRO_AVX512, REPRO_AVX2, REPRO_SCALAR, REPRO_NEON };
 

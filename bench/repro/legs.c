@@ -74,8 +74,8 @@ static void start_mpi(const struct start *s)
     add(&s->leg->argv, "mpirun");
 }
 
-/* The lower half of the ranks is one host, the rest the other. */
-static void start_nodes(const struct start *s)
+/* mpirun, with a host's name for each rank: host is its number, as the shell reckons it. */
+static void start_hosts(const struct start *s, const char *host)
 {
     struct ddp_words *w = &s->leg->argv;
     ddp_words_add_all(w, (const char *const[]){"mpirun", "--oversubscribe", "--bind-to", "none", "--mca",
@@ -83,7 +83,7 @@ static void start_nodes(const struct start *s)
     add_number(w, s->ranks);
     add(w, "sh");
     add(w, "-c");
-    ddp_words_add(w, "export DDP_COMM_NODE=node$((OMPI_COMM_WORLD_RANK * 2 / %d)); exec \"$@\"", s->ranks);
+    ddp_words_add(w, "export DDP_COMM_NODE=node$((%s)); exec \"$@\"", host);
     add(w, "sh");
     start_self(s);
     ddp_words_add(&s->leg->env, "TMPDIR=%s", s->site->cores); /* what mpirun leaves there when it is killed */
@@ -93,9 +93,21 @@ static void start_nodes(const struct start *s)
     }
 }
 
+static void start_nodes(const struct start *s)
+{
+    char host[64];
+    snprintf(host, sizeof host, "OMPI_COMM_WORLD_RANK * 2 / %d", s->ranks);
+    start_hosts(s, host);
+}
+
+static void start_dealt(const struct start *s)
+{
+    start_hosts(s, "OMPI_COMM_WORLD_RANK % 3");
+}
+
 /* By enum repro_transport. */
 static void (*const starts[])(const struct start *) = {start_self, start_in_threads, start_launcher,
-                                                       start_mpi, start_nodes};
+                                                       start_mpi,  start_nodes,      start_dealt};
 
 /* That of the cell; where it goes on with another number of ranks, one that can have so many. */
 static int transport_for(const struct repro_cell *c, int ranks)

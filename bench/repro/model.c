@@ -14,7 +14,7 @@
 const struct repro_model repro_models[] = {
     {.name = "mlp",
      .strength = 3,
-     .quick = 2,
+     .quick = 1,
      .small = true,
      .shards = 8,
      .config = "model: { base = \"mlp\"; };\n" DIGITS SGD "train: { batch = 18; shards = 8;"},

@@ -53,29 +53,22 @@ static const char *const usage[] = {"[options] [key=value ...]",
 
 static const struct ddp_manual_section sections[] = {
     {"Cells",
-     "The axes are model, ranks (n1 to n8), threads of each (t1 to t3), buckets (tiny, default, one), "
-     "transport (self: "
-     "ddp-train alone; threads: of one process; node: processes in shared memory; mpi: mpirun; nodes: "
-     "mpirun, as two "
-     "hosts), interruption (whole, resume at another number of ranks, kill) and kernels (avx512, avx2, "
-     "scalar, neon). An "
-     "id has a value of each: mlp.n3.t2.tiny.mpi.resume.avx2. Of all that can be so many are run that any "
-     "three values "
-     "of different axes meet in one (of resnet18, any two). What the machine cannot run is skipped and "
-     "counted.\n"
+     "The axes are model, ranks (n1 to n8), threads of each (t1 to t3), buckets (tiny, default, "
+     "one), transport (self: ddp-train alone; threads: of one process; node: processes in shared "
+     "memory; mpi: mpirun; nodes: mpirun, as two hosts; dealt: as three hosts, ranks dealt in "
+     "turn), interruption (whole, resume at another number of ranks, kill) and kernels (avx512, "
+     "avx2, scalar, neon). An id has a value of each: mlp.n3.t2.tiny.mpi.resume.avx2. Of all that "
+     "can be so many are run that any three values of different axes meet in one (of resnet18 and "
+     "table, any two). What the machine cannot run is skipped and counted.\n"
      "\n"
-     "Each is a run of ddp-launch or ddp-train, as a user would start it. It is equal when its weights have "
-     "the hash of "
-     "the reference, and ddp-runs verify finds all records on the way equal: those of every step's samples, "
-     "gradient, "
-     "optimizer and parameters. The reference of a model is one rank with one thread, undisturbed, of small "
-     "models by "
-     "the kernels in plain C.\n"
+     "Each is a run of ddp-launch or ddp-train, as a user would start it. It is equal when its "
+     "weights have the hash of the reference, and ddp-runs verify finds all records on the way "
+     "equal: those of every step's samples, gradient, optimizer and parameters. The reference of a "
+     "model is one rank with one thread, undisturbed, of small models by the kernels in plain C.\n"
      "\n"
-     "With key=value all cells are run with that key and the references without: whether it changes results. "
-     "As a control "
-     "a cell of the matrix is also run with sums in the transport's own order (reduce.mode=fast), which must "
-     "differ.",
+     "With key=value all cells are run with that key and the references without: whether it "
+     "changes results. As a control a cell of the matrix is also run with sums in the transport's "
+     "own order (reduce.mode=fast), which must differ.",
      false},
     {"Exit codes",
      "0\tall cells are equal\n"

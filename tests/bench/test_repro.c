@@ -222,6 +222,9 @@ static void test_legs_are_what_a_user_would_type(void **s)
         {"mlp.n3.t1.tiny.nodes.whole.avx2", 0,
          "-n 3 sh -c 'export DDP_COMM_NODE=node$((OMPI_COMM_WORLD_RANK * 2 / 3)); exec \"$@\"' sh "
          "/bin/ddp-train"},
+        {"mlp.n4.t1.tiny.dealt.whole.avx2", 0,
+         "-n 4 sh -c 'export DDP_COMM_NODE=node$((OMPI_COMM_WORLD_RANK % 3)); exec \"$@\"' sh "
+         "/bin/ddp-train"},
         {"mlp.n1.t1.tiny.self.resume.neon", 0, "qemu /arm/ddp-train --quiet m.cfg"},
         {"mlp.n1.t1.tiny.self.resume.neon", 1,
          "qemu /arm/ddp-bench repro --as-threads 8 --resume runs/r m.cfg"},
