@@ -166,7 +166,7 @@ static void add_data(const struct bench_job *job, struct bench_words *w)
 }
 
 /* What only takes time, or may end the run before it is over, is left out. Labels are noise: a small learning
- * rate keeps the loss finite. The user's words come last. */
+ * rate keeps the loss finite. The user's words come behind, then ours. */
 static void add_words(const struct bench_job *job, int ranks, const char *const *ours, const char *name,
                       struct bench_words *w)
 {
@@ -198,10 +198,10 @@ static void add_words(const struct bench_job *job, int ranks, const char *const 
         bench_words_add(w, "train.threads=%ld", job->conf.threads);
     bench_words_add(w, "run.dir=%s/runs", job->folder);
     bench_words_add(w, "run.name=%s", name);
-    for (int i = 0; ours && ours[i]; i++)
-        bench_words_add(w, "%s", ours[i]);
     for (int i = 0; i < job->conf.nwords; i++)
         bench_words_add(w, "%s", job->conf.words[i]);
+    for (int i = 0; ours && ours[i]; i++)
+        bench_words_add(w, "%s", ours[i]);
 }
 
 /* All of them at once: a shell starts them, waits, and fails where one does. */

@@ -64,7 +64,7 @@ int bench_job_word(struct bench_job_conf *conf, const char *word, struct ddp_err
 int bench_job_open(const struct bench_job_conf *conf, struct bench_job *job, struct ddp_error *err);
 void bench_job_close(struct bench_job *job);
 
-/* Run it on `ranks` ranks, with overrides of ours (ends with NULL; NULL: none) before the user's. copies > 1:
+/* Run it on `ranks` ranks, with overrides of ours (ends with NULL; NULL: none) behind the user's. copies > 1:
  * so many jobs at the same time, that know nothing of each other. out: [copies]. */
 int bench_job_run(const struct bench_job *job, int ranks, const char *const *ours, int copies,
                   struct bench_took *out, struct ddp_error *err);

@@ -5,15 +5,18 @@
 #include "bench.h"
 #include "bench/allreduce/allreduce.h"
 
+// clang-format off
 static const struct ddp_command commands[] = {
     {&bench_ops_manual, bench_ops},
     {&bench_gpu_manual, bench_gpu},
     {&bench_step_manual, bench_step},
+    {&bench_scaling_manual, bench_scaling},
     {&bench_startup_manual, bench_startup},
     {&bench_allreduce_manual, bench_allreduce},
     {&bench_repro_manual, bench_repro},
     {0},
 };
+// clang-format on
 
 static const struct ddp_option options[] = {DDP_COMMON_OPTIONS, {0}};
 static const char *const usage[] = {"COMMAND [options]", NULL};
