@@ -1,5 +1,6 @@
 """ddp-runs bisect on pairs of runs with one planted difference: whether it names the op, and what it says where it cannot."""
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -231,7 +232,10 @@ class Ends(Case):
         (gpu / "run.json").write_text(json.dumps(doc))
         self.assertRegex(self.ask(a, gpu, code=3).out, r"(?m)^MISSING +.*gpu: ops: what each op computes is recorded on CPUs only")
         for name, change in (("torn", lambda r: (r / "run.json").write_text('{"status"')), ("half", lambda r: (r / "run.json").unlink()),
-                             ("noconfig", lambda r: (r / "config.cfg").unlink())):
+                             ("noconfig", lambda r: (r / "config.cfg").unlink()),
+                             ("pipe", lambda r: ((r / "config.cfg").unlink(), os.mkfifo(r / "config.cfg"))),
+                             ("loop", lambda r: ((r / "config.cfg").unlink(), (r / "config.cfg").symlink_to("config.cfg"))),
+                             ("folder", lambda r: ((r / "run.json").unlink(), (r / "run.json").mkdir()))):
             with self.subTest(name=name):
                 shutil.copytree(b, self.runs / name)
                 change(self.runs / name)

@@ -3,6 +3,7 @@ changes nothing unasked."""
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -571,6 +572,113 @@ class Reproduce(Case):
         r = self.again(run, "--check")
         self.assertIn("ddp-launch -n 1 ", r.out)
         self.assertNotIn("weights: ", r.out)
+
+
+class Damage(Case):
+    """Every command on directories in every bad state: clear words, an end, and nothing changed."""
+
+    def commands(self, good, bad):
+        for words in (("show", bad), ("diff", good, bad), ("diff", bad, good), ("verify", good, bad), ("verify", "--json", bad, good),
+                      ("reproduce", bad, "--check"), ("bisect", bad, good), ("list", bad.parent), ("list", bad.parent, "--json"),
+                      ("gc", bad.parent, "--older", "0")):
+            yield words
+
+    def check(self, good, bad, name, as_nobody=False):
+        before = snapshot(bad.parent)
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if as_nobody else []
+        for words in self.commands(good, bad):
+            r = self.run_program(*user, RUNS, *words, timeout=100)
+            self.assertIn(r.code, (0, 1, 2, 3), f"{name}: {words}\n{r.out}\n{r.err}")
+            self.assertTrue(r.out or r.err, f"{name}: {words}: not a word")
+            self.assertNotIn("\x1b", r.out + r.err)
+            if "--json" in words and r.code < 2:
+                json.loads(r.out)
+        self.assertEqual(snapshot(bad.parent), before, f"{name}: changed by looking")
+
+    def wreck(self, good, run, name, change):
+        bad = self.dir / "wrecks" / "x"
+        shutil.copytree(run, bad)
+        change(bad)
+        self.check(good, bad, name)
+        shutil.rmtree(bad.parent)
+
+    def test_files_that_are_torn_or_noise(self):
+        good, run = self.train("run.name=good"), self.train("run.name=bad", "optim.lr=0.04", "checkpoint.every_steps=4")
+        rng = random.Random(11)
+        for name in ("run.json", "config.json", "config.cfg", "weights.trail", "metrics.jsonl", "checkpoints/step-00000012/state.json",
+                     "checkpoints/step-00000012/model.safetensors"):
+            raw = (run / name).read_bytes()
+            for at in rng.sample(range(len(raw)), 1):
+                self.wreck(good, run, f"{name} cut at {at}", lambda x: (x / name).write_bytes(raw[:at]))
+            flipped = bytearray(raw)
+            for at in rng.sample(range(len(raw)), 8):
+                flipped[at] ^= 1 << rng.randrange(8)
+            self.wreck(good, run, f"{name} flipped", lambda x: (x / name).write_bytes(flipped))
+            self.wreck(good, run, f"{name} noise", lambda x: (x / name).write_bytes(rng.randbytes(3000)))
+
+    def test_entries_that_are_no_files(self):
+        good, run = self.train("run.name=good"), self.train("run.name=bad", "optim.lr=0.04")
+        for name in ("run.json", "config.json", "config.cfg", "weights.trail", "metrics.jsonl", "checkpoints", "log"):
+            def gone(x):
+                shutil.rmtree(x / name) if (x / name).is_dir() else (x / name).unlink()
+
+            for what, put in (("gone", lambda p: None), ("a folder", lambda p: p.mkdir()), ("a pipe", os.mkfifo),
+                              ("a loop", lambda p: p.symlink_to(p.name))):
+                self.wreck(good, run, f"{name} is {what}", lambda x: (gone(x), put(x / name)))
+
+    def test_values_of_the_wrong_kind(self):
+        good, run = self.train("run.name=good"), self.train("run.name=bad", "optim.lr=0.04")
+        doc, rng = json.loads((run / "run.json").read_text()), random.Random(12)
+
+        def paths(o, at=()):
+            for k, v in o.items() if isinstance(o, dict) else enumerate(o) if isinstance(o, list) else ():
+                yield (*at, k)
+                yield from paths(v, (*at, k))
+
+        every = list(paths(doc))
+        for i in range(8):
+            changed = json.loads(json.dumps(doc))
+            for at in rng.sample(every, 4):
+                o = changed
+                try:
+                    for k in at[:-1]:
+                        o = o[k]
+                    o[at[-1]] = rng.choice([None, -1, 1e308, "x" * 5000, [], {}, [[]], "\x1b[31m", 2**62, True, "", "../../etc", "%s%n"])
+                except (KeyError, IndexError, TypeError):
+                    pass
+            self.wreck(good, run, f"mutation {i}", lambda x: (x / "run.json").write_text(json.dumps(changed)))
+
+    def test_a_run_that_is_being_written(self):
+        good = self.train("run.name=good")
+        p = self.start(TRAIN, "--quiet", self.config, f"run.dir={self.dir}/live", "train.epochs=1000000", "eval.every_epochs=1000000",
+                       "optim.lr=0.04", "train.trail_every=1")
+        wait_for(lambda: [m for m in (self.dir / "live").glob("*/metrics.jsonl") if m.stat().st_size > 2000], 60, "a run")
+        live = next((self.dir / "live").iterdir())
+        wait_for(lambda: (live / "run.json").exists(), 60, "its record")
+        for words in self.commands(good, live):
+            r = self.run_program(RUNS, *words, timeout=100)
+            self.assertIn(r.code, (0, 1, 3), f"{words}\n{r.out}\n{r.err}")
+        self.assertIn("different from step 1 on", self.ask("verify", good, live, code=1).out)
+        self.assertIsNone(p.poll(), "looking at a run ended it")
+
+    def test_what_may_not_be_read(self):
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            self.skipTest("only root can be somebody else, by setpriv")
+        for p in (self.dir, pathlib.Path(RUNS).resolve()):
+            if self.run_program("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-x", p).code and p != self.dir:
+                self.skipTest(f"{p} is not for everybody")
+        self.dir.chmod(0o755)
+        good, run = self.train("run.name=good"), self.train("run.name=bad", "optim.lr=0.04")
+        for name in ("run.json", "config.json", "config.cfg", "weights.trail", "metrics.jsonl", "checkpoints", "log", "."):
+            before = (run / name).stat().st_mode
+            (run / name).chmod(0)
+            self.check(good, run, f"{name} is closed", as_nobody=True)
+            if name == ".":
+                r = self.run_program("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", RUNS, "show", run)
+                self.assertIn("cannot be looked into: Permission denied", r.err)
+                r = self.run_program("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", RUNS, "list", self.runs)
+                self.assertIn("1 folder there cannot be looked into", r.err)
+            (run / name).chmod(before)
 
 
 harness.main(jobs=2)

@@ -263,13 +263,14 @@ int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt
 {
     struct ddp_again a = {.steps = opt->upto > 0 ? opt->upto : ddp_past_steps(p)};
     char config[4200], parent[300];
+    struct stat st;
     int status = check_words(opt, err);
     snprintf(config, sizeof config, "%s/config.cfg", p->path);
     if (status == 0 && a.steps <= 0)
         status = ddp_fail(err, DDP_E_DATA, "%s: it has made no step, so there is nothing to compare with",
                           p->path);
-    if (status == 0 && !ddp_path_exists(config))
-        status = ddp_fail(err, DDP_E_DATA, "%s: its config.cfg is not there", p->path);
+    if (status == 0 && (stat(config, &st) != 0 || !S_ISREG(st.st_mode))) /* a pipe would be waited for */
+        status = ddp_fail(err, DDP_E_DATA, "%s: its config.cfg is not there, or is no file", p->path);
     if (status == 0)
         status = check_parent(p, opt, &a, parent, err);
     if (status) {

@@ -256,6 +256,9 @@ static void print(const struct ddp_bisect *b)
         print_found(b);
         break;
     }
+    const bool told = b->end != DDP_BISECT_FOUND && b->end != DDP_BISECT_AGREE;
+    for (int i = 0; i < b->verdict.nnotes && !told; i++)
+        ddp_line("note     %s", b->verdict.note[i]);
     for (int i = 0; i < b->nnotes; i++)
         ddp_line("note     %s", b->note[i]);
 }

@@ -176,6 +176,9 @@ int ddp_runs_list_main(int argc, char **argv)
         else
             ddp_say("ddp-runs", "%s: no run there%s", r.dir ? r.dir : "runs",
                     r.filters ? " of which all that holds" : "");
+        if (shelf.closed > 0)
+            ddp_say("ddp-runs", "%s: %d folder%s there cannot be looked into: Permission denied",
+                    r.dir ? r.dir : "runs", shelf.closed, ddp_plural(shelf.closed));
         ddp_shelf_finish(&shelf);
     }
     free(r.list);

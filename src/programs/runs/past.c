@@ -1,6 +1,7 @@
 /* Reading run.json and config.json of a run that may be in any state. */
 #include "past.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,8 @@ int ddp_past_read(const char *path, struct ddp_past *out, struct ddp_error *err)
         return ddp_fail(err, DDP_E_USAGE,
                         "%s: there is no such run directory (ddp-runs list DIR names those in a folder)",
                         path);
+    if (access(p.path, X_OK) != 0)
+        return ddp_fail(err, DDP_E_USAGE, "%s: it cannot be looked into: %s", p.path, strerror(errno));
     snprintf(file, sizeof file, "%s/run.json", p.path);
     const bool recorded = ddp_path_exists(file);
     if (!recorded && !has_shape(p.path))

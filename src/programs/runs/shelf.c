@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int ddp_shelf_filter_parse(const char *word, struct ddp_shelf_filter *out, struct ddp_error *err)
 {
@@ -59,6 +60,7 @@ int ddp_shelf_read(const char *dir, struct ddp_shelf *out, struct ddp_error *err
         if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) >= (int)sizeof path ||
             lstat(path, &st) != 0 || !S_ISDIR(st.st_mode) || ddp_past_read(path, &p, NULL) != 0) {
             s.others++;
+            s.closed += access(path, X_OK) != 0 && errno == EACCES;
             continue;
         }
         s.run = ddp_realloc(s.run, (size_t)(s.n + 1) * sizeof *s.run);

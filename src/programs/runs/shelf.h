@@ -18,6 +18,7 @@ struct ddp_shelf {
     struct ddp_past *run;
     int n;
     int others; /* entries of the folder that are no runs */
+    int closed; /* folders among them that this process may not look into */
 };
 
 /* All runs in dir, the one that began first in front; links are not followed. DDP_E_USAGE where there is no
