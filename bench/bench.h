@@ -11,10 +11,11 @@ int bench_startup(int argc, char **argv);
 int bench_allreduce(int argc, char **argv);
 int bench_step(int argc, char **argv);
 int bench_scaling(int argc, char **argv);
+int bench_loader(int argc, char **argv);
 int bench_repro(int argc, char **argv);
 extern const struct ddp_manual bench_ops_manual, bench_gpu_manual, bench_startup_manual;
 extern const struct ddp_manual bench_allreduce_manual;
-extern const struct ddp_manual bench_step_manual, bench_scaling_manual;
+extern const struct ddp_manual bench_step_manual, bench_scaling_manual, bench_loader_manual;
 extern const struct ddp_manual bench_repro_manual;
 
 /* cpu/peak.c: independent chains of fused multiply-adds in registers, and a stream through memory. */

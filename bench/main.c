@@ -11,6 +11,7 @@ static const struct ddp_command commands[] = {
     {&bench_gpu_manual, bench_gpu},
     {&bench_step_manual, bench_step},
     {&bench_scaling_manual, bench_scaling},
+    {&bench_loader_manual, bench_loader},
     {&bench_startup_manual, bench_startup},
     {&bench_allreduce_manual, bench_allreduce},
     {&bench_repro_manual, bench_repro},

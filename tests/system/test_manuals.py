@@ -10,7 +10,7 @@ from harness import BIN, DATA, LAUNCH, ROOT, TRAIN
 
 BENCH, RUNS = BIN / "ddp-bench", BIN / "ddp-runs"
 PROGRAMS = [LAUNCH, TRAIN, DATA, BENCH, RUNS]
-COMMANDS = [[DATA, "fetch"], [DATA, "pack"], [DATA, "inspect"], [BENCH, "ops"], [BENCH, "gpu"], [BENCH, "step"], [BENCH, "scaling"], [BENCH, "repro"],
+COMMANDS = [[DATA, "fetch"], [DATA, "pack"], [DATA, "inspect"], [BENCH, "ops"], [BENCH, "gpu"], [BENCH, "step"], [BENCH, "scaling"], [BENCH, "loader"], [BENCH, "repro"],
             *([RUNS, c] for c in ("list", "show", "diff", "verify", "reproduce", "mark", "gc"))]
 ALL = [[p] for p in PROGRAMS] + COMMANDS
 READ_CONFIGS = [[LAUNCH], [TRAIN], [DATA], [DATA, "inspect"]]
