@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/commands.h"
+#include "base/error.h"
 #include "base/fileio.h"
 #include "base/fmath.h"
 #include "base/hash.h"
@@ -30,15 +31,6 @@
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "numbers go into checkpoints and hashes as they lie in memory: ddp needs a little-endian machine"
 #endif
-
-/* Put '?' in place of what a terminal would obey and not show: control characters but for newline and tab,
- * DEL, and the controls of U+0080 to U+009F. Names of files and words of other processes are shown through
- * it. */
-void ddp_text_plain(char *s);
-/* Put a text (an advice that only the caller knows) behind err's. */
-void ddp_error_suffix(struct ddp_error *err, const char *text);
-/* Whether err's text has no room for another line: ddp_error_add() then only says that there are more. */
-bool ddp_error_is_full(const struct ddp_error *err);
 
 #define DDP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

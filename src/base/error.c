@@ -1,11 +1,9 @@
 /* Errors as values: the text of the first fault, and what callers put in front of or behind it. */
-#include "ddp/error.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "base/base.h"
 
 void ddp_text_plain(char *s)
 {
@@ -100,7 +98,7 @@ static const struct {
 
 const char *ddp_error_name(int code)
 {
-    for (size_t i = 0; i < DDP_COUNT(codes); i++)
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].code == code)
             return codes[i].name;
     return code == 0 ? "ok" : "unknown error";
@@ -108,7 +106,7 @@ const char *ddp_error_name(int code)
 
 int ddp_error_exit(int code)
 {
-    for (size_t i = 0; i < DDP_COUNT(codes); i++)
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (codes[i].code == code)
             return codes[i].status;
     return code == 0 ? DDP_EXIT_OK : DDP_EXIT_RANK;

@@ -9,7 +9,7 @@ import sys
 
 # What the plug-in is built from, and all that it knows of the library, so that it can be built and loaded by itself.
 PLUGIN_DIR = ("device", "cuda")
-PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z_/]+_(kernels|args)\.h$|base/(philox|range)\.h$|config/optims\.h$"
+PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z_/]+_(kernels|args)\.h$|base/(philox|range|error)\.h$|config/optims\.h$"
                     r"|ddp_device\.h$|[a-z/]+\.cuh$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 SOURCE = (".c", ".h", ".cu", ".cuh", ".cpp")
@@ -26,8 +26,14 @@ def read_modules(root):
     return modules
 
 
-def in_plugin(path, parts):
-    return path.suffix in (".cu", ".cuh") or parts[:2] == PLUGIN_DIR
+def taken_along(root):
+    """Files of other rooms that the plug-in is built from."""
+    recipe = root / "src" / "/".join(PLUGIN_DIR) / "CMakeLists.txt"
+    return re.findall(r"\$\{root\}/src/(\S+\.c)\b", recipe.read_text()) if recipe.exists() else []
+
+
+def in_plugin(root, path, parts):
+    return path.suffix in (".cu", ".cuh") or parts[:2] == PLUGIN_DIR or "/".join(parts) in taken_along(root)
 
 
 def include_violations(root, path, me, header, modules):
@@ -52,7 +58,7 @@ def include_violations(root, path, me, header, modules):
 def file_violations(root, path, modules):
     parts = path.relative_to(root / "src").parts
     includes = INCLUDE.findall(path.read_text())
-    if in_plugin(path, parts):
+    if in_plugin(root, path, parts):
         for header in includes:
             if not (header.startswith("ddp/") or PLUGIN.match(header)):
                 yield f"{path.relative_to(root)}: the CUDA plug-in must not include {header}"
@@ -105,6 +111,8 @@ def self_test():
             "src/reduce/r.h": '#include "base/a.h"\n#include "nowhere/x.h"\n#include "ops/ops.h"\n#include "ops/cpu/vec.h"\n',
             "src/reduce/s.c": '#include "ops/hidden.h"\n#include "reduce/r.h"\n#include "launcher/l.h"\n',
             "src/ops/norm/k.cu": '#include "ddp_device.h"\n#include "ops/norm/norm_kernels.h"\n#include "model/m.h"\n',
+            "src/device/cuda/CMakeLists.txt": "add_library(x MODULE ${sources} ${root}/src/base/along.c)\n",
+            "src/base/along.c": '#include "base/a.h"\n',
             "include/ddp/p.h": '#include "base/a.h"\n',
             "ARCHITECTURE.md": "| `src/base` | x |\n| `src/reduce` | y |\n| `src/ops` | z |\n",
             "launcher/l.c": '#include "launcher/l.h"\n#include "ops/hidden.h"\n#include "ops/ops.h"\n',
@@ -114,6 +122,7 @@ def self_test():
         found = list(violations(root))
         wanted = ("base must not include reduce", "base/deep/b.h is private", '"nowhere/x.h" is of no module',
                   "s.c: ops/hidden.h is private to ops", '"launcher/l.h" is of no module', "must not include model/m.h",
+                  "along.c: the CUDA plug-in must not include base/a.h",
                   "p.h: a public header", "l.c: ops/hidden.h is private", "its table of rooms")
         assert len(found) == len(wanted) and all(any(w in f for f in found) for w in wanted), found
 
