@@ -58,18 +58,32 @@ function(ddp_cuda_find_toolkit)
   set(DDP_CUDA_MISSING "${DDP_CUDA_MISSING}" PARENT_SCOPE)
 endfunction()
 
-# Libraries by file name too: packages of pip bring libcudnn.so.9 and no libcudnn.so.
+# A library of these names, and this header of the same installation: a system may have several (a package of pip beside one of
+# the distribution), and half of each is worse than none. By file name too: packages of pip bring libcudnn.so.9 and no
+# libcudnn.so. NAMES_PER_DIR, since else another folder's libcudnn.so comes before this one's libcudnn.so.9.
+function(ddp_cuda_find_pair library include header)
+  find_library(${library} NAMES ${ARGN} NAMES_PER_DIR HINTS ${DDP_CUDA_LIB_HINTS})
+  if(${library})
+    get_filename_component(folder "${${library}}" DIRECTORY)
+    find_path(${include} ${header} NO_DEFAULT_PATH PATHS ${folder}/../include ${folder}/../../include
+              ${folder}/../../include/${CMAKE_LIBRARY_ARCHITECTURE} ${folder}/../../../include)
+    if(${include})
+      get_filename_component(found "${${include}}" ABSOLUTE)
+      set(${include} "${found}" CACHE PATH "" FORCE)
+    endif()
+  endif()
+endfunction()
+
 function(ddp_cuda_find_libraries)
   set(include ${DDP_CUDA_HOME}/include ${DDP_CUDA_HOME}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/include)
-  set(lib ${DDP_CUDA_HOME}/lib64 ${DDP_CUDA_HOME}/lib ${DDP_CUDA_HOME}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/lib)
-  find_path(DDP_CUDART_INCLUDE cuda_runtime_api.h HINTS ${include})
-  find_library(DDP_CUDART NAMES libcudart_static.a HINTS ${lib})
-  find_path(DDP_NCCL_INCLUDE nccl.h HINTS ${include})
-  find_library(DDP_NCCL NAMES nccl libnccl.so.2 HINTS ${lib})
-  find_path(DDP_CUDNN_INCLUDE cudnn_version.h HINTS ${include})
-  find_library(DDP_CUDNN NAMES cudnn libcudnn.so.9 HINTS ${lib})
-  find_path(DDP_CUBLASLT_INCLUDE cublasLt.h HINTS ${include})
-  find_library(DDP_CUBLASLT NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 HINTS ${lib})
+  set(DDP_CUDA_LIB_HINTS ${DDP_CUDA_HOME}/lib64 ${DDP_CUDA_HOME}/lib ${DDP_CUDA_HOME}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/lib)
+  # nvcc's own, before that of any package
+  find_path(DDP_CUDART_INCLUDE cuda_runtime_api.h PATHS ${include} NO_DEFAULT_PATH)
+  find_library(DDP_CUDART NAMES libcudart_static.a PATHS ${DDP_CUDA_LIB_HINTS} NO_DEFAULT_PATH)
+  ddp_cuda_find_pair(DDP_CUDART DDP_CUDART_INCLUDE cuda_runtime_api.h libcudart_static.a)
+  ddp_cuda_find_pair(DDP_NCCL DDP_NCCL_INCLUDE nccl.h nccl libnccl.so.2)
+  ddp_cuda_find_pair(DDP_CUDNN DDP_CUDNN_INCLUDE cudnn_version.h cudnn libcudnn.so.9)
+  ddp_cuda_find_pair(DDP_CUBLASLT DDP_CUBLASLT_INCLUDE cublasLt.h cublasLt libcublasLt.so.13 libcublasLt.so.12)
   mark_as_advanced(DDP_CUDART_INCLUDE DDP_CUDART DDP_NCCL_INCLUDE DDP_NCCL DDP_CUDNN_INCLUDE DDP_CUDNN DDP_CUBLASLT_INCLUDE DDP_CUBLASLT)
   if(NOT DDP_CUDART_INCLUDE OR NOT DDP_CUDART)
     ddp_cuda_lacks("no cuda_runtime_api.h or libcudart_static.a in the toolkit ${DDP_CUDA_HOME}")
