@@ -1,5 +1,5 @@
 /* Device passes against the CPU's: loss, right answers and the gradient of every tensor, for all shipped
- * models and for every op. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real one; DDP_TEST_GPU=1:
+ * models and for every op. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real one; GPU_TESTS=1:
  * without a device the test is skipped. */
 #include "model/random_graph.h"
 #include "passes.h"
@@ -15,7 +15,7 @@ enum { SHARDS = 3 };
 static const struct ddp_gpu_api *api;
 static struct ddp_gpu *gpu;
 static struct ddp_gpu_stream *stream;
-static bool real; /* a GPU is meant, DDP_TEST_GPU=1 */
+static bool real; /* a GPU is meant, GPU_TESTS=1 */
 
 static void idle(void)
 {
@@ -537,7 +537,7 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const char *asked = getenv("DDP_TEST_GPU");
+    const char *asked = getenv("GPU_TESTS");
     struct ddp_error err = {0};
     int devices;
     real = asked && strcmp(asked, "1") == 0;

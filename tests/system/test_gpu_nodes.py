@@ -1,7 +1,7 @@
 """Training with device=cuda on several nodes gives the bits of one rank, and goes on where others stopped. Nodes are made of this machine
 (DDP_COMM_NODE); each has emulated GPUs of its own, and NCCL's stand-in carries what passes between them.
 
-DDP_TEST_GPU=1 runs the same on a real GPU, which all ranks share; NCCL then takes each for a host of its own."""
+GPU_TESTS=1 runs the same on a real GPU, which all ranks share; NCCL then takes each for a host of its own."""
 import json
 import os
 import re
@@ -13,7 +13,7 @@ import test_golden
 from harness import ROOT
 from pseudo_nodes import state
 
-REAL = os.environ.get("DDP_TEST_GPU") == "1"
+REAL = os.environ.get("GPU_TESTS") == "1"
 PLUGIN = harness.BIN.parent / "lib" / ("libddp_cuda.so" if REAL else "libddp_cuda_emu.so")
 DEVICES = 4  # of a node
 ENV = {"DDP_CUDA_PLUGIN": str(PLUGIN), "DDP_EMU_QUIET": "1", "DDP_EMU_DEVICES": str(4 * DEVICES)}

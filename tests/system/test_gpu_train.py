@@ -1,7 +1,7 @@
 """Training with device=cuda on the emulated GPU: the same promise as on CPUs. No GPU and no toolkit are needed; where the emulated plug-in
 was not built (no C++ compiler) all of it is skipped.
 
-DDP_TEST_GPU=1 runs the same on a real GPU, which all ranks share, but for what only an emulated one can be told to do."""
+GPU_TESTS=1 runs the same on a real GPU, which all ranks share, but for what only an emulated one can be told to do."""
 import json
 import os
 import pathlib
@@ -15,7 +15,7 @@ import harness
 from harness import ROOT, wait_for
 from pictures import narrow_resnet18, write_idx
 
-REAL = os.environ.get("DDP_TEST_GPU") == "1"
+REAL = os.environ.get("GPU_TESTS") == "1"
 PLUGIN = harness.BIN.parent / "lib" / ("libddp_cuda.so" if REAL else "libddp_cuda_emu.so")
 GPU_ENV = {"DDP_CUDA_PLUGIN": str(PLUGIN), "DDP_EMU_QUIET": "1"}
 ON_GPU = ["device=cuda", "train.threads=1", *(["comm.share_gpu=true"] if REAL else [])]
