@@ -247,7 +247,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned l
     cudaError_t e = entered();
     if (e == cudaSuccess && (!out || !graphs.count(g)))
         e = cudaErrorInvalidValue;
-    if (e == cudaSuccess && flags != 0)
+    if (e == cudaSuccess && (flags & ~(unsigned long long)cudaGraphInstantiateFlagUseNodePriority) != 0)
         e = cudaErrorNotSupported;
     if (e == cudaSuccess)
         e = unsafe_call("cudaGraphInstantiate");

@@ -106,8 +106,10 @@ static int comm_open(struct ddp_gpu *gpu, const char id[DDP_GPU_ID_BYTES], int r
                      enum ddp_gpu_sharing share, double timeout_s, struct ddp_gpu_comm **out,
                      struct ddp_error *err)
 {
-    /* Registering the buffers of captured calls is known to hang; its gain is none for our sizes. */
-    if (setenv("NCCL_GRAPH_REGISTER", "0", 0) != 0)
+    /* Registering the buffers of captured calls is known to hang; its gain is none for our sizes. Calls that
+     * are captured and others never meet (the engine drains its stream between them), so NCCL need not order
+     * them, which costs a host callback a launch. */
+    if (setenv("NCCL_GRAPH_REGISTER", "0", 0) != 0 || setenv("NCCL_GRAPH_MIXING_SUPPORT", "0", 0) != 0)
         return ddp_fail(err, DDP_E_RESOURCE, "NCCL: cannot set its environment: %s", strerror(errno));
     if (share != DDP_GPU_SHARE_NOT) {
         int code = allow_sharing(rank, share, err);

@@ -165,7 +165,8 @@ static int capture_end(struct ddp_gpu_stream *s, struct ddp_gpu_graph **out, str
         ddp_cuda_keep(s->gpu, cudaStreamEndCapture(s->cuda, &graph), "ending a capture");
     }
     if (graph && ddp_stream_works(s))
-        ddp_cuda_keep(s->gpu, cudaGraphInstantiate(&exec, graph, 0), "making a graph");
+        ddp_cuda_keep(s->gpu, cudaGraphInstantiate(&exec, graph, cudaGraphInstantiateFlagUseNodePriority),
+                      "making a graph");
     if (graph && cudaGraphDestroy(graph) != cudaSuccess)
         (void)cudaGetLastError();
     struct ddp_gpu_graph *g = ddp_stream_works(s) ? calloc(1, sizeof *g) : NULL;

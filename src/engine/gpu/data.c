@@ -3,8 +3,8 @@
 
 enum { CHUNK = 16 << 20 }; /* bytes of pinned memory that the pictures go through */
 
-/* gpu.resident_data = auto: formats that lie decoded in memory, up to half of what is free. Pictures that are
- * drawn or decoded one by one would keep the first step waiting. */
+/* gpu.resident_data = auto: up to half of what is free. Sets that are drawn too: a loader that draws picture
+ * after picture would hold the GPU up in every step. */
 bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
 {
     const struct ddp_dataset *ds = e->base.conf.train_set;
@@ -12,8 +12,7 @@ bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
         return false;
     if (e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
         return true;
-    return !ddp_dataset_is_made(ds->ops->name) &&
-           (double)ds->info.count * (double)e->picture < (double)free / 2;
+    return (double)ds->info.count * (double)e->picture < (double)free / 2;
 }
 
 /* Pictures [first, first + n) through the pinned buffer. */

@@ -15,8 +15,12 @@ int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, 
         if (status)
             return status;
     }
-    if (index == 0)
+    if (index == 0) { /* NCCL: what was captured is over before this begins (nccl.c) */
+        const int status = ddp_gpu_engine_drain(e, e->compute, "the last step", err);
+        if (status)
+            return status;
         ddp_gpu_updater_gather(&e->updater, e->compute);
+    }
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
     for (int i = 0; i < e->base.eval_shards; i++) {
         const int64_t at = index * e->base.eval_shards + i;

@@ -41,6 +41,15 @@ struct ddp_optim_device_conf ddp_gpu_engine_optim_conf(const struct ddp_gpu_engi
 /* Drivers round allocations up, large ones to pages of 2 MiB; there are some forty, ten of them large. */
 enum { ROUNDING = 16 << 20 };
 
+/* What NCCL takes for its kernels, channels and buffers once there are several ranks; it does not tell
+ * beforehand, and comes after the plan. Some hundred MB on 8 GPUs; of small cards a share. */
+enum { NCCL_MOST = 1 << 30, NCCL_SHARE = 32 };
+
+static size_t nccl_bytes(int ranks, size_t total)
+{
+    return ranks < 2 ? 0 : total / NCCL_SHARE < NCCL_MOST ? total / NCCL_SHARE : NCCL_MOST;
+}
+
 struct need { /* bytes */
     size_t passes, reduce, rest, all;
 };
@@ -63,7 +72,7 @@ static struct need needs(const struct ddp_gpu_engine *e, int batch)
         const struct ddp_optim_device_conf optim = ddp_gpu_engine_optim_conf(e);
         n.reduce += ddp_gpu_updater_bytes(&optim);
         n.passes += ddp_gpu_pass_bytes(e->train, batch);
-        n.rest += (size_t)((double)(DDP_GPU_PENDING * e->layout.total) * part);
+        n.rest += (size_t)((double)(DDP_GPU_PENDING * e->layout.total) * part) + e->nccl;
     }
     n.all = n.passes + n.reduce + n.rest;
     return n;
@@ -86,19 +95,21 @@ static int largest_batch(const struct ddp_gpu_engine *e, size_t room)
 /* The plan against the card, before any of it is allocated. Ranks that share a card share its memory. */
 static int check_memory(struct ddp_gpu_engine *e, size_t *room, struct ddp_error *err)
 {
-    const struct need n = needs(e, e->layout.batch);
     char text[5][32], way[128], plan[256];
     size_t free, total;
     int status = e->api->memory(e->gpu, &free, &total, err);
     if (status)
         return status;
+    e->nccl = nccl_bytes(e->base.conf.comm->size, total);
+    const struct need n = needs(e, e->layout.batch);
     *room = e->base.conf.cfg->comm.share_gpu ? free / (size_t)e->base.conf.comm->local_size : free;
     e->about.bytes = n.all;
     snprintf(plan, sizeof plan,
-             "%s: %s activations and scratch + %s parameters, gradients and optimizer state + %s input and "
-             "rounding",
+             "%s: %s activations and scratch + %s parameters, gradients and optimizer state + %s input, "
+             "rounding%s",
              ddp_bytes_text((double)n.all, text[0]), ddp_bytes_text((double)n.passes, text[1]),
-             ddp_bytes_text((double)n.reduce, text[2]), ddp_bytes_text((double)n.rest, text[3]));
+             ddp_bytes_text((double)n.reduce, text[2]), ddp_bytes_text((double)n.rest, text[3]),
+             e->nccl > 0 ? " and NCCL's own" : "");
     if (e->base.conf.comm->rank == 0)
         ddp_log(DDP_LOG_INFO, "GPU %s: the plan takes %s", e->about.device.name, plan);
     if (n.all <= *room)

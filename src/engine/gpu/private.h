@@ -70,6 +70,7 @@ struct ddp_gpu_engine {
     double timeout; /* s */
     size_t picture; /* bytes of a sample's input */
     size_t answer;  /* and of its label or targets */
+    size_t nccl;    /* bytes set aside for NCCL's buffers and kernels */
     bool targets;   /* real ones */
 
     struct ddp_gpu_comm *comm; /* NULL: one rank */
