@@ -82,7 +82,7 @@ struct bench_table *bench_report_table(struct bench_report *r, const char *key, 
                               .title = title ? ddp_strdup(title) : NULL,
                               .column = columns,
                               .ncolumns = n < BENCH_COLUMNS ? n : BENCH_COLUMNS};
-    r->table = grown(r->table, r->ntables, sizeof *r->table);
+    r->table = grown(r->table, r->ntables, sizeof *r->table); /* NOLINT: of pointers */
     return r->table[r->ntables++] = t;
 }
 

@@ -95,12 +95,26 @@ static void plan_kind(struct measuring *m, bool strong)
     }
 }
 
+/* How many ranks a host has, once each. */
+static void note_machine(struct bench_curve *s, int ranks, const struct bench_ceilings *each)
+{
+    for (int i = 0; i < s->nmachine; i++)
+        if (s->machine[i].ranks == ranks)
+            return;
+    if (s->nmachine <= BENCH_SCALING_SIZES)
+        s->machine[s->nmachine++] = (struct bench_at_once){ranks, *each};
+}
+
 static int measure_clocks(struct measuring *m, struct ddp_error *err)
 {
     const long threads = m->s->o->job.threads > 0 ? m->s->o->job.threads : 1;
     int status = bench_ceilings_measure((int)threads, &m->one, err);
-    for (int i = 0; i < m->n && status == 0; i++)
-        status = bench_ceilings_measure((int)(threads * m->trial[i].copies), &m->trial[i].at_once, err);
+    note_machine(m->s, 1, &m->one);
+    for (int i = 0; i < m->n && status == 0; i++) {
+        struct trial *t = &m->trial[i];
+        status = bench_ceilings_measure((int)(threads * t->copies), &t->at_once, err);
+        note_machine(m->s, t->copies, &t->at_once);
+    }
     return status;
 }
 

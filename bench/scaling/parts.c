@@ -35,23 +35,23 @@ static const struct {
     size_t offset;
     int n;
 } fields[] = {
-#define FIELD(name)                                                                                          \
+#define FIELD(name, n)                                                                                       \
     {                                                                                                        \
-        offsetof(struct bench_took, name), sizeof((struct bench_took){0}.name) / sizeof(double)              \
+        offsetof(struct bench_took, name), n                                                                 \
     }
-    FIELD(step),
-    FIELD(low),
-    FIELD(high),
-    FIELD(part),
-    FIELD(imbalance),
-    FIELD(busiest),
-    FIELD(busiest_delayed),
-    FIELD(delayed),
-    FIELD(least),
-    FIELD(most),
-    FIELD(rss_mb),
-    FIELD(cpu),
-    FIELD(samples_per_s),
+    FIELD(step, 1),
+    FIELD(low, 1),
+    FIELD(high, 1),
+    FIELD(part, DDP_TIME_COUNT),
+    FIELD(imbalance, 1),
+    FIELD(busiest, DDP_TIME_COUNT),
+    FIELD(busiest_delayed, 1),
+    FIELD(delayed, 1),
+    FIELD(least, DDP_TIME_COUNT),
+    FIELD(most, DDP_TIME_COUNT),
+    FIELD(rss_mb, 1),
+    FIELD(cpu, 1),
+    FIELD(samples_per_s, 1),
 #undef FIELD
 };
 

@@ -169,7 +169,9 @@ int bench_points_read(const char *path, struct bench_point out[BENCH_POINTS], st
 {
     char *text, field[FIELDS][FIELD];
     size_t bytes;
-    int where[COLUMNS], n = 0, line = 1, status = ddp_file_read(path, 1 << 20, &text, &bytes, err);
+    int where[COLUMNS], n = 0, line = 1;
+    memset(where, -1, sizeof where);
+    int status = ddp_file_read(path, 1 << 20, &text, &bytes, err);
     if (status)
         return status;
     for (const char *at = text; *at && status == 0; line++) {

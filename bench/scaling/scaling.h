@@ -3,6 +3,7 @@
 #ifndef DDP_BENCH_SCALING_H
 #define DDP_BENCH_SCALING_H
 
+#include "bench/ceilings.h"
 #include "bench/report.h"
 #include "bench/scaling/points.h"
 
@@ -24,10 +25,18 @@ struct bench_scaling_options {
     struct bench_outputs outputs;
 };
 
+/* What a rank has of its host when so many are on it. */
+struct bench_at_once {
+    int ranks;
+    struct bench_ceilings each; /* of its threads, each */
+};
+
 struct bench_curve {
     const struct bench_scaling_options *o;
     struct bench_point point[BENCH_POINTS];
     int npoints;
+    struct bench_at_once machine[BENCH_SCALING_SIZES + 1];
+    int nmachine;
     char stopped[256]; /* why the rounds ended */
     char model[64];
 };

@@ -137,6 +137,27 @@ static void tell_losses(const struct bench_curve *s, struct bench_report *r)
     }
 }
 
+/* ---- the machine ------------------------------------------------------------------------------- */
+
+static const struct bench_column machine_columns[] = {{"ranks_per_host", "ranks on a host", "%.0f"},
+                                                      {"ghz", "GHz", "%.2f"},
+                                                      {"gflops", "GFLOP/s", "%.1f"},
+                                                      {"gb_s", "GB/s", "%.1f"}};
+
+/* What stands behind memory and frequency. */
+static void tell_machine(const struct bench_curve *s, struct bench_report *r)
+{
+    if (s->nmachine < 2)
+        return;
+    struct bench_table *t =
+        bench_report_table(r, "machine_at_once", "what each thread has when so many work at once",
+                           machine_columns, DDP_COUNT(machine_columns));
+    for (int i = 0; i < s->nmachine; i++)
+        bench_row(t, BENCH_NUMBER(s->machine[i].ranks), BENCH_NUMBER(s->machine[i].each.ghz),
+                  BENCH_NUMBER(s->machine[i].each.flops * 1e-9),
+                  BENCH_NUMBER(s->machine[i].each.bytes * 1e-9));
+}
+
 /* ---- models ------------------------------------------------------------------------------------ */
 
 static const struct bench_column model_columns[] = {
@@ -270,6 +291,7 @@ void bench_scaling_tell(struct bench_curve *s, struct bench_report *r)
     bench_points_compare(s->point, s->npoints);
     bench_report_plot(r, tell_curve(s, r), &plot);
     tell_losses(s, r);
+    tell_machine(s, r);
     tell_all_models(s, r);
     if (*s->stopped)
         bench_note(r, "%s.", s->stopped);

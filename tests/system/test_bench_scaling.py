@@ -54,6 +54,8 @@ class BenchScaling(harness.Case):
         self.assertIn("How long a run must be", report["text"])
         self.assertIn("stroke-dasharray", (self.dir / "s.svg").read_text())  # the ideal
 
+        self.assertEqual([m["ranks_per_host"] for m in report["machine_at_once"]], [1, 2])
+        self.assertTrue(all(m["ghz"] > 0.1 and m["gb_s"] > 0 for m in report["machine_at_once"]))
         # Its CSV begins as those of courses do, and is read again with the same result.
         rows = list(csv.reader((self.dir / "s.csv").read_text().splitlines()))
         self.assertEqual(rows[0][:4], ["nodes", "ranks_per_node", "local_batch", "samples_per_s"])
