@@ -41,6 +41,7 @@ static void add_node(struct ddp_text *text, int64_t step, int at, const struct d
     for (int64_t i = 0; i < node->parts; i++) {
         if (!node->here[i])
             continue;
+        const long long first = node->first + i;
         ddp_text_add(text, "{\"step\":%lld,\"at\":%d,\"kind\":\"%s\",\"name\":\"%s\",", (long long)step, at,
                      ddp_probe_kind_name(node->kind), node->name);
         if (*node->op)
@@ -49,7 +50,7 @@ static void add_node(struct ddp_text *text, int64_t step, int at, const struct d
                      node->blocks    ? "blocks"
                      : node->of == 1 ? "one"
                                      : "shards",
-                     (long long)(node->first + i));
+                     first);
         for (; i < node->parts && node->here[i]; i++)
             for (int k = 0; k < DDP_PROBE_DIGEST; k++)
                 ddp_text_add(text, "%02x", node->digest[i * DDP_PROBE_DIGEST + k]);
@@ -74,10 +75,11 @@ static void add_values(struct values *all, const struct ddp_probe_node *node, in
     struct ddp_text name;
     if (!v->data || (!node->blocks && !node->here[part]))
         return;
+    const long long place = node->first + part;
     ddp_text_init(&name);
     ddp_text_add(&name, "%s/%s", ddp_probe_kind_name(node->kind), node->name);
     if (!node->blocks)
-        ddp_text_add(&name, "/%lld", (long long)(node->first + part));
+        ddp_text_add(&name, "/%lld", place);
     struct ddp_st_tensor t = {
         .name = name.s, .dtype = types[v->type], .ndim = v->ndim, .data = v->data, .bytes = widths[v->type]};
     for (int d = 0; d < v->ndim; d++) {

@@ -95,6 +95,12 @@ class Stage:
         k, c, r, s = weight.shape
         return max(c, k // option(self.base, "groups")) * r * s
 
+    def is_tiled(self, weight, out):
+        """Whether it goes through tiles of 4x4: the rule of src/ops/conv/conv_wino.c."""
+        k, c, r, s = weight.shape
+        return ((r, s, option(self.base, "stride"), option(self.base, "dilation"), option(self.base, "groups")) == (3, 3, 1, 1, 1) and
+                k % 16 == c % 16 == 0 and min(out.shape[2:]) >= 4)
+
 
 class Network:
     """The layers of a record's config, and which of them were computed together."""

@@ -65,11 +65,12 @@ static void read_file(struct ddp_probed *p, const char *run, const char *name)
             p->node = ddp_realloc(p->node, (size_t)(p->n ? 2 * p->n : 1) * sizeof *p->node);
         p->node[p->n++] = node;
     }
+    const long long all = bad + l.bad;
     if (*l.fault)
         snprintf(p->fault, sizeof p->fault, "%.150s is not used: %.200s", l.path, l.fault);
-    else if (bad + l.bad > 0)
+    else if (all > 0)
         snprintf(p->fault, sizeof p->fault, "%.150s: %lld lines are no record of it, and passed over", l.path,
-                 (long long)(bad + l.bad));
+                 all);
     ddp_lines_close(&l);
 }
 

@@ -60,7 +60,7 @@ static bool compare(const struct ddp_st_tensor *x, const struct ddp_st_tensor *y
     int64_t first = -1;
     for (int64_t i = 0; i < out->elements; i++)
         if (memcmp((const char *)x->data + (size_t)i * width, (const char *)y->data + (size_t)i * width,
-                   width)) {
+                   width) != 0) {
             first = first < 0 ? i : first;
             out->differ++;
         }
