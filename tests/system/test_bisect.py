@@ -177,15 +177,35 @@ class Ops(Case):
         """Sparse records: between step 8 and 12 lies the truth, and checkpoints of steps 4, 8 and 12 stay."""
         sparse = ["train.trail_every=4", "log.every_steps=4", "checkpoint.every_steps=4", "checkpoint.keep=9"]
         a = self.train(*sparse, "optim.schedule=step", "optim.milestones=[1.25]")
-        b = self.train(*sparse, *ELSE)
+        b = self.train(*sparse, *ELSE, "run.name=plain", env={"DDP_ISA": "scalar"})
         v = self.bisect(a, b, "--dir", self.dir / "kept")
         self.assertEqual((v["checkpoint"], v["found"]["step"], v["found"]["name"]), (8, 11, "lr"), v)
         self.assertEqual(len(list((self.dir / "kept").iterdir())), 4)
+        for run in (self.dir / "kept").iterdir():  # by the kernels that it had
+            isa = json.loads((run / "run.json").read_text())["machine"]["isa"]
+            self.assertEqual(isa, "scalar" if run.name.startswith("plain") else json.loads((a / "run.json").read_text())["machine"]["isa"])
         for run in (a, b):
             shutil.rmtree(run / "checkpoints/step-00000008")
         v = self.bisect(a, b)
         self.assertEqual((v["checkpoint"], v["found"]["step"], v["found"]["name"]), (4, 11, "lr"), v)
         self.assertRegex(self.ask(a, b).out, r"(?m)^again .*from its checkpoint of step 4 to step 12: what it recorded came out again")
+
+    def test_programs_of_each_side(self):
+        """Each is done again by the programs in its folder: here they note that they were called."""
+        a, b = self.train(), self.train("optim.lr=0.04")
+        folders = []
+        for side in "ab":
+            folder = self.dir / f"programs-{side}"
+            folder.mkdir()
+            shutil.copy(harness.LAUNCH, folder)
+            (folder / "ddp-train").write_text(f'#!/bin/sh\necho "$*" >> {folder}.log\nexec {TRAIN} "$@"\n')
+            (folder / "ddp-train").chmod(0o755)
+            folders += [f"--programs-{side}", folder]
+        self.assertEqual(self.check(a, b, 1, "scale", "lr", *folders)["elements_differ"], 1)
+        for side, run in (("a", a), ("b", b)):
+            calls = (self.dir / f"programs-{side}.log").read_text().splitlines()
+            trained = [c for c in calls if "probe.from" in c]
+            self.assertTrue(trained and all(f"{run}/config.cfg" in c for c in trained), calls)
 
     def test_losses_that_agree_over_states_that_do_not(self):
         """A momentum that differs shows in no loss of the same step: the record that is equal is no equal state."""

@@ -74,6 +74,17 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
 """)
         return config
 
+    def test_a_record_of_ops_is_refused(self):
+        """Its steps are one captured graph."""
+        r = self.gpu(*LINEAR, "probe.from=2", ranks=1, code=2)
+        self.assertIn("probe.from = 2: what each op computes is recorded on CPUs only; use device=cpu", r.err)
+        run = pathlib.Path(self.gpu(*LINEAR, ranks=1).run_dir)
+        other = pathlib.Path(self.gpu(*LINEAR, "optim.lr=0.01", ranks=1).run_dir)
+        r = self.run_program(harness.BIN / "ddp-runs", "bisect", run, other, env=GPU_ENV)
+        self.assertEqual(r.code, 3, r.out + r.err)
+        self.assertEqual(r.out.count("recorded on CPUs only"), 2, r.out)
+        self.assertIn("neither can be done again here", r.out)
+
     # ---- the same bits
 
     def test_mnist_cnn_at_any_number_of_ranks(self):
