@@ -16,6 +16,8 @@ import argparse
 import datetime
 import os
 import pathlib
+import re
+import subprocess
 import sys
 import tempfile
 
@@ -288,6 +290,32 @@ def suites(folder):
                                                                 for k, v in OPTIMIZERS.items()}}
 
 
+def controls(folder):
+    """What has to be noticed, and is not: a constant that is another by a twentieth, and by a thousandth."""
+    missed = []
+    record = capture.train(folder, OPS["batch_norm"])
+    next(l for l in record.config["model"]["layers"] if l["name"] == "x")["eps"] = 1.05e-5
+    sheet = Sheet("control: eps of batch_norm")
+    op_by_op(record, sheet)
+    if "forward/x" not in [t for t, _, _ in sheet.beyond()]:
+        missed.append(sheet.name)
+    record = capture.train(folder, f'model = "linear"; {DIGITS} optim: {{ {OPTIMIZERS["adamw"]} }};', steps=20,
+                           values=("input/*", "begin/*", "sum/*", "update/*"))
+    record.config["optim"]["beta2"] = 0.998
+    sheet = Sheet("control: beta2 of adamw")
+    twenty_steps(record, sheet, given(record))
+    return missed + ([sheet.name] if "fc.weight" not in [t for t, _, _ in sheet.beyond()] else [])
+
+
+def without_a_row():
+    """Ops and optimizers of the program that no suite has."""
+    ask = lambda *words: subprocess.run([str(capture.BIN / "ddp-launch"), *words], capture_output=True, text=True, check=True).stdout
+    ops = re.findall(r"^\[(\w+)\]", ask("--help-layers"), re.M)
+    kinds = re.findall(r'"(\w+)"', re.search("one of (.*);", ask("--help-config", "optim.type"))[1])
+    return [o for o in ops if not any(f'type = "{o}"' in c for c in OPS.values())] + \
+        [k for k in kinds if not any(f'type = "{k}"' in c for c in OPTIMIZERS.values())]
+
+
 def show(sheets, markdown):
     head = ("", "tensors", "error here", "PyTorch's", "ratio", "the worst", "allowed")
     rows = [head] + [(n, f"{c:,}", f"{a:.1e}", f"{b:.1e}", f"{m:.2f}", f"{r:.2f}" if r else "rounding", f"{bound:g}")
@@ -321,10 +349,15 @@ def main():
         for s in sheets:
             for name, a, b in s.rows():
                 print(f"{s.name}: {name}: {a:.2e} / {b:.2e}")
+    with tempfile.TemporaryDirectory(prefix="ddp-oracle-") as folder:
+        faults = [f"{name}: the difference was not noticed" for name in controls(pathlib.Path(folder))]
+    faults += [f"{name}: it has no row in OPS or OPTIMIZERS" for name in without_a_row()]
+    for fault in faults:
+        print(fault, file=sys.stderr)
     bad = [(s, r) for s in sheets for r in s.beyond()]
     for s, (name, a, b) in bad:
         print(f"beyond: {s.name}: {name}: {a:.2e}, PyTorch's {b:.2e}", file=sys.stderr)
-    sys.exit(1 if bad else 0)
+    sys.exit(1 if bad or faults else 0)
 
 
 main()
