@@ -66,8 +66,19 @@ static void share_gradients(struct ddp_model *m, int s, bool *written, int *nbac
     }
 }
 
-/* In training activations keep their bytes to the end: backward wants nearly all of them, and after a loss
- * that is not finite they are searched for the cause. Data and what the loss reads are kept always. */
+/* How long a value has its bytes. In training all are there when forward ends: backward wants nearly all of
+ * them, and after a loss that is not finite they are searched for the cause. Behind the backward of its
+ * producer nobody reads one. Those with a border keep it: another's bytes would have to be cleared from it in
+ * every step. Data and what the loss reads are kept always. */
+static struct ddp_life value_life(const struct ddp_model *m, const struct ddp_value *v, int last_use,
+                                  bool training, bool reuse)
+{
+    const int end = 2 * m->nstages;
+    if (!reuse || v->stage == DDP_DATA || last_use == m->nstages - 1 || (training && v->halo > 0))
+        return (struct ddp_life){0, end};
+    return (struct ddp_life){v->stage, training ? end - 1 - v->stage : last_use};
+}
+
 static void set_lives(struct ddp_model *m, bool reuse)
 {
     const int end = 2 * m->nstages;
@@ -78,9 +89,8 @@ static void set_lives(struct ddp_model *m, bool reuse)
             for (int k = 0; k < m->stage[s].nin; k++)
                 last_use = m->stage[s].in[k] == v ? s : last_use;
         for (int training = 0; training < 2; training++) {
-            val->kept[training] = training || !reuse || val->stage == DDP_DATA || last_use == m->nstages - 1;
-            val->life[training] =
-                val->kept[training] ? (struct ddp_life){0, end} : (struct ddp_life){val->stage, last_use};
+            val->life[training] = value_life(m, val, last_use, training, reuse);
+            val->kept[training] = training || val->life[training].last == end;
         }
         if (!reuse)
             val->grad = (struct ddp_life){0, end};

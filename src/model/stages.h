@@ -37,7 +37,7 @@ struct ddp_value {
     int halo, grad_halo;     /* zero borders that the kernels of the CPU want */
     int stage;               /* producer, DDP_DATA */
     bool wants_grad;         /* something before it is trained */
-    bool kept[2];            /* [training]: still there at the end of the pass, to be looked at */
+    bool kept[2];            /* [training]: still there at the end of forward, to be looked at */
     struct ddp_life life[2]; /* [training] */
     struct ddp_life grad;    /* of its gradient, in training, where that is wanted */
 };

@@ -737,8 +737,7 @@ static void test_find_bad_names_the_first(void **state)
             0);
         assert_int_equal(ddp_cpu_pass_forward(cpu, p->params, p->shard, 1, 0, 2, p->loss, p->correct, &err),
                          0);
-        assert_int_equal(ddp_cpu_pass_backward(cpu, p->params, p->leaf, 1, NULL, NULL, &err), 0);
-        ddp_cpu_pass_find_bad(cpu, p->params, 0, text, sizeof text);
+        ddp_cpu_pass_find_bad(cpu, p->params, 0, text, sizeof text); /* before backward reuses their bytes */
         if (!strstr(text, cases[i].says))
             fail_msg("case %zu: %s, wanted %s", i, text, cases[i].says);
         ddp_cpu_pass_destroy(cpu);

@@ -304,12 +304,12 @@ static void assert_plan_holds(const struct ddp_stages *p)
             for (int k = 0; k < p->stage[s].nin; k++)
                 r.pending[p->stage[s].in[k]] += p->value[p->stage[s].in[k]].wants_grad;
         rehearse_forward(&r, training);
+        for (int v = 0; v < p->nvalues; v++)
+            assert_true(!p->value[v].kept[training] || r.holds[r.mem.value[v]]);
         if (training)
             rehearse_backward(&r);
-        for (int v = 0; v < p->nvalues; v++) {
+        for (int v = 0; v < p->nvalues; v++)
             assert_true(!training || r.pending[v] == 0);
-            assert_true(!p->value[v].kept[training] || r.holds[r.mem.value[v]]);
-        }
         for (int64_t b = 0; b < p->flat->total / DDP_BLOCK; b++)
             assert_int_equal(r.final[b], training && b * DDP_BLOCK < p->flat->stats);
         free(r.holds);

@@ -55,9 +55,9 @@ int ddp_cpu_pass_backward(struct ddp_cpu_pass *p, const float *params, float *co
 struct ddp_probe;
 void ddp_cpu_pass_tell(struct ddp_cpu_pass *p, struct ddp_probe *probe, int first);
 
-/* After a loss that is not finite: the first tensor in forward order (parameters, inputs, outputs of each
- * layer) of resident shard i that holds a value that is not finite, as text: "output of layer 'conv2' at
- * [n=3, c=5, y=1, x=0] is nan". */
+/* After the forward of a loss that is not finite, before any backward: the first tensor in forward order
+ * (parameters, inputs, outputs of each layer) of resident shard i that holds a value that is not finite, as
+ * text: "output of layer 'conv2' at [n=3, c=5, y=1, x=0] is nan". */
 void ddp_cpu_pass_find_bad(const struct ddp_cpu_pass *p, const float *params, int i, char *text, int size);
 /* With real targets: the sum of mean absolute errors over shard i of that forward. */
 float ddp_cpu_pass_error(const struct ddp_cpu_pass *p, int i);
