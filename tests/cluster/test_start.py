@@ -214,6 +214,14 @@ class Train(Case):
         self.check_goes_on_without_a_host([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg",
                                            *self.WORDS, *long], alone, {"DDP_CONFIGS_DIR": str(ROOT / "configs")})
 
+    def test_what_was_meant_per_rank_stays_when_a_host_is_lost(self):
+        """Two ranks go on with the batch, the shards and the learning rate of three."""
+        long = ["train.epochs=16", "checkpoint.every_steps=50", "eval.every_epochs=16", "log.every_steps=1"]
+        alone = self.train(LAUNCH, "-n", 1, "-q", words=[*long, "train.batch=48", "train.shards=3", "optim.lr=0.1875"])
+        self.check_goes_on_without_a_host([LAUNCH, "-n", 3, "-q", "--restarts", 1, "-H", "n0:1,n1:1,n2:1", ROOT / "configs/cnn.cfg", *self.WORDS, *long,
+                                           "train.batch_per_rank=16", "train.shards=ranks", "optim.lr=0.0625", "optim.lr_rule=linear"],
+                                          alone, {"DDP_CONFIGS_DIR": str(ROOT / "configs")})
+
     def test_the_record_says_what_became_of_the_host_that_writes_it(self):
         """Behind a cut link it still holds the run directory for a while."""
         for name, fault, repair in (("cut", self.bed.cut, self.bed.heal), ("off", self.bed.power_off, self.bed.boot)):
