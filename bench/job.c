@@ -340,6 +340,8 @@ int bench_took_read(const char *path, struct bench_took *out, struct ddp_error *
     out->imbalance = seconds(t, "imbalance_ms");
     parts(json_object_get(t, "parts_ms"), out->part);
     read_ranks(json_object_get(t, "ranks"), out);
+    const char *device = json_string_value(json_object_get(run, "device"));
+    out->on_cpu = !device || strcmp(device, "cpu") == 0;
     out->hosts = (int)json_array_size(json_object_get(run, "hosts"));
     out->batch = json_number_value(json_object_get(t, "batch"));
     out->samples_per_s = out->step > 0 ? out->batch / out->step : 0;

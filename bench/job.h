@@ -49,6 +49,7 @@ struct bench_took {
     double busiest[DDP_TIME_COUNT];  /* of the rank that works longest */
     double busiest_delayed, delayed; /* its threads without a CPU, and of ranks on average; nan: not known */
     int busiest_rank;
+    bool on_cpu; /* else a GPU's, whose steps are one piece: all of it is in `rest` */
     double least[DDP_TIME_COUNT], most[DDP_TIME_COUNT]; /* of any rank */
     double cpu;                                         /* CPU time, of ranks on average */
     double rss_mb;                                      /* of the largest rank */

@@ -205,7 +205,7 @@ static void tell(struct bench_report *r, const struct options *o, const struct b
     bench_fact_number(r, "imbalance_ms", t->imbalance * 1e3, "imbalance",
                       "%.3f ms that the busiest rank works longer than they do on average");
     bench_fact_number(r, "delayed_ms", t->delayed * 1e3, "without a CPU",
-                      "%.3f ms of a step in which a rank could have run");
+                      "%.3f ms a step in which a rank could have run, on average over all steps");
     bench_fact_number(r, "cpu_ms", t->cpu * 1e3, "CPU time of a rank",
                       "%.3f ms a step, its loader's threads with it");
     bench_fact_number(r, "rss_mb", t->rss_mb, "memory of a rank", "%.1f MB at most");
@@ -218,7 +218,7 @@ static void tell(struct bench_report *r, const struct options *o, const struct b
             r,
             "ranks were without a CPU for %.0f %% of a step: others, or more threads than cores, shared "
             "theirs",
-            100 * t->delayed / t->step);
+            100 * fmin(1, t->delayed / t->step));
     (void)o;
 }
 
@@ -241,6 +241,10 @@ static int run(const struct options *o, struct bench_job *job, struct bench_repo
     const long threads = threads_of(o, t);
     bench_report_pinning(r, t->placement);
     tell(r, o, job, t, threads, spread);
+    if (!t->on_cpu) {
+        bench_note(r, "A GPU's step is one piece: its parts are not known, and there is no roofline.");
+        return bench_report_finish(r, err);
+    }
     status = bench_ceilings_measure((int)(threads * t->ranks / (t->hosts > 0 ? t->hosts : 1)), &each, err);
     if (status == 0)
         tell_roof(r, job, t, threads, &each);

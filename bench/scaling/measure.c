@@ -15,6 +15,7 @@ struct trial { /* what one point is measured by */
     bool strong;
     int ranks, copies;                         /* copies: ranks on one host */
     long batch, local;                         /* of all, of one */
+    const struct trial *same;                  /* of the other kind, with the same jobs; NULL: none */
     bool has_alone;                            /* else the base is it */
     struct bench_took *job, *alone, *together; /* [rounds] */
     struct bench_ceilings at_once;
@@ -57,6 +58,10 @@ static long shards_of(const struct measuring *m, const struct trial *t)
 
 static int measure(struct measuring *m, struct trial *t, int round, struct ddp_error *err)
 {
+    if (t->same) {
+        t->job[round] = t->same->job[round];
+        return 0;
+    }
     const long shards = shards_of(m, t), each = (shards + t->ranks - 1) / t->ranks;
     int status = start(m, t->ranks, t->batch, shards, 1, &t->job[round], err);
     if (status == 0 && t->has_alone)
@@ -86,6 +91,7 @@ static void plan_kind(struct measuring *m, bool strong)
         struct trial *t = &m->trial[m->n++];
         *t = (struct trial){.strong = strong, .ranks = (int)o->ranks[i]};
         t->batch = strong ? batch : batch * t->ranks;
+        t->same = strong && o->weak && i == 0 && t->ranks == 1 ? &m->trial[0] : NULL;
         t->local = (t->batch + t->ranks - 1) / t->ranks;
         t->has_alone = i > 0 && (strong || o->ranks[0] > 1);
         t->copies = t->ranks > 1 ? (t->ranks + hosts - 1) / hosts : 1;
