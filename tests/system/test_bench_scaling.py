@@ -44,8 +44,8 @@ class BenchScaling(harness.Case):
         self.assertEqual(sum("cheapest" in p["best"] for p in curve.values()), 1)
         self.assertEqual([(l["scaling"], l["ranks"]) for l in report["losses"]], [("weak", 2), ("strong", 2)])
         for l in report["losses"]:
-            self.assertAlmostEqual(sum(l[c + "_ms"] for c in CAUSES), l["loss_ms"], places=6)
-            self.assertAlmostEqual(l["step_ms"] - l["ideal_ms"], l["loss_ms"], places=6)
+            self.assertAlmostEqual(sum(l[c + "_ms"] for c in CAUSES), l["loss_ms"], delta=1e-6 * l["step_ms"])
+            self.assertAlmostEqual(l["step_ms"] - l["ideal_ms"], l["loss_ms"], delta=1e-6 * l["step_ms"])
         self.assertEqual({m["model"] for m in report["models"]}, {"constant", "tree", "shared", "Amdahl"})
         self.assertIn("no error of a model can be told", report["text"])
         self.assertEqual(report["predictions"], [])
@@ -68,7 +68,7 @@ class BenchScaling(harness.Case):
         for _ in range(3):
             report = self.report(*QUICK, "--weak", *args, env=env)
             (loss,) = report["losses"]
-            self.assertAlmostEqual(sum(loss[c + "_ms"] for c in CAUSES), loss["loss_ms"], places=6)
+            self.assertAlmostEqual(sum(loss[c + "_ms"] for c in CAUSES), loss["loss_ms"], delta=1e-6 * loss["step_ms"])
             yield loss
 
     def assert_first(self, cause, *args, env=None):
@@ -80,17 +80,19 @@ class BenchScaling(harness.Case):
         self.fail(f"{cause} never came first: {losses}")
 
     def test_a_slow_loader(self):
-        loss = self.assert_first("data", *MLP, env={"DDP_TEST_DELAY": "1:data:1-1000:0.1"})
-        self.assertGreater(loss["data_ms"], 80)
+        loss = self.assert_first("data", *MLP, env={"DDP_TEST_DELAY": "1:data:1-1000:0.25"})
+        self.assertGreater(loss["data_ms"], 200)
 
     def test_a_slow_rank(self):
-        loss = self.assert_first("imbalance", *MLP, env={"DDP_TEST_DELAY": "1:backward:1-1000:0.1"})
-        self.assertGreater(loss["imbalance_ms"], 80)
+        loss = self.assert_first("imbalance", *MLP, env={"DDP_TEST_DELAY": "1:backward:1-1000:0.25"})
+        self.assertGreater(loss["imbalance_ms"], 200)
 
     @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "wants two cores")
     def test_a_shared_core(self):
         """Five busy processes on the second rank's core: it has a sixth of it, and steps are longer than their turns."""
         cpu = sorted(os.sched_getaffinity(0))[1]
+        if os.getloadavg()[0] > 2 * os.cpu_count():
+            self.skipTest("the cores are shared already: one rank alone has as little of its own")
         hog = f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"
         for _ in range(5):
             p = subprocess.Popen([sys.executable, "-c", hog], stdin=subprocess.DEVNULL)
