@@ -41,8 +41,8 @@ static bool is_least(const struct bench_curve *s, const struct bench_point *p,
                      double (*of)(const struct bench_point *))
 {
     for (int i = 0; i < s->npoints; i++)
-        if (of(&s->point[i]) < of(p))
-            return false;
+        if (of(&s->point[i]) < of(p) || (&s->point[i] < p && of(&s->point[i]) <= of(p)))
+            return false; /* of equals the first */
     return true;
 }
 
