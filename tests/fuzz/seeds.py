@@ -77,7 +77,7 @@ def main(out):
         scratch = pathlib.Path(scratch)
         config = scratch / "tiny.cfg"
         config.write_text(CONFIG)
-        run(BIN / "ddp-train", "--quiet", config, f"run.dir={scratch}/runs")
+        run(BIN / "ddp-train", "--quiet", config, f"run.dir={scratch}/runs", "probe.from=1", "probe.to=2")
         folder = next((scratch / "runs").iterdir())
         checkpoint = next((folder / "checkpoints").iterdir())
         put("config", "tiny.cfg", CONFIG)
@@ -89,6 +89,7 @@ def main(out):
         put("state", "state.json", (checkpoint / "state.json").read_bytes())
         put("records", "metrics.jsonl", (folder / "metrics.jsonl").read_bytes())
         put("records", "weights.trail", (folder / "weights.trail").read_bytes())
+        put("probe", "rank-0.jsonl", (folder / "probe/rank-0.jsonl").read_bytes())
         record = (folder / "run.json").read_bytes()
         put("run_json", "done.json", record)
         put("run_json", "running.json", record.replace(b'"status": "done"', b'"status": "running"'))
