@@ -233,7 +233,7 @@ TABLE = [
     Row("mnist-99", "MNIST to 99 %, command to end, 2 ranks x 1 thread", ">=", 3, "x PyTorch", {OURS: to_99, "PyTorch": torch_to_99},
         faster_than),
     Row("loader", "CIFAR crop, flip, normalise, one thread", ">=", 10, "x PyTorch",
-        {OURS: not_yet("no ddp-bench loader yet"), "PyTorch": not_yet("no script of it yet")}, times_the_best),
+        {OURS: not_yet("ddp-bench loader shows ours; there is no script of the peer yet")}, times_the_best),
     Row("jpeg", "folder of CIFAR JPEGs, one thread", ">=", 3, "x PyTorch",
-        {OURS: not_yet("no ddp-bench loader yet"), "PyTorch": not_yet("no script of it yet")}, times_the_best),
+        {OURS: not_yet("ddp-bench loader shows ours; there is no script of the peer yet")}, times_the_best),
 ]
