@@ -57,20 +57,27 @@ static int run_of(const struct ddp_conv_geom *g, int k)
     return n < left ? n : left;
 }
 
-/* All real elements of a blocked weight, a run of filters at a time: where they lie beside each other they
- * are written (or read) together. */
+/* All real elements of a blocked weight, a run of filters by a few of their elements at a time: filters lie
+ * far apart in the plain layout, often a multiple of a page, and would push each other out of the cache. */
 static void blocked_copy(const struct ddp_conv_geom *g, const float *plain, float *flat, float *plain_out,
                          const float *from)
 {
+    enum { FEW = 16 };
     const int64_t taps = (int64_t)g->r * g->s, filter = g->cg * taps;
     for (int k = 0, n; k < g->k; k += n) {
         n = run_of(g, k);
-        for (int64_t i = 0; i < filter; i++) {
-            const int64_t at = conv_at(g, k, (int)(i / taps), (int)(i % taps));
-            for (int f = 0; f < n && flat; f++)
-                flat[at + f] = plain[(k + f) * filter + i];
-            for (int f = 0; f < n && !flat; f++)
-                plain_out[(k + f) * filter + i] = from[at + f];
+        for (int64_t i = 0; i < filter; i += FEW) {
+            const int few = filter - i < FEW ? (int)(filter - i) : FEW;
+            int64_t at[FEW];
+            for (int e = 0; e < few; e++)
+                at[e] = conv_at(g, k, (int)((i + e) / taps), (int)((i + e) % taps));
+            for (int f = 0; f < n; f++) {
+                const int64_t in = (k + f) * filter + i;
+                for (int e = 0; e < few && flat; e++)
+                    flat[at[e] + f] = plain[in + e];
+                for (int e = 0; e < few && !flat; e++)
+                    plain_out[in + e] = from[at[e] + f];
+            }
         }
     }
 }
