@@ -86,8 +86,7 @@ static void start_hosts(const struct start *s, const char *host)
     ddp_words_add(w, "export DDP_COMM_NODE=node$((%s)); exec \"$@\"", host);
     add(w, "sh");
     start_self(s);
-    ddp_words_add(&s->leg->env, "TMPDIR=%s", s->site->cores); /* what mpirun leaves there when it is killed */
-    if (geteuid() == 0) {                                     /* containers */
+    if (geteuid() == 0) { /* containers */
         add(&s->leg->env, "OMPI_ALLOW_RUN_AS_ROOT=1");
         add(&s->leg->env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
     }

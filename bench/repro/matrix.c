@@ -9,6 +9,7 @@
 
 #include "base/stop.h"
 
+enum { FOLDER_SIZE = 1200 };
 static const double SAY_S = 30; /* between two words on how far it is */
 
 static void push(struct repro_task **list, int *n, const struct repro_task *t)
@@ -101,6 +102,16 @@ static struct repro_site site_of(const struct work *w)
     return site;
 }
 
+/* Cells leave nothing; references what they are compared by, without checkpoints: there may be a thousand. */
+static void clear_away(const struct repro_outcome *o, bool reference, char folder[FOLDER_SIZE])
+{
+    if (reference && !*o->run)
+        return;
+    if (reference)
+        snprintf(folder, FOLDER_SIZE, "%s/checkpoints", o->run);
+    ddp_dir_remove(folder, NULL);
+}
+
 static void run_task(const struct work *w, struct repro_task *t)
 {
     static const char *const prefix[] = {"reference-", "", "control-"};
@@ -108,7 +119,7 @@ static void run_task(const struct work *w, struct repro_task *t)
     const struct repro_task *r = w->kind == REFERENCES ? NULL : &m->reference[t->reference];
     const struct repro_site site = site_of(w);
     const char *why = ddp_stop_asked() ? "stopped" : repro_cell_skip(&m->site, &t->cell);
-    char id[REPRO_ID_SIZE], folder[1024];
+    char id[REPRO_ID_SIZE], folder[FOLDER_SIZE];
     if (why) {
         skip(t, why);
         return;
@@ -120,8 +131,8 @@ static void run_task(const struct work *w, struct repro_task *t)
     }
     snprintf(folder, sizeof folder, "%s/%s%s", m->folder, prefix[w->kind], repro_cell_id(&t->cell, id));
     repro_cell_run(&site, &t->cell, folder, r ? &r->outcome : NULL, &t->outcome);
-    if (r && !m->keep)
-        ddp_dir_remove(folder, NULL);
+    if (!m->keep)
+        clear_away(&t->outcome, !r, folder);
     if (ddp_stop_asked() && t->outcome.result == REPRO_FAILED) {
         repro_outcome_finish(&t->outcome);
         skip(t, "stopped");

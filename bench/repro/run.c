@@ -2,6 +2,7 @@
 #include "bench/repro/run.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/plugin.h"
 #include "bench/repro/job.h"
 
 static const double LIMIT_S = 900; /* of a leg */
@@ -37,6 +39,14 @@ static bool is_on_path(const char *name)
     return found;
 }
 
+/* Beside this program, where ranks look for it, too. */
+static bool has_mpi_plugin(void)
+{
+    const struct ddp_plugin mpi = {.file = "libddp_mpi.so", .variable = "DDP_MPI_PLUGIN"};
+    char path[PATH_MAX];
+    return ddp_plugin_find(&mpi, path);
+}
+
 const char *repro_cell_skip(const struct repro_site *site, const struct repro_cell *c)
 {
     const int transport = c->at[REPRO_TRANSPORT];
@@ -46,6 +56,8 @@ const char *repro_cell_skip(const struct repro_site *site, const struct repro_ce
         return "kernels of another processor (--neon)";
     if (transport >= REPRO_MPI && !is_on_path("mpirun"))
         return "no mpirun";
+    if (transport >= REPRO_MPI && !has_mpi_plugin())
+        return "built without MPI";
     if (transport == REPRO_IN_THREADS && site->program)
         return "a program of one's own has ranks that are processes";
     return NULL;
@@ -101,21 +113,39 @@ static int fail_leg(const struct running *r, int leg, const char *why, struct dd
                                    : ddp_fail(err, DDP_E_RESOURCE, "%s", why);
 }
 
+/* A folder for what programs leave behind when they are killed. The mpiruns of a user share one below TMPDIR,
+ * and the first to end removes it: so each leg has its own, with a short name, since sockets lie in it. */
+static int make_temp(const struct repro_site *site, char temp[1100], struct repro_leg *leg,
+                     struct ddp_error *err)
+{
+    snprintf(temp, 1100, "%s/XXXXXX", site->cores);
+    if (!mkdtemp(temp))
+        return ddp_fail(err, DDP_E_RESOURCE, "%s: no folder can be made there: %s", site->cores,
+                        strerror(errno));
+    ddp_words_add(&leg->env, "TMPDIR=%s", temp);
+    return 0;
+}
+
 static int run_leg(struct running *r, int leg, const char *resume, struct ddp_error *err)
 {
     const bool last = leg + 1 == repro_legs(r->cell), kill = !last && r->cell->at[REPRO_BREAK] == REPRO_KILL;
     struct repro_leg l;
     struct repro_ended ended;
-    char why[2400];
+    char why[2400], temp[1100];
     repro_leg_make(r->site, r->cell, leg, r->config, r->runs, resume, &l);
     ddp_text_add(&r->commands, "%s", leg ? "\n" : "");
     repro_leg_text(&l, &r->commands);
+    if (make_temp(r->site, temp, &l, err) != 0) {
+        repro_leg_finish(&l);
+        return err->code;
+    }
     const struct repro_job job = {
         .argv = &l.argv, .env = &l.env, .limit_s = LIMIT_S, .victim = kill ? victim : NULL, .user = r->runs};
     int status = repro_job_run(&job, &ended, err);
-    if (status == 0 && kill && !ended.killed)
-        status = fail_leg(r, leg, "it ended before it was killed", err);
-    else if (status == 0 && !kill && (ended.late || ended.status != 0))
+    if (status == 0 && kill && !ended.killed) {
+        status = fail_leg(r, leg, repro_job_why(&ended, why, sizeof why), err);
+        ddp_error_prefix(err, "it ended before it was killed");
+    } else if (status == 0 && !kill && (ended.late || ended.status != 0))
         status = fail_leg(r, leg, repro_job_why(&ended, why, sizeof why), err);
     if (status == 0 && last) {
         repro_job_says(&ended, "weights", r->out->weights, sizeof r->out->weights);
@@ -124,6 +154,7 @@ static int run_leg(struct running *r, int leg, const char *resume, struct ddp_er
     }
     repro_ended_finish(&ended);
     repro_leg_finish(&l);
+    ddp_dir_remove(temp, NULL);
     return status;
 }
 
