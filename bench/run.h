@@ -28,8 +28,9 @@ struct bench_run {
     char *out, *words; /* what it wrote to standard output, to standard error */
 };
 /* Start it with `env` ("NAME=value", ends with NULL; NULL: none) beside our own environment, and wait. It is
- * killed, with its process group, after limit_s. DDP_E_RANK: it failed; the reason is its last words.
- * DDP_E_STOPPED: we were asked to stop. finish `out` in any case. */
+ * killed, with its process group, after limit_s. DDP_E_COMM: it failed, or took too long; the reason is its
+ * last words. DDP_E_USAGE: it ended with the status of wrong usage. DDP_E_STOPPED: we were asked to stop.
+ * finish `out` in any case. */
 int bench_run(const struct bench_words *command, const char *const *env, double limit_s,
               struct bench_run *out, struct ddp_error *err);
 void bench_run_finish(struct bench_run *run);
