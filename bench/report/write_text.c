@@ -57,7 +57,7 @@ static void trim(struct ddp_text *out)
 static void text_table(const struct bench_table *t, struct ddp_text *out)
 {
     char buf[32];
-    if (!has_shown(t))
+    if (t->nrows == 0 || !has_shown(t))
         return;
     if (t->title)
         ddp_text_add(out, "%s\n", t->title);
@@ -117,7 +117,7 @@ static void md_line(struct ddp_text *out, const char *title, const char *text)
 static void md_table(const struct bench_table *t, struct ddp_text *out)
 {
     char buf[32];
-    if (!has_shown(t))
+    if (t->nrows == 0 || !has_shown(t))
         return;
     if (t->title)
         ddp_text_add(out, "## %s\n\n", t->title);

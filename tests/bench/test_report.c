@@ -53,6 +53,7 @@ static struct bench_report *filled(const struct bench_outputs *o, bool bars)
     bench_row(t, BENCH_TEXT("a \"b\", c|d"), BENCH_NUMBER(1), BENCH_NUMBER(2.5), BENCH_NUMBER(1e-7));
     bench_row(t, BENCH_TEXT("x"), BENCH_NUMBER(2), BENCH_NUMBER(NAN), BENCH_NUMBER(3));
     bench_row(t, BENCH_TEXT("x"), BENCH_NUMBER(4), BENCH_NUMBER(7.25), BENCH_NUMBER(3));
+    bench_report_table(r, "none", "No rows", columns, DDP_COUNT(columns));
     bench_fact_number(r, "images_per_s", 1234.5, "images/s", "%.0f images/s");
     bench_fact_text(r, "model", "mnist_cnn", NULL);
     bench_note(r, "a remark about %d", 7);
@@ -83,6 +84,7 @@ static void test_files_say_the_same(void **state)
     assert_true(json_number_value(json_object_get(json_object_get(j, "load"), "wall_s")) >= 0);
     assert_int_equal(json_array_size(json_object_get(json_object_get(j, "load"), "clock_ghz")), 2);
     assert_true(json_is_array(json_object_get(j, "warnings")));
+    assert_true(json_is_array(json_object_get(j, "none")));
     json_decref(j);
 
     char *csv = read_all(o.csv), *md = read_all(o.md), *svg = read_all(o.svg);
@@ -90,6 +92,7 @@ static void test_files_say_the_same(void **state)
     assert_non_null(strstr(
         md, "| what | ranks | ms |\n| --- | ---: | ---: |\n| a \"b\", c\\|d | 1 | 2.50 |\n| x | 2 | - |\n"));
     assert_non_null(strstr(md, "a remark about 7"));
+    assert_null(strstr(md, "No rows")); /* JSON has the empty list */
     assert_non_null(strstr(svg, "A &lt;plot>"));
     assert_non_null(strstr(svg, "<circle"));
     assert_null(strstr(svg, "nan"));
