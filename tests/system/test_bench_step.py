@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """ddp-bench step: parts that add up to the step, ceilings that nothing exceeds, the speed that ddp-launch has; nothing is left behind."""
 import json
+import os
 
 import harness
 from harness import LAUNCH, ROOT
@@ -59,13 +60,17 @@ class BenchStep(harness.Case):
             self.assertGreater(row["floor_ms"], 0)
 
     def test_what_it_says_ddp_launch_reaches(self):
-        """The best of three each, in turn: at least 0.9 on a quiet machine; what else runs here may hit one side alone."""
+        """At least 0.9 of it on a quiet machine, the best of three each in turn. Here others may hit one side alone, so the limits are wide,
+        and speed on the clock is compared only where nobody else seems to work; CPU time is always."""
         said, reached = [], []
         for _ in range(3):
-            said.append(self.report("-n", 2, "--threads", 1, "--repeat", 1, "--steps", 25, *CNN)["images_per_s"])
-            r = self.launch(*CNN, "train.threads=1", "train.max_steps=35", "data.test_count=100", ranks=2)
-            reached.append(r.json()["step_time"]["batch"] / r.json()["step_time"]["ms"] * 1e3)
-        self.assertGreater(max(reached), 0.6 * max(said), (said, reached))
+            report = self.report("-n", 2, "--threads", 1, "--repeat", 1, "--steps", 25, *CNN)
+            said.append((report["images_per_s"], report["cpu_ms"]))
+            times = self.launch(*CNN, "train.threads=1", "train.max_steps=35", "data.test_count=100", ranks=2).json()["step_time"]
+            reached.append((times["batch"] / times["ms"] * 1e3, sum(r["cpu"] for r in times["ranks"]) / 2))
+        if os.getloadavg()[0] < os.cpu_count():
+            self.assertGreater(max(reached)[0], 0.7 * max(said)[0], (said, reached))
+        self.assertLess(min(cpu for _, cpu in reached), min(cpu for _, cpu in said) / 0.7, (said, reached))
 
     def test_a_slow_loader_and_a_slow_rank_show_where_they_are(self):
         args = ["-n", 2, "--threads", 1, "--repeat", 1, "--steps", 12, *MLP]
