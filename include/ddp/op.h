@@ -88,20 +88,22 @@ struct ddp_param {
 
 enum { DDP_OP_MAX_IN = 2, DDP_OP_MAX_PARAMS = 6 };
 
-enum {
-    DDP_FUSE_RELU = 1,
-    DDP_FUSE_ADD = 2
-}; /* what may be fused behind an op: out = relu(op(in[0]) + in[1]) */
+/* What may be fused behind an op: out = relu(op(in[0]) + in[1]), and of that the maxima of 2x2 windows. */
+enum { DDP_FUSE_RELU = 1, DDP_FUSE_ADD = 2, DDP_FUSE_POOL = 4 };
 
 /* What an op says about one layer before step 0. Filled by op->plan(). */
 struct ddp_layer_plan {
     struct ddp_shape out;
     int nparams;
     struct ddp_param params[DDP_OP_MAX_PARAMS];
-    int in_halo;          /* zero border that in[0] needs */
-    int dout_halo;        /* zero border that the gradient of out needs (data gradient of a convolution) */
-    bool any_strides;     /* in, out and their gradients may have any strides (else: pictures order) */
-    bool features;        /* in and out are in features order (linear layers, losses) */
+    int in_halo;      /* zero border that in[0] needs */
+    int dout_halo;    /* zero border that the gradient of out needs (data gradient of a convolution) */
+    bool any_strides; /* in, out and their gradients may have any strides (else: pictures order) */
+    bool features;    /* in and out are in features order (linear layers, losses) */
+    bool is_pool;     /* a max_pool of 2x2 windows side by side: others may take it along */
+    /* DDP_FUSE_POOL, on CPUs: out then has the pool's shape and any strides, and behind the layer's own in
+     * saved come the pool's bytes, see ddp_saved_pool(). */
+    bool takes_pool;
     size_t saved_bytes;   /* kept from forward to backward, per shard */
     size_t scratch_bytes; /* needed inside one call, per rank */
     int sync_doubles; /* > 0: sums that op->forward_stats/backward_stats write, added up over all shards */
@@ -111,6 +113,14 @@ struct ddp_layer_plan {
     const char *algorithm;
     double done;
 };
+
+/* Where in saved the pool's bytes begin: [n][block][out.h][out.w][16] of the pool, which pixel of its window
+ * a maximum is, row by row; DDP_POOL_NONE where a ReLU in front has cut it off. */
+enum { DDP_POOL_NONE = 4 };
+static inline size_t ddp_saved_pool(const struct ddp_layer_plan *p)
+{
+    return (p->saved_bytes + 63) / 64 * 64;
+}
 
 /* Everything one call sees. Ownership: all memory is the graph's. */
 struct ddp_op_call {

@@ -3,6 +3,7 @@
  *
  *   relu behind conv2d, linear, batch_norm or add, when relu is the only reader    out = relu(op(in))
  *   add of which one input is such an op with no other reader                      out = op(in) + other
+ *   max_pool of 2x2 windows behind such an op, on CPUs                             out = pool(op(in))
  *
  * The bits are those of the separate layers. */
 #include "model/graph.h"
@@ -16,7 +17,8 @@ static int sole_host(const struct ddp_model *m, int i)
 static void try_relu(struct ddp_model *m, int i, unsigned *fused)
 {
     int host = sole_host(m, m->layer[i].in[0]);
-    if (host < 0 || !(m->layer[host].op->fuses & DDP_FUSE_RELU) || fused[host] & DDP_FUSE_RELU)
+    if (host < 0 || !(m->layer[host].op->fuses & DDP_FUSE_RELU) ||
+        fused[host] & (DDP_FUSE_RELU | DDP_FUSE_POOL))
         return;
     m->layer[i].host = host;
     fused[host] |= DDP_FUSE_RELU;
@@ -43,6 +45,16 @@ static void try_add(struct ddp_model *m, int i, unsigned *fused)
     fused[best] |= DDP_FUSE_ADD;
 }
 
+static void try_pool(struct ddp_model *m, int i, unsigned *fused)
+{
+    const int host = sole_host(m, m->layer[i].in[0]);
+    if (m->gpu || host < 0 || !m->layer[i].plan.is_pool || !m->layer[host].plan.takes_pool ||
+        fused[host] & (DDP_FUSE_ADD | DDP_FUSE_POOL))
+        return;
+    m->layer[i].host = host;
+    fused[host] |= DDP_FUSE_POOL;
+}
+
 void ddp_graph_fuse(struct ddp_model *m, bool enable)
 {
     unsigned *fused = ddp_arena_alloc(m->arena, m->nlayers * sizeof *fused);
@@ -54,6 +66,8 @@ void ddp_graph_fuse(struct ddp_model *m, bool enable)
             try_relu(m, i, fused);
         else if (enable && ddp_layer_is(l, "add"))
             try_add(m, i, fused);
+        else if (enable && ddp_layer_is(l, "max_pool"))
+            try_pool(m, i, fused);
         last[l->host] = i;
     }
     /* A stage runs where its last layer stands: by then everything that it reads exists. */
@@ -61,6 +75,10 @@ void ddp_graph_fuse(struct ddp_model *m, bool enable)
     for (int i = 0; i < m->nlayers; i++) {
         int host = m->layer[i].host;
         if (last[host] == i)
-            m->stage[m->nstages++] = (struct ddp_stage){.layer = host, .last = i, .fused = fused[host]};
+            m->stage[m->nstages++] =
+                (struct ddp_stage){.layer = host,
+                                   .last = i,
+                                   .fused = fused[host],
+                                   .pool = fused[host] & DDP_FUSE_POOL ? &m->layer[i].plan : NULL};
     }
 }

@@ -22,7 +22,8 @@ static size_t value_bytes(const void *ctx, int value, bool grad)
 static size_t saved_bytes(const void *ctx, int stage)
 {
     const struct ddp_stages *p = ctx;
-    return p->stage[stage].plan->saved_bytes;
+    const struct ddp_stage *st = &p->stage[stage];
+    return st->pool ? ddp_saved_pool(st->plan) + st->pool->saved_bytes : st->plan->saved_bytes;
 }
 
 static size_t scratch_bytes(const void *ctx, int stage)

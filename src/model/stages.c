@@ -45,7 +45,8 @@ static void find_gradients(struct ddp_model *m, const struct ddp_stage *st)
     if (!out)
         return;
     out->wants_grad = runs_backward(m, st);
-    out->grad_halo = out->order == DDP_ORDER_PICTURES && passes_gradient_on(m, st) ? st->plan->dout_halo : 0;
+    out->grad_halo =
+        out->order == DDP_ORDER_PICTURES && !st->pool && passes_gradient_on(m, st) ? st->plan->dout_halo : 0;
 }
 
 /* written[v]: a stage met earlier writes that gradient. The loss comes first; it does so in its forward. */

@@ -46,18 +46,19 @@ struct ddp_value {
  * in backward order, before others add to it and before its producer reads it. */
 enum ddp_grad { DDP_GRAD_NONE, DDP_GRAD_WRITE, DDP_GRAD_ADD };
 
-/* One call of an op, with ReLU and residual add taken along. */
+/* One call of an op, with ReLU, residual add and max_pool taken along. */
 struct ddp_stage {
     /* what is called */
     const struct ddp_op *op;
     const void *conf;
     const struct ddp_layer_plan *plan;
-    unsigned fused;     /* DDP_FUSE_ bits */
-    const char *name;   /* of the layer whose op it is; keys its parameters */
-    const char *output; /* of the layer whose output it leaves: the last one fused behind it */
-    const char *where;  /* "configs/model/x.cfg:12: layer 'conv2' (conv2d)": how messages about it begin */
-    uint32_t hash;      /* of name; keys its random numbers */
-    int layer, last;    /* name, output as indices in the model */
+    const struct ddp_layer_plan *pool; /* of a fused max_pool; NULL */
+    unsigned fused;                    /* DDP_FUSE_ bits */
+    const char *name;                  /* of the layer whose op it is; keys its parameters */
+    const char *output;                /* of the layer whose output it leaves: the last one fused behind it */
+    const char *where; /* "configs/model/x.cfg:12: layer 'conv2' (conv2d)": how messages about it begin */
+    uint32_t hash;     /* of name; keys its random numbers */
+    int layer, last;   /* name, output as indices in the model */
     /* what it works on */
     int nin;
     /* values; with a fused add the other input comes last. Both inputs of an op may be one value, those of a

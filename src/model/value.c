@@ -45,11 +45,15 @@ static bool readers_take_any(const struct ddp_model *m, int v)
     return true;
 }
 
+static bool writes_any(const struct ddp_model *m, int stage)
+{
+    return m->stage[stage].pool || host(m, stage)->plan.any_strides;
+}
+
 static bool may_be_features(const struct ddp_model *m, int v)
 {
     return m->value[v].order == DDP_ORDER_FEATURES ||
-           (m->value[v].stage != DDP_DATA && host(m, m->value[v].stage)->plan.any_strides &&
-            readers_take_any(m, v));
+           (m->value[v].stage != DDP_DATA && writes_any(m, m->value[v].stage) && readers_take_any(m, v));
 }
 
 /* Give v features order, and what its producer reads too where that is free: then the producer runs over
@@ -154,7 +158,8 @@ void ddp_graph_values(struct ddp_model *m, bool alias)
                 add->in[0] != DDP_DATA && m->layer[add->in[0]].host == st->layer ? add->in[1] : add->in[0];
             st->in[st->nin++] = other == DDP_DATA ? data_value(m, add) : of_layer[other];
         }
-        st->out = l->op->is_loss ? -1 : add_value(m, l->plan.out, m->layer[st->last].order, s);
+        st->out =
+            l->op->is_loss ? -1 : add_value(m, m->layer[st->last].plan.out, m->layer[st->last].order, s);
         of_layer[st->last] = st->out;
     }
     if (alias) {

@@ -43,10 +43,23 @@
     "{type = \"relu\", name = \"r3\"}, {type = \"global_avg_pool\"}, {type = \"flatten\"},"                  \
     "{type = \"linear\", name = \"f\", out = 5}, " CE
 
+/* Convolutions that take a max_pool along, with ReLU and without, of even and odd sides, whose windows fit
+ * the tiles' and do not, with features and pictures behind. */
+#define POOLS                                                                                                \
+    "{type = \"conv2d\", name = \"c0\", out = 16, kernel = 3, padding = 1},"                                 \
+    "{type = \"conv2d\", name = \"c1\", out = 32, kernel = 3, padding = 1}, {type = \"relu\"},"              \
+    "{type = \"max_pool\", kernel = 2},"                                                                     \
+    "{type = \"conv2d\", name = \"c2\", out = 16, kernel = 3, padding = 2, bias = false},"                   \
+    "{type = \"max_pool\", kernel = 2, stride = 2},"                                                         \
+    "{type = \"conv2d\", name = \"c3\", out = 16, kernel = 3}, {type = \"relu\"},"                           \
+    "{type = \"max_pool\", kernel = 2}, {type = \"dropout\", name = \"d\", p = 0.25}, {type = \"flatten\"}," \
+    "{type = \"linear\", name = \"f\", out = 5}, " CE
+
 static const struct {
     const char *layers;
     struct ddp_shape input;
 } nets[] = {
+    {POOLS, {2, 23, 27}},
     {TINY("6"), {3, 11, 11}},
     {TINY("16"), {1, 12, 12}},
     {BRANCHES, {3, 9, 10}},

@@ -93,9 +93,10 @@ const char *stages_text(const struct ddp_model *m)
     static char text[4096];
     size_t n = 0;
     for (int s = 0; s < m->nstages; s++)
-        n += snprintf(text + n, sizeof text - n, "%s%s%s%s", s ? " " : "",
+        n += snprintf(text + n, sizeof text - n, "%s%s%s%s%s", s ? " " : "",
                       m->layer[m->stage[s].layer].op->name, m->stage[s].fused & DDP_FUSE_ADD ? "+add" : "",
-                      m->stage[s].fused & DDP_FUSE_RELU ? "+relu" : "");
+                      m->stage[s].fused & DDP_FUSE_RELU ? "+relu" : "",
+                      m->stage[s].fused & DDP_FUSE_POOL ? "+pool" : "");
     return text;
 }
 

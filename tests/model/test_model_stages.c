@@ -13,6 +13,7 @@
 #define FLAT           "{type = \"flatten\", name = \"flat\"}, "
 #define END            FLAT "{type = \"linear\", name = \"fc\", out = 10}," CE
 #define POOL           "{type = \"global_avg_pool\"},"
+#define MAX(K)         "{type = \"max_pool\", kernel = " K "},"
 
 static void test_fuse_follows_the_readers(void **state)
 {
@@ -43,6 +44,11 @@ static void test_fuse_follows_the_readers(void **state)
          "conv2d batch_norm+relu add+relu linear softmax_cross_entropy"},
         {CONV("a", "") CONV("b", ", input = \"data\"") ADD("a", "b") RELU END,
          "conv2d conv2d add+relu linear softmax_cross_entropy"},
+        /* a pool of 2x2 windows behind a convolution in tiles, ReLU between them or behind */
+        {CONV("a", "") RELU MAX("2") END, "conv2d+relu+pool linear softmax_cross_entropy"},
+        {CONV("a", "") MAX("2") RELU END, "conv2d+pool relu linear softmax_cross_entropy"},
+        {CONV("a", "") RELU MAX("3") END, "conv2d+relu max_pool linear softmax_cross_entropy"},
+        {CONV("a", ", stride = 2") RELU MAX("2") END, "conv2d+relu max_pool linear softmax_cross_entropy"},
         /* the batch norm runs late, where its add stands: behind the other branch */
         {CONV("s", "") BN("b", "") CONV("c", ", input = \"s\"") ADD("b", "c") END,
          "conv2d conv2d batch_norm+add linear softmax_cross_entropy"},
@@ -138,7 +144,7 @@ static void test_flatten_costs_nothing_where_it_can(void **state)
                        "{type = \"linear\", name = \"g\", out = 10}," CONV("b", ", input = \"p\"") POOL
          "{type = \"flatten\"}, {type = \"linear\", name = \"h\", out = 10}, {type = \"add\", input = "
          "[\"g\", \"h\"]}," CE,
-         "conv2d max_pool flatten linear conv2d global_avg_pool linear add softmax_cross_entropy",
+         "conv2d+pool flatten linear conv2d global_avg_pool linear add softmax_cross_entropy",
          {16, 8, 8}},
         /* sums of such features and elementwise layers cannot tell the shape */
         {BRANCHES

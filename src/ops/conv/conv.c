@@ -58,6 +58,7 @@ void ddp_conv_clear_padding(const struct ddp_conv_geom *g, float *w)
 
 struct mask_bias {
     const struct ddp_tensor *d, *out;
+    const uint8_t *argmax;
     int chunk;
     float *grad;
 };
@@ -66,18 +67,47 @@ static void mask_bias_task(void *ctx, int block)
 {
     struct mask_bias *m = ctx;
     float *sum = m->grad ? m->grad + block * 16 : NULL;
-    ddp_bias_kernels()->mask_sum(m->d, m->out, block, m->chunk, sum);
+    if (m->argmax)
+        ddp_bias_kernels()->sum_pooled(m->d, m->argmax, block, m->chunk, sum);
+    else
+        ddp_bias_kernels()->mask_sum(m->d, m->out, block, m->chunk, sum);
     if (sum) {
         int real = ddp_conv_real(m->d->c, block);
         memset(sum + real, 0, (size_t)(16 - real) * sizeof *sum);
     }
 }
 
+uint8_t *ddp_conv_argmax(const struct ddp_op_call *call)
+{
+    const bool pooled = call->training && call->fused & DDP_FUSE_POOL;
+    return pooled ? (uint8_t *)call->saved + ddp_saved_pool(call->plan) : NULL;
+}
+
 void ddp_conv_mask_bias(const struct ddp_op_call *call, int chunk, float *bias_grad)
 {
-    struct mask_bias m = {call->dout, call->fused & DDP_FUSE_RELU ? call->out : NULL, chunk, bias_grad};
-    if (m.out || m.grad)
+    struct mask_bias m = {.d = call->dout,
+                          .argmax = ddp_conv_argmax(call),
+                          .out = call->fused & DDP_FUSE_RELU ? call->out : NULL,
+                          .chunk = chunk,
+                          .grad = bias_grad};
+    if (m.grad || (m.out && !m.argmax))
         ddp_parallel(call->pool, ddp_blocks(call->dout->c), mask_bias_task, &m);
+}
+
+struct reorder {
+    const struct ddp_tensor *from, *to;
+};
+
+static void reorder_task(void *ctx, int block)
+{
+    const struct reorder *r = ctx;
+    ddp_bias_kernels()->reorder(r->from, block, r->to);
+}
+
+void ddp_conv_reorder(const struct ddp_tensor *from, const struct ddp_tensor *to, struct ddp_pool *pool)
+{
+    struct reorder r = {from, to};
+    ddp_parallel(pool, ddp_blocks(from->c), reorder_task, &r);
 }
 
 int ddp_conv_params(struct ddp_param weight, int init, double fan_in, double fan_out, bool bias,

@@ -103,6 +103,11 @@ struct ddp_bias_kernels {
      * added as (0 + 1) + (2 + 3), chunks added in order. */
     void (*mask_sum)(const struct ddp_tensor *d, const struct ddp_tensor *out, int block, int chunk,
                      float *sum);
+    /* The sums where d lies behind a max_pool of 2x2 windows, argmax as in ddp_saved_pool(): those over all
+     * pixels in front of it. */
+    void (*sum_pooled)(const struct ddp_tensor *d, const uint8_t *argmax, int block, int chunk, float *sum);
+    /* One channel block of a tensor, in another order. */
+    void (*reorder)(const struct ddp_tensor *from, int block, const struct ddp_tensor *to);
     /* count blocks of 16 x 16, from_stride and to_stride floats apart, transposed. */
     void (*transpose)(const float *from, int64_t from_stride, float *to, int64_t to_stride, int count);
 };
@@ -111,9 +116,14 @@ DDP_CPU_TABLE(struct ddp_conv_kernels, ddp_conv_kernels)
 DDP_CPU_TABLE(struct ddp_wgrad_kernels, ddp_wgrad_kernels)
 DDP_CPU_TABLE(struct ddp_bias_kernels, ddp_bias_kernels)
 
+/* Bytes of a max_pool that the layer has taken along; NULL: it has not, or nobody will ask for them. */
+uint8_t *ddp_conv_argmax(const struct ddp_op_call *call);
 /* What both ops do before their gradients: mask dout by a fused ReLU and sum it into the bias gradient
- * (either may be absent), in one pass over dout. chunk: images in one chain, by shape. */
+ * (either may be absent), in one pass over dout. Behind a max_pool there is nothing to mask: a maximum that
+ * ReLU has cut off stands at no pixel. chunk: images in one chain, by shape. */
 void ddp_conv_mask_bias(const struct ddp_op_call *call, int chunk, float *bias_grad);
+/* `from` in the order of `to`. */
+void ddp_conv_reorder(const struct ddp_tensor *from, const struct ddp_tensor *to, struct ddp_pool *pool);
 /* "weight" and "bias" with the chosen initial values; returns how many parameters. */
 enum ddp_conv_init {
     DDP_CONV_INIT_DEFAULT,

@@ -164,6 +164,14 @@ static int max_readers(const struct ddp_conv_geom *g)
     return max;
 }
 
+/* Behind a fused max_pool: floats of the gradient as pictures, if it should come as features. */
+static int64_t pooled_floats(const struct ddp_layer_plan *p, int n)
+{
+    struct ddp_tensor t;
+    int64_t lead;
+    return ddp_tensor_pictures(&t, n, (struct ddp_shape){p->out.c, p->out.h / 2, p->out.w / 2}, 0, &lead);
+}
+
 static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch, struct ddp_layer_plan *p,
                 struct ddp_error *err)
 {
@@ -206,6 +214,8 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
     if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w)) {
         ddp_wino_plan(&g, pad, in, batch, p);
+        p->takes_pool = true;
+        p->scratch_bytes += (size_t)pooled_floats(p, batch) * sizeof(float);
     } else if (conv_algo(p->out.h, p->out.w) == CONV_SAMPLES && pad > 0) {
         p->algorithm = "direct, taps inside";
         p->done = 2.0 * (double)c->out * cg * (double)taps_inside(in->h, p->out.h, r, st, pad, dil) *
@@ -494,13 +504,32 @@ static void wgrad_task(void *ctx, int task)
     }
 }
 
-static void backward(const struct ddp_op_call *call)
+/* The gradient behind a max_pool as pictures: of features those of the next pixel lie a page further. */
+static struct ddp_tensor as_pictures(struct ddp_op_call *call)
 {
-    const struct ddp_conv2d_conf *c = call->conf;
     const struct ddp_tensor *d = call->dout;
+    struct ddp_tensor t = *d;
+    int64_t lead = 0;
+    if (!(call->fused & DDP_FUSE_POOL) || d->sn > d->sw)
+        return t;
+    const int64_t floats = ddp_tensor_pictures(&t, d->n, (struct ddp_shape){d->c, d->h, d->w}, 0, &lead);
+    t.p = (float *)call->scratch + lead;
+    call->scratch = (float *)call->scratch + floats;
+    ddp_conv_reorder(d, &t, call->pool);
+    return t;
+}
+
+static void backward(const struct ddp_op_call *given)
+{
+    const struct ddp_conv2d_conf *c = given->conf;
+    struct ddp_op_call own = *given;
+    const struct ddp_op_call *call = &own;
+    const struct ddp_tensor d = as_pictures(&own);
     struct wgrad w = {call, ddp_conv_geom(&call->plan->params[0])};
-    ddp_conv_mask_bias(call, wgrad_chunk(d->h, d->w), c->bias ? call->grad[1] : NULL);
-    if (d->n == 0) {
+    own.dout = &d;
+    ddp_conv_mask_bias(call, wgrad_chunk(call->plan->out.h, call->plan->out.w),
+                       c->bias ? call->grad[1] : NULL);
+    if (d.n == 0) {
         memset(call->grad[0], 0, (size_t)ddp_layout_size(&call->plan->params[0]) * sizeof(float));
         return;
     }

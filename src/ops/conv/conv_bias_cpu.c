@@ -1,6 +1,6 @@
 /* Passes around the gradients: ReLU mask with bias gradient, and transposes of 16 x 16 weights. */
 #include "ops/conv/conv.h"
-#include "ops/cpu/vec.h"
+#include "ops/pool/pool_vec.h"
 
 /* g = out <= 0 ? 0 : d (written back), sum += g. Per image chunk four chains by column modulo 4, so that an
  * addition does not wait for the one before. 8 to 12 bytes a value: memory-bound. */
@@ -58,6 +58,57 @@ static void mask_sum(const struct ddp_tensor *d, const struct ddp_tensor *out, i
         mask_sum_as(false, d, NULL, block, chunk, sum);
 }
 
+/* One row of windows, its upper or lower pixels: column x of the picture goes to chain x % 4, zeros where a
+ * window has its maximum elsewhere. */
+INLINE void sum_pooled_row(const float *p, int64_t px, const uint8_t *arg, int w, int lower, vf s[4][NV])
+{
+    for (int x = 0; x < w; x++, p += px, arg += 16)
+        UNROLL for (int j = 0; j < NV; j++)
+        {
+            const vf g = LD(p + j * VL);
+            const vi index = load_index(arg + j * VL);
+            const vf left = MASK(index == 2 * lower, g), right = MASK(index == 2 * lower + 1, g);
+            if (x % 2) {
+                s[2][j] += left;
+                s[3][j] += right;
+            } else {
+                s[0][j] += left;
+                s[1][j] += right;
+            }
+        }
+}
+
+static void sum_pooled(const struct ddp_tensor *d, const uint8_t *argmax, int block, int chunk, float *sum)
+{
+    const int64_t plane = (int64_t)d->h * d->w * 16, blocks = ddp_blocks(d->c);
+    vf total[NV];
+    UNROLL for (int j = 0; j < NV; j++) total[j] = (vf){0};
+    for (int n0 = 0; n0 < d->n; n0 += chunk) {
+        vf s[4][NV];
+        UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < NV; j++) s[i][j] = (vf){0};
+        for (int n = n0; n < d->n && n < n0 + chunk; n++)
+            for (int y = 0; y < d->h; y++)
+                for (int lower = 0; lower < 2; lower++)
+                    sum_pooled_row(ddp_at(d, n, block, y, 0), d->sw,
+                                   argmax + (n * blocks + block) * plane + (int64_t)y * d->w * 16, d->w,
+                                   lower, s);
+        UNROLL for (int j = 0; j < NV; j++) total[j] += (s[0][j] + s[1][j]) + (s[2][j] + s[3][j]);
+    }
+    UNROLL for (int j = 0; j < NV; j++) STU(sum + j * VL, total[j]);
+}
+
+/* A few samples at a time: in features order they lie side by side, and pixels a page apart. */
+static void reorder(const struct ddp_tensor *from, int block, const struct ddp_tensor *to)
+{
+    enum { SIDE = 8 };
+    for (int n0 = 0; n0 < from->n; n0 += SIDE)
+        for (int y = 0; y < from->h; y++)
+            for (int x = 0; x < from->w; x++)
+                for (int n = n0; n < n0 + SIDE && n < from->n; n++)
+                    UNROLL for (int j = 0; j < NV; j++)
+                        ST(ddp_at(to, n, block, y, x) + j * VL, LD(ddp_at(from, n, block, y, x) + j * VL));
+}
+
 typedef float v4 __attribute__((vector_size(16)));
 
 static void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride, int count)
@@ -83,4 +134,5 @@ static void transpose(const float *from, int64_t from_stride, float *to, int64_t
     }
 }
 
-const struct ddp_bias_kernels ISA(ddp_bias_kernels) = {.mask_sum = mask_sum, .transpose = transpose};
+const struct ddp_bias_kernels ISA(ddp_bias_kernels) = {
+    .mask_sum = mask_sum, .sum_pooled = sum_pooled, .reorder = reorder, .transpose = transpose};

@@ -71,7 +71,8 @@ struct sweep {
     float *shared, *lanes;
     int nb, mb, tiles, ny, nx; /* blocks of from and to; tiles of all pictures and of one */
     int shift, blocks, tasks;
-    bool back, load, relu;
+    bool back, load, relu, pooled;
+    uint8_t *argmax;
 };
 
 /* Weights from block b of `from` to block m of `to`, at all points. */
@@ -95,7 +96,9 @@ static struct ddp_wino_tiles tiles_of(const struct sweep *s, const struct ddp_te
                                    .shift = s->shift,
                                    .points = points,
                                    .room = room,
-                                   .point = ddp_wino_room(blocks, room)};
+                                   .point = ddp_wino_room(blocks, room),
+                                   .pooled = s->pooled && s->back == (x == s->from),
+                                   .argmax = s->argmax};
 }
 
 /* ---- tiles outside ---- */
@@ -217,8 +220,10 @@ static void sweep_run(struct sweep *s, const struct ddp_op_call *call)
     s->w = call->param[0];
     s->nb = ddp_blocks(s->from->c);
     s->mb = ddp_blocks(s->to->c);
-    s->ny = ddp_wino_across(s->to->h);
-    s->nx = ddp_wino_across(s->to->w);
+    s->ny = ddp_wino_across(s->back ? s->to->h : call->plan->out.h);
+    s->nx = ddp_wino_across(s->back ? s->to->w : call->plan->out.w);
+    s->pooled = call->fused & DDP_FUSE_POOL;
+    s->argmax = ddp_conv_argmax(call);
     s->tiles = s->to->n * s->ny * s->nx;
     s->shared = call->scratch;
     const bool outside = ddp_wino_weights_outside(s->nb * s->mb, s->tiles);

@@ -61,6 +61,11 @@ struct ddp_wino_tiles {
     float *points;
     int room;
     int64_t point;
+    /* x lies behind a max_pool of 2x2 windows: gather leaves maxima, window and spread read each at its place
+     * in front of the pool and zeros around it. argmax: as in ddp_saved_pool(); gather: NULL where nobody
+     * will ask. */
+    bool pooled;
+    uint8_t *argmax;
 };
 
 /* What lies outside of a picture and its border is read as zero. */

@@ -1,7 +1,7 @@
 /* Transforms of Winograd's convolution, see conv_wino.h: columns first, then rows, each sum in the order
  * written here. A window costs 144 operations, 36 loads and 36 stores of a vector; the others less. */
 #include "ops/conv/conv_wino.h"
-#include "ops/cpu/vec.h"
+#include "ops/pool/pool_vec.h"
 
 enum { TILE = DDP_WINO_TILE, WINDOW = DDP_WINO_WINDOW };
 
@@ -114,10 +114,62 @@ static __attribute__((noinline)) void copy_inside(const struct ddp_tensor *x, in
     }
 }
 
-INLINE struct square square_at(const struct ddp_tensor *x, int n, int block, int y0, int x0, const int SIZE,
-                               float *copy)
+/* The pixels of one window of the pool to `to`, those that lie in a square of SIZE from (y, x) of the window
+ * on; WHOLE: all do. */
+INLINE void unpool(const bool WHOLE, const int SIZE, const float *p, const uint8_t *arg, int y, int x,
+                   float *to)
 {
+    UNROLL for (int v = 0; v < NV; v++)
+    {
+        const vf g = LD(p + v * VL);
+        const vi index = load_index(arg + v * VL);
+        UNROLL for (int k = 0; k < 4; k++)
+        {
+            const int i = y + k / 2, j = x + k % 2;
+            if (WHOLE || (i >= 0 && j >= 0 && i < SIZE && j < SIZE))
+                ST(to + (i * SIZE + j) * DDP_CBLOCK + v * VL, MASK(index == k, g));
+        }
+    }
+}
+
+/* Windows [top, bottom) x [left, right) of the pool, which a square from (y0, x0) on reaches into. */
+INLINE void unpool_all(const bool WHOLE, const int SIZE, const struct ddp_tensor *x, int n, int block,
+                       const uint8_t *argmax, int y0, int x0, float *to)
+{
+    const int top = y0 < 0 ? 0 : y0 / 2, left = x0 < 0 ? 0 : x0 / 2;
+    const int down = (y0 + SIZE + 1) / 2, over = (x0 + SIZE + 1) / 2;
+    const int bottom = down < x->h ? down : x->h, right = over < x->w ? over : x->w;
+    if (2 * top > y0 || 2 * left > x0 || 2 * bottom < y0 + SIZE || 2 * right < x0 + SIZE)
+        memset(to, 0, (size_t)(SIZE * SIZE) * DDP_CBLOCK * sizeof *to);
+    for (int i = top; i < bottom; i++) {
+        const float *p = ddp_at(x, n, block, i, left);
+        const uint8_t *arg = argmax + (i * x->w + left) * DDP_CBLOCK;
+        for (int j = left; j < right; j++, p += x->sw, arg += DDP_CBLOCK)
+            unpool(WHOLE, SIZE, p, arg, 2 * i - y0, 2 * j - x0, to);
+    }
+}
+
+/* A square of what lies in front of a pool. */
+INLINE void copy_unpooled(const struct ddp_wino_tiles *t, int n, int block, int y0, int x0, const int SIZE,
+                          float *to)
+{
+    const struct ddp_tensor *x = t->x;
+    const uint8_t *argmax = t->argmax + ((int64_t)n * ddp_blocks(x->c) + block) * x->h * x->w * DDP_CBLOCK;
+    if ((y0 | x0) & 1)
+        unpool_all(false, SIZE, x, n, block, argmax, y0, x0, to);
+    else
+        unpool_all(true, SIZE, x, n, block, argmax, y0, x0, to);
+}
+
+INLINE struct square square_at(const struct ddp_wino_tiles *t, int n, int block, int y0, int x0,
+                               const int SIZE, float *copy)
+{
+    const struct ddp_tensor *x = t->x;
     const int g = x->halo;
+    if (t->pooled) {
+        copy_unpooled(t, n, block, y0, x0, SIZE, copy);
+        return (struct square){copy, SIZE * DDP_CBLOCK, DDP_CBLOCK};
+    }
     if (y0 >= -g && x0 >= -g && y0 + SIZE <= x->h + g && x0 + SIZE <= x->w + g)
         return (struct square){ddp_at(x, n, block, y0, x0), x->sh, x->sw};
     copy_inside(x, n, block, y0, x0, SIZE, copy);
@@ -132,7 +184,7 @@ static void window(const struct ddp_wino_tiles *t)
         struct place at = place_of(t);
         float *v = t->points + (int64_t)b * t->room * 16;
         for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
-            const struct square s = square_at(t->x, at.n, t->block + b, TILE * at.y + t->shift,
+            const struct square s = square_at(t, at.n, t->block + b, TILE * at.y + t->shift,
                                               TILE * at.x + t->shift, WINDOW, copy);
             for (int j = 0; j < NV; j++) {
                 vf d[WINDOW][WINDOW];
@@ -162,7 +214,7 @@ static void spread(const struct ddp_wino_tiles *t)
         struct place at = place_of(t);
         float *v = t->points + (int64_t)b * t->room * 16;
         for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
-            const struct square s = square_at(t->x, at.n, t->block + b, TILE * at.y, TILE * at.x, TILE, copy);
+            const struct square s = square_at(t, at.n, t->block + b, TILE * at.y, TILE * at.x, TILE, copy);
             for (int j = 0; j < NV; j++) {
                 vf d[WINDOW][TILE];
                 UNROLL for (int x = 0; x < TILE; x++)
@@ -183,11 +235,16 @@ static void spread(const struct ddp_wino_tiles *t)
     }
 }
 
-/* Rows [0, rows), columns [0, cols) of a tile to p. */
-INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, const float *v, int64_t point,
-                        const float *bias, float *p, int64_t row, int64_t px, const int rows, const int cols)
+INLINE vf epilogue(const bool BIAS, const bool RELU_, vf r, const float *bias)
 {
-    vf d[TILE][WINDOW];
+    if (BIAS)
+        r += LD(bias);
+    return RELU_ ? RELU(r) : r;
+}
+
+/* Columns of A' points A. */
+INLINE void gather_columns(vf d[TILE][WINDOW], const float *v, int64_t point)
+{
     UNROLL for (int x = 0; x < WINDOW; x++)
     {
         vf c[WINDOW], o[TILE];
@@ -195,6 +252,14 @@ INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, cons
         a_t(o, c);
         UNROLL for (int y = 0; y < TILE; y++) d[y][x] = o[y];
     }
+}
+
+/* Rows [0, rows), columns [0, cols) of a tile to p. */
+INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, const float *v, int64_t point,
+                        const float *bias, float *p, int64_t row, int64_t px, const int rows, const int cols)
+{
+    vf d[TILE][WINDOW];
+    gather_columns(d, v, point);
     UNROLL for (int y = 0; y < TILE; y++)
     {
         if (y >= rows)
@@ -205,14 +270,8 @@ INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, cons
         {
             if (x >= cols)
                 break;
-            vf r = o[x];
-            if (LOAD)
-                r = LD(p + y * row + x * px) + r;
-            if (BIAS)
-                r += LD(bias);
-            if (RELU_)
-                r = RELU(r);
-            ST(p + y * row + x * px, r);
+            float *to = p + y * row + x * px;
+            ST(to, epilogue(BIAS, RELU_, LOAD ? LD(to) + o[x] : o[x], bias));
         }
     }
 }
@@ -238,9 +297,63 @@ INLINE void gather_as(const bool LOAD, const bool BIAS, const bool RELU_, const 
     }
 }
 
+/* The maxima of the 2x2 windows of a tile: rows x cols of them. */
+INLINE void gather_maxima(const bool BIAS, const bool RELU_, const float *v, int64_t point, const float *bias,
+                          const struct ddp_tensor *x, float *p, uint8_t *argmax, int rows, int cols)
+{
+    vf d[TILE][WINDOW];
+    gather_columns(d, v, point);
+    UNROLL for (int y = 0; y < TILE / 2; y++)
+    {
+        vf o[2][TILE];
+        a_t(o[0], d[2 * y]);
+        a_t(o[1], d[2 * y + 1]);
+        UNROLL for (int i = 0; i < TILE / 2; i++)
+        {
+            if (y >= rows || i >= cols)
+                continue;
+            vf best = epilogue(BIAS, RELU_, o[0][2 * i], bias);
+            vi index = {0};
+            UNROLL for (int k = 1; k < 4; k++)
+                take_larger(&best, &index, epilogue(BIAS, RELU_, o[k / 2][2 * i + k % 2], bias), k);
+            ST(p + y * x->sh + i * x->sw, best);
+            if (argmax && RELU_)
+                index = choose(best <= (vf){0}, DDP_POOL_NONE, index);
+            if (argmax)
+                store_index(argmax + (y * x->w + i) * DDP_CBLOCK, index);
+        }
+    }
+}
+
+INLINE void gather_pooled(const bool BIAS, const bool RELU_, const struct ddp_wino_tiles *t,
+                          const float *bias)
+{
+    const struct ddp_tensor *x = t->x;
+    for (int b = 0; b < t->blocks; b++) {
+        struct place at = place_of(t);
+        const float *v = t->points + (int64_t)b * t->room * 16;
+        for (int i = 0; i < t->count; i++, v += 16, step(t, &at)) {
+            const int y = TILE / 2 * at.y, left = TILE / 2 * at.x;
+            float *p = ddp_at(x, at.n, t->block + b, y, left);
+            uint8_t *argmax = t->argmax;
+            if (argmax)
+                argmax += ((((int64_t)at.n * ddp_blocks(x->c) + t->block + b) * x->h + y) * x->w + left) *
+                          DDP_CBLOCK;
+            for (int j = 0; j < NV; j++)
+                gather_maxima(BIAS, RELU_, v + j * VL, t->point,
+                              BIAS ? bias + (t->block + b) * 16 + j * VL : NULL, x, p + j * VL,
+                              argmax ? argmax + j * VL : NULL, x->h - y, x->w - left);
+        }
+    }
+}
+
 static void gather(const struct ddp_wino_tiles *t, bool load, const float *bias, bool relu)
 {
-    if (load)
+    if (t->pooled && bias)
+        relu ? gather_pooled(true, true, t, bias) : gather_pooled(true, false, t, bias);
+    else if (t->pooled)
+        relu ? gather_pooled(false, true, t, NULL) : gather_pooled(false, false, t, NULL);
+    else if (load)
         gather_as(true, false, false, t, NULL);
     else if (bias && relu)
         gather_as(false, true, true, t, bias);

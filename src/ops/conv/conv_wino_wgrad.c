@@ -169,13 +169,17 @@ void ddp_wino_weight_gradient(const struct ddp_op_call *call, int pad)
     const struct ddp_tensor *d = call->dout;
     struct wgrad w = {.call = call, .g = ddp_conv_geom(&call->plan->params[0]), .pad = pad};
     const int pairs = (w.g.kb + 1) / 2, threads = ddp_wino_threads(call->pool);
-    w.dout = (struct ddp_wino_tiles){
-        .x = d, .blocks = w.g.kb, .ny = ddp_wino_across(d->h), .nx = ddp_wino_across(d->w)};
+    w.dout = (struct ddp_wino_tiles){.x = d,
+                                     .blocks = w.g.kb,
+                                     .ny = ddp_wino_across(call->plan->out.h),
+                                     .nx = ddp_wino_across(call->plan->out.w)};
     w.tiles = w.dout.count = w.dout.room = d->n * w.dout.ny * w.dout.nx;
     w.in = w.dout;
     w.in.x = call->in[0];
     w.in.blocks = w.g.cb;
     w.in.shift = -pad;
+    w.dout.pooled = call->fused & DDP_FUSE_POOL;
+    w.dout.argmax = ddp_conv_argmax(call);
     const bool outside = ddp_wino_weights_outside(w.g.cb * w.g.kb, w.tiles);
     w.points = call->scratch;
     w.lanes = w.points + shared_floats(&w.g, w.tiles, outside);

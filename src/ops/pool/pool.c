@@ -93,6 +93,8 @@ static int max_plan(const void *conf, const struct ddp_shape *in, int nin, int b
     if (rc)
         return rc;
     plan->saved_bytes = (size_t)batch * ddp_blocks(in[0].c) * DDP_CBLOCK * plan->out.h * plan->out.w;
+    const struct ddp_pool_conf *c = conf;
+    plan->is_pool = c->kernel == 2 && (c->stride == 0 || c->stride == 2) && c->padding == 0;
     return 0;
 }
 

@@ -5,11 +5,9 @@
  * overlapping windows are summed in a fixed order. Windows of 2x2 and 3x3 inside the picture have their loops
  * unrolled. Memory-bound: max 2x2 reads 4 and writes 1.25 bytes per input element, backward reads 1.25 and
  * writes 4. */
-#include "ops/cpu/vec.h"
+#include "ops/pool/pool_vec.h"
 
 #include "ops/pool/pool_cpu.h"
-
-typedef uint8_t vb __attribute__((vector_size(DDP_VL)));
 
 struct span {
     int y0, y1, x0, x1; /* positions of the window that lie in the picture */
@@ -34,20 +32,7 @@ static void zero_plane(int h, int w, struct ddp_plane t)
             UNROLL for (int v = 0; v < NV; v++) ST(t.p + y * t.sh + x * t.sw + v * VL, (vf){0});
 }
 
-INLINE void store_index(uint8_t *p, vi index)
-{
-    vb b = __builtin_convertvector(index, vb);
-    memcpy(p, &b, sizeof b);
-}
-INLINE vi load_index(const uint8_t *p)
-{
-    vb b;
-    memcpy(&b, p, sizeof b);
-    return __builtin_convertvector(b, vi);
-}
-
-/* in: position (0, 0) of the window, which may lie outside the picture. NaN wins, so that it reaches the
- * loss. */
+/* in: position (0, 0) of the window, which may lie outside the picture. */
 INLINE void max_window(int kernel, struct span c, const float *in, int64_t sh, int64_t sw, float *out,
                        uint8_t *argmax)
 {
@@ -56,12 +41,8 @@ INLINE void max_window(int kernel, struct span c, const float *in, int64_t sh, i
         vf best = LD(in + c.y0 * sh + c.x0 * sw + v * VL);
         vi index = (vi){0} + (c.y0 * kernel + c.x0);
         for (int ky = c.y0; ky < c.y1; ky++)
-            for (int kx = c.x0; kx < c.x1; kx++) {
-                vf a = LD(in + ky * sh + kx * sw + v * VL);
-                vi take = (a > best) | (a != a);
-                best = SELECT(take, a, best);
-                index = (take & (ky * kernel + kx)) | (~take & index);
-            }
+            for (int kx = c.x0; kx < c.x1; kx++)
+                take_larger(&best, &index, LD(in + ky * sh + kx * sw + v * VL), ky * kernel + kx);
         ST(out + v * VL, best);
         if (argmax)
             store_index(argmax + v * VL, index);
