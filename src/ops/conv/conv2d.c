@@ -457,16 +457,17 @@ static void data_gradient(const struct ddp_op_call *call)
 struct wgrad {
     const struct ddp_op_call *call;
     struct ddp_conv_geom g;
+    int width; /* output blocks of a task: 2 share what is read, 1 where threads would have nothing to do */
 };
 
-/* Channel block task % wb of output blocks 2 * (task / wb) and the next. */
+/* Channel block task % wb of output blocks width * (task / wb) and the next. */
 static void wgrad_task(void *ctx, int task)
 {
     const struct wgrad *w = ctx;
     const struct ddp_conv_geom *g = &w->g;
     const struct ddp_conv2d_conf *c = w->call->conf;
     const struct ddp_tensor *in = w->call->in[0], *d = w->call->dout;
-    int kb = task / g->wb * 2, b = task % g->wb, end = kb + 2 < g->kb ? kb + 2 : g->kb,
+    int kb = task / g->wb * w->width, b = task % g->wb, end = kb + w->width < g->kb ? kb + w->width : g->kb,
         chunk = wgrad_chunk(d->h, d->w);
     for (int nk; kb < end; kb += nk) {
         nk = kb + 1 < end && ddp_conv_first(g, kb) == ddp_conv_first(g, kb + 1) ? 2 : 1;
@@ -525,7 +526,7 @@ static void backward(const struct ddp_op_call *given)
     struct ddp_op_call own = *given;
     const struct ddp_op_call *call = &own;
     const struct ddp_tensor d = as_pictures(&own);
-    struct wgrad w = {call, ddp_conv_geom(&call->plan->params[0])};
+    struct wgrad w = {.call = call, .g = ddp_conv_geom(&call->plan->params[0])};
     own.dout = &d;
     ddp_conv_mask_bias(call, wgrad_chunk(call->plan->out.h, call->plan->out.w),
                        c->bias ? call->grad[1] : NULL);
@@ -539,7 +540,8 @@ static void backward(const struct ddp_op_call *given)
             ddp_wino_data_gradient(call, ddp_conv2d_padding(c));
         return;
     }
-    ddp_parallel(call->pool, (w.g.kb + 1) / 2 * w.g.wb, wgrad_task, &w);
+    w.width = (w.g.kb + 1) / 2 * w.g.wb < ddp_pool_threads(call->pool) ? 1 : 2;
+    ddp_parallel(call->pool, (w.g.kb + w.width - 1) / w.width * w.g.wb, wgrad_task, &w);
     ddp_conv_clear_padding(&w.g, call->grad[0]);
     if (call->din[0])
         data_gradient(call);

@@ -36,7 +36,7 @@ static const struct ddp_key keys[] = {
 enum {
     BIAS_CHUNK = 64,
     SUM_CHUNK = 32,  /* feature blocks in one chain: 512 features */
-    SUM_BLOCKS = 4,  /* feature blocks swept at a time when samples take several tiles: 8 KiB of weights */
+    SUM_BLOCKS = 16, /* feature blocks swept at a time when samples take several tiles: 32 KiB of weights */
     ONE_TILE = 14,   /* samples in the largest tile */
     FLIP_BLOCKS = 2, /* feature blocks transposed at a time: 8 KiB runs of weights */
     MAX_TASKS = 32,
