@@ -1,7 +1,7 @@
 """Results as text, what misses first, and as rows of docs/performance.md."""
 import re
 
-ORDER = ("missed", "not measured", "met")
+ORDER = ("missed", "not measured", "busy machine", "met")
 BEGIN, END = "<!-- bench/compare: rows from here -->", "<!-- bench/compare: to here -->"
 HEAD = "| row | what | target | measured | rounds | verdict | others' CPUs | date |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
 
@@ -36,7 +36,7 @@ def text(results, machine):
             lines.append(f"  {r.row.name:18} {r.row.sense} {r.row.target:<5g} {value}")
             if r.value is not None:
                 lines.append(f"  {'':18} {sides(r)}; others used {r.others:.1f} CPUs")
-    busy = [r for r in results if r.others > 0.2]
+    busy = [r for r in results if r.verdict == "busy machine"]
     if busy:
         lines += ["", f"warning: others computed meanwhile in {len(busy)} of {len(results)} rows: measure on a quieter machine"]
     return "\n".join(lines)

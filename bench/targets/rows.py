@@ -9,6 +9,7 @@ import time
 from .runs import NotHere, Watch
 
 OURS = "ours"
+MOST_OTHERS = 0.5  # CPUs that others may use meanwhile: with more of it no verdict is given
 
 
 class Result:
@@ -28,6 +29,8 @@ class Result:
     def verdict(self):
         if self.value is None:
             return "not measured"
+        if self.others > MOST_OTHERS:
+            return "busy machine"
         met = self.value >= self.row.target if self.row.sense == ">=" else self.value <= self.row.target
         return "met" if met else "missed"
 
@@ -173,14 +176,16 @@ def to_99(place):
 
 
 def torch_to_99(place):
-    folder = place.data("mnist")
-    began = time.time()
-    out = place.peer("torch_mnist.py", "--data", folder, "--epochs", 3, ranks=2)
-    took = time.time() - began
-    accuracy = json.loads(next(l for l in out.splitlines() if l.startswith("{")))["accuracy"]
-    if accuracy < 0.99:
-        raise RuntimeError(f"reached {100 * accuracy:.2f} %")
-    return took
+    """The same with as many epochs as it takes, from ours on."""
+    folder, accuracy = place.data("mnist"), 0
+    for epochs in (3, 4, 5, 6):
+        began = time.time()
+        out = place.peer("torch_mnist.py", "--data", folder, "--epochs", epochs, ranks=2)
+        took = time.time() - began
+        accuracy = json.loads(next(l for l in out.splitlines() if l.startswith("{")))["accuracy"]
+        if accuracy >= 0.99:
+            return took
+    raise RuntimeError(f"reached {100 * accuracy:.2f} %")
 
 
 def not_yet(what):

@@ -26,10 +26,10 @@ Words below.
 """
 
 
-def result(name, sense, target, ours, peer=None, missing=None):
+def result(name, sense, target, ours, peer=None, missing=None, others=0.0):
     row = rows.Row(name, f"what {name} is", sense, target, "x", {}, rows.times_the_best if peer else rows.alone, needs_peer=bool(peer))
     samples = {rows.OURS: ours, **({"peer": peer} if peer else {})}
-    return rows.Result(row, samples, missing or {}, 0.0)
+    return rows.Result(row, samples, missing or {}, others)
 
 
 class BenchCompare(harness.Case):
@@ -73,9 +73,9 @@ class BenchCompare(harness.Case):
 
     def test_misses_come_first(self):
         results = [result("good", ">=", 2, [6, 6, 9], [2, 2, 2]), result("none", ">=", 2, [], missing={"ours": "no such thing"}),
-                   result("bad", "<=", 1, [3, 2, 4])]
-        self.assertEqual([r.verdict for r in results], ["met", "not measured", "missed"])
-        self.assertEqual([r.value for r in results], [3, None, 3])
+                   result("bad", "<=", 1, [3, 2, 4]), result("noisy", "<=", 1, [0.5], others=1.2)]
+        self.assertEqual([r.verdict for r in results], ["met", "not measured", "missed", "busy machine"])
+        self.assertEqual([r.value for r in results], [3, None, 3, 0.5])
         self.assertEqual(results[0].rounds, [3, 3, 4.5])
         text = page.text(results, "a machine")
         self.assertTrue(text.index("bad") < text.index("no such thing") < text.index("good"), text)
@@ -83,7 +83,7 @@ class BenchCompare(harness.Case):
         target.write_text(PAGE)
         page.write(target, results, "a machine")
         names = [l.split("|")[1].strip() for l in target.read_text().splitlines() if l.startswith("| ")]
-        self.assertEqual(names, ["row", "---", "start-2", "bad", "none", "old", "good"])
+        self.assertEqual(names, ["row", "---", "start-2", "bad", "none", "noisy", "old", "good"])
         (self.dir / "empty.md").write_text("nothing\n")
         with self.assertRaises(SystemExit):
             page.write(pathlib.Path(self.dir / "empty.md"), results, "a machine")
