@@ -109,6 +109,42 @@ static void reorder(const struct ddp_tensor *from, int block, const struct ddp_t
                         ST(ddp_at(to, n, block, y, x) + j * VL, LD(ddp_at(from, n, block, y, x) + j * VL));
 }
 
+#if DDP_VL == 16
+/* In registers, four stages of 16 shuffles: floats in pairs, pairs in pairs, then quarters of vectors
+ * twice. */
+static void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride, int count)
+{
+    for (int n = 0; n < count; n++, from += from_stride, to += to_stride) {
+        vf a[16], b[16];
+        UNROLL for (int i = 0; i < 16; i++) a[i] = LD(from + i * 16);
+#define MIX(to_, from_, i, j, k, ...) to_[k] = __builtin_shufflevector(from_[i], from_[j], __VA_ARGS__)
+        UNROLL for (int i = 0; i < 16; i += 2)
+        {
+            MIX(b, a, i, i + 1, i, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+            MIX(b, a, i, i + 1, i + 1, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+        }
+        UNROLL for (int i = 0; i < 16; i += 4) UNROLL for (int h = 0; h < 2; h++)
+        {
+            MIX(a, b, i + h, i + h + 2, i + 2 * h, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+            MIX(a, b, i + h, i + h + 2, i + 2 * h + 1, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30,
+                31);
+        }
+        UNROLL for (int i = 0; i < 16; i += 8) UNROLL for (int h = 0; h < 4; h++)
+        {
+            MIX(b, a, i + h, i + h + 4, i + h, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+            MIX(b, a, i + h, i + h + 4, i + h + 4, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30,
+                31);
+        }
+        UNROLL for (int h = 0; h < 8; h++)
+        {
+            MIX(a, b, h, h + 8, h, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+            MIX(a, b, h, h + 8, h + 8, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+        }
+#undef MIX
+        UNROLL for (int i = 0; i < 16; i++) ST(to + i * 16, a[i]);
+    }
+}
+#else
 typedef float v4 __attribute__((vector_size(16)));
 
 static void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride, int count)
@@ -133,6 +169,7 @@ static void transpose(const float *from, int64_t from_stride, float *to, int64_t
         }
     }
 }
+#endif
 
 const struct ddp_bias_kernels ISA(ddp_bias_kernels) = {
     .mask_sum = mask_sum, .sum_pooled = sum_pooled, .reorder = reorder, .transpose = transpose};
