@@ -38,6 +38,7 @@ enum {
     SUM_CHUNK = 32,  /* feature blocks in one chain: 512 features */
     SUM_BLOCKS = 16, /* feature blocks swept at a time when samples take several tiles: 32 KiB of weights */
     ONE_TILE = 14,   /* samples in the largest tile */
+    SWEEP = 112,     /* samples swept at a time: 110 KiB of SUM_BLOCKS features, read by all outputs */
     FLIP_BLOCKS = 2, /* feature blocks transposed at a time: 8 KiB runs of weights */
     MAX_TASKS = 32,
     BACK_TASKS = 8, /* each has its own transposed weights */
@@ -117,9 +118,10 @@ static struct sums sums_at(const struct pass *p, int level)
     return (struct sums){(float *)p->call->scratch + (level - 1) * p->g.kb * block, 16, block};
 }
 
-/* One chain over feature blocks [from, to) for output blocks [lo, hi); all of them read a part of the
- * features before the next part comes in. */
-static void sum_chunk(const struct pass *p, int from, int to, int lo, int hi, struct sums sums, bool end)
+/* One chain over feature blocks [from, to) for output blocks [lo, hi) of samples [n0, n1); all of them read a
+ * part of the features before the next part comes in. */
+static void sum_samples(const struct pass *p, int from, int to, int lo, int hi, struct sums sums, bool end,
+                        int n0, int n1)
 {
     const struct ddp_op_call *call = p->call;
     const struct conf *c = call->conf;
@@ -132,13 +134,13 @@ static void sum_chunk(const struct pass *p, int from, int to, int lo, int hi, st
                               .o_p = sums.n,
                               .o_k = sums.k,
                               .ny = 1,
-                              .np = out->n,
+                              .np = n1 - n0,
                               .nr = 1,
                               .ns = 1};
     for (int f = from; f < to; f += step) {
         bool last = end && f + step >= to;
         t.nc = f + step >= to ? to - f : step;
-        t.a = in->p + f * in->sw;
+        t.a = in->p + f * in->sw + n0 * in->sn;
         t.last = p->g.r * p->g.s == 1 ? real(&p->g, f + t.nc - 1)
                                       : 16; /* of pictures, padded channels take part: zeros */
         t.load = f > from;
@@ -146,12 +148,19 @@ static void sum_chunk(const struct pass *p, int from, int to, int lo, int hi, st
         for (int kb = lo; kb < hi; kb += 2) {
             t.nk = kb + 1 < hi ? 2 : 1;
             t.real = ddp_conv_real(p->g.k, kb + t.nk - 1);
-            t.out = sums.p + kb * sums.k;
+            t.out = sums.p + kb * sums.k + n0 * sums.n;
             t.b = call->param[0] + kb * t.b_k + f * 256;
             t.bias = last && c->bias ? call->param[1] + kb * 16 : NULL;
             ddp_conv_kernels()->tile(&t);
         }
     }
+}
+
+static void sum_chunk(const struct pass *p, int from, int to, int lo, int hi, struct sums sums, bool end)
+{
+    const int n = p->call->out->n;
+    for (int n0 = 0; n0 < n; n0 += SWEEP)
+        sum_samples(p, from, to, lo, hi, sums, end, n0, n0 + SWEEP < n ? n0 + SWEEP : n);
 }
 
 /* lower += upper. In features order what a block has lies together, and often all blocks do. */
