@@ -39,6 +39,13 @@ enum { BENCH_JSON = 9001, BENCH_CSV, BENCH_SVG, BENCH_MD };
 /* False: id is none of them. */
 bool bench_outputs_take(struct bench_outputs *o, int id, const char *value);
 
+/* Read a subcommand's command line: --help and the like are answered, outputs are taken, and take() gets each
+ * other option and word (a negative return is an error, which is said). Returns the exit status, or -1: go
+ * on. */
+typedef int bench_take(void *options, int id, const char *value, struct ddp_error *err);
+int bench_options_read(int argc, char **argv, const struct ddp_manual *manual, struct bench_outputs *outputs,
+                       bench_take *take, void *options);
+
 /* ---- the report ---- */
 
 /* name: "ddp-bench ops". argv: the command as it was given, borrowed as outputs are. */

@@ -275,8 +275,9 @@ static int run(const struct options *o, struct bench_report *r, struct ddp_error
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-static int take_option(struct options *o, int id, const char *value, struct ddp_error *err)
+static int take_option(void *options, int id, const char *value, struct ddp_error *err)
 {
+    struct options *o = options;
     int n = 0;
     if (id == RANKS && (n = bench_list_parse("-n", value, 1, 4096, MOST_SIZES, o->ranks, err)) > 0)
         o->nranks = n;
@@ -294,32 +295,12 @@ static int take_option(struct options *o, int id, const char *value, struct ddp_
     return n < 0 ? n : 0;
 }
 
-/* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, struct options *o)
-{
-    struct ddp_option_walk walk = {argc, argv, 1, false};
-    struct ddp_error err = {0};
-    const char *value;
-    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
-        int rc = ddp_option_next(&walk, &bench_startup_manual, &id, &value, &err);
-        if (rc == 0 && ddp_manual_answer(&bench_startup_manual, id))
-            return DDP_EXIT_OK;
-        if (rc == 0 && !bench_outputs_take(&o->outputs, id, value))
-            rc = take_option(o, id, value, &err);
-        if (rc != 0) {
-            ddp_say("ddp-bench startup", "%s", err.text);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    return -1;
-}
-
 int bench_startup(int argc, char **argv)
 {
     struct options o = {.ranks = {1, 2, 4, 8, 16, 32, 64}, .nranks = 7, .rounds = 5, .in = "."};
     struct ddp_error err = {0};
     o.words = ddp_calloc((size_t)argc + 1, sizeof *o.words);
-    int status = parse(argc, argv, &o);
+    int status = bench_options_read(argc, argv, &bench_startup_manual, &o.outputs, take_option, &o);
     if (status < 0) {
         struct bench_report *r = bench_report_create(bench_startup_manual.name, argc, argv, &o.outputs);
         const int code = run(&o, r, &err);

@@ -253,8 +253,9 @@ static int run(const struct options *o, struct bench_job *job, struct bench_repo
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-static int take_option(struct options *o, int id, const char *value, struct ddp_error *err)
+static int take_option(void *options, int id, const char *value, struct ddp_error *err)
 {
+    struct options *o = options;
     struct bench_job_conf *j = &o->job;
     switch (id) {
     case RANKS:
@@ -279,33 +280,13 @@ static int take_option(struct options *o, int id, const char *value, struct ddp_
     }
 }
 
-/* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, struct options *o)
-{
-    struct ddp_option_walk walk = {argc, argv, 1, false};
-    struct ddp_error err = {0};
-    const char *value;
-    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
-        int rc = ddp_option_next(&walk, &bench_step_manual, &id, &value, &err);
-        if (rc == 0 && ddp_manual_answer(&bench_step_manual, id))
-            return DDP_EXIT_OK;
-        if (rc == 0 && !bench_outputs_take(&o->outputs, id, value))
-            rc = take_option(o, id, value, &err);
-        if (rc < 0) {
-            ddp_say("ddp-bench step", "%s", err.text);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    return -1;
-}
-
 int bench_step(int argc, char **argv)
 {
     struct options o = {.job = {.steps = 60, .in = "."}, .ranks = 1, .rounds = 3};
     struct ddp_error err = {0};
     struct bench_job *job = ddp_calloc(1, sizeof *job);
     o.job.words = ddp_calloc((size_t)argc + 1, sizeof *o.job.words);
-    int status = parse(argc, argv, &o);
+    int status = bench_options_read(argc, argv, &bench_step_manual, &o.outputs, take_option, &o);
     if (status < 0) {
         struct bench_report *r = bench_report_create(bench_step_manual.name, argc, argv, &o.outputs);
         int code = bench_job_open(&o.job, job, &err);

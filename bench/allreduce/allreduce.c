@@ -223,8 +223,9 @@ static int parse_sizes(const char *value, struct bench_reduce_task *t, struct dd
     return 0;
 }
 
-static int take_option(struct options *o, int id, const char *value, struct ddp_error *err)
+static int take_option(void *options, int id, const char *value, struct ddp_error *err)
 {
+    struct options *o = options;
     struct bench_reduce_task *t = &o->job.task;
     switch (id) {
     case RANKS:
@@ -266,28 +267,6 @@ static int check_ways(const struct options *o, struct ddp_error *err)
                     o->job.hosts ? " and works between hosts" : "");
 }
 
-/* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, struct options *o)
-{
-    struct ddp_option_walk walk = {argc, argv, 1, false};
-    struct ddp_error err = {0};
-    const char *value;
-    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
-        int rc = ddp_option_next(&walk, &bench_allreduce_manual, &id, &value, &err);
-        if (rc == 0 && ddp_manual_answer(&bench_allreduce_manual, id))
-            return DDP_EXIT_OK;
-        if (rc == 0 && !bench_outputs_take(&o->outputs, id, value))
-            rc = take_option(o, id, value, &err);
-        if (rc == 0 && id == DDP_OPTION_END)
-            rc = check_ways(o, &err);
-        if (rc != 0) {
-            ddp_say("ddp-bench allreduce", "%s", err.text);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    return -1;
-}
-
 static long count_cpus(void)
 {
     cpu_set_t cpus;
@@ -307,7 +286,11 @@ int bench_allreduce(int argc, char **argv)
                                          .rounds = ROUNDS_OF_A_RUN,
                                          .bucket = 4000000}}};
     struct ddp_error err = {0};
-    const int status = parse(argc, argv, &o);
+    int status = bench_options_read(argc, argv, &bench_allreduce_manual, &o.outputs, take_option, &o);
+    if (status < 0 && check_ways(&o, &err) != 0) {
+        ddp_say("ddp-bench allreduce", "%s", err.text);
+        status = DDP_EXIT_USAGE;
+    }
     if (status >= 0)
         return status;
     struct bench_report *r = bench_report_create(bench_allreduce_manual.name, argc, argv, &o.outputs);

@@ -322,8 +322,9 @@ static int take_word(struct options *o, const char *word, struct ddp_error *err)
     return 0;
 }
 
-static int take_option(struct options *o, int id, const char *value, struct ddp_error *err)
+static int take_option(void *options, int id, const char *value, struct ddp_error *err)
 {
+    struct options *o = options;
     int n = 0;
     switch (id) {
     case WORKERS:
@@ -346,26 +347,6 @@ static int take_option(struct options *o, int id, const char *value, struct ddp_
     default:
         return id == DDP_OPTION_WORD ? take_word(o, value, err) : 0;
     }
-}
-
-/* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, struct options *o)
-{
-    struct ddp_option_walk walk = {argc, argv, 1, false};
-    struct ddp_error err = {0};
-    const char *value;
-    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
-        int rc = ddp_option_next(&walk, &bench_loader_manual, &id, &value, &err);
-        if (rc == 0 && ddp_manual_answer(&bench_loader_manual, id))
-            return DDP_EXIT_OK;
-        if (rc == 0 && id != DDP_OPTION_END && !bench_outputs_take(&o->outputs, id, value))
-            rc = take_option(o, id, value, &err);
-        if (rc < 0) {
-            ddp_say("ddp-bench loader", "%s", err.text);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    return -1;
 }
 
 static int load(const struct options *o, struct ddp_config **cfg, struct ddp_error *err)
@@ -396,7 +377,7 @@ int bench_loader(int argc, char **argv)
     o.augment[BENCH_AUGMENT_NONE] = o.augment[BENCH_AUGMENT_CONFIG] = true;
     o.words = ddp_calloc((size_t)argc + 1, sizeof *o.words);
     o.store[0] = ddp_strdup("as it is");
-    int status = parse(argc, argv, &o);
+    int status = bench_options_read(argc, argv, &bench_loader_manual, &o.outputs, take_option, &o);
     if (status < 0) {
         int code = load(&o, &cfg, &err);
         if (code == 0) {

@@ -130,8 +130,9 @@ static int take_number(int id, const char *value, struct bench_scaling_options *
     return 0;
 }
 
-static int take_option(struct bench_scaling_options *o, int id, const char *value, struct ddp_error *err)
+static int take_option(void *options, int id, const char *value, struct ddp_error *err)
 {
+    struct bench_scaling_options *o = options;
     switch (id) {
     case RANKS:
         return take_list("-n", value, o->ranks, &o->nranks, err);
@@ -162,26 +163,6 @@ static int take_option(struct bench_scaling_options *o, int id, const char *valu
     default:
         return take_number(id, value, o, err);
     }
-}
-
-/* An exit status, or -1: go on. */
-static int parse(int argc, char **argv, struct bench_scaling_options *o)
-{
-    struct ddp_option_walk walk = {argc, argv, 1, false};
-    struct ddp_error err = {0};
-    const char *value;
-    for (int id = DDP_OPTION_WORD; id != DDP_OPTION_END;) {
-        int rc = ddp_option_next(&walk, &bench_scaling_manual, &id, &value, &err);
-        if (rc == 0 && ddp_manual_answer(&bench_scaling_manual, id))
-            return DDP_EXIT_OK;
-        if (rc == 0 && id != DDP_OPTION_END && !bench_outputs_take(&o->outputs, id, value))
-            rc = take_option(o, id, value, &err);
-        if (rc < 0) {
-            ddp_say("ddp-bench scaling", "%s", err.text);
-            return DDP_EXIT_USAGE;
-        }
-    }
-    return -1;
 }
 
 static int ascending(const void *a, const void *b)
@@ -273,7 +254,7 @@ int bench_scaling(int argc, char **argv)
     o->within = 0.02;
     o->budget_s = 600;
     o->target = 6e6;
-    int status = parse(argc, argv, o);
+    int status = bench_options_read(argc, argv, &bench_scaling_manual, &o->outputs, take_option, o);
     if (status < 0) {
         fill_in(o, cores_here());
         struct bench_report *r = bench_report_create(bench_scaling_manual.name, argc, argv, &o->outputs);
