@@ -2,7 +2,6 @@
 #include "launcher/team_spread.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "launcher/fields.h"
 
@@ -38,7 +37,8 @@ static int ask_to_branch(struct ddp_team *team, const int *computes, int n, int 
 static int ask_to_move(struct ddp_team *team, const int *computes, int n, int fanout, json_t **task,
                        struct ddp_error *err)
 {
-    memset(task, 0, (size_t)team->crew.n * sizeof *task);
+    for (int i = 0; i < team->crew.n; i++)
+        task[i] = NULL;
     for (int i = fanout; i < n; i++) {
         const int to = computes[i % fanout];
         const json_t *port = json_object_get(member_of(team, to)->answer, "port");

@@ -77,6 +77,9 @@ static int measure(long bytes, int rounds, int rank, int size)
     struct buffers b = {fresh, malloc((size_t)bytes), malloc((size_t)bytes), count, 0};
     if (!fresh || !b.in || !b.out) {
         fprintf(stderr, "no memory for %ld bytes, three times\n", bytes);
+        free(fresh);
+        free(b.in);
+        free(b.out);
         return 1;
     }
     for (long i = 0; i < count; i++) {

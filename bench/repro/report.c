@@ -107,14 +107,20 @@ static void add_cells(const struct repro_matrix *m, struct bench_report *r)
 
 /* ---- words ----------------------------------------------------------------------------------------- */
 
+/* Why a cell was skipped; NULL: it was not. */
+static const char *skipped_why(const struct repro_outcome *o)
+{
+    return o->result == REPRO_SKIPPED && o->says ? o->says : NULL;
+}
+
 /* Why cells were skipped, each reason once. */
 static void note_skipped(const struct repro_matrix *m, struct bench_report *r)
 {
     for (int i = 0; i < m->tasks; i++) {
-        const char *why = m->task[i].outcome.result == REPRO_SKIPPED ? m->task[i].outcome.says : NULL;
+        const char *why = skipped_why(&m->task[i].outcome), *other;
         int before = 0, n = 0;
         for (int k = 0; k < m->tasks && why; k++)
-            if (m->task[k].outcome.result == REPRO_SKIPPED && strcmp(m->task[k].outcome.says, why) == 0) {
+            if ((other = skipped_why(&m->task[k].outcome)) && strcmp(other, why) == 0) {
                 before += k < i;
                 n++;
             }

@@ -262,16 +262,13 @@ INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, cons
     gather_columns(d, v, point);
     UNROLL for (int y = 0; y < TILE; y++)
     {
-        if (y >= rows)
-            break;
         vf o[TILE];
         a_t(o, d[y]);
         UNROLL for (int x = 0; x < TILE; x++)
         {
-            if (x >= cols)
-                break;
             float *to = p + y * row + x * px;
-            ST(to, epilogue(BIAS, RELU_, LOAD ? LD(to) + o[x] : o[x], bias));
+            if (y < rows && x < cols)
+                ST(to, epilogue(BIAS, RELU_, LOAD ? LD(to) + o[x] : o[x], bias));
         }
     }
 }
