@@ -12,7 +12,7 @@ static const struct {
     const char *name, *words;
 } phases[] = {DDP_STARTUP(ROW)};
 
-static struct {
+static _Thread_local struct {
     double last; /* when the phase before ended */
     double seconds[DDP_STARTUP_COUNT];
 } at;

@@ -1,7 +1,7 @@
 /* Where the time from a command to its first step goes: one phase ends where the next begins, first in the
  * launcher, then in the ranks that it starts (rank 0's is recorded). A phase that is waited for others in
- * holds that wait. The launcher hands on what its phases took as text, since clocks of hosts differ. One
- * thread of a process calls all this. */
+ * holds that wait. The launcher hands on what its phases took as text, since clocks of hosts differ. Each
+ * thread has phases of its own, since ranks may be threads of one process. */
 #ifndef DDP_BASE_STARTUP_H
 #define DDP_BASE_STARTUP_H
 
