@@ -1,4 +1,5 @@
 /* What was found of an all-reduce, as tables. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +76,7 @@ static void tell_all(const struct bench_reduce_sweep *w, struct bench_report *r,
 static int best_of(const struct bench_reduce_sweep *w, int size, bool ours, double q, double *seconds)
 {
     int best = -1;
+    *seconds = NAN;
     for (int way = 0; way < bench_reduce_nways; way++) {
         const struct bench_reduce_found *f = &w->found[way][size];
         const struct bench_reduce_way *k = &bench_reduce_ways[way];
