@@ -55,6 +55,12 @@ def environment(folder, **extra):
     return env
 
 
+def snapshot(folder):
+    """All bytes and times of change below a folder."""
+    return {str(p.relative_to(folder)): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
+            for p in sorted(pathlib.Path(folder).rglob("*"))}
+
+
 class Case(unittest.TestCase):
     """A test with a folder of its own and helpers to run programs in it."""
 

@@ -7,7 +7,7 @@ import signal
 
 import harness
 import pseudo_nodes
-from harness import BIN, TRAIN, wait_for
+from harness import BIN, TRAIN, snapshot, wait_for
 
 RUNS = BIN / "ddp-runs"
 
@@ -24,11 +24,6 @@ log: { every_steps = 1; };
 """
 # What must not matter, and differs in every second run.
 ELSE = ["train.threads=2", "reduce.bucket_mb=0.02", "data.workers=0", "log.level=warn"]
-
-
-def snapshot(folder):
-    return {str(p.relative_to(folder)): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
-            for p in sorted(pathlib.Path(folder).rglob("*"))}
 
 
 class Case(harness.Case):

@@ -9,7 +9,7 @@ import shutil
 import signal
 
 import harness
-from harness import BIN, TRAIN, wait_for
+from harness import BIN, TRAIN, snapshot, wait_for
 
 RUNS = BIN / "ddp-runs"
 
@@ -24,12 +24,6 @@ checkpoint: { every_epochs = 0; best = false; };
 log: { every_steps = 1; };
 """
 STEPS = 16
-
-
-def snapshot(folder):
-    """All bytes and times of change below a folder."""
-    return {str(p.relative_to(folder)): (p.lstat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
-            for p in sorted(pathlib.Path(folder).rglob("*"))}
 
 
 class Case(harness.Case):
