@@ -183,6 +183,14 @@ class Bed:
                 raise RuntimeError(f"no {name}: " + self.logs())
             time.sleep(0.02)
 
+    def slurm_state(self):
+        """What Slurm knows of its hosts and jobs, and its last words: why a job does not start, or does not end."""
+        if not self.slurm:
+            return ""
+        asked = [["sinfo", "-N", "-l"], ["sinfo", "-R"], ["squeue", "-l"], ["squeue", "-s"]]
+        said = [f"\n-- {' '.join(c)}\n" + self.start(c).communicate(timeout=60)[0] for c in asked]
+        return "".join(said) + self.logs()
+
     def logs(self):
         return "".join(f"\n-- {p.name}\n{p.read_text(errors='replace')[-1500:]}" for p in sorted((self.dir / "log").iterdir()))
 
@@ -206,7 +214,8 @@ class Bed:
         except subprocess.TimeoutExpired:
             p.kill()
             out, err = p.communicate()
-            raise AssertionError(f"{command}: not over after {timeout} s\nstdout: {out[-3000:]}\nstderr: {err[-3000:]}") from None
+            raise AssertionError(f"{command}: not over after {timeout} s\nstdout: {out[-3000:]}\nstderr: {err[-3000:]}"
+                                 f"{self.slurm_state()}") from None
         r = subprocess.CompletedProcess(command, p.returncode, out, err)
         if check and r.returncode != 0:
             raise AssertionError(f"{command} ended with {r.returncode}\nstdout: {out[-3000:]}\nstderr: {err[-3000:]}")

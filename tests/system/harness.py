@@ -180,6 +180,20 @@ def run_dealt(jobs):
     sys.exit(failed)
 
 
+class Timed(unittest.TextTestResult):
+    """Says after each test what it took, from one end to the next: where a suite is slow, and which test waited when it fails."""
+
+    def startTestRun(self):
+        super().startTestRun()
+        self.before = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        now = time.monotonic()
+        self.stream.write(f"    {now - self.before:.1f} s\n")
+        self.before = now
+
+
 def main(jobs=1):
     """unittest.main, or a word why no test ran; without a test named on the command line by `jobs` processes at once."""
     if not LAUNCH.exists():
@@ -187,4 +201,4 @@ def main(jobs=1):
         sys.exit(SKIP)
     if jobs > 1 and len(sys.argv) == 1:
         run_dealt(jobs)
-    unittest.main(verbosity=2)
+    unittest.main(testRunner=unittest.TextTestRunner(verbosity=2, resultclass=Timed))
