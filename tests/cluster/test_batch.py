@@ -30,8 +30,8 @@ class Accepted(cluster.Case):
                      ["--time=1-00:00:00", "train.threads=2", "--batch-arg=--exclusive"]):
             r = self.bed.head([LAUNCH, "--batch", "slurm", *args, ROOT / "configs/cnn.cfg"], check=True)
             (self.dir / f"made-{len(list(self.dir.iterdir()))}.sbatch").write_text(r.stdout)
-        scripts = [*sorted((ROOT / "slurm").glob("*.sbatch")), *self.dir.glob("*.sbatch")]
-        self.assertGreater(len(scripts), 7)
+        scripts = [*sorted((ROOT / "slurm").glob("*.sbatch")), ROOT / "examples/scaling-session/session.sbatch", *self.dir.glob("*.sbatch")]
+        self.assertGreater(len(scripts), 8)
         for script in scripts:
             with self.subTest(script.name):
                 r = self.bed.head(["sbatch", "--test-only", script])
@@ -55,6 +55,20 @@ class Hosts(cluster.Case):
         run = next(self.dir.glob("runs/*/run.json"))
         self.assertEqual(len(json.loads(run.read_text())["legs"][0]["hosts"]), 3)
         self.assertEqual((run.parent / "job.sh").read_text(), text)
+
+    def test_the_scaling_session_is_measured_on_the_hosts_of_a_job(self):
+        """By the script of examples/scaling-session, as its page says."""
+        script, tiny = ROOT / "examples/scaling-session/session.sbatch", ["--batch", 24, "--steps", 5, "--repeat", 1, "model=mlp"]
+        page = (script.parent / "README.md").read_text()
+        self.assertIn("sbatch --nodes=2 --ntasks-per-node=2 examples/scaling-session/session.sbatch -n 1,2,3,4", page)
+        self.bed.head(["sbatch", "--wait", "--nodes=2", "--ntasks-per-node=2", script, "-n", "1,4", "--weak", *tiny],
+                      env={**self.env, "DDP_BIN": str(BIN)}, cwd=self.dir, timeout=300)
+        log = next(self.dir.glob("scaling-session-*.log")).read_text()
+        self.assertTrue((self.dir / "first.csv").exists(), log)
+        rows = [line.split(",") for line in (self.dir / "first.csv").read_text().splitlines()]
+        self.assertEqual([r[:3] for r in rows[1:]], [["1", "1", "24"], ["2", "2", "24"]], log)
+        self.assertIn("<svg", (self.dir / "first.svg").read_text())
+        self.assertIn("why it is not N times", (self.dir / "first.md").read_text())
 
 
 class Jobs(cluster.Case):
