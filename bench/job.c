@@ -155,10 +155,12 @@ static void add_data(const struct bench_job *job, struct bench_words *w)
         return;
     }
     static const char *const plain[] = {
-        "data.format=noise", "data.name=noise",    "data.path=",          "data.files=[]",
-        "data.mean=[]",      "data.std=[]",        "data.crop_padding=0", "data.flip=false",
-        "data.cutout=0",     "data.limit_train=0", "data.limit_test=0",   "data.train_count=1000000",
-        "data.test_count=64"};
+        "data.format=noise",  "data.name=noise",    "data.path=",          "data.files=[]",
+        "data.mean=[]",       "data.std=[]",        "data.crop_padding=0", "data.flip=false",
+        "data.cutout=0",      "data.limit_train=0", "data.limit_test=0",   "data.train_count=1000000",
+        "data.test_count=64", "data.crop_area=[]",  "data.rotate=0",       "data.translate=0",
+        "data.scale=[]",      "data.shear=0",       "data.brightness=0",   "data.contrast=0",
+        "data.saturation=0",  "data.hue=0"};
     for (size_t i = 0; i < DDP_COUNT(plain); i++)
         bench_words_add(w, "%s", plain[i]);
     bench_words_add(w, "data.shape=[%d,%d,%d]", f->shape.c, f->shape.h, f->shape.w);

@@ -91,6 +91,7 @@ static void set_augment(struct ddp_config *cfg, enum bench_augment how)
     cfg->data.crop_padding = full ? 4 : 0;
     cfg->data.flip = full;
     cfg->data.cutout = full ? 8 : 0;
+    ddp_augment_unaltered(cfg);
 }
 
 static void forget_files(const struct ddp_dataset *ds)

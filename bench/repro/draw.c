@@ -189,8 +189,15 @@ static void add_data(struct drawing *d, int batch)
     const int count = batch * (3 + draw(d, 2)) + (coin(d) ? 2 + draw(d, batch - 2) : 0);
     ddp_text_add(d->out, "data: { base = \"digits\"; train_count = %d; test_count = %d; seed = %d;", count,
                  1 + draw(d, 30), 1 + draw(d, 1000));
-    ddp_text_add(d->out, " crop_padding = %d; flip = %s; cutout = %d; shuffle = %s; };\n", draw(d, 3),
-                 truth(d), draw(d, 2) * 5, draw(d, 4) ? "true" : "false");
+    ddp_text_add(d->out, " crop_padding = %d; flip = %s; cutout = %d; shuffle = %s;", draw(d, 3), truth(d),
+                 draw(d, 2) * 5, draw(d, 4) ? "true" : "false");
+    if (draw(d, 4) == 0)
+        ddp_text_add(d->out, " crop_area = [0.%d, 1]; rotate = %d; translate = 0.%d; shear = %d;",
+                     1 + draw(d, 9), draw(d, 3) * 15, draw(d, 3), draw(d, 2) * 10);
+    if (draw(d, 4) == 0)
+        ddp_text_add(d->out, " scale = [0.8, 1.%d]; brightness = 0.%d; contrast = 0.%d;", draw(d, 4),
+                     draw(d, 6), draw(d, 6));
+    ddp_text_add(d->out, " };\n");
 }
 
 /* The first draw of all. */

@@ -105,6 +105,10 @@ struct ddp_config {
         int64_t crop_padding;        /* random crop after zero padding by this many pixels; 0: off */
         bool flip;                   /* random horizontal flip */
         int64_t cutout;              /* side of the square set to the mean; 0: off */
+        struct ddp_floats crop_area, crop_ratio; /* random-resized-crop: [from, to]; area n = 0: off */
+        double rotate, translate, shear;         /* affine: degrees, part of a side, degrees; 0: off */
+        struct ddp_floats scale;                 /* [from, to]; n = 0: off */
+        double brightness, contrast, saturation, hue;
         bool shuffle;
         int64_t prefetch; /* batches decoded ahead */
         int64_t workers;  /* prefetch threads per rank; 0: fetch in the training thread */

@@ -13,6 +13,8 @@ void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
         .flip = cfg->data.flip,
         .cutout = (int)cfg->data.cutout,
     };
+    if (train && !info->real)
+        ddp_alter_init(&a->alter, cfg);
     const struct ddp_floats *mean = &cfg->data.mean, *std = &cfg->data.std;
     for (int c = 0; c < 4; c++) {
         double m = mean->n == 0 ? info->mean[c] : mean->v[c < mean->n ? c : 0];

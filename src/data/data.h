@@ -89,6 +89,13 @@ void ddp_order_shard(int64_t count, int64_t batch, int64_t b, int shards, int sh
 
 /* ---- augmentation ---------------------------------------------------------------------------- */
 
+struct ddp_alter { /* of bytes, before all else; 0: off */
+    bool on;       /* any of it */
+    bool crop, affine, jitter;
+    double area[2], ratio[2];                  /* random-resized-crop */
+    double rotate, translate, scale[2], shear; /* degrees, part of a side, factor, degrees */
+    double brightness, contrast, saturation, hue;
+};
 struct ddp_augment {
     bool train; /* crop, flip, cutout only then */
     int crop_padding;
@@ -96,10 +103,24 @@ struct ddp_augment {
     int cutout;
     float mean[4], inv_std[4]; /* of each channel in [0, 1] units; 0 and 1 when not normalising */
     bool real;                 /* real numbers, which are scaled already: nothing is done */
+    struct ddp_alter alter;    /* on: by the loader's threads, wherever the rest is done */
 };
 void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
                       const struct ddp_dataset_info *info, bool train);
-/* pixels [c,h,w] uint8 -> out [c,h,w] float, a pure function of (seed, epoch, index). */
+/* Whether the config wants a->alter of training pictures. */
+void ddp_alter_init(struct ddp_alter *a, const struct ddp_config *cfg);
+bool ddp_augment_alters(const struct ddp_config *cfg);
+/* cfg without those. */
+void ddp_augment_unaltered(struct ddp_config *cfg);
+/* What does not fit pictures of this shape, or each other, is an error that names the key. */
+int ddp_augment_check(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
+                      struct ddp_error *err);
+/* a->alter, in place: pixels [c,h,w], a pure function of (seed, epoch, index). scratch: of
+ * ddp_alter_scratch() bytes, aligned for floats. */
+void ddp_alter_apply(const struct ddp_alter *a, struct ddp_shape shape, uint8_t *pixels, uint64_t seed,
+                     int64_t epoch, int64_t index, void *scratch);
+size_t ddp_alter_scratch(const struct ddp_alter *a, struct ddp_shape shape); /* 0 where it is not on */
+/* The rest: pixels [c,h,w] uint8 -> out [c,h,w] float, a pure function of (seed, epoch, index). */
 void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, const uint8_t *pixels,
                        uint64_t seed, int64_t epoch, int64_t index, float *out);
 

@@ -146,12 +146,21 @@ static int check_real(const struct ddp_config *cfg, const struct ddp_dataset_inf
     } keys[] = {{"data.crop_padding", cfg->data.crop_padding > 0, true},
                 {"data.flip", cfg->data.flip, true},
                 {"data.cutout", cfg->data.cutout > 0, true},
+                {"data.crop_area", cfg->data.crop_area.n > 0, true},
+                {"data.rotate", cfg->data.rotate > 0, true},
+                {"data.translate", cfg->data.translate > 0, true},
+                {"data.scale", cfg->data.scale.n > 0, true},
+                {"data.shear", cfg->data.shear > 0, true},
+                {"data.brightness", cfg->data.brightness > 0, true},
+                {"data.contrast", cfg->data.contrast > 0, true},
+                {"data.saturation", cfg->data.saturation > 0, true},
+                {"data.hue", cfg->data.hue > 0, true},
                 {"data.normalize_targets", cfg->data.normalize_targets, false}};
     for (size_t i = 0; i < DDP_COUNT(keys); i++)
         if (keys[i].on && (keys[i].pictures ? info->real : info->targets == 0))
             return ddp_fail(err, DDP_E_CONFIG, "%s is for %s, which this data is not; leave it out",
                             keys[i].key, keys[i].pictures ? "pictures" : "real targets");
-    return 0;
+    return ddp_augment_check(cfg, info, err);
 }
 
 static int check_floats(const char *key, const struct ddp_floats *f, int channels, bool positive,

@@ -26,10 +26,16 @@ struct slot {
     size_t pixel_bytes;
 };
 
+/* Where one thread works at a picture. */
+struct room {
+    uint8_t *bytes; /* undressed */
+    char *scratch;  /* of ddp_alter_apply() */
+};
+
 struct worker {
     struct ddp_loader *loader;
     pthread_t thread;
-    uint8_t *bytes; /* one undressed picture */
+    struct room room;
 };
 
 struct ddp_loader {
@@ -56,7 +62,7 @@ struct ddp_loader {
     int busy;
     struct worker *worker;
     int nworkers;
-    uint8_t *inline_bytes;
+    struct room room; /* of the training thread */
     double waited;
 };
 
@@ -102,8 +108,24 @@ static void assign(struct ddp_loader *l, struct slot *s)
     }
 }
 
-/* bytes: room for a picture that is augmented afterwards. */
-static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
+/* Sample `index` into its place; what a device is to augment stays bytes. */
+static int fetch_sample(struct ddp_loader *l, const struct room *room, int64_t epoch, int64_t index, char *to,
+                        char *answer, struct ddp_error *err)
+{
+    const bool floats = l->conf.form == DDP_LOADER_FLOATS && !l->ds->info.real;
+    const struct ddp_shape shape = l->ds->info.shape;
+    uint8_t *bytes = floats ? room->bytes : (uint8_t *)to;
+    const int status = ddp_dataset_get(l->ds, index, bytes, answer, err);
+    if (status)
+        return status;
+    if (l->augment.alter.on)
+        ddp_alter_apply(&l->augment.alter, shape, bytes, l->conf.seed, epoch, index, room->scratch);
+    if (floats)
+        ddp_augment_apply(&l->augment, shape, bytes, l->conf.seed, epoch, index, (float *)(void *)to);
+    return 0;
+}
+
+static void fetch(struct ddp_loader *l, struct slot *s, const struct room *room)
 {
     const struct ddp_batch *b = &s->batch;
     size_t at = 0;
@@ -113,18 +135,12 @@ static void fetch(struct ddp_loader *l, struct slot *s, uint8_t *bytes)
         for (int k = 0; k < b->shard[i].n; k++, at++) {
             if (atomic_load_explicit(&l->pause, memory_order_relaxed))
                 return;
-            int64_t index = s->sample[at];
-            char *to = s->pixels + at * l->picture;
-            if (l->conf.form == DDP_LOADER_BYTES || l->ds->info.real)
-                bytes = (uint8_t *)to; /* as they are */
-            s->rc = ddp_dataset_get(l->ds, index, bytes, s->answer + at * l->answer, &s->err);
+            s->rc = fetch_sample(l, room, b->epoch, s->sample[at], s->pixels + at * l->picture,
+                                 s->answer + at * l->answer, &s->err);
             if (s->rc) {
                 ddp_error_prefix(&s->err, "epoch %lld, batch %lld", (long long)b->epoch, (long long)b->index);
                 return;
             }
-            if (l->conf.form == DDP_LOADER_FLOATS && !l->ds->info.real)
-                ddp_augment_apply(&l->augment, l->ds->info.shape, bytes, l->conf.seed, b->epoch, index,
-                                  (float *)(void *)to);
         }
 }
 
@@ -144,7 +160,7 @@ static void *work(void *arg)
         assign(l, s);
         l->busy++;
         pthread_mutex_unlock(&l->lock);
-        fetch(l, s, w->bytes);
+        fetch(l, s, &w->room);
         pthread_mutex_lock(&l->lock);
         l->busy--;
         s->ready = true;
@@ -166,6 +182,21 @@ static int check_conf(const struct ddp_loader_conf *c, struct ddp_error *err)
                         (long long)c->batch, c->shards, c->first_shard, c->last_shard, c->workers,
                         c->prefetch);
     return 0;
+}
+
+/* Its bytes. */
+static size_t make_room(const struct ddp_loader *l, struct room *r)
+{
+    const size_t scratch = ddp_alter_scratch(&l->augment.alter, l->ds->info.shape);
+    r->bytes = ddp_malloc(l->elements);
+    r->scratch = ddp_malloc(scratch + 1);
+    return l->elements + scratch + 1;
+}
+
+static void free_room(struct room *r)
+{
+    free(r->bytes);
+    free(r->scratch);
 }
 
 static int start_workers(struct ddp_loader *l, struct ddp_error *err)
@@ -242,11 +273,10 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
                       l->nslots, samples);
         goto fail;
     }
-    l->inline_bytes = ddp_malloc(l->elements);
     l->worker = ddp_calloc((size_t)conf->workers + 1, sizeof *l->worker);
+    l->bytes += make_room(l, &l->room);
     for (int i = 0; i < conf->workers; i++)
-        l->worker[i].bytes = ddp_malloc(l->elements);
-    l->bytes += (size_t)(conf->workers + 1) * l->elements;
+        l->bytes += make_room(l, &l->worker[i].room);
     rc = start_workers(l, err);
     if (rc)
         goto fail;
@@ -269,7 +299,7 @@ void ddp_loader_destroy(struct ddp_loader *l)
     for (int i = 0; i < l->nworkers; i++)
         pthread_join(l->worker[i].thread, NULL);
     for (int i = 0; l->worker && i < l->conf.workers; i++)
-        free(l->worker[i].bytes);
+        free_room(&l->worker[i].room);
     free(l->worker);
     for (int i = 0; i < l->nslots; i++) {
         struct slot *s = &l->slot[i];
@@ -282,7 +312,7 @@ void ddp_loader_destroy(struct ddp_loader *l)
     free(l->slot);
     if (l->perm)
         ddp_pages_free(l->perm, (size_t)l->count * sizeof *l->perm);
-    free(l->inline_bytes);
+    free_room(&l->room);
     pthread_cond_destroy(&l->ready);
     pthread_cond_destroy(&l->space);
     pthread_mutex_destroy(&l->lock);
@@ -321,7 +351,7 @@ int ddp_loader_next(struct ddp_loader *l, const struct ddp_batch **out, struct d
         s = &l->slot[0];
         if (!l->failed) { /* a failed batch fails again, until a seek */
             assign(l, s);
-            fetch(l, s, l->inline_bytes);
+            fetch(l, s, &l->room);
         }
     } else {
         pthread_mutex_lock(&l->lock);

@@ -67,7 +67,23 @@ static struct ddp_config config(void)
     struct ddp_config cfg = basic_config("fake", "");
     cfg.data.crop_padding = 1;
     cfg.data.flip = true;
+    cfg.data.rotate = 90;
+    cfg.data.brightness = 0.5;
     return cfg;
+}
+
+/* Sample's bytes as they are, or as training has them before they are cropped. */
+static void bytes_of(int64_t sample, bool train, uint64_t seed, int64_t epoch, uint8_t bytes[PIXELS])
+{
+    static float scratch[1024];
+    const struct ddp_config cfg = config();
+    struct ddp_alter a;
+    for (uint32_t p = 0; p < PIXELS; p++)
+        bytes[p] = test_byte((uint32_t)sample, p);
+    ddp_alter_init(&a, &cfg);
+    assert_true(ddp_alter_scratch(&a, (struct ddp_shape){1, SIDE, SIDE}) <= sizeof scratch);
+    if (train)
+        ddp_alter_apply(&a, (struct ddp_shape){1, SIDE, SIDE}, bytes, seed, epoch, sample, scratch);
 }
 
 static struct ddp_dataset *open_fake(int64_t count)
@@ -132,8 +148,7 @@ static void check_batch(const struct ddp_dataset *ds, const struct ddp_loader_co
             uint8_t bytes[PIXELS];
             float want[PIXELS];
             int64_t sample = perm[begin + k];
-            for (uint32_t p = 0; p < PIXELS; p++)
-                bytes[p] = test_byte((uint32_t)sample, p);
+            bytes_of(sample, conf->train, conf->seed, b->epoch, bytes);
             ddp_augment_apply(&a, ds->info.shape, bytes, conf->seed, b->epoch, sample, want);
             assert_int_equal(b->shard[i].sample[k], sample);
             assert_int_equal(b->shard[i].label[k], sample % 5);
@@ -205,9 +220,11 @@ static void test_loader_leaves_pictures_to_a_device(void **state)
             assert_memory_equal(f->shard[s].sample, y->shard[s].sample, (size_t)n * 8);
             assert_memory_equal(f->shard[s].sample, i->shard[s].sample, (size_t)n * 8);
             assert_memory_equal(f->shard[s].label, y->shard[s].label, (size_t)n * 4);
-            for (int k = 0; k < n * PIXELS; k++)
-                assert_int_equal(y->shard[s].bytes[k],
-                                 test_byte((uint32_t)y->shard[s].sample[k / PIXELS], (uint32_t)(k % PIXELS)));
+            for (int k = 0; k < n; k++) {
+                uint8_t want[PIXELS];
+                bytes_of(y->shard[s].sample[k], true, conf.seed, y->epoch, want);
+                assert_memory_equal(y->shard[s].bytes + k * PIXELS, want, PIXELS);
+            }
         }
     }
     ddp_loader_destroy(floats);

@@ -26,6 +26,7 @@ STOPS = ["train.early_stop=1", "train.epochs=8", "optim.lr=4", "optim.momentum=0
 IDX = ["data.format=idx", "data.root={dir}/idx", "data.path=one"]
 CSV = ["data.format=csv", "data.path={dir}/table",
        'model.layers=({type = "linear", name = "fc", out = "classes"}, {type = "mse", name = "loss"})', "optim.lr=0.01"]
+NOISE = ["data.format=noise", "data.shape=[3, 8, 8]"]
 RANKS = {"ranks": 3}  # under ddp-launch
 
 
@@ -89,6 +90,16 @@ ROWS = {
     "data.crop_padding": Row("2"),
     "data.flip": Row("true"),
     "data.cutout": Row("6"),
+    "data.crop_area": Row("[0.5, 1]"),
+    "data.crop_ratio": Row("[1, 1]", base=["data.crop_area=[0.5, 1]"]),
+    "data.rotate": Row("20"),
+    "data.translate": Row("0.2"),
+    "data.scale": Row("[0.8, 1.2]"),
+    "data.shear": Row("20"),
+    "data.brightness": Row("0.4"),
+    "data.contrast": Row("0.4"),
+    "data.saturation": Row("0.4", base=NOISE),
+    "data.hue": Row("0.2", base=NOISE),
     "data.shuffle": Row("false"),
     "data.prefetch": Row("1", "9"),
     "data.workers": Row("0", "3"),

@@ -26,7 +26,8 @@ model: {
         {type = "softmax_cross_entropy", name = "loss"}
     );
 };
-data: { base = "digits"; train_count = 200; test_count = 40; crop_padding = 2; flip = true; cutout = 5; };
+data: { base = "digits"; train_count = 200; test_count = 40; crop_padding = 2; flip = true; cutout = 5; rotate = 15; crop_area = [0.6, 1];
+        contrast = 0.3; };
 optim: { base = "adamw"; lr = 0.003; clip_norm = 0.5; schedule = "cosine"; warmup_steps = 5; };
 train: { batch = 16; accumulate = 2; shards = 4; epochs = 4; threads = 1; };
 log: { every_steps = 1; };

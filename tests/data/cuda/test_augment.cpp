@@ -9,18 +9,22 @@ struct problem {
 };
 
 static const struct problem problems[] = {
-    {{1, 5, 7}, 4, 3, 8, {true, 0, false, 0, {0.5f}, {2}, false}},
-    {{3, 6, 5}, 8, 8, 8, {true, 2, true, 0, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
-    {{3, 9, 9}, 8, 7, 16, {true, 3, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
+    {{1, 5, 7}, 4, 3, 8, {true, 0, false, 0, {0.5f}, {2}, false, {}}},
+    {{3, 6, 5}, 8, 8, 8, {true, 2, true, 0, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false, {}}},
+    {{3, 9, 9}, 8, 7, 16, {true, 3, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false, {}}},
     {{4, 4, 4},
      5,
      5,
      8,
-     {true, 6, false, 9, {0.1f, 0.2f, 0.3f, 0.4f}, {1, 2, 3, 4}, false}}, /* all outside, all cut */
-    {{1, 4, 6}, 6, 5, 8, {true, 0, true, 3, {0}, {1}, false}},
-    {{2, 33, 40}, 2, 2, 8, {true, 4, true, 8, {0.3f, 0.7f}, {3, 5}, false}}, /* two blocks for a picture */
-    {{3, 6, 5}, 4, 3, 8, {false, 2, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false}},
-    {{1, 4, 4}, 3, 0, 8, {true, 2, true, 2, {0.5f}, {2}, false}},
+     {true, 6, false, 9, {0.1f, 0.2f, 0.3f, 0.4f}, {1, 2, 3, 4}, false, {}}}, /* all outside, all cut */
+    {{1, 4, 6}, 6, 5, 8, {true, 0, true, 3, {0}, {1}, false, {}}},
+    {{2, 33, 40},
+     2,
+     2,
+     8,
+     {true, 4, true, 8, {0.3f, 0.7f}, {3, 5}, false, {}}}, /* two blocks for a picture */
+    {{3, 6, 5}, 4, 3, 8, {false, 2, true, 4, {0.4f, 0.5f, 0.6f}, {4, 3, 5}, false, {}}},
+    {{1, 4, 4}, 3, 0, 8, {true, 2, true, 2, {0.5f}, {2}, false, {}}},
 };
 
 static void check(enum ddp_gpu_type t, const struct problem *p, bool resident)
