@@ -58,6 +58,9 @@ struct ddp_engine_result {
     double forward, backward, optimizer, reduce;
     int bad_shard; /* the first shard of this rank with a loss that is not finite; -1: none */
     float bad_loss;
+    /* The last block of the flat space whose sums, of gradients or statistics, were not finite and so not
+     * applied, the same on all ranks; -1: none. Nothing may follow but destroy. */
+    int64_t refused;
 };
 
 /* Of every shard of mine, shard i of batch b at [b * eval_shards + i]. Owned by the engine. */

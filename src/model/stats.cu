@@ -58,6 +58,10 @@ DDP_KERNEL stats_block(const struct ddp_gpu_stats_args a)
     const double new_weight = stat.momentum, old_weight = 1 - new_weight;
     for (int64_t k = block + ddp_thread(); k < stat.hi && k < block + DDP_BLOCK; k += DDP_FLAT_THREADS) {
         const float sum = ddp_nodes_sum<float>(a.nodes, k - a.lo);
+        if (a.refused && !(fabsf(sum) <= 3.402823466e38f)) {
+            ddp_raise(a.refused, (int32_t)(block / DDP_BLOCK) + 1);
+            continue;
+        }
         a.params[k] = (float)(old_weight * a.params[k] + new_weight * (sum / (double)n));
     }
 }

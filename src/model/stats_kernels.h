@@ -21,6 +21,7 @@ struct ddp_gpu_stats_args {
     struct ddp_gpu_nodes nodes;
     const struct ddp_gpu_step *step;
     const struct ddp_gpu_scale *scale; /* skip: leave the statistics. NULL: none */
+    int32_t *refused; /* [1] as of updates: sums that are not finite are left alone; NULL: they are not */
     int shards;
     int nstats;
     const struct ddp_gpu_stat *stat;

@@ -44,5 +44,6 @@ bool ddp_tensor_find_bad(const struct ddp_tensor *t, int *n, int *c, int *y, int
 /* Elementwise helpers on flat ranges, in the machine's instruction set. */
 void ddp_vec_add(float *a, const float *b, int64_t n); /* a += b */
 double ddp_vec_sumsq(const float *a, int64_t n); /* sum of squares in double: 16 lanes, then a fixed tree */
+bool ddp_vec_finite(const float *a, int64_t n);  /* no inf and no nan among them */
 
 #endif

@@ -114,6 +114,7 @@ static void fill_args(struct ddp_optim_device *o, struct ddp_gpu_reduce *reduce)
     o->update = (struct ddp_gpu_update_args){
         .scale = ddp_gpu_reduce_guard(reduce),
         .factor = o->at[FACTOR],
+        .refused = o->conf.scaled ? NULL : ddp_gpu_reduce_refused(reduce),
         .hyper = hyper,
         .setting = o->at[SETTING],
         .tensor = o->at[TENSOR],
@@ -132,6 +133,7 @@ static void fill_args(struct ddp_optim_device *o, struct ddp_gpu_reduce *reduce)
         .clip_norm = o->conf.cfg->optim.clip_norm,
         .scale = o->conf.scaled ? ddp_gpu_reduce_guard(reduce) : NULL,
         .interval = o->conf.interval,
+        .guard = o->conf.scaled ? NULL : ddp_gpu_reduce_guard(reduce),
         .factor = o->at[FACTOR],
     };
 }

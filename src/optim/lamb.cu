@@ -34,8 +34,12 @@ DDP_KERNEL moments_block(const struct ddp_gpu_update_args a)
             const float denominator = ddp_moments_step(s.moments, g, &m.v[k], &v.v[k]);
             u.v[k] = fmaf(s.decay, p.v[k], m.v[k] * s.inv1 / denominator);
         }
-        ddp_quad_store(a.state[0] + at, m);
-        ddp_quad_store(a.state[1] + at, v);
+        if (ddp_update_refuses(a, sum)) {
+            u = sum; /* its values tell between() */
+        } else {
+            ddp_quad_store(a.state[0] + at, m);
+            ddp_quad_store(a.state[1] + at, v);
+        }
         ddp_quad_store(a.sum + range + i, u);
         ddp_take_values(a, sum, p, u, &values);
     }

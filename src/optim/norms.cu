@@ -17,6 +17,7 @@ DDP_KERNEL norms_block(const struct ddp_gpu_update_args a)
         if (i >= n)
             break;
         const ddp_quad sum = ddp_update_sum(a, range + i), zero = {};
+        ddp_update_refuses(a, sum); /* its values tell between() */
         if (!stays)
             ddp_quad_store(a.sum + range + i, sum);
         ddp_take_values(a, sum, params ? ddp_quad_load(a.params + block + i) : zero, zero, &values);

@@ -2,6 +2,7 @@
  * time. */
 #include "optim/optim.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,7 @@ void ddp_optim_begin(struct ddp_optim *o, int64_t step, int64_t count)
     o->bias1 = ddp_optim_bias(o->cfg->optim.beta1, step);
     o->bias2 = ddp_optim_bias(o->cfg->optim.beta2, step);
     o->factor = 1;
+    o->refused = false;
 }
 
 /* What is left per block, of the part that lies in its tensor. */
@@ -118,16 +120,42 @@ static void take_values(const struct ddp_optim *o, unsigned leaves, const struct
         value[slot[DDP_VALUE_UPDATE]] = ddp_vec_sumsq(b->sum, b->n);
 }
 
-void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float *sum, double *values)
+/* All that pass->leaves of a block that was refused: whatever becomes of it is not finite, either. */
+static void leave_nan(const struct ddp_optim *o, double *value)
+{
+    for (int v = 0; v < DDP_VALUES; v++)
+        if (o->plan.values.slot[v] >= 0)
+            value[o->plan.values.slot[v]] = NAN;
+}
+
+/* Block `block` of tensor i, at flat index `at`. */
+static void run_block(struct ddp_optim *o, const struct ddp_optim_pass *pass, int i, int64_t at,
+                      const struct ddp_optim_block *b)
+{
+    const struct ddp_optim_cpu *cpu = o->plan.kind->cpu();
+    const struct ddp_optim_setting *s = &o->setting[i];
+    const struct ddp_optim_now now = {.lr = o->lr * s->lr_scale,
+                                      .mean = o->factor / (double)o->count,
+                                      .bias1 = o->bias1,
+                                      .bias2 = o->bias2,
+                                      .weight_decay = s->weight_decay,
+                                      .trust = s->trust,
+                                      .first = o->step == 0};
+    if (pass->stage >= 0 && cpu->stage[pass->stage])
+        cpu->stage[pass->stage](&o->hyper, &now, b);
+    if (pass == &o->plan.pass[o->plan.npasses - 1] && o->array[DDP_OPTIM_AVERAGE])
+        ddp_average_cpu()->step(o->plan.blend, b->n, b->param, o->array[DDP_OPTIM_AVERAGE] + at);
+}
+
+int64_t ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float *sum, double *values)
 {
     const struct ddp_flat *flat = o->flat;
     const struct ddp_optim_pass *pass = &o->plan.pass[stage];
-    const struct ddp_optim_cpu *cpu = o->plan.kind->cpu();
-    float *average = stage + 1 == o->plan.npasses ? o->array[DDP_OPTIM_AVERAGE] : NULL;
-    for (int64_t at = lo; at < hi; at += DDP_BLOCK) {
+    int64_t refused = -1;
+    for (int64_t at = lo; at < hi && !o->refused; at += DDP_BLOCK) {
         int64_t block = at / DDP_BLOCK;
         const int i = o->tensor[block];
-        const struct ddp_optim_setting *s = &o->setting[i];
+        double *value = values + block * o->plan.values.stride;
         /* padding past the tensor stays zero; sizes are whole blocks of 16 channels
          * already, or end in zeros */
         int64_t left = (flat->tensor[i].offset + flat->tensor[i].size - at + 15) / 16 * 16;
@@ -135,25 +163,20 @@ void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float
             .n = left < DDP_BLOCK ? left : DDP_BLOCK, .sum = sum + (at - lo), .param = o->params + at};
         for (int a = 0; a < DDP_OPTIM_ARRAYS; a++)
             b.state[a] = o->array[a] ? o->array[a] + at : NULL;
-        const struct ddp_optim_now now = {.lr = o->lr * s->lr_scale,
-                                          .mean = o->factor / (double)o->count,
-                                          .bias1 = o->bias1,
-                                          .bias2 = o->bias2,
-                                          .weight_decay = s->weight_decay,
-                                          .trust = s->trust,
-                                          .first = o->step == 0};
-        if (pass->stage >= 0 && cpu->stage[pass->stage])
-            cpu->stage[pass->stage](&o->hyper, &now, &b);
-        if (average)
-            ddp_average_cpu()->step(o->plan.blend, b.n, b.param, average + at);
+        if (stage == 0 && !ddp_vec_finite(b.sum, b.n)) {
+            refused = block;
+            leave_nan(o, value);
+            continue;
+        }
+        run_block(o, pass, i, at, &b);
         if (pass->leaves)
-            take_values(o, pass->leaves, &b, values + block * o->plan.values.stride);
+            take_values(o, pass->leaves, &b, value);
     }
+    return refused;
 }
 
-/* The norm of the mean gradient over all trained tensors, and PyTorch's factor: min(1, clip / (norm + 1e-6)).
- * As there, a norm of nan leaves the gradient alone, and an infinite one makes nan of it: the next loss stops
- * the run and names the tensor. */
+/* The norm of the mean gradient over all trained tensors, and PyTorch's factor,
+ * min(1, clip / (norm + 1e-6)). */
 static void clip(struct ddp_optim *o, const double *values)
 {
     const struct ddp_optim_layout *l = &o->plan.values;
@@ -187,6 +210,11 @@ static void adapt_trust(struct ddp_optim *o, const double *values)
 void ddp_optim_between(struct ddp_optim *o, int stage, const double *values, int64_t blocks)
 {
     (void)blocks;
+    const int64_t left = o->flat->stats / DDP_BLOCK * o->plan.values.stride;
+    for (int64_t i = 0; i < left && !o->refused; i++)
+        o->refused = !isfinite(values[i]);
+    if (o->refused)
+        return;
     if (o->plan.pass[stage].factor)
         clip(o, values);
     if (o->plan.pass[stage].trust)

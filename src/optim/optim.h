@@ -28,8 +28,10 @@ int ddp_optim_stages(const struct ddp_config *cfg);
 
 /* Before each step: step counts from 0, count: samples in the global batch (the sums are divided by it). */
 void ddp_optim_begin(struct ddp_optim *o, int64_t step, int64_t count);
-/* Stage `stage` for [lo, hi), blocks of trained parameters only; arguments as in struct ddp_reduce_apply. */
-void ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+/* Stage `stage` for [lo, hi), blocks of trained parameters only; arguments and result as in struct
+ * ddp_reduce_apply. A block whose sums are not finite is refused: nothing of it changes. Where a stage leaves
+ * values, nothing at all changes behind it: on all ranks, as all have the same values. */
+int64_t ddp_optim_run(struct ddp_optim *o, int stage, int64_t lo, int64_t hi, float *sum, double *values);
 void ddp_optim_between(struct ddp_optim *o, int stage, const double *values, int64_t blocks);
 
 double ddp_optim_lr(const struct ddp_optim *o); /* of the step begun last */

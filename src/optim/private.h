@@ -22,6 +22,7 @@ struct ddp_optim {
     double lr, norm;
     double bias1, bias2; /* 1 - beta^t of Adam's moments, t = step + 1 */
     double factor;       /* of clipping, 1 when off */
+    bool refused;        /* values that stages left are not finite: the stages behind do nothing */
 };
 
 /* Sum of one value over blocks [lo, hi) in the canonical tree over block numbers. values: [blocks][stride],

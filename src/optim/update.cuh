@@ -57,6 +57,24 @@ DDP_DEVICE ddp_quad ddp_update_sum(const struct ddp_gpu_update_args &a, int64_t 
     return a.nodes.n == 0 ? ddp_quad_load(a.sum + i) : ddp_nodes_sum<ddp_quad>(a.nodes, i);
 }
 
+DDP_DEVICE int ddp_count_bad(ddp_quad q)
+{
+    int bad = 0;
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        bad += !(fabsf(q.v[k]) <= 3.402823466e38f);
+    return bad;
+}
+
+/* Whether four sums are not to be applied. */
+DDP_DEVICE bool ddp_update_refuses(const struct ddp_gpu_update_args &a, ddp_quad sum)
+{
+    if (!a.refused || ddp_count_bad(sum) == 0)
+        return false;
+    ddp_raise(a.refused, (int32_t)(ddp_update_at(a) / DDP_BLOCK) + 1);
+    return true;
+}
+
 /* New parameters at flat index `at`, with their copy in the compute type and their moving average
  * e = e + (1 - decay) * (p - e), 8 bytes more (sibling: average_cpu.c). */
 DDP_DEVICE void ddp_update_store(const struct ddp_gpu_update_args &a, int64_t at, ddp_quad p)
@@ -107,6 +125,8 @@ template <class Kind> DDP_KERNEL update_block(const struct ddp_gpu_update_args a
             break;
         const int64_t at = block + i;
         const ddp_quad sum = ddp_update_sum(a, at - a.lo), p = ddp_quad_load(a.params + at);
+        if (ddp_update_refuses(a, sum))
+            continue;
         ddp_update_store(a, at, Kind::step(a, args, at, sum, p));
     }
 }

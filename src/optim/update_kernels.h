@@ -26,6 +26,9 @@ struct ddp_gpu_update_args {
     const struct ddp_gpu_step *step;
     const struct ddp_gpu_scale *scale; /* skip, inverse; NULL: none */
     const double *factor;              /* [1] clipping factor; NULL: 1 */
+    /* [1] Sums that are not finite are left alone, with what they would have changed, and this becomes at
+     * least the number of their block + 1. NULL: they skip the step (between()) instead. */
+    int32_t *refused;
     struct ddp_optim_hyper hyper;
     const struct ddp_gpu_setting *setting;
     const int32_t *tensor; /* of each block */
@@ -52,6 +55,9 @@ struct ddp_gpu_between_args {
     /* decide: the clipping factor, and by the number of gradients that are not finite the scale: one that is
      * not halves it and skips the step, `interval` good steps double it; halted: left alone. Once a step,
      * before updates. */
+    /* Without loss scaling: values that are not finite halt, and nothing is updated behind that. NULL: not
+     * looked for. */
+    struct ddp_gpu_scale *guard;
     bool decide;
     double clip_norm;            /* 0: off */
     struct ddp_gpu_scale *scale; /* NULL: no loss scaling */

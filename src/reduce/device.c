@@ -182,6 +182,18 @@ struct ddp_gpu_scale *ddp_gpu_reduce_guard(struct ddp_gpu_reduce *r)
     return r->at[DDP_REGION_SCALE];
 }
 
+int32_t *ddp_gpu_reduce_refused(struct ddp_gpu_reduce *r)
+{
+    const int row = ddp_gpu_reduce_alone(r) ? 0 : ddp_reduce_layout_slot(&r->layout, r->conf.rank);
+    return (int32_t *)r->at[DDP_REGION_REFUSED] + row * DDP_GPU_REFUSED;
+}
+
+const int32_t *ddp_gpu_reduce_refusals(const struct ddp_gpu_reduce *r, int *rows)
+{
+    *rows = ddp_gpu_reduce_rows(r);
+    return r->at[DDP_REGION_REFUSED];
+}
+
 const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_reduce *r)
 {
     return &r->transfer;

@@ -30,6 +30,7 @@
  *   stage 0 over my slice; if it is the only one, new parameters from their owners to all (all-gather in
  *   place, or grouped broadcasts where slices are unequal) and conversion; else the values of all slices in
  *   the same way, and the other stages in finish(), with between() before each
+ *   with the last parameters: what each rank refused to apply, as sums were not finite (16 bytes a rank)
  *   fast: all-reduce of the bucket, then as one rank does, on every rank alike
  * finish() makes the compute stream wait for all of it.
  *
@@ -43,6 +44,9 @@
 #include "device/transfer.h"
 #include "model/flat.h"
 #include "reduce/reduce.h"
+
+/* Of a row of ddp_gpu_reduce_refusals(): 16 bytes. */
+enum { DDP_GPU_REFUSED = 4 };
 
 /* Slot of the metrics block behind DDP_METRIC_CORRECT: how many ranks want to stop (kernel metrics()). */
 enum { DDP_GPU_METRIC_STOP = 2 };
@@ -118,6 +122,10 @@ void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r); /* [flat total] in the c
 const struct ddp_gpu_scale *ddp_gpu_reduce_scale(const struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
 /* What the guard decides: whether a step may update anything. Without loss scaling its scale stays 1. */
 struct ddp_gpu_scale *ddp_gpu_reduce_guard(struct ddp_gpu_reduce *r);
+/* On the device: where updates say which block they refused last, + 1 (update_kernels.h); and the rows
+ * [*rows][DDP_GPU_REFUSED] of all ranks behind finish, of which the first number counts. 0: none so far. */
+int32_t *ddp_gpu_reduce_refused(struct ddp_gpu_reduce *r);
+const int32_t *ddp_gpu_reduce_refusals(const struct ddp_gpu_reduce *r, int *rows);
 /* For uploads and downloads of what belongs to the same device. */
 const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_reduce *r);
 

@@ -134,6 +134,7 @@ static void plan_regions(struct ddp_gpu_reduce *r, const struct sizes *largest)
     n[DDP_REGION_MERGES] = (nodes + inputs + terms) * sizeof(int32_t);
     n[DDP_REGION_SCALE] = sizeof(struct ddp_gpu_scale);
     n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)(c->size * r->rows)) * DDP_GPU_METRICS * sizeof(float);
+    n[DDP_REGION_REFUSED] = (size_t)ddp_gpu_reduce_rows(r) * DDP_GPU_REFUSED * sizeof(int32_t);
     n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
     n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(double);
     n[DDP_REGION_SMALL_MERGES] = shards * sizeof(int32_t);

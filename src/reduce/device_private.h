@@ -26,6 +26,9 @@ enum ddp_gpu_region {
     /* float [size][most tree nodes of a rank][DDP_GPU_METRICS], in the order of slices; `fast`: one row, the
      * sum */
     DDP_REGION_GUARD,
+    /* int32 [size][DDP_GPU_REFUSED], in the order of slices, or one row: the first of each is what the rank
+     * refused */
+    DDP_REGION_REFUSED,
     DDP_REGION_GUARD_NODE,   /* float * [tree nodes]: their metrics */
     DDP_REGION_SMALL,        /* double [shards][small width] */
     DDP_REGION_SMALL_MERGES, /* int32 [shards] */
@@ -95,6 +98,7 @@ struct ddp_gpu_reduce {
     struct ddp_gpu_guard_args guard;
     struct ddp_gpu_transfer transfer;
     const struct ddp_gpu_apply *apply; /* of this step */
+    int64_t reduced;                   /* buckets of it that were enqueued */
 
     struct ddp_gpu_reduce_bucket *bucket; /* [buckets] */
 };
@@ -143,6 +147,12 @@ static inline bool ddp_gpu_reduce_alone(const struct ddp_gpu_reduce *r)
     return r->conf.size == 1 || r->conf.fast;
 }
 
+/* Rows of what ranks refused. */
+static inline int ddp_gpu_reduce_rows(const struct ddp_gpu_reduce *r)
+{
+    return ddp_gpu_reduce_alone(r) ? 1 : r->conf.size;
+}
+
 /* ---- device_wire.c: enqueued on the side stream, the same calls on every rank ---- */
 
 /* The metrics of all tree nodes to all; with `fast` their sum. */
@@ -151,8 +161,9 @@ void ddp_gpu_wire_metrics(struct ddp_gpu_reduce *r);
 void ddp_gpu_wire_inputs(struct ddp_gpu_reduce *r, int64_t bucket);
 /* Several nodes, along the lane: covers over slices. */
 void ddp_gpu_wire_covers(struct ddp_gpu_reduce *r, int64_t bucket);
-/* From owners to all: array [blocks][each] of a bucket's blocks that lie in `within`. */
+/* From owners to all: array [blocks][each] of a bucket's blocks that lie in `within`. refused: what ranks
+ * refused goes along, in the same group. */
 void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t bucket, struct ddp_range within, float *array,
-                         int64_t each);
+                         int64_t each, bool refused);
 
 #endif

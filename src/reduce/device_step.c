@@ -32,7 +32,7 @@ static struct ddp_range rest_part(const struct ddp_gpu_reduce *r, struct ddp_ran
 static void spread_values(struct ddp_gpu_reduce *r, int64_t b)
 {
     const struct ddp_range trained = {0, r->conf.flat->stats / DDP_BLOCK};
-    ddp_gpu_wire_spread(r, b, trained, r->at[DDP_REGION_VALUES], 2 * (int64_t)r->conf.block_values);
+    ddp_gpu_wire_spread(r, b, trained, r->at[DDP_REGION_VALUES], 2 * (int64_t)r->conf.block_values, false);
 }
 
 static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
@@ -47,11 +47,11 @@ static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
 }
 
 /* New parameters and statistics, and the others' into the compute type. The metrics are the same everywhere
- * already, and go along: without them their bucket would not be of equal slices. */
-static void publish(struct ddp_gpu_reduce *r, int64_t b)
+ * already, and go along: without them their bucket would not be of equal slices. last: of the step. */
+static void publish(struct ddp_gpu_reduce *r, int64_t b, bool last)
 {
     const struct ddp_range all_blocks = {0, r->layout.blocks};
-    ddp_gpu_wire_spread(r, b, all_blocks, r->at[DDP_REGION_PARAMS], DDP_BLOCK);
+    ddp_gpu_wire_spread(r, b, all_blocks, r->at[DDP_REGION_PARAMS], DDP_BLOCK, last);
     if (ddp_gpu_reduce_alone(r) || r->conf.type == DDP_GPU_F32)
         return;
     const struct ddp_range all = trained_part(r, ddp_range_elements(r->bucket[b].all));
@@ -130,8 +130,8 @@ static void guard(struct ddp_gpu_reduce *r)
     r->api->kernels->stats->guard(r->side, &r->guard);
 }
 
-/* A bucket in which my nodes are final. */
-static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b)
+/* A bucket in which my nodes are final; last: of all. */
+static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b, bool last)
 {
     const struct ddp_range all = ddp_gpu_reduce_moved(r, ddp_range_elements(r->bucket[b].all));
     r->api->record(r->bucket[b].complete, r->compute);
@@ -146,7 +146,7 @@ static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b)
     }
     run_stage(r, b, 0);
     if (r->apply->stages == 1)
-        publish(r, b);
+        publish(r, b, last);
     else
         spread_values(r, b);
 }
@@ -160,7 +160,7 @@ static void later_stages(struct ddp_gpu_reduce *r)
         for (int64_t b = 0; b < r->layout.buckets; b++) {
             run_stage(r, b, stage);
             if (stage + 1 == apply->stages)
-                publish(r, b);
+                publish(r, b, b + 1 == r->layout.buckets);
             else
                 spread_values(r, b);
         }
@@ -173,6 +173,7 @@ void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *
 {
     ddp_ledger_open(&r->ledger);
     r->apply = apply;
+    r->reduced = 0;
 }
 
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard)
@@ -200,7 +201,7 @@ void ddp_gpu_reduce_ready(struct ddp_gpu_reduce *r, int shard, int64_t lo, int64
     if (e.early)
         guard(r);
     for (int64_t b = e.complete.lo; b < e.complete.hi; b++)
-        reduce_bucket(r, b);
+        reduce_bucket(r, b, ++r->reduced == r->layout.buckets);
 }
 
 int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
@@ -223,7 +224,7 @@ void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *f
         if (mine.lo < mine.hi)
             r->api->copy(r->side, full + mine.lo, kept + k->kept,
                          (size_t)ddp_range_size(mine) * sizeof *full);
-        ddp_gpu_wire_spread(r, b, trained, full, DDP_BLOCK);
+        ddp_gpu_wire_spread(r, b, trained, full, DDP_BLOCK, false);
     }
     r->api->record(r->done, r->side);
     r->api->wait(r->compute, r->done);

@@ -121,25 +121,36 @@ static bool is_even(const struct ddp_gpu_reduce *r, int64_t b, struct ddp_range 
     return true;
 }
 
-void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range within, float *array,
-                         int64_t each)
+/* One by one; within a group. */
+static void spread_unequal(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range within, float *array,
+                           int64_t each)
 {
-    const struct ddp_range all = ddp_range_clip(ddp_reduce_layout_bucket(&r->layout, b), within);
-    if (ddp_gpu_reduce_alone(r) || each == 0)
-        return;
-    if (is_even(r, b, within)) {
-        r->api->allgather(r->comm, r->side, array + all.lo * each,
-                          (size_t)(ddp_range_size(all) / r->conf.size * each));
-        return;
-    }
-    r->api->group_begin(r->comm);
     for (int rank = 0; rank < r->conf.size; rank++) {
         const struct ddp_range a = ddp_range_clip(ddp_reduce_layout_slice(&r->layout, b, rank), within);
         if (a.lo < a.hi)
             r->api->bcast(r->comm, r->side, array + a.lo * each, (size_t)(ddp_range_size(a) * each),
                           number(r, rank));
     }
-    r->api->group_end(r->comm);
+}
+
+void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range within, float *array,
+                         int64_t each, bool refused)
+{
+    const struct ddp_range all = ddp_range_clip(ddp_reduce_layout_bucket(&r->layout, b), within);
+    const bool even = is_even(r, b, within), grouped = !even || refused;
+    if (ddp_gpu_reduce_alone(r) || each == 0)
+        return;
+    if (grouped)
+        r->api->group_begin(r->comm);
+    if (even)
+        r->api->allgather(r->comm, r->side, array + all.lo * each,
+                          (size_t)(ddp_range_size(all) / r->conf.size * each));
+    else
+        spread_unequal(r, b, within, array, each);
+    if (refused) /* moved as they are */
+        r->api->allgather(r->comm, r->side, r->at[DDP_REGION_REFUSED], DDP_GPU_REFUSED);
+    if (grouped)
+        r->api->group_end(r->comm);
 }
 
 /* ---- in the middle of a pass ---- */

@@ -387,6 +387,8 @@ static bool run_stages(struct ddp_reduce *r, const struct ddp_reduce_apply *appl
                 ddp_wire_poll(r);
         }
     }
+    if (r->layout.nodes > 1) /* its vote goes with its node's last results, and waits for nothing else */
+        atomic_fetch_add_explicit(&r->control->voted, 1, memory_order_acq_rel);
     return publish_results(r);
 }
 
@@ -399,8 +401,6 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
     ddp_word *vote = &r->control->vote[r->step % 2].step;
     if (stop_vote)
         atomic_store_explicit(vote, r->step, memory_order_relaxed); /* the barrier publishes it */
-    if (r->layout.nodes > 1)
-        atomic_fetch_add_explicit(&r->control->voted, 1, memory_order_acq_rel);
     r->within = true;
     const bool done = run_stages(r, apply);
     r->within = false;
@@ -408,6 +408,11 @@ int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply
         return fail(r, err);
     *stop = atomic_load_explicit(vote, memory_order_relaxed) == r->step;
     return 0;
+}
+
+int64_t ddp_reduce_refused(const struct ddp_reduce *r)
+{
+    return (int64_t)atomic_load_explicit(&r->control->refused, memory_order_relaxed) - 1;
 }
 
 bool ddp_reduce_own(const struct ddp_reduce *r, int64_t i, struct ddp_range *blocks, const float **sum)

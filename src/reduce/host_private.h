@@ -19,8 +19,12 @@ enum {
 
 struct ddp_reduce_control {
     struct ddp_barrier barrier;
+    /* The last block that an apply refused, + 1; 0: none. Never taken back; nobody can be a step ahead here:
+     * a sum wants all ranks. */
+    _Alignas(64) ddp_word refused;
     /* several nodes only: */
-    _Alignas(64) ddp_word voted; /* ranks that have said whether they want to stop */
+    _Alignas(
+        64) ddp_word voted; /* ranks that have applied what they own, and said whether they want to stop */
     _Alignas(64) ddp_word moved; /* buckets in which all had arrived, or that came */
     struct {
         /* of the last vote to stop; steps take turns, so that late readers are not confused */
@@ -61,6 +65,9 @@ struct ddp_wire_bucket {
     struct ddp_exchange *sums_in, *sums_out, *results_in, *results_out;
     bool sent, here, came, answered, through; /* in this step, in this order */
 };
+struct ddp_wire_vote {      /* of a node, when it has applied all that it owns */
+    uint32_t stop, refused; /* whether some rank wants to stop; the last block refused, + 1 */
+};
 struct ddp_reduce_wire {
     struct ddp_wire_bucket *bucket; /* [buckets] */
     int64_t first;                  /* all buckets before it are through */
@@ -71,7 +78,7 @@ struct ddp_reduce_wire {
     size_t values_bytes;
 
     struct ddp_exchange *votes_in, *votes_out; /* lane 0 only */
-    uint32_t *vote;                            /* [nodes] */
+    struct ddp_wire_vote *vote;                /* [nodes] */
     bool vote_sent, vote_done;
 };
 
@@ -144,6 +151,16 @@ void ddp_reduce_forget_nodes(struct ddp_reduce *r);
 
 /* For between the tasks of other computing: messages, and a few blocks of what can be done. ctx: r. */
 void ddp_reduce_look_up(void *ctx);
+
+/* Some apply refused a block; refused: its number + 1, 0 is none. From any thread. */
+static inline void ddp_reduce_refuse(struct ddp_reduce *r, uint32_t refused)
+{
+    ddp_word *word = &r->control->refused;
+    uint32_t before = atomic_load_explicit(word, memory_order_relaxed);
+    while (before < refused && !atomic_compare_exchange_weak_explicit(
+                                   word, &before, refused, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
 
 /* ---- host_sums.c ---- */
 

@@ -99,9 +99,12 @@ static void apply_blocks(const struct applying *j, int64_t lo, int64_t hi, float
                (size_t)(hi - lo) * each * sizeof *values);
     }
     const double from = timed ? ddp_now() : 0;
-    j->apply->run(j->apply->ctx, j->stage, lo * DDP_BLOCK, hi * DDP_BLOCK, r->own + lo * DDP_BLOCK, values);
+    const int64_t refused = j->apply->run(j->apply->ctx, j->stage, lo * DDP_BLOCK, hi * DDP_BLOCK,
+                                          r->own + lo * DDP_BLOCK, values);
     if (timed)
         r->spent.apply += ddp_now() - from;
+    if (refused >= 0)
+        ddp_reduce_refuse(r, (uint32_t)refused + 1);
 }
 
 /* Task t of the threads: a part of the range, a few blocks at a time. */

@@ -7,7 +7,7 @@
  *   results_out              all members have applied theirs     mine are updated there
  *
  *   of a step
- *   votes_in, _out (lane 0)  as the step begins; all have voted  whether anybody wants to stop
+ *   votes_in, _out (lane 0)  as the step begins; all have voted  who wants to stop, what was refused
  *   values_in, _out          behind a stage                      block values for the next one
  *
  * Received before it is expected is only what others send who are ahead; where it goes is not read before,
@@ -263,14 +263,18 @@ static void move_votes(struct ddp_reduce *r)
     ddp_word *vote = &r->control->vote[r->step % 2].step;
     const int me = r->place.node;
     if (!w->vote_sent && ddp_reduce_reached(r, &r->control->voted, r->comm->local_size)) {
-        w->vote[me] = atomic_load_explicit(vote, memory_order_relaxed) == r->step;
+        w->vote[me] = (struct ddp_wire_vote){
+            .stop = atomic_load_explicit(vote, memory_order_relaxed) == r->step,
+            .refused = atomic_load_explicit(&r->control->refused, memory_order_relaxed)};
         begin(r, w->votes_out);
         w->vote_sent = true;
     }
     w->vote_done = w->vote_sent && is_done(r, w->votes_in) && is_done(r, w->votes_out);
-    for (int node = 0; w->vote_done && node < r->layout.nodes; node++)
-        if (w->vote[node] != 0)
-            atomic_store_explicit(vote, r->step, memory_order_relaxed); /* the barrier publishes it */
+    for (int node = 0; w->vote_done && node < r->layout.nodes; node++) { /* the barrier publishes it */
+        if (w->vote[node].stop != 0)
+            atomic_store_explicit(vote, r->step, memory_order_relaxed);
+        ddp_reduce_refuse(r, w->vote[node].refused);
+    }
 }
 
 void ddp_wire_poll(struct ddp_reduce *r)

@@ -46,8 +46,9 @@ struct ddp_reduce_apply {
     /* sum: [hi - lo] gradient sums, writable, kept between stages. values: [blocks][block_values] of the
      * whole flat space; a stage reads and writes the entries of its own blocks only, and finds there
      * what it left in an earlier stage of this step. Called for any number of blocks, from several
-     * threads at once. */
-    void (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+     * threads at once. Returns the last block that it refuses, because of sums that are not finite; -1:
+     * none. */
+    int64_t (*run)(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
     /* All blocks' values are complete: every rank computes the same from them. Once after each stage but the
      * last, on the calling thread. May be NULL. */
     void (*between)(void *ctx, int stage, const double *values, int64_t blocks);
@@ -87,6 +88,10 @@ void ddp_reduce_empty(struct ddp_reduce *r, int shard, const struct ddp_reduce_a
  * the other ranks may be left waiting: ddp_comm_abort(), then destroy. */
 int ddp_reduce_finish(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, bool stop_vote, bool *stop,
                       struct ddp_error *err);
+
+/* After finish: the last block of the flat space that the apply of any rank refused, in this step or one
+ * before it; -1: none. The same answer on all ranks. Local. */
+int64_t ddp_reduce_refused(const struct ddp_reduce *r);
 
 /* Between steps, an array [total] that each node has a copy of, where a rank writes what it owns only
  * (optimizer state, averages): what a node's ranks own of it goes to all nodes, or to node 0 alone, or is

@@ -44,6 +44,36 @@ static int loss_failed(struct ddp_trainer *t, const struct ddp_engine_result *r,
                      (long long)r->step + 1);
 }
 
+/* The tensor that block `block` of the flat space belongs to. */
+static const struct ddp_flat_tensor *tensor_of(const struct ddp_flat *flat, int64_t block)
+{
+    int i = flat->ntensors - 1;
+    while (i > 0 && flat->tensor[i].offset > block * DDP_BLOCK)
+        i--;
+    return &flat->tensor[i];
+}
+
+/* All ranks know of the last block, and so of the tensor that comes first in the order of computing:
+ * statistics come with forward, gradients from the last layer on. They leave together: who is late would be
+ * ended else. */
+static int sums_failed(struct ddp_trainer *t, const struct ddp_engine_result *r, struct ddp_error *err)
+{
+    const struct ddp_flat_tensor *tensor = tensor_of(t->engine->flat, r->refused);
+    const char *kind =
+        tensor->param.role == DDP_PARAM_TRAINED ? "gradient of parameter" : "running statistic";
+    int status = 0;
+    if (t->lead)
+        status =
+            ddp_fail(err, DDP_E_NUMERIC,
+                     "step %lld: the loss is finite, but sums over the batch are not; first bad tensor: %s "
+                     "'%s'. Nothing was updated with it. Checkpoints are from before this "
+                     "step; " DDP_NUMERIC_CURE,
+                     (long long)r->step + 1, kind, tensor->name);
+    status = ddp_comm_agree(t->comm, status, err);
+    t->failed_together = true;
+    return status;
+}
+
 static void note_times(struct ddp_trainer *t, const struct ddp_engine_result *r)
 {
     double *now = t->times.now;
@@ -62,6 +92,8 @@ static int collect(struct ddp_trainer *t, bool *stop, struct ddp_error *err)
         return status;
     if (!isfinite(r.loss_sum))
         return loss_failed(t, &r, err);
+    if (r.refused >= 0)
+        return sums_failed(t, &r, err);
     t->result = r;
     note_times(t, &r);
     t->state.epoch_loss_sum += r.loss_sum;

@@ -437,6 +437,13 @@ void emu_sync_warp(const char *file, int line)
     meet(file, line, false);
 }
 
+void emu_raise(int32_t *p, int32_t v)
+{
+    int32_t was = __atomic_load_n(p, __ATOMIC_RELAXED);
+    while (was < v && !__atomic_compare_exchange_n(p, &was, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
 uint64_t emu_shuffle_down(uint64_t v, int delta, const char *file, int line)
 {
     const int me = emu_now.thread, lane = me % LANES;

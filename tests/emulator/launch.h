@@ -22,6 +22,7 @@ void emu_sync(const char *file, int line);
 void emu_sync_warp(const char *file, int line);
 /* Value of the lane `delta` above; its own where there is none. No barrier for memory, as on the device. */
 uint64_t emu_shuffle_down(uint64_t v, int delta, const char *file, int line);
+void emu_raise(int32_t *p, int32_t v); /* an atomic maximum: no race, in whatever order */
 void emu_misaligned(const void *p, size_t bytes);
 void *emu_memcpy(void *to, const void *from, size_t n);
 void *emu_memset(void *to, int c, size_t n);

@@ -1,6 +1,7 @@
 /* Which instruction set is taken, and flat sums that have the same bits on each. */
 #include "cmocka_all.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,13 @@ static void test_vec_ops_give_the_same_bits_everywhere(void **state)
             if (first == -1)
                 first = got;
             assert_memory_equal(&first, &got, sizeof got);
+            for (int j = -1; j < n; j++) { /* all are, then all but one */
+                static const float odd[] = {INFINITY, -INFINITY, NAN};
+                const float was = a[j + 1];
+                a[j + 1] = j < 0 ? INFINITY : odd[j % 3];
+                assert_true(ddp_vec_finite(a + 1, n) == (j < 0));
+                a[j + 1] = was;
+            }
             ddp_vec_add(a + 1, b + 1, n);
             for (int j = 0; j < n; j++)
                 assert_true(a[j + 1] == value(j) + value(j + 1000));

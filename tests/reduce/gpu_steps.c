@@ -10,6 +10,7 @@
 #include "reduce/layout.h"
 
 int gpu_blow = -1;
+int64_t gpu_blow_at = -1;
 int gpu_poison = -1;
 int gpu_steps = STEPS;
 struct gpu_traffic gpu_traffic;
@@ -169,6 +170,18 @@ static void check_gathered(const struct rank *k, const struct outcome *o, int ar
         check_rounded(k->updater.average_weights, got);
 }
 
+/* What all ranks refused, as one of them knows it. */
+static int32_t refused_by_any(const struct rank *k)
+{
+    int32_t row[MAX_SHARDS * DDP_GPU_REFUSED], last = 0;
+    int rows;
+    const int32_t *from = ddp_gpu_reduce_refusals(k->r, &rows);
+    emu_copy_out(row, from, (size_t)rows * DDP_GPU_REFUSED * sizeof *row);
+    for (int i = 0; i < rows; i++)
+        last = row[i * DDP_GPU_REFUSED] > last ? row[i * DDP_GPU_REFUSED] : last;
+    return last;
+}
+
 void gpu_collect(struct rank *k, int ranks, const struct problem *p, const struct setup *s,
                  struct outcome *out)
 {
@@ -184,6 +197,8 @@ void gpu_collect(struct rank *k, int ranks, const struct problem *p, const struc
                                                      out->state[i], &err),
                              0);
         assert_int_equal(ddp_gpu_reduce_scale_get(k[r].r, &out->scale, &err), 0);
+        assert_true(r == 0 || refused_by_any(&k[r]) == out->refused);
+        out->refused = refused_by_any(&k[r]);
         if (s->type == DDP_GPU_BF16)
             check_rounded(ddp_gpu_reduce_weights(k[r].r), out->params);
     }
@@ -227,7 +242,7 @@ void gpu_run_nodes(const struct setup *s, const struct gpu_shape *shape, uint32_
     gpu_start(&p, s);
     gpu_make_leaves(&p, shards, s->fast, s->loss_scale > 0 ? (float)s->loss_scale : 1);
     if (gpu_blow >= 0)
-        gpu_leaf[gpu_blow][shards - 1][p.tensor[2].offset + 100] = INFINITY;
+        gpu_leaf[gpu_blow][shards - 1][gpu_blow_at < 0 ? p.tensor[2].offset + 100 : gpu_blow_at] = INFINITY;
     if (gpu_poison >= 0) {
         gpu_leaf[gpu_poison][shards / 2][p.flat.metrics + DDP_METRIC_LOSS] = NAN;
         gpu_leaf[gpu_poison][shards / 2][p.tensor[2].offset + 100] = NAN;

@@ -21,6 +21,7 @@ struct setup {
 struct outcome {
     float params[TOTAL], state[3][TOTAL];
     struct ddp_gpu_scale scale;
+    int32_t refused; /* the last block that was, + 1 */
 };
 
 /* A rank, on the device that has its number in the communicator. */
@@ -39,8 +40,9 @@ struct gpu_shape {
 };
 int gpu_size(const struct gpu_shape *shape);
 
-extern int gpu_blow;   /* step whose gradients are infinite in one place; -1: none */
-extern int gpu_poison; /* step in which the loss of one shard is nan, and with it gradients; -1: none */
+extern int gpu_blow;        /* step whose gradients, or statistics, are infinite in one place; -1: none */
+extern int64_t gpu_blow_at; /* the place; -1: in the third tensor */
+extern int gpu_poison;      /* step in which the loss of one shard is nan, and with it gradients; -1: none */
 extern int gpu_steps;
 extern float gpu_leaf[STEPS][MAX_SHARDS][TOTAL];
 

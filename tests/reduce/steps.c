@@ -200,9 +200,16 @@ static double block_value(const struct rank *k, int64_t block)
 }
 
 /* One stage copies. Three: norms, scaling in place, copying; each checks what the stage before left. */
-static void run(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
+/* Every third block is refused by who owns it, in the last step: the last of `blocks`. */
+static int64_t last_refused(const struct rank *k, int64_t blocks)
+{
+    return k->step + 1 == k->plan->steps && blocks >= 2 ? (blocks - 2) / 3 * 3 + 1 : -1;
+}
+
+static int64_t run(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
 {
     struct rank *k = ctx;
+    const int64_t refused = last_refused(k, hi / DDP_BLOCK);
     if (lo % DDP_BLOCK != 0 || hi % DDP_BLOCK != 0 || lo >= hi)
         k->bad = true;
     for (int64_t block = lo / DDP_BLOCK; block < hi / DDP_BLOCK; block++) {
@@ -226,6 +233,7 @@ static void run(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double
             sum[i] *= 2;
     if (stage == k->plan->stages - 1)
         memcpy(k->result + lo, sum, (size_t)(hi - lo) * sizeof *sum);
+    return stage == 0 && refused >= lo / DDP_BLOCK ? refused : -1;
 }
 
 /* A slow rank still reads the values when the others are in the next stage. */
@@ -401,6 +409,7 @@ int steps_run(struct ddp_comm *c, void *ctx)
             return line;
         CHECK_OK(c, ddp_reduce_finish(r, &apply, vote, &stop, &err), &err);
         CHECK(c, stop == (k.step % 2 == 1));
+        CHECK(c, ddp_reduce_refused(r) == last_refused(&k, p->blocks));
         line = check_step(c, &k);
         if (line != 0)
             return line;

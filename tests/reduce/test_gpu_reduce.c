@@ -131,7 +131,7 @@ static void test_reduce_publishes_equal_slices_in_place(void **state)
     static struct outcome got;
     static const struct {
         struct gpu_shape shape;
-        int gathers; /* of buckets, in a step */
+        int gathers; /* of buckets, in a step; beside them metrics, and what was refused */
     } cases[] = {
         /* 9 blocks: buckets of 2 blocks and the front one of 1 */
         {{8, 3, 2, {1, 1}}, 4}, {{8, 2, 1, {2}}, 4}, {{8, 5, 2, {2, 2}}, 2}, /* of 4, 4 and 1 */
@@ -141,7 +141,7 @@ static void test_reduce_publishes_equal_slices_in_place(void **state)
     };
     for (size_t k = 0; k < DDP_COUNT(cases); k++) {
         gpu_run_nodes(&setups[0], &cases[k].shape, 5, &got);
-        assert_int_equal(gpu_traffic.gathers, STEPS * (1 + cases[k].gathers));
+        assert_int_equal(gpu_traffic.gathers, STEPS * (2 + cases[k].gathers));
     }
 }
 
@@ -232,6 +232,48 @@ static void test_reduce_halts_on_all_ranks(void **state)
         }
     }
     gpu_poison = -1;
+    gpu_steps = STEPS;
+}
+
+/* One sum is infinite under a loss that is finite: all ranks know of its block behind the step, and nothing
+ * of the sum arrives anywhere. Where norms come before updates nothing at all is updated. */
+static void test_reduce_refuses_sums_on_all_ranks(void **state)
+{
+    (void)state;
+    static struct outcome want, got;
+    static const struct gpu_shape ways[] = {{5, 3, 1, {1}}, {5, 2, 1, {3}}, {5, 9, 2, {2, 1}}};
+    for (int i = 0; i < 2 * SETUPS; i++) {
+        const struct setup *s = &setups[i / 2];
+        if (s->loss_scale > 0)
+            continue;
+        const bool stats = i % 2 == 1,
+                   norms = s->clip_norm > 0 || s->optim == DDP_OPTIM_LARS || s->optim == DDP_OPTIM_LAMB;
+        struct problem p;
+        gpu_start(&p, s);
+        const int64_t blown = p.tensor[2].offset;
+        problem_finish(&p);
+        gpu_steps = STEPS - 1;
+        gpu_run(s, 5, 1, 3, 1, &want);
+        assert_int_equal(want.refused, 0);
+        gpu_blow = STEPS - 1;
+        gpu_blow_at = stats ? TRAINED : -1;
+        gpu_steps = STEPS;
+        for (size_t k = 0; k < DDP_COUNT(ways); k++) {
+            gpu_run_nodes(s, &ways[k], (uint32_t)k, &got);
+            const int64_t at = (int64_t)(got.refused - 1) * DDP_BLOCK;
+            assert_int_equal(at, stats ? TRAINED : blown);
+            for (int64_t e = 0; e < TOTAL - DDP_BLOCK; e++)
+                assert_true(isfinite(got.params[e]) && isfinite(got.state[0][e]) &&
+                            isfinite(got.state[1][e]));
+            if (!stats)
+                assert_memory_equal(got.params + at + 100, want.params + at + 100, sizeof(float));
+            if (norms && !stats)
+                assert_memory_equal(got.params, want.params, TRAINED * sizeof(float));
+            if (stats)
+                assert_memory_equal(got.params + TRAINED, want.params + TRAINED, sizeof(float));
+        }
+        gpu_blow = gpu_blow_at = -1;
+    }
     gpu_steps = STEPS;
 }
 
@@ -395,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_reduce_has_the_cpus_bits),
         cmocka_unit_test(test_reduce_skips_on_all_ranks),
         cmocka_unit_test(test_reduce_halts_on_all_ranks),
+        cmocka_unit_test(test_reduce_refuses_sums_on_all_ranks),
         cmocka_unit_test(test_reduce_waits_for_what_it_needs),
         cmocka_unit_test(test_reduce_small_is_the_canonical_tree),
         cmocka_unit_test(test_reduce_state_goes_out_and_in),

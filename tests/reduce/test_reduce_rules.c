@@ -15,10 +15,11 @@
 
 static const struct ddp_reduce_conf good = {.shards = 4, .total = 6 * DDP_BLOCK, .bucket = 2 * DDP_BLOCK};
 
-static void count_run(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
+static int64_t count_run(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
 {
     (void)stage, (void)sum, (void)values;
     atomic_fetch_add((atomic_int *)ctx, (int)((hi - lo) / DDP_BLOCK));
+    return -1;
 }
 
 static void test_create_refuses(void **state)

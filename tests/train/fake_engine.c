@@ -135,7 +135,8 @@ static int enqueue(struct ddp_engine *base, const struct ddp_batch *batch, int64
                                    .stop = base->conf.stop_requested() || step + 1 == script.stop_after,
                                    .norm = -1,
                                    .bad_shard = mine ? 0 : -1,
-                                   .bad_loss = NAN};
+                                   .bad_loss = NAN,
+                                   .refused = step + 1 == script.refuse_step ? script.refuse_block : -1};
     return fail(base, ENQUEUE, err);
 }
 

@@ -18,8 +18,10 @@ struct fake_script {
      * 0: never. */
     int stop_batch;
     int stop_rank;
-    int64_t nan_step;            /* the loss of this step (from 1) is nan, in rank 0's first shard; 0: none */
-    bool nan_sum;                /* only its sum is, no shard's */
+    int64_t nan_step;    /* the loss of this step (from 1) is nan, in rank 0's first shard; 0: none */
+    bool nan_sum;        /* only its sum is, no shard's */
+    int64_t refuse_step; /* sums of this step (from 1) are refused, last in refuse_block; 0: none */
+    int64_t refuse_block;
     int nan_eval;                /* so is that of this evaluation (from 1); 0: none */
     float eval_loss[FAKE_EVALS]; /* mean loss of each evaluation; 0: 1 */
 };

@@ -581,6 +581,10 @@ static void test_life_ends_with_a_loss_that_is_not_finite(void **s)
          "Checkpoints are from before this step; try a lower optim.lr"},
         {{.nan_step = 2, .nan_sum = true},
          "step 2: the loss of every shard is finite, their sum overflowed; try a lower optim.lr"},
+        {{.refuse_step = 3, .refuse_block = 1},
+         "step 3: the loss is finite, but sums over the batch are not; first bad tensor: gradient of "
+         "parameter "
+         "'fc.weight'. Nothing was updated with it. Checkpoints are from before this step; try a lower"},
         {{.nan_eval = 1},
          "evaluation after step 4: the loss of shard 0 (rank 0) is nan; first bad tensor: tensor of state 4, "
          "shard "

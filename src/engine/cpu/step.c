@@ -5,9 +5,10 @@
 
 #include "engine/cpu/private.h"
 #include "engine/probing.h"
+#include "ops/ops.h"
 
 static void ready(void *ctx, int i, int64_t lo, int64_t hi);
-static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
+static int64_t apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values);
 static void between(void *ctx, int stage, const double *values, int64_t blocks);
 static void check_losses(struct ddp_cpu_engine *e, int n);
 static void write_metrics(struct ddp_cpu_engine *e, int shard, float *leaf);
@@ -100,6 +101,7 @@ int ddp_cpu_collect(struct ddp_engine *base, struct ddp_engine_result *out, stru
     out->loss_sum = sums[DDP_METRIC_LOSS];
     out->correct = (int64_t)sums[DDP_METRIC_CORRECT];
     out->norm = ddp_optim_norm(base->optim);
+    out->refused = ddp_reduce_refused(e->reduce);
     return 0;
 }
 
@@ -111,28 +113,46 @@ static void ready(void *ctx, int i, int64_t lo, int64_t hi)
     ddp_reduce_ready(e->reduce, e->base.conf.ranks.first + e->group + i, lo, hi, &update);
 }
 
+/* Running statistics of whole blocks [lo, hi), refused a block at a time. */
+static int64_t apply_stats(struct ddp_cpu_engine *e, int64_t lo, int64_t hi, const float *sum)
+{
+    const struct ddp_engine_conf *c = &e->base.conf;
+    int64_t refused = -1;
+    for (int64_t at = lo; at < hi; at += DDP_BLOCK) {
+        if (!ddp_vec_finite(sum + (at - lo), DDP_BLOCK)) {
+            refused = at / DDP_BLOCK;
+            continue;
+        }
+        ddp_model_apply_stats(c->model, e->batch->count, c->ranks.shards, at, at + DDP_BLOCK, sum + (at - lo),
+                              e->base.params);
+        ddp_optim_average_copy(e->base.optim, at, at + DDP_BLOCK);
+    }
+    return refused;
+}
+
 /* The owner's part: sums of [lo, hi) -> new parameters, running statistics, metrics. */
-static void apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
+static int64_t apply(void *ctx, int stage, int64_t lo, int64_t hi, float *sum, double *values)
 {
     struct ddp_cpu_engine *e = ctx;
     const struct ddp_engine_conf *c = &e->base.conf;
     const struct ddp_flat *f = e->base.flat;
     float *params = e->base.params;
     bool last = stage == ddp_optim_stages(c->cfg) - 1;
+    int64_t refused = -1;
     if (stage == 0 && ddp_probe_on(e->base.probe))
         ddp_probe_sums(e->base.probe, lo, hi, sum);
     if (lo < f->stats)
-        ddp_optim_run(e->base.optim, stage, lo, hi < f->stats ? hi : f->stats, sum, values);
+        refused = ddp_optim_run(e->base.optim, stage, lo, hi < f->stats ? hi : f->stats, sum, values);
     if (!last)
-        return;
+        return refused;
     int64_t from = lo > f->stats ? lo : f->stats, to = hi < f->metrics ? hi : f->metrics;
     if (from < to) {
-        ddp_model_apply_stats(c->model, e->batch->count, c->ranks.shards, from, to, sum + (from - lo),
-                              params);
-        ddp_optim_average_copy(e->base.optim, from, to);
+        const int64_t stats = apply_stats(e, from, to, sum + (from - lo));
+        refused = stats < 0 ? refused : stats;
     }
     if (hi > f->metrics)
         memcpy(params + f->metrics, sum + (f->metrics - lo), DDP_METRICS * sizeof(float));
+    return refused;
 }
 
 static void between(void *ctx, int stage, const double *values, int64_t blocks)

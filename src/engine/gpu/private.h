@@ -33,7 +33,7 @@ struct ddp_gpu_slot {
     struct ddp_gpu_shard *shard; /* device pointers into it */
     /* the step in it */
     struct ddp_engine_result result;
-    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards] */
+    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards], then what ranks refused */
 };
 
 /* What a step leaves on the device, copied down in one piece behind it. */

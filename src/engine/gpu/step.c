@@ -50,6 +50,22 @@ static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
     if (ddp_optim_device_factor(e->updater.optim))
         e->api->copy(e->compute, o->factor, ddp_optim_device_factor(e->updater.optim), sizeof o->factor);
     e->api->copy(e->compute, behind, e->loss, losses);
+    int rows;
+    const int32_t *refused = ddp_gpu_reduce_refusals(e->reduce, &rows);
+    e->api->copy(e->compute, behind + losses, refused, (size_t)rows * DDP_GPU_REFUSED * sizeof *refused);
+}
+
+/* The last block that any rank refused; -1: none. */
+static int64_t refused_in(const struct ddp_gpu_engine *e, const struct ddp_gpu_slot *s)
+{
+    const char *behind = s->result_host + sizeof(struct ddp_gpu_outcome);
+    const int32_t *row = (const int32_t *)(const void *)(behind + (size_t)e->base.my_shards * sizeof(float));
+    int64_t last = 0;
+    int rows;
+    (void)ddp_gpu_reduce_refusals(e->reduce, &rows);
+    for (int i = 0; i < rows; i++)
+        last = row[i * DDP_GPU_REFUSED] > last ? row[i * DDP_GPU_REFUSED] : last;
+    return last - 1;
 }
 
 static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
@@ -142,6 +158,7 @@ int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *ou
             r.bad_shard = e->base.conf.ranks.first + i;
             r.bad_loss = loss[i];
         }
+    r.refused = refused_in(e, s);
     e->collected++;
     *out = r;
     return 0;

@@ -94,6 +94,7 @@ int ddp_gpu_updater_init(struct ddp_gpu_updater *u, const struct ddp_optim_devic
     if (status)
         return status;
     u->stats = (struct ddp_gpu_stats_args){.scale = ddp_gpu_reduce_guard(reduce),
+                                           .refused = ddp_gpu_reduce_refused(reduce),
                                            .shards = shards,
                                            .nstats = conf->flat->ntensors - conf->flat->ntrained,
                                            .stat = u->stat,

@@ -7,6 +7,11 @@ void ddp_vec_add(float *a, const float *b, int64_t n)
     ddp_vec_kernels()->add(a, b, n);
 }
 
+bool ddp_vec_finite(const float *a, int64_t n)
+{
+    return ddp_vec_kernels()->finite(a, n);
+}
+
 double ddp_vec_sumsq(const float *a, int64_t n)
 {
     double s[16];

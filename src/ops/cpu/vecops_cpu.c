@@ -1,5 +1,5 @@
-/* a += b and sums of squares over flat ranges; any alignment. 12 and 4 bytes of traffic an element:
- * memory-bound. */
+/* a += b, sums of squares, and whether all is finite, over flat ranges; any alignment. 12, 4 and 4 bytes of
+ * traffic an element: memory-bound. */
 #include "ops/cpu/vec.h"
 #include "ops/cpu/vecops.h"
 
@@ -36,4 +36,28 @@ static void sumsq16(const float *a, int64_t n, double lane[16])
         lane[j] += (double)a[i] * a[i];
 }
 
-const struct ddp_vec_kernels ISA(ddp_vec_kernels) = {.add = add, .sumsq16 = sumsq16};
+/* The exponent of inf and nan is all ones: only there a bit above it comes from adding one to it. */
+static int all_finite(const float *a, int64_t n)
+{
+    const uint32_t sign = 0x80000000u, one = 0x00800000u;
+    vu bad[NV], low;
+    uint32_t any = 0;
+    int64_t i = 0;
+    UNROLL for (int j = 0; j < NV; j++) bad[j] = (vu){0};
+    for (; i + 16 <= n; i += 16)
+        UNROLL for (int j = 0; j < NV; j++) bad[j] |= ((vu)LDU(a + i + j * VL) & ~sign) + one;
+    UNROLL for (int j = 0; j < NV; j++)
+    {
+        low = bad[j];
+        for (int k = 0; k < VL; k++)
+            any |= low[k];
+    }
+    for (; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, a + i, sizeof bits);
+        any |= (bits & ~sign) + one;
+    }
+    return !(any & sign);
+}
+
+const struct ddp_vec_kernels ISA(ddp_vec_kernels) = {.add = add, .sumsq16 = sumsq16, .finite = all_finite};

@@ -68,6 +68,11 @@ DDP_DEVICE int ddp_shuffle_down(int v, int delta, const char *file = __builtin_F
     return (int)(uint32_t)emu_shuffle_down((uint32_t)v, delta, file, line);
 }
 
+DDP_DEVICE void ddp_raise(int32_t *p, int32_t v)
+{
+    emu_raise(p, v);
+}
+
 /* High half of a product, for Philox. */
 DDP_DEVICE uint32_t ddp_mulhi(uint32_t a, uint32_t b)
 {

@@ -6,8 +6,8 @@
  *   - one-dimensional blocks and grids: ddp_thread(), ddp_block(), ddp_threads(), ddp_blocks();
  *   - shared memory by DDP_SHARED only, barriers by DDP_SYNC() and DDP_SYNC_WARP(), which every thread of the
  *     block (warp) reaches: no return before a barrier; shuffles by all 32 lanes;
- *   - no atomics on floats, no inline PTX, no textures, no dynamic parallelism; loads and stores through
- *     plain pointers;
+ *   - no atomics but ddp_raise(), no inline PTX, no textures, no dynamic parallelism; loads and stores
+ *     through plain pointers;
  *   - multiply-adds by explicit fmaf(): nothing is contracted (-fmad=false). */
 #ifndef DDP_DEVICE_H
 #define DDP_DEVICE_H
@@ -55,6 +55,12 @@ DDP_DEVICE double ddp_shuffle_down(double v, int delta)
 DDP_DEVICE int ddp_shuffle_down(int v, int delta)
 {
     return __shfl_down_sync(0xffffffffu, v, (unsigned)delta);
+}
+
+/* *p = max(*p, v), by any threads at once: the order does not matter to a maximum. */
+DDP_DEVICE void ddp_raise(int32_t *p, int32_t v)
+{
+    atomicMax(p, v);
 }
 
 /* High half of a product, for Philox. */
