@@ -150,6 +150,7 @@ struct ddp_config {
     } comm;
     struct {
         bool tune, graph;
+        int64_t branches;  /* shards of a rank side by side, at most */
         int resident_data; /* DDP_RESIDENT_: the whole data set on the card */
     } gpu;
     struct {

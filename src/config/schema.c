@@ -213,6 +213,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Measure the algorithms of convolutions and matrix products and take the fastest, not the first; the plan lock keeps them"},
     {FIELD(gpu.graph), .type = DDP_KEY_BOOL, .dflt = "true",
      .doc = "Run a step as one CUDA graph; false enqueues its kernels one by one, with the same bits"},
+    {FIELD(gpu.branches), .type = DDP_KEY_INT, .dflt = "8", .min = 1, .max = 64, .unit = "shards",
+     .doc = "Shards of a rank that a GPU computes side by side, at most: fewer where its memory is short; the same bits"},
     {FIELD(gpu.resident_data), .type = DDP_KEY_CHOICE, .dflt = "auto", .choices = "auto|on|off",
      .doc = "Keep all pictures in the GPU's memory; auto does so where they fit; off where the loader alters them (data.crop_area to data.hue)"},
 

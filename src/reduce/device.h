@@ -10,7 +10,7 @@
  * captured into a graph that `compute` begins and ends:
  *
  *   ddp_gpu_reduce_begin(r, apply)
- *   for each of my shards s (side_by_side: of all of them at once):
+ *   for each of my shards s (of the `beside` of a group at once):
  *       backward writes into ddp_gpu_reduce_leaf(r, s) on the compute stream; behind what makes [lo, hi) of
  *       it final and has read the parameters under it for the last time:
  *       ddp_gpu_reduce_ready(r, s, lo, hi)
@@ -55,10 +55,12 @@ struct ddp_gpu_reduce_conf {
     const struct ddp_flat *flat; /* in the device's layouts; borrowed */
     int rank, size;              /* in the order of seats (comm/comm.h) */
     int nodes;
-    const int *ranks;  /* [nodes] ranks of each, read while a call lasts; NULL: one node */
-    int shards;        /* leaves of the tree: train.shards * train.accumulate */
-    bool fast;         /* reduce.mode = "fast" */
-    bool side_by_side; /* a leaf buffer per shard of mine instead of a stack (synchronised layers) */
+    const int *ranks; /* [nodes] ranks of each, read while a call lasts; NULL: one node */
+    int shards;       /* leaves of the tree: train.shards * train.accumulate */
+    bool fast;        /* reduce.mode = "fast" */
+    /* Shards of mine whose leaves are written at once, group after group: a buffer for each. 1: a stack; as
+     * many as are mine, or more: all of them (synchronised layers). Ranks may differ. */
+    int beside;
     /* Target size in elements, cut to whole blocks, at least one; where that is a block a rank or more, to a
      * multiple of the ranks, so that slices are equal. */
     int64_t bucket;
@@ -133,8 +135,8 @@ const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_redu
 
 /* apply: valid until finish(). Not before the step before was finished. */
 void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply);
-/* Where this shard's gradient goes: [flat total] on the device, until the next leaf call (side_by_side: until
- * finish). Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
+/* Where this shard's gradient goes: [flat total] on the device, until the next group's leaf
+ * calls, or finish. Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard);
 /* The rules of reports are in ledger.h; the metrics of the last shard come before what completes a bucket.
  * What breaks them is reported by finish. */

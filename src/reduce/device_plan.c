@@ -17,7 +17,7 @@ static struct ddp_reduce_layout_conf layout_conf(const struct ddp_gpu_reduce_con
 
 static struct ddp_schedule_conf schedule_conf(const struct ddp_gpu_reduce_conf *c)
 {
-    return (struct ddp_schedule_conf){c->shards, c->fast, c->side_by_side};
+    return (struct ddp_schedule_conf){c->shards, c->fast, c->beside};
 }
 
 /* The tree nodes of all ranks in order; with `fast` the one sum. */

@@ -42,7 +42,7 @@ int64_t ddp_reduce_staging(const struct ddp_reduce_layout *l, int node)
 static void plan_covers(struct ddp_reduce *r, float *const *buffer)
 {
     const struct ddp_reduce_layout *l = &r->layout;
-    const struct ddp_schedule_conf schedule = {l->shards, r->conf.fast, r->conf.side_by_side};
+    const struct ddp_schedule_conf schedule = {l->shards, r->conf.fast, r->conf.side_by_side ? l->shards : 1};
     const int first = l->first[r->place.node], last = l->first[r->place.node + 1];
     struct ddp_tree_node top[DDP_TREE_MAX_NODES];
     struct ddp_shipment *all = NULL;

@@ -36,7 +36,7 @@ static void init_layout(const struct ddp_reduce_conf *c, const struct ddp_comm *
 
 static struct ddp_schedule_conf schedule_conf(const struct ddp_reduce_conf *c)
 {
-    return (struct ddp_schedule_conf){c->shards, c->fast, c->side_by_side};
+    return (struct ddp_schedule_conf){c->shards, c->fast, c->side_by_side ? c->shards : 1};
 }
 
 static size_t page_up(size_t n)

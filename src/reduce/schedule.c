@@ -6,15 +6,59 @@
 
 #include "base/base.h"
 
-int ddp_schedule_buffers(const struct ddp_schedule_conf *conf, int ranks, int rank)
+/* What init() works on: the tree nodes that are not merged yet. */
+struct stack {
+    int depth;
+    int buffer[DDP_TREE_MAX_NODES + 1];
+    bool *used; /* [shards of the rank] buffers, until the end of a group */
+};
+
+static int take_lowest(struct ddp_schedule *s, struct stack *stack)
 {
-    int first = ddp_tree_first_shard(conf->shards, ranks, rank);
-    int last = ddp_tree_first_shard(conf->shards, ranks, rank + 1);
-    if (conf->side_by_side)
-        return last - first;
+    int buffer = 0;
+    while (stack->used[buffer])
+        buffer++;
+    stack->used[buffer] = true;
+    if (s->buffers <= buffer)
+        s->buffers = buffer + 1;
+    return buffer;
+}
+
+/* The buffers of the n leaves from shard k of mine on: those that no tree node lies in. */
+static void place_group(struct ddp_schedule *s, struct stack *stack, int k, int n)
+{
+    memset(stack->used, 0, (size_t)(s->last - s->first) * sizeof *stack->used);
+    for (int i = 0; i < stack->depth; i++)
+        stack->used[stack->buffer[i]] = true;
+    for (int i = 0; i < n; i++)
+        s->leaf[k + i] = take_lowest(s, stack);
+}
+
+static int merges_behind(const struct ddp_schedule_conf *conf, const struct ddp_schedule *s, int k)
+{
+    const int shard = s->first + k;
+    return conf->fast ? k > 0 : ddp_tree_merges_after(conf->shards, s->first, shard, shard + 1);
+}
+
+/* Shard k's leaf comes onto the stack. Returns how many merges there are by then. */
+static int push(struct ddp_schedule *s, struct stack *stack, int k, int count, int merges)
+{
+    stack->buffer[stack->depth++] = s->leaf[k];
+    for (int i = 0; i < count; i++) {
+        const int from = stack->buffer[--stack->depth], into = stack->buffer[stack->depth - 1];
+        s->merge[merges++] = (struct ddp_merge){into, from};
+    }
+    return merges;
+}
+
+static void take_stack(const struct ddp_schedule_conf *conf, struct ddp_schedule *s,
+                       const struct stack *stack)
+{
+    s->nodes = conf->fast ? 1 : ddp_tree_cover(conf->shards, s->first, s->last, s->node);
     if (conf->fast)
-        return last - first > 1 ? 2 : 1;
-    return ddp_tree_buffers(conf->shards, first, last);
+        s->node[0] = (struct ddp_tree_node){s->first, s->last};
+    for (int i = 0; i < s->nodes; i++)
+        s->node_buffer[i] = stack->buffer[i];
 }
 
 void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_schedule_conf *conf, int ranks, int rank)
@@ -22,41 +66,31 @@ void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_schedule_conf *c
     memset(s, 0, sizeof *s);
     s->first = ddp_tree_first_shard(conf->shards, ranks, rank);
     s->last = ddp_tree_first_shard(conf->shards, ranks, rank + 1);
-    s->buffers = ddp_schedule_buffers(conf, ranks, rank);
-    int n = s->last - s->first, merges = 0;
+    const int n = s->last - s->first, beside = conf->beside > 1 ? conf->beside : 1;
+    int merges = 0;
     s->leaf = ddp_calloc((size_t)n, sizeof *s->leaf);
     s->start = ddp_calloc((size_t)n + 1, sizeof *s->start);
     s->merge = ddp_calloc((size_t)n, sizeof *s->merge); /* each merge uses up a leaf */
+    struct stack stack = {.used = ddp_calloc((size_t)n, sizeof *stack.used)};
 
     for (int k = 0; k < n; k++) {
-        struct ddp_tree_node stack[DDP_TREE_MAX_NODES];
         s->start[k] = merges;
-        if (conf->fast) {
-            s->leaf[k] = conf->side_by_side ? k : k > 0;
-            if (k > 0)
-                s->merge[merges++] = (struct ddp_merge){0, s->leaf[k]};
-            continue;
-        }
-        int top, count = ddp_tree_merges(conf->shards, s->first, s->first + k, &top);
-        ddp_tree_cover(conf->shards, s->first, s->first + k, stack);
-        s->leaf[k] = conf->side_by_side ? k : top;
-        int from = s->leaf[k];
-        for (int i = 0; i < count; i++) {
-            int into = conf->side_by_side ? stack[top - 1 - i].lo - s->first : top - 1 - i;
-            s->merge[merges++] = (struct ddp_merge){into, from};
-            from = into;
-        }
+        if (k % beside == 0)
+            place_group(s, &stack, k, n - k < beside ? n - k : beside);
+        merges = push(s, &stack, k, merges_behind(conf, s, k), merges);
     }
     s->start[n] = merges;
+    take_stack(conf, s, &stack);
+    free(stack.used);
+}
 
-    if (conf->fast) {
-        s->nodes = 1;
-        s->node[0] = (struct ddp_tree_node){s->first, s->last};
-        return;
-    }
-    s->nodes = ddp_tree_cover(conf->shards, s->first, s->last, s->node);
-    for (int i = 0; i < s->nodes; i++)
-        s->node_buffer[i] = conf->side_by_side ? s->node[i].lo - s->first : i;
+int ddp_schedule_buffers(const struct ddp_schedule_conf *conf, int ranks, int rank)
+{
+    struct ddp_schedule s;
+    ddp_schedule_init(&s, conf, ranks, rank);
+    const int buffers = s.buffers;
+    ddp_schedule_finish(&s);
+    return buffers;
 }
 
 void ddp_schedule_finish(struct ddp_schedule *s)

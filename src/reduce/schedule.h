@@ -9,7 +9,9 @@
  *     buffer 0       0     0..1  0..1  0..3    0..3   0..3    0..3    0..7
  *     buffer 1                   2             4      4..5    4..5
  *     buffer 2                                                6
- */
+ *
+ * With 4 beside each other the leaves of shards 0 to 3 are in buffers 0 to 3, and as these came down to
+ * buffer 0, those of shards 4 to 7 in buffers 1 to 4. */
 #ifndef DDP_REDUCE_SCHEDULE_H
 #define DDP_REDUCE_SCHEDULE_H
 
@@ -17,8 +19,10 @@
 
 struct ddp_schedule_conf {
     int shards;
-    bool fast;         /* left to right instead of the tree: one sum a rank */
-    bool side_by_side; /* the leaves of all shards at once: a buffer for each, no stack; the same sums */
+    bool fast; /* left to right instead of the tree: one sum a rank */
+    /* Leaves in memory at once, a buffer for each; 1 (0 is the same): a stack; as many as the rank has
+     * shards: no stack at all. The same sums. */
+    int beside;
 };
 
 struct ddp_merge {
@@ -41,7 +45,7 @@ struct ddp_schedule {
 
 void ddp_schedule_init(struct ddp_schedule *s, const struct ddp_schedule_conf *conf, int ranks, int rank);
 void ddp_schedule_finish(struct ddp_schedule *s);
-/* Buffers that init would find, without making the schedule. */
+/* Buffers that init finds. */
 int ddp_schedule_buffers(const struct ddp_schedule_conf *conf, int ranks, int rank);
 
 /* A tree node that a rank is left with. */

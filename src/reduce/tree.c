@@ -61,24 +61,6 @@ int ddp_tree_merges_after(int shards, int first, int lo, int hi)
     return ddp_tree_cover(shards, first, lo, nodes) + 1 - ddp_tree_cover(shards, first, hi, nodes);
 }
 
-int ddp_tree_merges(int shards, int first, int shard, int *buffer)
-{
-    struct ddp_tree_node nodes[DDP_TREE_MAX_NODES];
-    *buffer = ddp_tree_cover(shards, first, shard, nodes);
-    return ddp_tree_merges_after(shards, first, shard, shard + 1);
-}
-
-int ddp_tree_buffers(int shards, int first, int last)
-{
-    int most = 0, buffer;
-    for (int s = first; s < last; s++) {
-        ddp_tree_merges(shards, first, s, &buffer);
-        if (buffer + 1 > most)
-            most = buffer + 1;
-    }
-    return most;
-}
-
 /* The sum of [lo, hi) ends in v[lo]. */
 static void sum_float(int lo, int hi, size_t width, float *v)
 {

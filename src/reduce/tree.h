@@ -33,12 +33,8 @@ int ddp_tree_first_shard(int shards, int ranks, int rank);
 /* A stack that covers [first, lo) gets node [lo, hi) on top: how many merges follow, each adding the top into
  * the one below, until it is the cover of [first, hi). */
 int ddp_tree_merges_after(int shards, int first, int lo, int hi);
-/* The same for leaf `shard`; *buffer is its place in the stack, from 0. */
-int ddp_tree_merges(int shards, int first, int shard, int *buffer);
-/* The nodes that a rank's range [first, last) leaves, in order; node i is in buffer i. Returns how many. */
+/* The nodes that a rank's range [first, last) leaves, in order. Returns how many. */
 int ddp_tree_cover(int shards, int first, int last, struct ddp_tree_node nodes[DDP_TREE_MAX_NODES]);
-/* Buffers a rank needs at most. */
-int ddp_tree_buffers(int shards, int first, int last);
 
 /* Sum leaves v [shards][width] into out[width] in tree order (statistics, losses); v is overwritten. */
 void ddp_tree_sum_float(int shards, int width, float *v, float *out);

@@ -139,6 +139,7 @@ static const char *other_value(const struct ddp_key *k, char buf[64])
     case DDP_KEY_INT:
         return strcmp(k->name, "train.shards") == 0       ? "4"
                : strcmp(k->name, "train.accumulate") == 0 ? "2"
+               : k->max < 97                              ? "2"
                                                           : "97";
     case DDP_KEY_FLOAT:
         return strcmp(k->name, "train.loss_scale") == 0 ? "512"
@@ -219,7 +220,7 @@ static void test_hash_key_list(void **state)
         " reduce.bucket_mb repro.level checkpoint.every_steps checkpoint.every_epochs "
         "checkpoint.keep checkpoint.best checkpoint.background"
         " init.strict train.trail_every run.dir run.name log.every_steps log.level log.progress "
-        "log.progress_every comm.share_gpu comm.interface comm.timeout_s gpu.tune gpu.graph "
+        "log.progress_every comm.share_gpu comm.interface comm.timeout_s gpu.tune gpu.graph gpu.branches "
         "gpu.resident_data probe.from probe.to probe.values launch.bind "
         "launch.memory_bind launch.hyperthreads launch.grace launch.stuck_after launch.fanout ";
     static const char stop_keys[] = " data.test_count data.limit_test eval.every_epochs optim.ema ";

@@ -202,17 +202,17 @@ static void no_report(void *ctx, int i, int64_t lo, int64_t hi)
 }
 
 static void run_gpu(const struct ddp_model *m, const struct input *in, bool train, enum ddp_gpu_type type,
-                    struct outcome *out)
+                    int branches, struct outcome *out)
 {
     const struct ddp_flat *f = ddp_model_flat(m);
     const struct ddp_gpu_identity id = {.device = "test"};
     struct ddp_gpu_lock *lock = ddp_gpu_lock_create(&id);
-    const int resident = ddp_model_needs_sync(m) && train ? SHARDS : 1;
     const struct ddp_gpu_pass_conf conf = {.api = api,
                                            .gpu = gpu,
                                            .model = m,
                                            .training = train,
-                                           .resident = resident,
+                                           .shards = SHARDS,
+                                           .branches = branches,
                                            .type = type,
                                            .seed = 1,
                                            .augment = augment,
@@ -244,11 +244,14 @@ static void run_gpu(const struct ddp_model *m, const struct input *in, bool trai
         shard[i] = (struct ddp_gpu_shard){
             .pixels = bytes + at * in->picture, .sample = sample + at, .label = label + at, .n = n + i};
     }
-    for (int i = 0; i < SHARDS; i += resident) {
-        ddp_gpu_pass_forward(p, stream, params, weights, shard + i, resident, dstep, NULL, loss + i,
-                             correct + i);
+    const int beside = ddp_gpu_pass_beside(p);
+    assert_int_equal(ddp_gpu_pass_branches(p), branches);
+    assert_int_equal(beside, ddp_model_needs_sync(m) && train ? SHARDS : branches);
+    for (int i = 0; i < SHARDS; i += beside) {
+        const int of = SHARDS - i < beside ? SHARDS - i : beside;
+        ddp_gpu_pass_forward(p, stream, params, weights, shard + i, of, dstep, NULL, loss + i, correct + i);
         if (train)
-            ddp_gpu_pass_backward(p, stream, params, weights, leaf + i, resident, no_report, NULL);
+            ddp_gpu_pass_backward(p, stream, params, weights, leaf + i, of, no_report, NULL);
     }
     int32_t right[SHARDS];
     down(out->loss, loss, sizeof out->loss);
@@ -325,7 +328,7 @@ static void check(const char *what, struct ddp_config *cfg, struct ddp_shape sha
     struct input in = make_input(shape, loss->shape[0].c, batch, n);
     struct outcome a, b;
     run_cpu(cpu, &in, train, &a);
-    run_gpu(dev, &in, train, type, &b);
+    run_gpu(dev, &in, train, type, 1, &b);
     compare(what, ddp_model_flat(cpu), &a, &b, train, tolerance);
     for (int i = 0; i < SHARDS; i++)
         free(a.plain[i]), free(b.plain[i]);
@@ -493,6 +496,36 @@ static void test_pass_random_graphs_agree_with_the_cpu(void **state)
     }
 }
 
+/* Shards side by side, on branches of their own: not a bit is another. */
+static void test_pass_bits_do_not_depend_on_branches(void **state)
+{
+    (void)state;
+    for (uint32_t seed = 100; seed < 120; seed++) {
+        struct ddp_shape input;
+        struct ddp_model *m;
+        struct ddp_error err = {0};
+        struct outcome one, more;
+        const char *layers = random_graph(seed, seed % 2 ? RANDOM_SYNC : 0, &input);
+        assert_int_equal(ddp_model_build(config_layers(layers), input, 0, 4, DDP_BUILD_GPU, &m, &err), 0);
+        struct input in = make_input(input, m->layer[m->nlayers - 1].shape[0].c, 4, ragged);
+        const size_t bytes = (size_t)plain_floats(ddp_model_flat(m)) * sizeof(float);
+        run_gpu(m, &in, true, DDP_GPU_F32, 1, &one);
+        for (int branches = 2; branches <= SHARDS; branches++) {
+            run_gpu(m, &in, true, DDP_GPU_F32, branches, &more);
+            assert_memory_equal(more.loss, one.loss, sizeof one.loss);
+            assert_memory_equal(more.correct, one.correct, sizeof one.correct);
+            for (int i = 0; i < SHARDS; i++) {
+                assert_memory_equal(more.plain[i], one.plain[i], bytes);
+                free(more.plain[i]);
+            }
+        }
+        for (int i = 0; i < SHARDS; i++)
+            free(one.plain[i]);
+        free_input(&in);
+        ddp_model_destroy(m);
+    }
+}
+
 static void test_pass_refuses_what_the_device_lacks(void **state)
 {
     (void)state;
@@ -505,7 +538,7 @@ static void test_pass_refuses_what_the_device_lacks(void **state)
     const struct ddp_gpu_identity id = {.device = "test"};
     struct ddp_gpu_lock *lock = ddp_gpu_lock_create(&id);
     const struct ddp_gpu_pass_conf conf = {
-        .api = api, .gpu = gpu, .model = m, .training = true, .resident = 1, .lock = lock};
+        .api = api, .gpu = gpu, .model = m, .training = true, .shards = 1, .branches = 1, .lock = lock};
     struct ddp_gpu_pass *p;
     assert_int_equal(ddp_gpu_pass_create(&conf, &p, &err), DDP_E_SHAPE);
     assert_non_null(strstr(err.text, "'odd'"));
@@ -552,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_pass_models_agree_with_the_cpu),
         cmocka_unit_test(test_pass_evaluation_agrees_with_the_cpu),
         cmocka_unit_test(test_pass_narrow_types_agree_roughly),
+        cmocka_unit_test(test_pass_bits_do_not_depend_on_branches),
         cmocka_unit_test(test_pass_refuses_what_the_device_lacks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

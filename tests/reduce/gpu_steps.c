@@ -68,7 +68,7 @@ struct ddp_gpu_reduce_conf gpu_conf(const struct problem *p, const struct setup 
                                         .ranks = shape->nodes > 1 ? shape->ranks : NULL,
                                         .shards = shape->shards,
                                         .fast = s->fast,
-                                        .side_by_side = s->side_by_side,
+                                        .beside = s->beside,
                                         .bucket = (int64_t)shape->blocks * DDP_BLOCK,
                                         .type = s->type,
                                         .loss_scale = s->loss_scale,
@@ -114,19 +114,25 @@ void gpu_close_rank(struct fake_world *w, struct rank *k)
     fake_api()->stream_destroy(k->compute);
 }
 
-/* As a backward does it: statistics first, then the trained parameters from the end in odd pieces. */
-static void backward(struct rank *k, int shard, const float *from)
+/* As the backward of a group of shards does it: statistics first, then the trained parameters from the end in
+ * odd pieces, each of all shards. */
+static void backward(struct rank *k, int step, int first, int n)
 {
-    float *to = ddp_gpu_reduce_leaf(k->r, shard);
+    const int mine = ddp_gpu_reduce_first_shard(k->r);
     int64_t cuts[] = {TOTAL, TRAINED, 6 * DDP_BLOCK, 5 * DDP_BLOCK, 2 * DDP_BLOCK, 0};
     for (int i = 0; i + 1 < (int)(sizeof cuts / sizeof *cuts); i++) {
-        int64_t lo = cuts[i + 1], hi = cuts[i];
-        fake_api()->copy(k->compute, to + lo, from + lo, (size_t)(hi - lo) * sizeof *to);
-        ddp_gpu_reduce_ready(k->r, shard, lo, hi);
+        const int64_t lo = cuts[i + 1], hi = cuts[i];
+        for (int shard = first; shard < first + n; shard++) {
+            float *to = ddp_gpu_reduce_leaf(k->r, shard);
+            const float *from = k->source[step][shard - mine];
+            fake_api()->copy(k->compute, to + lo, from + lo, (size_t)(hi - lo) * sizeof *to);
+        }
+        for (int shard = first; shard < first + n; shard++)
+            ddp_gpu_reduce_ready(k->r, shard, lo, hi);
     }
 }
 
-static void enqueue_step(struct rank *k, const struct problem *p, int step, int shards)
+static void enqueue_step(struct rank *k, const struct problem *p, int step, int shards, int beside)
 {
     struct ddp_error err = {0};
     struct ddp_gpu_step s = {.step = step, .count = COUNT};
@@ -136,10 +142,10 @@ static void enqueue_step(struct rank *k, const struct problem *p, int step, int 
     ddp_gpu_reduce_begin(k->r, &k->updater.apply);
     int first = ddp_gpu_reduce_first_shard(k->r), last = ddp_gpu_reduce_last_shard(k->r);
     assert_true(last <= shards);
-    for (int shard = first; shard < last; shard++) {
+    for (int shard = first; shard < last; shard++)
         emu_copy_in(k->source[step][shard - first], gpu_leaf[step][shard], sizeof gpu_leaf[step][shard]);
-        backward(k, shard, k->source[step][shard - first]);
-    }
+    for (int shard = first; shard < last; shard += beside)
+        backward(k, step, shard, last - shard < beside ? last - shard : beside);
     if (ddp_gpu_reduce_finish(k->r, &err) != 0)
         fail_msg("%s", err.text);
 }
@@ -254,7 +260,7 @@ void gpu_run_nodes(const struct setup *s, const struct gpu_shape *shape, uint32_
     }
     for (int step = 0; step < gpu_steps; step++) /* nothing runs before all is enqueued */
         for (int r = 0; r < ranks; r++)
-            enqueue_step(&k[r], &p, step, shards);
+            enqueue_step(&k[r], &p, step, shards, s->beside);
     fake_run(w, seed);
     count_traffic(w, shape);
     for (int r = 0; r < ranks; r++)

@@ -14,7 +14,8 @@ struct setup {
     int64_t optim;
     double momentum, clip_norm, loss_scale;
     enum ddp_gpu_type type;
-    bool fast, side_by_side;
+    bool fast;
+    int beside; /* shards of a group */
 };
 
 /* What a run ends with. */

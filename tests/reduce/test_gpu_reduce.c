@@ -13,21 +13,21 @@
 #include "reduce/tree.h"
 
 static const struct setup setups[] = {
-    {"sgd", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_F32, false, false},
-    {"sgd, side by side", DDP_OPTIM_SGD, 0, 0, 0, DDP_GPU_BF16, false, true},
-    {"sgd, clipped", DDP_OPTIM_SGD, 0.9, 0.1, 0, DDP_GPU_BF16, false, false},
-    {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, false},
-    {"adamw, scaled", DDP_OPTIM_ADAMW, 0, 0, 512, DDP_GPU_F16, false, false},
-    {"lars", DDP_OPTIM_LARS, 0.9, 0, 0, DDP_GPU_F32, false, false},
-    {"lars, clipped, side by side", DDP_OPTIM_LARS, 0.9, 0.1, 0, DDP_GPU_F32, false, true},
-    {"lamb", DDP_OPTIM_LAMB, 0, 0, 0, DDP_GPU_F32, false, false},
-    {"lamb, clipped, scaled", DDP_OPTIM_LAMB, 0, 0.1, 512, DDP_GPU_F16, false, false},
-    {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, false},
-    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, false},
-    {"rmsprop", DDP_OPTIM_RMSPROP, 0.9, 0, 0, DDP_GPU_F32, false, false},
-    {"adamw, averaged", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, false},
-    {"lamb, averaged, scaled, fast", DDP_OPTIM_LAMB, 0, 0, 512, DDP_GPU_F16, true, false},
-    {"lamb, fast, clipped", DDP_OPTIM_LAMB, 0, 0.1, 0, DDP_GPU_F32, true, false},
+    {"sgd", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_F32, false, 1},
+    {"sgd, side by side", DDP_OPTIM_SGD, 0, 0, 0, DDP_GPU_BF16, false, MAX_SHARDS},
+    {"sgd, clipped", DDP_OPTIM_SGD, 0.9, 0.1, 0, DDP_GPU_BF16, false, 1},
+    {"adamw", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, 1},
+    {"adamw, scaled", DDP_OPTIM_ADAMW, 0, 0, 512, DDP_GPU_F16, false, 1},
+    {"lars", DDP_OPTIM_LARS, 0.9, 0, 0, DDP_GPU_F32, false, 1},
+    {"lars, clipped, side by side", DDP_OPTIM_LARS, 0.9, 0.1, 0, DDP_GPU_F32, false, MAX_SHARDS},
+    {"lamb", DDP_OPTIM_LAMB, 0, 0, 0, DDP_GPU_F32, false, 1},
+    {"lamb, clipped, scaled, groups of 3", DDP_OPTIM_LAMB, 0, 0.1, 512, DDP_GPU_F16, false, 3},
+    {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, 1},
+    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, 1},
+    {"rmsprop, groups of 2", DDP_OPTIM_RMSPROP, 0.9, 0, 0, DDP_GPU_F32, false, 2},
+    {"adamw, averaged", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, 1},
+    {"lamb, averaged, scaled, fast", DDP_OPTIM_LAMB, 0, 0, 512, DDP_GPU_F16, true, 1},
+    {"lamb, fast, clipped, groups of 4", DDP_OPTIM_LAMB, 0, 0.1, 0, DDP_GPU_F32, true, 4},
 };
 enum { SETUPS = sizeof setups / sizeof *setups };
 

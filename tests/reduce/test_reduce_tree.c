@@ -134,7 +134,6 @@ static void test_cover_is_minimal_and_bounded(void **state)
                         assert_false(ddp_tree_is_node(shards, node[i].lo, node[j].hi));
                 }
                 assert_int_equal(node[n - 1].hi, last);
-                assert_in_range(ddp_tree_buffers(shards, first, last), n, 2 * log2_up(most + 1));
             }
         }
     }
@@ -156,10 +155,10 @@ static void test_merges_by_hand(void **state)
         {8, 5, 5, 0, 0}, {8, 5, 6, 1, 0}, {8, 5, 7, 2, 1}, {7, 4, 6, 1, 1}, {7, 2, 6, 2, 1},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
-        int buffer = -1;
-        assert_int_equal(ddp_tree_merges(cases[i].shards, cases[i].first, cases[i].shard, &buffer),
-                         cases[i].merges);
-        assert_int_equal(buffer, cases[i].buffer);
+        struct ddp_tree_node node[DDP_TREE_MAX_NODES];
+        const int shards = cases[i].shards, first = cases[i].first, shard = cases[i].shard;
+        assert_int_equal(ddp_tree_merges_after(shards, first, shard, shard + 1), cases[i].merges);
+        assert_int_equal(ddp_tree_cover(shards, first, shard, node), cases[i].buffer);
     }
 }
 
@@ -201,12 +200,10 @@ static struct item simulate(const struct ddp_schedule_conf *conf, int ranks, boo
         struct item buffer[MOST];
         ddp_schedule_init(&s, conf, ranks, r);
         memset(buffer, 0xff, sizeof buffer); /* nan */
-        if (conf->side_by_side)
-            for (int k = s.first; k < s.last; k++)
-                buffer[s.leaf[k - s.first]] = leaf(k);
-        for (int k = s.first; k < s.last; k++) {
+        for (int k = s.first, beside = conf->beside > 1 ? conf->beside : 1; k < s.last; k++) {
             *bounds = *bounds && s.leaf[k - s.first] < s.buffers;
-            buffer[s.leaf[k - s.first]] = leaf(k);
+            for (int i = k; (k - s.first) % beside == 0 && i < k + beside && i < s.last; i++)
+                buffer[s.leaf[i - s.first]] = leaf(i); /* of the whole group, before anything is merged */
             for (int i = s.start[k - s.first]; i < s.start[k - s.first + 1]; i++) {
                 *bounds = *bounds && s.merge[i].into < s.buffers && s.merge[i].from < s.buffers;
                 buffer[s.merge[i].into] = plus(buffer[s.merge[i].into], buffer[s.merge[i].from]);
@@ -249,9 +246,11 @@ static void test_schedules_give_the_tree(void **state)
         for (int ranks = 1; ranks <= shards; ranks++) {
             bool bounds = true;
             struct ddp_schedule_conf conf = {.shards = shards};
-            assert_true(same(simulate(&conf, ranks, &bounds), want));
-            conf.side_by_side = true;
-            assert_true(same(simulate(&conf, ranks, &bounds), want));
+            const int most = (shards + ranks - 1) / ranks;
+            for (int rank = 0; rank < ranks; rank++)
+                assert_in_range(ddp_schedule_buffers(&conf, ranks, rank), 1, 2 * log2_up(most + 1));
+            for (conf.beside = 0; conf.beside <= shards; conf.beside += 1 + conf.beside / 6)
+                assert_true(same(simulate(&conf, ranks, &bounds), want));
             assert_true(bounds);
         }
     }
@@ -278,8 +277,8 @@ static void test_fast_schedule_is_left_to_right(void **state)
             }
             struct item got = simulate(&conf, ranks, &bounds);
             assert_true(same(got, want));
-            conf.side_by_side = true;
-            assert_true(same(simulate(&conf, ranks, &bounds), want));
+            for (conf.beside = 2; conf.beside <= shards; conf.beside *= 2)
+                assert_true(same(simulate(&conf, ranks, &bounds), want));
             assert_true(bounds);
             differ += !same(got, tree(0, shards));
         }
@@ -291,13 +290,16 @@ static void test_buffers_saved(void **state)
 {
     (void)state;
     static const struct {
-        int shards, ranks, rank, stack, side, fast;
-    } cases[] = {{1, 1, 0, 1, 1, 1}, {8, 1, 0, 4, 8, 2},   {8, 8, 3, 1, 1, 1},  {8, 2, 1, 3, 4, 2},
-                 {8, 3, 1, 2, 3, 2}, {64, 1, 0, 7, 64, 2}, {50, 2, 1, 8, 25, 2}};
+        int shards, ranks, rank, stack, four, side, fast;
+    } cases[] = {{1, 1, 0, 1, 1, 1, 1},   {8, 1, 0, 4, 5, 8, 2}, {8, 8, 3, 1, 1, 1, 1},
+                 {8, 2, 1, 3, 4, 4, 2},   {8, 3, 1, 2, 3, 3, 2}, {64, 1, 0, 7, 8, 64, 2},
+                 {50, 2, 1, 8, 10, 25, 2}};
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
         struct ddp_schedule_conf conf = {.shards = cases[i].shards};
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].stack);
-        conf.side_by_side = true;
+        conf.beside = 4;
+        assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].four);
+        conf.beside = cases[i].shards;
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].side);
         conf = (struct ddp_schedule_conf){.shards = cases[i].shards, .fast = true};
         assert_int_equal(ddp_schedule_buffers(&conf, cases[i].ranks, cases[i].rank), cases[i].fast);

@@ -108,6 +108,20 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         args = ["model=fashion_cnn", *MNIST[1:], "train.shards=4"]
         self.assertNotEqual(self.same_at([*args, "+model.layers[1].sync=true"], [1, 2, 3]), self.gpu(*args).weights)
 
+    def test_shards_side_by_side(self):
+        one = self.gpu(*MNIST, "gpu.branches=1", ranks=1)
+        for branches in (2, 3, 8):
+            r = self.gpu(*MNIST, f"gpu.branches={branches}", ranks=1, env={"DDP_EMU_SEED": str(branches)})
+            self.assertEqual((r.weights, r.json()["gpu"]["branches"]), (one.weights, branches))
+        synchronised = ["model=fashion_cnn", *MNIST[1:], "train.shards=4", "+model.layers[1].sync=true", "gpu.graph=false"]
+        self.assertEqual(len({self.gpu(*synchronised, f"gpu.branches={n}", ranks=1).weights for n in (1, 3)}), 1)
+
+    @emulated_only
+    def test_fewer_shards_side_by_side_where_memory_is_short(self):
+        mb = {n: self.gpu(*MNIST, f"gpu.branches={n}", ranks=1).json()["gpu"]["memory_mb"] for n in (2, 8)}
+        r = self.gpu(*MNIST, ranks=1, env={"DDP_EMU_MEMORY": str(int((mb[2] + mb[8]) / 2 * 1e6))})
+        self.assertIn(r.json()["gpu"]["branches"], (2, 4), mb)
+
     def test_every_optimizer(self):
         seen = set()
         for more in (["optim=adamw", "optim.lr=0.001"], ["optim.type=lars", "optim.weight_decay=0.001"],

@@ -10,7 +10,7 @@ PLUGIN = harness.BIN.parent / "lib/libddp_cuda_emu.so"
 # Five steps: the first is not captured, both slots of a step get their graph, and are used again.
 ARGS = ["device=cuda", "model=lenet5", "train.threads=1", "train.batch=16", "train.shards=4", "data.train_count=80", "data.test_count=32",
         "train.epochs=1", "checkpoint.every_steps=0"]
-SEEDS = range(1, 9)
+SEEDS = range(1, 17)
 
 
 class Waits(harness.Case):
@@ -40,10 +40,10 @@ class Waits(harness.Case):
         self.fail("no end of waits")
 
     def test_in_graphs(self):
-        self.assertGreater(self.check(2), 10)
+        self.assertGreater(self.check(2), 20)
 
     def test_without_graphs(self):
-        self.assertGreater(self.check(1, "gpu.graph=false", "train.max_steps=3"), 6)
+        self.assertGreater(self.check(1, "gpu.graph=false", "gpu.branches=2", "train.max_steps=3"), 20)
 
 
 if not PLUGIN.exists():

@@ -143,6 +143,7 @@ ROWS = {
     "comm.timeout_s": Row("30", **RANKS),
     "gpu.tune": Row("true"),
     "gpu.graph": Row("false"),
+    "gpu.branches": Row("2"),
     "gpu.resident_data": Row("on", "off"),
     "eval.every_epochs": Row("3"),
     "checkpoint.every_steps": Row("2"),

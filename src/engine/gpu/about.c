@@ -30,6 +30,8 @@ void ddp_gpu_engine_describe(struct ddp_gpu_engine *e)
     ddp_engine_tell_text(base, "gpu.plan_lock_sha256", base->identity);
     ddp_engine_tell_real(base, "gpu.memory_mb", (double)a->bytes / 1e6);
     ddp_engine_tell_bool(base, "gpu.graph", e->graph);
+    if (e->train)
+        ddp_engine_tell_integer(base, "gpu.branches", ddp_gpu_pass_branches(e->train));
     ddp_engine_tell_bool(base, "gpu.resident_data", e->layout.resident);
 
     ddp_text_init(&e->lock_text);

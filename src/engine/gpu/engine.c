@@ -42,7 +42,8 @@ static int make_passes(struct ddp_gpu_engine *e, struct ddp_error *err)
     struct ddp_gpu_pass_conf conf = {.api = e->api,
                                      .gpu = e->gpu,
                                      .model = e->base.conf.model,
-                                     .resident = 1,
+                                     .shards = 1,
+                                     .branches = 1,
                                      .type = e->type,
                                      .tf32 = cfg->train.tf32,
                                      .tune = cfg->gpu.tune,
@@ -54,7 +55,8 @@ static int make_passes(struct ddp_gpu_engine *e, struct ddp_error *err)
         return status;
     ddp_augment_init(&conf.augment, cfg, &e->base.conf.train_set->info, true);
     conf.training = true;
-    conf.resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.my_shards : 1;
+    conf.shards = e->base.my_shards;
+    conf.branches = (int)cfg->gpu.branches;
     conf.sync = sync_sum;
     conf.sync_ctx = e;
     return ddp_gpu_pass_create(&conf, &e->train, err);

@@ -20,7 +20,7 @@ struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engin
     conf.ranks = e->node_ranks;
     conf.shards = e->base.conf.ranks.shards;
     conf.fast = cfg->reduce.mode == DDP_REDUCE_FAST;
-    conf.side_by_side = ddp_model_needs_sync(e->base.conf.model);
+    conf.beside = ddp_gpu_pass_beside(e->train);
     conf.loss_scale = e->type == DDP_GPU_F16 ? cfg->train.loss_scale : 0;
     conf.block_values = ddp_optim_device_block_values(cfg, conf.loss_scale > 0);
     conf.small_width = ddp_gpu_pass_sync_width(e->train);
@@ -92,6 +92,17 @@ static int largest_batch(const struct ddp_gpu_engine *e, size_t room)
     return lo;
 }
 
+/* As many branches as fit. Ranks need not agree on it. */
+static struct need fit_branches(struct ddp_gpu_engine *e, size_t room)
+{
+    struct need n = needs(e, e->layout.batch);
+    while (n.all > room && e->train && ddp_gpu_pass_branches(e->train) > 1) {
+        ddp_gpu_pass_narrow(e->train, ddp_gpu_pass_branches(e->train) / 2);
+        n = needs(e, e->layout.batch);
+    }
+    return n;
+}
+
 /* The plan against the card, before any of it is allocated. Ranks that share a card share its memory. */
 static int check_memory(struct ddp_gpu_engine *e, size_t *room, struct ddp_error *err)
 {
@@ -101,8 +112,8 @@ static int check_memory(struct ddp_gpu_engine *e, size_t *room, struct ddp_error
     if (status)
         return status;
     e->nccl = nccl_bytes(e->base.conf.comm->size, total);
-    const struct need n = needs(e, e->layout.batch);
     *room = e->base.conf.cfg->comm.share_gpu ? free / (size_t)e->base.conf.comm->local_size : free;
+    const struct need n = fit_branches(e, *room);
     e->about.bytes = n.all;
     snprintf(plan, sizeof plan,
              "%s: %s activations and scratch + %s parameters, gradients and optimizer state + %s input, "

@@ -65,8 +65,12 @@ int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pas
     p->conf = *conf;
     p->plan = plan;
     p->stage = ddp_calloc((size_t)plan->nstages + 1, sizeof *p->stage);
-    p->area = ddp_calloc((size_t)conf->resident, sizeof *p->area);
-    p->shard = ddp_calloc((size_t)conf->resident, sizeof *p->shard);
+    p->synced = conf->training && ddp_model_needs_sync(conf->model);
+    p->branch = ddp_calloc(1, sizeof *p->branch);
+    p->branch->n = conf->shards;
+    ddp_gpu_pass_narrow(p, conf->branches);
+    p->area = ddp_calloc((size_t)ddp_gpu_pass_beside(p), sizeof *p->area);
+    p->shard = ddp_calloc((size_t)ddp_gpu_pass_beside(p), sizeof *p->shard);
     int status = 0;
     for (int s = 0; s < plan->nstages && status == 0; s++)
         status = plan_stage(p, s, planner, err);
@@ -88,8 +92,10 @@ void ddp_gpu_pass_destroy(struct ddp_gpu_pass *p)
         for (int i = 0; i < DDP_DEVICE_PASSES; i++)
             if (p->stage[s].plan.vendor[i])
                 api->plan_destroy(p->stage[s].plan.vendor[i]);
+    ddp_gpu_branches_destroy(p->branch);
     api->release(p->conf.gpu, p->memory);
     ddp_memory_finish(&p->mem);
+    free(p->branch);
     free(p->shard);
     free(p->area);
     free(p->stage);
@@ -105,7 +111,7 @@ static void *span(const struct ddp_gpu_pass *p, int i, int index)
 
 /* What forward and backward of a step share. */
 struct run {
-    struct ddp_gpu_stream *stream;
+    struct ddp_gpu_stream *trunk;
     const float *params;
     const char *weights;
 };
@@ -131,7 +137,7 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
     const struct ddp_gpu_shard *shard = &p->shard[i];
     struct ddp_device_call c = {.api = p->conf.api,
                                 .kernels = p->conf.api->kernels,
-                                .stream = run->stream,
+                                .stream = ddp_gpu_branch(p->branch, run->trunk, i),
                                 .conf = st->conf,
                                 .plan = st->plan,
                                 .fused = st->fused,
@@ -143,8 +149,8 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
                                 .training = p->conf.training,
                                 .out = st->out < 0 ? NULL : span(p, i, p->mem.value[st->out]),
                                 .saved = span(p, i, p->mem.saved[s]),
-                                .workspace = p->workspace,
-                                .scratch = p->scratch,
+                                .workspace = p->workspace[i % p->branch->n],
+                                .scratch = p->scratch[i % p->branch->n],
                                 .step = p->step,
                                 .count = &p->step->count,
                                 .epoch = &p->step->epoch,
@@ -194,6 +200,7 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
     const struct ddp_augment *augment = &p->conf.augment;
     const struct ddp_shape in = p->plan->input, as = p->plan->value[v].shape;
     void *value = span(p, i, p->mem.value[v]);
+    struct ddp_gpu_stream *stream = ddp_gpu_branch(p->branch, run->trunk, i);
     const bool vector = !ddp_shape_equal(in, as);
     struct ddp_gpu_augment a = {.type = p->conf.type,
                                 .pixels = shard->pixels,
@@ -212,10 +219,10 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
                                 .cutout = augment->cutout,
                                 .flip = augment->flip,
                                 .seed = p->conf.seed,
-                                .out = vector ? p->scratch : value};
+                                .out = vector ? p->scratch[i % p->branch->n] : value};
     memcpy(a.mean, augment->mean, sizeof a.mean);
     memcpy(a.inv_std, augment->inv_std, sizeof a.inv_std);
-    p->conf.api->kernels->augment->augment(run->stream, &a);
+    p->conf.api->kernels->augment->augment(stream, &a);
     const struct ddp_gpu_flatten_args flatten = {.type = p->conf.type,
                                                  .batch = p->plan->batch,
                                                  .h = in.h,
@@ -223,10 +230,10 @@ static void load_value(const struct ddp_gpu_pass *p, const struct run *run, int 
                                                  .c = a.cpad,
                                                  .real_c = in.c,
                                                  .f = ddp_gpu_pad(as.c),
-                                                 .from = p->scratch,
+                                                 .from = a.out,
                                                  .to = value};
     if (vector)
-        p->conf.api->kernels->flatten->flatten(run->stream, &flatten);
+        p->conf.api->kernels->flatten->flatten(stream, &flatten);
 }
 
 static void load_shard(const struct ddp_gpu_pass *p, const struct run *run, int i)
@@ -254,7 +261,9 @@ static void sync_stage(const struct ddp_gpu_pass *p, const struct run *run, int 
             add_backward(p, s, i, leaf[i], &c);
         (leaf ? p->stage[s].op->backward_stats : p->stage[s].op->forward_stats)(&c);
     }
-    p->conf.sync(p->conf.sync_ctx, run->stream, width, p->sync_leaves, p->sync_sum);
+    ddp_gpu_branches_join(p->branch, run->trunk);
+    p->conf.sync(p->conf.sync_ctx, run->trunk, width, p->sync_leaves, p->sync_sum);
+    ddp_gpu_branches_fork(p->branch, run->trunk, n);
 }
 
 void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
@@ -267,6 +276,7 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
     p->scale = scale;
     p->loss = loss;
     p->correct = correct;
+    ddp_gpu_branches_fork(p->branch, stream, n);
     for (int i = 0; i < n; i++) {
         p->shard[i] = shards[i];
         load_shard(p, &run, i);
@@ -278,6 +288,7 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
         for (int i = 0; i < n; i++)
             forward_stage(p, &run, s, i, synced ? p->sync_sum : NULL);
     }
+    ddp_gpu_branches_join(p->branch, stream);
 }
 
 /* ---- backward ---- */
@@ -291,15 +302,25 @@ static void backward_stage(const struct ddp_gpu_pass *p, const struct run *run, 
     p->stage[s].op->backward(&c);
 }
 
+/* Statistics are final since forward. */
+static void copy_stats(const struct ddp_gpu_pass *p, const struct run *run, float *const *leaf, int n)
+{
+    const struct ddp_flat *f = p->plan->flat;
+    for (int i = 0; i < n; i++)
+        p->conf.api->copy(ddp_gpu_branch(p->branch, run->trunk, i), leaf[i] + f->stats,
+                          ddp_memory_stats(&p->mem, p->area[i]), p->mem.stats_bytes);
+}
+
 void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
                            const void *weights, float *const *leaf, int n, ddp_pass_ready_fn ready, void *ctx)
 {
     const struct ddp_flat *f = p->plan->flat;
     const struct run run = {stream, params, weights};
-    for (int i = 0; i < n && f->metrics > f->stats; i++) { /* final since forward */
-        const float *stats = ddp_memory_stats(&p->mem, p->area[i]);
-        p->conf.api->copy(stream, leaf[i] + f->stats, stats, p->mem.stats_bytes);
-        ready(ctx, i, f->stats, f->metrics);
+    if (f->metrics > f->stats) {
+        copy_stats(p, &run, leaf, n);
+        ddp_gpu_branches_join(p->branch, stream);
+        for (int i = 0; i < n; i++)
+            ready(ctx, i, f->stats, f->metrics);
     }
     for (int b = 0; b < p->plan->nbackward; b++) {
         const int s = p->plan->backward[b];
@@ -308,8 +329,12 @@ void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream
             sync_stage(p, &run, s, n, leaf);
         for (int i = 0; i < n; i++)
             backward_stage(p, &run, s, i, leaf[i], st->synced ? p->sync_sum : NULL);
+        if (st->hi == st->lo)
+            continue;
         /* only now: the shards before have read the parameters too */
-        for (int i = 0; i < n && st->hi > st->lo; i++)
+        ddp_gpu_branches_join(p->branch, stream);
+        for (int i = 0; i < n; i++)
             ready(ctx, i, st->lo, st->hi);
     }
+    ddp_gpu_branches_join(p->branch, stream);
 }

@@ -28,13 +28,14 @@ struct ddp_gpu_pass_conf {
     struct ddp_gpu *gpu;
     const struct ddp_model *model;
     bool training;
-    int resident; /* shards in memory side by side: 1, or all of the rank's when the model is synchronised */
+    int shards;   /* of the rank that are run at a time, at most; a synchronised model runs all of them */
+    int branches; /* of these that run side by side, at most; ddp_gpu_pass_narrow() */
     enum ddp_gpu_type type;
     bool tf32, tune;
     uint64_t seed;
     struct ddp_augment augment;
     struct ddp_gpu_lock *lock; /* plans are taken from it, and added */
-    /* Synchronised layers: sum [resident][width] leaves over all shards of all ranks into sum [width];
+    /* Synchronised layers: sum [shards][width] leaves over all shards of all ranks into sum [width];
      * enqueued on stream. */
     void (*sync)(void *ctx, struct ddp_gpu_stream *stream, int width, const double *leaves, double *sum);
     void *sync_ctx;
@@ -45,13 +46,18 @@ struct ddp_gpu_pass_conf {
 int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pass **out,
                         struct ddp_error *err);
 void ddp_gpu_pass_destroy(struct ddp_gpu_pass *p); /* NULL is fine */
+/* Before allocate: no more than so many shards side by side from now on. */
+void ddp_gpu_pass_narrow(struct ddp_gpu_pass *p, int branches);
+int ddp_gpu_pass_branches(const struct ddp_gpu_pass *p);
+/* Shards in memory at once: one a branch, or, when the model is synchronised, all. */
+int ddp_gpu_pass_beside(const struct ddp_gpu_pass *p);
 /* Device bytes that it takes, or would take with shards of `batch` samples. */
 size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch);
 /* Doubles of the widest synchronised exchange; 0: none. */
 int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p);
 int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err);
 
-/* params [flat total] fp32, weights the same in the compute type. Shards 0..n-1 (n <= resident); loss[i] and
+/* params [flat total] fp32, weights the same in the compute type. Shards 0..n-1 (n <= beside); loss[i] and
  * correct[i] on the device, the latter with targets the bits of a float: the sum of mean absolute errors.
  * scale: NULL without loss scaling. */
 void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
@@ -60,7 +66,7 @@ void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
                           int32_t *correct);
 /* Backward of the same shards into leaf[i] [flat total], padding excepted: it must be zero and stays so.
  * ready as in ddp_cpu_pass_backward: everything that makes [lo, hi) final is on the stream before it is
- * called. */
+ * called. Behind both, all their work comes before what is enqueued on the stream later. */
 void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
                            const void *weights, float *const *leaf, int n, ddp_pass_ready_fn ready,
                            void *ctx);

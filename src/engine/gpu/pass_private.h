@@ -3,6 +3,7 @@
 #ifndef DDP_GPU_PASS_PRIVATE_H
 #define DDP_GPU_PASS_PRIVATE_H
 
+#include "engine/gpu/branches.h"
 #include "engine/gpu/pass.h"
 #include "model/memory_plan.h"
 
@@ -19,13 +20,15 @@ struct ddp_gpu_pass {
     struct ddp_gpu_stage *stage; /* [nstages] */
     size_t workspace_bytes;
     struct ddp_memory mem;
+    bool synced; /* all shards at once */
+    struct ddp_gpu_branches *branch;
     /* device memory */
     void *memory;
-    char **area; /* [resident] */
-    void *workspace, *scratch;
+    char **area; /* [beside] */
+    void *workspace[DDP_GPU_MAX_BRANCHES], *scratch[DDP_GPU_MAX_BRANCHES];
     double *sync_leaves, *sync_sum;
     /* of the forward that was enqueued last */
-    struct ddp_gpu_shard *shard; /* [resident] */
+    struct ddp_gpu_shard *shard; /* [beside] */
     const struct ddp_gpu_step *step;
     const struct ddp_gpu_scale *scale;
     float *loss;

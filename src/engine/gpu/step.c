@@ -1,6 +1,7 @@
-/* One training step on the device, as it is enqueued: input, forward and backward of my shards in order,
- * reduction and update under it, results. The first step of a process runs as it is (warm-up: libraries
- * allocate in it); from then on each slot's sequence is one captured graph. */
+/* One training step on the device, as it is enqueued: input, forward and backward of my shards, group after
+ * group and side by side in a group, reduction and update under it, results. The first step of a process
+ * runs as it is (warm-up: libraries allocate in it); from then on each slot's sequence is one captured
+ * graph. */
 #include <math.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@
 struct group { /* of shards that are in memory together */
     struct ddp_gpu_engine *e;
     const struct ddp_gpu_step *step;
-    int first; /* of mine */
+    int first; /* of my shards */
 };
 
 static void ready(void *ctx, int i, int64_t lo, int64_t hi)
@@ -70,12 +71,12 @@ static int64_t refused_in(const struct ddp_gpu_engine *e, const struct ddp_gpu_s
 
 static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
 {
-    const int resident = ddp_model_needs_sync(e->base.conf.model) ? e->base.my_shards : 1;
+    const int shards = e->base.my_shards, beside = ddp_gpu_pass_beside(e->train);
     struct group g = {e, ddp_gpu_slot_step(s), 0};
     ddp_gpu_updater_begin(&e->updater, g.step);
     ddp_gpu_reduce_begin(e->reduce, &e->updater.apply);
-    for (; g.first < e->base.my_shards; g.first += resident)
-        run_group(&g, s, resident);
+    for (; g.first < shards; g.first += beside)
+        run_group(&g, s, shards - g.first < beside ? shards - g.first : beside);
     const int status = ddp_gpu_reduce_finish(e->reduce, err);
     copy_results(e, s);
     return status;
