@@ -159,6 +159,9 @@ void ddp_cuda_conv_run(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *head
             fw = vendor::load(what, "w", w, t, g.ws);
         if (plan.pass != DDP_GPU_CONV_FORWARD)
             fy = vendor::load(what, "y", y, t, g.ys);
+        if (t == DDP_GPU_F32 && plan.problem.tf32)
+            for (std::vector<float> *v : {&fx, &fw, &fy})
+                vendor::round_tf32(*v);
         if (plan.pass == DDP_GPU_CONV_FORWARD) {
             forward(g, fx.data(), fw.data(), fy.data());
             vendor::store(what, "y", y, t, fy);

@@ -24,6 +24,10 @@ void multiply(const char *what, const struct ddp_gpu_matmul &m, const void *pa, 
 {
     std::vector<float> a = vendor::load(what, "a", pa, m.type, (size_t)m.m * m.l);
     std::vector<float> b = vendor::load(what, "b", pb, m.type, (size_t)m.l * m.n);
+    if (m.type == DDP_GPU_F32 && m.tf32) {
+        vendor::round_tf32(a);
+        vendor::round_tf32(b);
+    }
     if (m.ta)
         a = transpose(a, m.m, m.l);
     if (m.tb)

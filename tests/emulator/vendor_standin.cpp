@@ -53,6 +53,17 @@ void scribble(const char *what, void *workspace, size_t bytes)
     emu_poison(workspace, bytes);
 }
 
+void round_tf32(std::vector<float> &v)
+{
+    for (float &f : v) {
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        if ((bits & 0x7f800000u) != 0x7f800000u)
+            bits = (bits + 0x1000u) & ~0x1fffu;
+        memcpy(&f, &bits, sizeof bits);
+    }
+}
+
 std::vector<float> load(const char *what, const char *name, const void *p, enum ddp_gpu_type type,
                         size_t count)
 {

@@ -34,6 +34,8 @@ void scribble(const char *what, void *workspace, size_t bytes);
 /* Of work that runs: all of an operand must be device memory that something wrote; its elements as floats. */
 std::vector<float> load(const char *what, const char *name, const void *p, enum ddp_gpu_type type,
                         size_t count);
+/* What TF32 leaves of factors of fp32: 10 bits behind the first, to nearest. */
+void round_tf32(std::vector<float> &v);
 /* The result, each element rounded once to nearest even. */
 void store(const char *what, const char *name, void *p, enum ddp_gpu_type type, const std::vector<float> &v);
 
