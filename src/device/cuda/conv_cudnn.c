@@ -122,7 +122,7 @@ static bool run_trial(void *ctx, const struct ddp_probe *probe, char *why, size_
     return s == CUDNN_STATUS_SUCCESS;
 }
 
-/* The first that works on the device, or of all that do the fastest. */
+/* The first that works on the device, or of as many as the budget allows the fastest. */
 static int choose(struct ddp_library *library, struct ddp_conv_graph *graph, struct ddp_probe *probe,
                   bool tune, struct ddp_conv_choice *out, struct ddp_error *err)
 {
@@ -131,7 +131,7 @@ static int choose(struct ddp_library *library, struct ddp_conv_graph *graph, str
     char why[512] = "";
     int tried = 0, rc;
     for (;;) {
-        rc = ddp_conv_graph_next(graph, &c, err);
+        rc = ddp_probe_more(probe) ? ddp_conv_graph_next(graph, &c, err) : 0;
         if (rc || !c.plan)
             break;
         struct trial t = {.library = library, .choice = &c};
@@ -171,9 +171,10 @@ static int choose(struct ddp_library *library, struct ddp_conv_graph *graph, str
 }
 
 static int choose_on_device(struct ddp_library *library, struct ddp_conv_graph *graph,
-                            const struct ddp_gpu_conv *c, bool tune, struct ddp_conv_choice *out,
-                            struct ddp_error *err)
+                            const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass, bool tune,
+                            struct ddp_conv_choice *out, struct ddp_error *err)
 {
+    const int result = pass == DDP_GPU_CONV_FORWARD ? 2 : pass == DDP_GPU_CONV_DGRAD ? 0 : 1;
     const size_t size = ddp_gpu_type_bytes(c->type);
     const size_t bytes[DDP_PROBE_OPERANDS] = {
         size * (size_t)c->n * (size_t)c->h * (size_t)c->w * (size_t)c->c,
@@ -181,8 +182,11 @@ static int choose_on_device(struct ddp_library *library, struct ddp_conv_graph *
         size * (size_t)c->n * (size_t)c->k *
             (size_t)ddp_cuda_conv_out(c->h, ddp_gpu_conv_reach(c, c->r), c->stride, c->pad) *
             (size_t)ddp_cuda_conv_out(c->w, ddp_gpu_conv_reach(c, c->s), c->stride, c->pad)};
+    struct ddp_probe_operand of[DDP_PROBE_OPERANDS];
     struct ddp_probe probe;
-    int rc = ddp_probe_create(bytes, &probe, err);
+    for (int i = 0; i < DDP_PROBE_OPERANDS; i++)
+        of[i] = (struct ddp_probe_operand){bytes[i], c->type, i == result};
+    int rc = ddp_probe_create(of, &probe, err);
     if (rc)
         return rc;
     rc = choose(library, graph, &probe, tune, out, err);
@@ -218,7 +222,7 @@ int ddp_cuda_conv_plan(struct ddp_gpu *gpu, const struct ddp_gpu_conv *c, enum d
     if (rc == 0 && lock)
         rc = ddp_conv_graph_replay(p->graph, lock, &p->choice, err);
     else if (rc == 0)
-        rc = choose_on_device(p->library, p->graph, c, tune, &p->choice, err);
+        rc = choose_on_device(p->library, p->graph, c, pass, tune, &p->choice, err);
     if (rc == 0) {
         p->head.workspace = p->choice.workspace;
         p->head.lock = strdup(p->choice.lock);

@@ -181,7 +181,7 @@ static void take(struct matmul_plan *p, const cublasLtMatmulHeuristicResult_t *r
     p->head.workspace = r->workspaceSize;
 }
 
-/* The first that works on the device, or of all that do the fastest. */
+/* The first that works on the device, or of as many as the budget allows the fastest. */
 static int choose(struct matmul_plan *p, struct ddp_probe *probe, size_t limit, bool tune,
                   struct ddp_error *err)
 {
@@ -190,7 +190,7 @@ static int choose(struct matmul_plan *p, struct ddp_probe *probe, size_t limit, 
     float best_us = 0, us = 0;
     char why[256] = "none was offered";
     int rc = candidates(p, limit, result, &n, err);
-    for (int i = 0; rc == 0 && i < n && (tune || best < 0); i++) {
+    for (int i = 0; rc == 0 && i < n && (tune || best < 0) && ddp_probe_more(probe); i++) {
         if (result[i].state != CUBLAS_STATUS_SUCCESS || result[i].workspaceSize > limit ||
             !deterministic(&result[i].algo))
             continue;
@@ -218,11 +218,12 @@ static int choose_on_device(struct matmul_plan *p, const struct ddp_gpu *gpu, co
                             bool tune, struct ddp_error *err)
 {
     const size_t in = ddp_gpu_type_bytes(m->type), out = ddp_gpu_type_bytes(m->out_type);
-    const size_t bytes[DDP_PROBE_OPERANDS] = {in * (size_t)m->m * (size_t)m->l,
-                                              in * (size_t)m->l * (size_t)m->n,
-                                              out * (size_t)m->m * (size_t)m->n};
+    const struct ddp_probe_operand of[DDP_PROBE_OPERANDS] = {
+        {in * (size_t)m->m * (size_t)m->l, m->type, false},
+        {in * (size_t)m->l * (size_t)m->n, m->type, false},
+        {out * (size_t)m->m * (size_t)m->n, m->out_type, true}};
     struct ddp_probe probe;
-    int rc = ddp_probe_create(bytes, &probe, err);
+    int rc = ddp_probe_create(of, &probe, err);
     if (rc)
         return rc;
     rc = choose(p, &probe, workspace_limit(gpu), tune, err);

@@ -23,6 +23,11 @@ void fake_work(double us, bool capturable)
         fake.capture_broken = true;
 }
 
+double fake_clock(void)
+{
+    return fake.clock_us * 1e-6;
+}
+
 static void *handle(void)
 {
     fake.live++;
@@ -51,10 +56,20 @@ cudaError_t cudaFree(void *p)
     return drop(p);
 }
 
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t s)
+{
+    (void)kind;
+    (void)s;
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
     (void)s;
     memset(p, value, bytes);
+    fake.set = p;
     return cudaSuccess;
 }
 
@@ -103,6 +118,30 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
 cudaError_t cudaGraphDestroy(cudaGraph_t g)
 {
     return drop(g);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t g, unsigned long long flags)
+{
+    (void)g;
+    (void)flags;
+    *exec = handle();
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
+{
+    (void)exec;
+    (void)s;
+    if (fake.replay)
+        fake.replay();
+    if (++fake.launches == fake.wrong_launch)
+        *(char *)fake.set ^= 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    return drop(exec);
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t *e)

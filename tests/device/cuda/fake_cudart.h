@@ -13,6 +13,9 @@ struct fake_cudart {
     int major;
     bool capturing;
     bool capture_broken;        /* what was enqueued cannot be captured */
+    void *set;                  /* what was last memset: a result, before it is computed */
+    void (*replay)(void);       /* what a launch of the captured graph does; NULL: nothing is computed */
+    int launches, wrong_launch; /* of graphs; the one that leaves another bit than eager runs, from 1 */
     size_t memory;              /* largest allocation; 0: any */
     cudaError_t at_synchronize; /* the next synchronize fails so */
     bool lost;                  /* and everything after it */
@@ -22,6 +25,7 @@ extern struct fake_cudart fake;
 
 /* A kernel of a library's: takes time unless it is captured. */
 void fake_work(double us, bool capturable);
+double fake_clock(void); /* for ddp_probe_clock */
 void fake_reset(void);
 
 #endif

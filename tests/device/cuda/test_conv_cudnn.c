@@ -10,6 +10,7 @@
 #include "base/base.h"
 #include "device/cuda/conv_graph.h"
 #include "device/cuda/plan.h"
+#include "device/cuda/probe.h"
 #include "fake_cudart.h"
 
 /* ---- plans, in place of conv_graph.c and conv_plans.c ---- */
@@ -174,6 +175,19 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t d)
 
 static struct cudnnBackendDescriptor_fake last;
 
+/* Of all plans that ran: operands, and how many of them begin with two numbers that differ or with poison. */
+static int operands, drawn;
+
+static void look_at(void *const *data, int n)
+{
+    for (int i = 0; i < n; i++) {
+        uint16_t v[2];
+        memcpy(v, data[i], sizeof v);
+        operands++;
+        drawn += v[0] != v[1] || v[0] == 0xffff;
+    }
+}
+
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescriptor_t plan,
                                   cudnnBackendDescriptor_t pack)
 {
@@ -188,6 +202,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescriptor_t plan
     else
         assert_null(last.workspace);
     executed++;
+    look_at(last.data, 3);
     fake_work(c->us, c->captures);
     return CUDNN_STATUS_SUCCESS;
 }
@@ -203,7 +218,7 @@ static void offer(const struct candidate *list, int n)
     fake_reset();
     offered = list;
     noffered = n;
-    packs = executed = 0;
+    packs = executed = operands = drawn = 0;
 }
 
 static int nothing_is_left(void **state)
@@ -241,6 +256,53 @@ static void test_the_first_that_works_or_the_fastest_is_taken(void **state)
         assert_int_equal(handles, 1);
         ddp_cuda_plan_destroy(again);
     }
+}
+
+/* Tuning tries so many, and so long; the first in any case. */
+static void test_tuning_has_a_budget(void **state)
+{
+    (void)state;
+    struct candidate many[40];
+    struct ddp_gpu_plan *plan;
+    ddp_probe_clock = fake_clock;
+    for (int i = 0; i < 40; i++) {
+        static char lock[40][8];
+        snprintf(lock[i], sizeof lock[i], "eng=%d", i);
+        many[i] = (struct candidate){lock[i], 0, 1000 - 10 * i, i % 8 != 1, true};
+    }
+    offer(many, 40); /* the fastest comes last; two of those before do not work */
+    assert_int_equal(ddp_cuda_conv_plan(gpu, &small, DDP_GPU_CONV_FORWARD, NULL, true, &plan, NULL), 0);
+    assert_string_equal(ddp_cuda_plan_lock(plan), "eng=18");
+    ddp_cuda_plan_destroy(plan);
+
+    for (int i = 0; i < 3; i++)
+        many[i].us = 1e6 * (3 - i); /* the first takes longer than there is */
+    offer(many, 40);
+    assert_int_equal(ddp_cuda_conv_plan(gpu, &small, DDP_GPU_CONV_FORWARD, NULL, true, &plan, NULL), 0);
+    assert_string_equal(ddp_cuda_plan_lock(plan), "eng=0");
+    ddp_cuda_plan_destroy(plan);
+}
+
+/* What its graph leaves is compared with what the plan does outside of one; numbers are not zeros. */
+static void test_a_graph_that_computes_something_else_is_passed_over(void **state)
+{
+    (void)state;
+    struct ddp_gpu_plan *plan;
+    for (int tune = 0; tune < 2; tune++) {
+        offer(&list[2], 2);
+        fake.wrong_launch = 1;
+        assert_int_equal(ddp_cuda_conv_plan(gpu, &small, DDP_GPU_CONV_WGRAD, NULL, tune, &plan, NULL), 0);
+        assert_string_equal(ddp_cuda_plan_lock(plan), "eng=4");
+        assert_int_equal(fake.launches, 2);
+        ddp_cuda_plan_destroy(plan);
+    }
+    struct ddp_error err = {0};
+    offer(&list[2], 1);
+    fake.wrong_launch = 1;
+    assert_int_equal(ddp_cuda_conv_plan(gpu, &small, DDP_GPU_CONV_FORWARD, NULL, false, &plan, &err),
+                     DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, "its graph computes something else"));
+    assert_true(operands > 0 && drawn == operands); /* and the result, which is no number yet */
 }
 
 static void test_runs_with_the_memory_of_each_call(void **state)
@@ -326,6 +388,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_the_first_that_works_or_the_fastest_is_taken, nothing_is_left),
+        cmocka_unit_test_teardown(test_tuning_has_a_budget, nothing_is_left),
+        cmocka_unit_test_teardown(test_a_graph_that_computes_something_else_is_passed_over, nothing_is_left),
         cmocka_unit_test_teardown(test_runs_with_the_memory_of_each_call, nothing_is_left),
         cmocka_unit_test_teardown(test_a_run_that_fails_is_kept_by_the_device, nothing_is_left),
         cmocka_unit_test_teardown(test_failures_name_the_reason, nothing_is_left),
