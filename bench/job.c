@@ -160,7 +160,7 @@ static void add_data(const struct bench_job *job, struct bench_words *w)
         "data.cutout=0",      "data.limit_train=0", "data.limit_test=0",   "data.train_count=1000000",
         "data.test_count=64", "data.crop_area=[]",  "data.rotate=0",       "data.translate=0",
         "data.scale=[]",      "data.shear=0",       "data.brightness=0",   "data.contrast=0",
-        "data.saturation=0",  "data.hue=0"};
+        "data.saturation=0",  "data.hue=0",         "data.mixup=0"};
     for (size_t i = 0; i < DDP_COUNT(plain); i++)
         bench_words_add(w, "%s", plain[i]);
     bench_words_add(w, "data.shape=[%d,%d,%d]", f->shape.c, f->shape.h, f->shape.w);

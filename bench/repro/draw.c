@@ -195,6 +195,8 @@ static void add_data(struct drawing *d, int batch)
         ddp_text_add(d->out, " crop_area = [0.%d, 1]; rotate = %d; translate = 0.%d; shear = %d;",
                      1 + draw(d, 9), draw(d, 3) * 15, draw(d, 3), draw(d, 2) * 10);
     if (draw(d, 4) == 0)
+        ddp_text_add(d->out, " mixup = 0.%d;", draw(d, 10));
+    if (draw(d, 4) == 0)
         ddp_text_add(d->out, " scale = [0.8, 1.%d]; brightness = 0.%d; contrast = 0.%d;", draw(d, 4),
                      draw(d, 6), draw(d, 6));
     ddp_text_add(d->out, " };\n");

@@ -122,6 +122,13 @@ static inline size_t ddp_saved_pool(const struct ddp_layer_plan *p)
     return (p->saved_bytes + 63) / 64 * 64;
 }
 
+/* The answer to a mixture of two samples: their classes, and the part of the first; the other has the
+ * rest. */
+struct ddp_mixed {
+    int32_t label, other;
+    float own;
+};
+
 /* Everything one call sees. Ownership: all memory is the graph's. */
 struct ddp_op_call {
     const void *conf; /* the layer's own keys, as read through op->keys */
@@ -150,11 +157,12 @@ struct ddp_op_call {
     uint32_t epoch;
     const int64_t *sample; /* [n] index of each sample in the data set */
     /* losses */
-    const int32_t *label; /* [n] class of each sample; NULL: it has real targets */
-    const float *target;  /* [n][features that came in]; NULL: it has labels */
-    float *loss;          /* op->is_loss: write the shard's loss sum */
-    int64_t *correct;     /* with labels: the number of right answers */
-    float *error;         /* with targets: the sum of the samples' mean absolute errors */
+    const int32_t *label;          /* [n] class of each sample; NULL: it has real targets, or is mixed */
+    const float *target;           /* [n][features that came in]; NULL: it has labels */
+    const struct ddp_mixed *mixed; /* [n] data.mixup, of an op that takes_mixed, in place of label; or NULL */
+    float *loss;                   /* op->is_loss: write the shard's loss sum */
+    int64_t *correct;              /* with labels: the number of right answers */
+    float *error;                  /* with targets: the sum of the samples' mean absolute errors */
 };
 
 struct ddp_op_device; /* op_device.h */
@@ -169,6 +177,7 @@ struct ddp_op {
     unsigned fuses; /* DDP_FUSE_ bits that it can take over */
     bool is_loss;
     bool takes_targets; /* a loss that knows real targets, too */
+    bool takes_mixed;   /* a loss that knows mixed labels, too */
     /* computes the same however C*H*W features are cut into a shape (elementwise ops, linear): a flatten
      * before it may then be left out. */
     bool any_shape;

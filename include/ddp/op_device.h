@@ -118,12 +118,13 @@ struct ddp_device_call {
     const int64_t *epoch;  /* [1] */
     const int64_t *sample; /* [batch] index of each sample in the data set */
     /* losses */
-    const int32_t *label; /* [batch]; NULL: real targets */
-    const float *target;  /* [batch][features that came in]; NULL: labels */
-    const float *factor;  /* [1] din[0] is to be the gradient times this; NULL: 1 */
-    float *loss;          /* [1] sum over the real samples */
-    int32_t *correct;     /* [1] with labels: right answers */
-    float *error;         /* [1] with targets: sum of mean absolute errors */
+    const int32_t *label;          /* [batch]; NULL: real targets, or mixed */
+    const float *target;           /* [batch][features that came in]; NULL: labels */
+    const struct ddp_mixed *mixed; /* [batch] in place of labels; or NULL */
+    const float *factor;           /* [1] din[0] is to be the gradient times this; NULL: 1 */
+    float *loss;                   /* [1] sum over the real samples */
+    int32_t *correct;              /* [1] with labels: right answers */
+    float *error;                  /* [1] with targets: sum of mean absolute errors */
 
     /* of the library's own ops; others use the functions below */
     const struct ddp_gpu_api *api;

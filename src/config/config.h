@@ -109,6 +109,7 @@ struct ddp_config {
         double rotate, translate, shear;         /* affine: degrees, part of a side, degrees; 0: off */
         struct ddp_floats scale;                 /* [from, to]; n = 0: off */
         double brightness, contrast, saturation, hue;
+        double mixup; /* alpha; 0: off */
         bool shuffle;
         int64_t prefetch; /* batches decoded ahead */
         int64_t workers;  /* prefetch threads per rank; 0: fetch in the training thread */

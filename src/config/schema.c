@@ -121,6 +121,8 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Of pictures in colour: change saturation, the distance to each pixel's grey, by such a factor; 0 is off"},
     {FIELD(data.hue), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 0.5, .flags = RESULT,
      .doc = "Of pictures in colour: turn the hue by up to this part of the circle, either way; 0 is off"},
+    {FIELD(data.mixup), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 1000, .flags = RESULT,
+     .doc = "Mix each training picture and its label with another one's, parts drawn from Beta(a, a) with this a; 0 is off"},
     {FIELD(data.shuffle), .type = DDP_KEY_BOOL, .dflt = "true", .flags = RESULT,
      .doc = "New order of the training pictures in each epoch"},
     {FIELD(data.prefetch), .type = DDP_KEY_INT, .dflt = "4", .min = 1, .max = 1024, .unit = "batches",
@@ -216,7 +218,7 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(gpu.branches), .type = DDP_KEY_INT, .dflt = "8", .min = 1, .max = 64, .unit = "shards",
      .doc = "Shards of a rank that a GPU computes side by side, at most: fewer where its memory is short; the same bits"},
     {FIELD(gpu.resident_data), .type = DDP_KEY_CHOICE, .dflt = "auto", .choices = "auto|on|off",
-     .doc = "Keep all pictures in the GPU's memory; auto does so where they fit; off where the loader alters them (data.crop_area to data.hue)"},
+     .doc = "Keep all pictures in the GPU's memory; auto does so where they fit; off where the loader alters them (data.crop_area to data.mixup)"},
 
     {FIELD(eval.every_epochs), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = 1000000, .unit = "epochs", .flags = STOP,
      .doc = "Evaluate after so many epochs, and always at the end; 0 is only at the end"},

@@ -23,6 +23,7 @@ void ddp_augment_unaltered(struct ddp_config *cfg)
     cfg->data.crop_area.n = cfg->data.scale.n = 0;
     cfg->data.rotate = cfg->data.translate = cfg->data.shear = 0;
     cfg->data.brightness = cfg->data.contrast = cfg->data.saturation = cfg->data.hue = 0;
+    cfg->data.mixup = 0;
 }
 
 static void set_range(double to[2], const struct ddp_floats *f, double low, double high)
@@ -73,6 +74,9 @@ int ddp_augment_check(const struct ddp_config *cfg, const struct ddp_dataset_inf
                 {"data.saturation", cfg->data.saturation > 0, true},
                 {"data.hue", cfg->data.hue > 0, true}};
     const int c = info->shape.c;
+    if (cfg->data.mixup > 0 && info->targets > 0)
+        return ddp_fail(err, DDP_E_CONFIG,
+                        "data.mixup is for classes, this data has real targets; leave it out");
     int status = check_range("data.crop_area", &cfg->data.crop_area, err);
     if (status == 0)
         status = check_range("data.crop_ratio", &cfg->data.crop_ratio, err);

@@ -6,32 +6,13 @@
  *   colour jitter         brightness, contrast, saturation and hue, in an order that is drawn
  *
  * as torchvision defines them (RandomResizedCrop, RandomAffine, ColorJitter), bytes to bytes. Both geometric
- * ones read between pixels by one kernel, linearly in both directions.
- *
- * Draws of DDP_STREAM_AUGMENT: 0 and 1 are augment.c's; 2 angle, columns, rows, scale; 3 shear; 4 factors of
- * brightness, contrast, saturation, hue; 5 their order; 16 to 25 the ten tries of a crop: area, ratio, row,
- * column. */
+ * ones read between pixels by one kernel, linearly in both directions. */
 #ifndef DDP_DATA_ALTER_H
 #define DDP_DATA_ALTER_H
 
 #include "data/alter_cpu.h"
 #include "data/data.h"
-
-struct ddp_draw { /* whose random numbers */
-    uint64_t seed;
-    int64_t epoch, index;
-};
-
-static inline struct ddp_philox4 ddp_draw(const struct ddp_draw *d, uint32_t number)
-{
-    return ddp_philox4(number, (uint32_t)d->index, (uint32_t)d->epoch, DDP_STREAM_AUGMENT, d->seed);
-}
-
-/* Uniform from a to b, in doubles of 32 random bits. */
-static inline double ddp_draw_between(uint32_t word, double a, double b)
-{
-    return a + (b - a) * ((double)word * 0x1p-32);
-}
+#include "data/draw.h"
 
 /* The part of an h x w picture that random-resized-crop takes. */
 struct ddp_window {

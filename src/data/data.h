@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "config/config.h"
 #include "ddp/dataset.h"
+#include "ddp/op.h"
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 
@@ -110,7 +111,7 @@ void ddp_augment_init(struct ddp_augment *a, const struct ddp_config *cfg,
 /* Whether the config wants a->alter of training pictures. */
 void ddp_alter_init(struct ddp_alter *a, const struct ddp_config *cfg);
 bool ddp_augment_alters(const struct ddp_config *cfg);
-/* cfg without those. */
+/* cfg without those, and without mixup. */
 void ddp_augment_unaltered(struct ddp_config *cfg);
 /* What does not fit pictures of this shape, or each other, is an error that names the key. */
 int ddp_augment_check(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
@@ -124,15 +125,22 @@ size_t ddp_alter_scratch(const struct ddp_alter *a, struct ddp_shape shape); /* 
 void ddp_augment_apply(const struct ddp_augment *a, struct ddp_shape shape, const uint8_t *pixels,
                        uint64_t seed, int64_t epoch, int64_t index, float *out);
 
+/* Mixup: the sample with whose picture and label this one is mixed, 0 to count - 1, and the part of its own,
+ * Beta(alpha, alpha); functions of (seed, epoch, index), whoever loads it. The partner comes as it is
+ * augmented itself in that epoch. */
+void ddp_mixup_draw(double alpha, int64_t count, uint64_t seed, int64_t epoch, int64_t index,
+                    int64_t *partner, float *own);
+
 /* ---- loader ---------------------------------------------------------------------------------- */
 
-struct ddp_shard {         /* one shard's samples */
-    int n;                 /* 0 ..ceil(batch/S): samples in it */
-    const float *pixels;   /* FLOATS: [n][c][h][w], normalised; features for linear models the same */
-    const int32_t *label;  /* [n]; not with INDICES; NULL: real targets */
-    const float *target;   /* [n][targets]; NULL: labels */
-    const int64_t *sample; /* [n] index in the data set */
-    const uint8_t *bytes;  /* BYTES: [n][c][h][w] as ddp_dataset_get() gives them: floats of real numbers */
+struct ddp_shard {                 /* one shard's samples */
+    int n;                         /* 0 ..ceil(batch/S): samples in it */
+    const float *pixels;           /* FLOATS: [n][c][h][w], normalised; features for linear models the same */
+    const int32_t *label;          /* [n]; not with INDICES; NULL: real targets, or mixed */
+    const float *target;           /* [n][targets]; NULL: labels */
+    const struct ddp_mixed *mixed; /* [n] data.mixup of training samples, in place of label; or NULL */
+    const int64_t *sample;         /* [n] index in the data set */
+    const uint8_t *bytes; /* BYTES: [n][c][h][w] as ddp_dataset_get() gives them: floats of real numbers */
 };
 
 struct ddp_batch {
@@ -153,7 +161,7 @@ struct ddp_loader_conf {
     int64_t batch; /* global */
     int shards, first_shard, last_shard;
     uint64_t seed;
-    bool train; /* shuffles and augments */
+    bool train; /* shuffles, augments and, with FLOATS only, mixes */
     int workers, prefetch;
 };
 

@@ -155,6 +155,7 @@ static int check_real(const struct ddp_config *cfg, const struct ddp_dataset_inf
                 {"data.contrast", cfg->data.contrast > 0, true},
                 {"data.saturation", cfg->data.saturation > 0, true},
                 {"data.hue", cfg->data.hue > 0, true},
+                {"data.mixup", cfg->data.mixup > 0, true},
                 {"data.normalize_targets", cfg->data.normalize_targets, false}};
     for (size_t i = 0; i < DDP_COUNT(keys); i++)
         if (keys[i].on && (keys[i].pictures ? info->real : info->targets == 0))

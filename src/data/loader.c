@@ -29,6 +29,7 @@ struct slot {
 /* Where one thread works at a picture. */
 struct room {
     uint8_t *bytes; /* undressed */
+    float *partner; /* with mixup: the picture that is mixed in */
     char *scratch;  /* of ddp_alter_apply() */
 };
 
@@ -43,6 +44,7 @@ struct ddp_loader {
     struct ddp_loader_conf conf;
     struct ddp_augment augment;
     bool shuffle;
+    double mixup;           /* alpha; 0: off */
     int64_t count, batches; /* samples and batches of an epoch */
     size_t elements;        /* of a picture */
     size_t picture;         /* bytes of one as it is delivered */
@@ -89,7 +91,9 @@ static void assign(struct ddp_loader *l, struct slot *s)
         struct ddp_shard *shard = &b->shard[i];
         void *answer = s->answer + at * l->answer;
         *shard = (struct ddp_shard){.n = (int)(end - begin), .sample = s->sample + at};
-        if (l->ds->info.targets > 0)
+        if (l->mixup > 0)
+            shard->mixed = answer;
+        else if (l->ds->info.targets > 0)
             shard->target = answer;
         else
             shard->label = answer;
@@ -109,20 +113,35 @@ static void assign(struct ddp_loader *l, struct slot *s)
 }
 
 /* Sample `index` into its place; what a device is to augment stays bytes. */
-static int fetch_sample(struct ddp_loader *l, const struct room *room, int64_t epoch, int64_t index, char *to,
-                        char *answer, struct ddp_error *err)
+static int fetch_sample(struct ddp_loader *l, const struct room *room, int64_t epoch, int64_t index, void *to,
+                        void *answer, struct ddp_error *err)
 {
     const bool floats = l->conf.form == DDP_LOADER_FLOATS && !l->ds->info.real;
     const struct ddp_shape shape = l->ds->info.shape;
-    uint8_t *bytes = floats ? room->bytes : (uint8_t *)to;
+    uint8_t *bytes = floats ? room->bytes : to;
     const int status = ddp_dataset_get(l->ds, index, bytes, answer, err);
     if (status)
         return status;
     if (l->augment.alter.on)
         ddp_alter_apply(&l->augment.alter, shape, bytes, l->conf.seed, epoch, index, room->scratch);
     if (floats)
-        ddp_augment_apply(&l->augment, shape, bytes, l->conf.seed, epoch, index, (float *)(void *)to);
+        ddp_augment_apply(&l->augment, shape, bytes, l->conf.seed, epoch, index, to);
     return 0;
+}
+
+/* A sample and its partner, mixed: two products and a sum, each rounded. */
+static int fetch_mixed(struct ddp_loader *l, const struct room *room, int64_t epoch, int64_t index, float *to,
+                       struct ddp_mixed *answer, struct ddp_error *err)
+{
+    int64_t partner;
+    ddp_mixup_draw(l->mixup, l->count, l->conf.seed, epoch, index, &partner, &answer->own);
+    int status = fetch_sample(l, room, epoch, index, to, &answer->label, err);
+    if (status == 0)
+        status = fetch_sample(l, room, epoch, partner, room->partner, &answer->other, err);
+    const float own = answer->own, rest = 1.0f - own, *from = room->partner;
+    for (size_t i = 0; i < l->elements && status == 0; i++)
+        to[i] = own * to[i] + rest * from[i];
+    return status;
 }
 
 static void fetch(struct ddp_loader *l, struct slot *s, const struct room *room)
@@ -135,8 +154,9 @@ static void fetch(struct ddp_loader *l, struct slot *s, const struct room *room)
         for (int k = 0; k < b->shard[i].n; k++, at++) {
             if (atomic_load_explicit(&l->pause, memory_order_relaxed))
                 return;
-            s->rc = fetch_sample(l, room, b->epoch, s->sample[at], s->pixels + at * l->picture,
-                                 s->answer + at * l->answer, &s->err);
+            void *to = s->pixels + at * l->picture, *answer = s->answer + at * l->answer;
+            s->rc = l->mixup > 0 ? fetch_mixed(l, room, b->epoch, s->sample[at], to, answer, &s->err)
+                                 : fetch_sample(l, room, b->epoch, s->sample[at], to, answer, &s->err);
             if (s->rc) {
                 ddp_error_prefix(&s->err, "epoch %lld, batch %lld", (long long)b->epoch, (long long)b->index);
                 return;
@@ -190,12 +210,15 @@ static size_t make_room(const struct ddp_loader *l, struct room *r)
     const size_t scratch = ddp_alter_scratch(&l->augment.alter, l->ds->info.shape);
     r->bytes = ddp_malloc(l->elements);
     r->scratch = ddp_malloc(scratch + 1);
-    return l->elements + scratch + 1;
+    const size_t partner = l->mixup > 0 ? l->elements * sizeof *r->partner : 0;
+    r->partner = ddp_malloc(partner + 1);
+    return l->elements + scratch + partner + 2;
 }
 
 static void free_room(struct room *r)
 {
     free(r->bytes);
+    free(r->partner);
     free(r->scratch);
 }
 
@@ -241,7 +264,8 @@ int ddp_loader_create(const struct ddp_config *cfg, struct ddp_dataset *ds,
     l->picture = conf->form == DDP_LOADER_FLOATS  ? l->elements * sizeof(float)
                  : conf->form == DDP_LOADER_BYTES ? ddp_dataset_input_bytes(&ds->info)
                                                   : 0;
-    l->answer = ddp_dataset_answer_bytes(&ds->info);
+    l->mixup = conf->train && conf->form == DDP_LOADER_FLOATS ? cfg->data.mixup : 0;
+    l->answer = l->mixup > 0 ? sizeof(struct ddp_mixed) : ddp_dataset_answer_bytes(&ds->info);
     l->perm_epoch = -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->space, NULL);

@@ -46,6 +46,20 @@ static void add_plain(struct ddp_probe_node *node, int64_t part, enum ddp_probe_
 
 /* ---- shards ---------------------------------------------------------------------------------- */
 
+/* The parts of all classes, [n][classes], as one-hot labels mixed would be. */
+static void add_mixed(const struct ddp_probe *p, struct ddp_probe_node *node, int64_t part, int64_t n,
+                      const struct ddp_mixed *mixed)
+{
+    const int64_t dims[2] = {n, p->e->conf.test_set->info.classes};
+    float *parts = ddp_calloc((size_t)(dims[0] * dims[1]) + 1, sizeof *parts);
+    for (int64_t i = 0; i < n; i++) {
+        parts[i * dims[1] + mixed[i].label] += mixed[i].own;
+        parts[i * dims[1] + mixed[i].other] += 1.0f - mixed[i].own;
+    }
+    add_plain(node, part, DDP_PROBE_F32, 2, dims, parts, (size_t)(dims[0] * dims[1]) * sizeof *parts);
+    free(parts);
+}
+
 void ddp_probe_shard(struct ddp_probe *p, int s, const struct ddp_shard *shard)
 {
     struct ddp_probe_node *node = p->node + p->input;
@@ -54,7 +68,9 @@ void ddp_probe_shard(struct ddp_probe *p, int s, const struct ddp_shard *shard)
     const int64_t dims[4] = {n, plan->input.c, plan->input.h, plan->input.w};
     const int64_t targets[2] = {n, p->e->conf.test_set->info.targets};
     add_plain(&node[0], part, DDP_PROBE_I64, 1, dims, shard->sample, (size_t)n * sizeof *shard->sample);
-    if (shard->target)
+    if (shard->mixed)
+        add_mixed(p, &node[1], part, n, shard->mixed);
+    else if (shard->target)
         add_plain(&node[1], part, DDP_PROBE_F32, 2, targets, shard->target,
                   (size_t)(targets[0] * targets[1]) * sizeof *shard->target);
     else

@@ -15,7 +15,8 @@
  * A node consists of parts: one for each shard, or each block of DDP_BLOCK elements of its tensor. A rank has
  * the parts that it computed: its shards, the blocks that it owns; `begin` and `scale` are rank 0's. So what
  * all ranks have is the whole, and the same at any number of them. Digests are of the layout in memory where
- * parts are blocks, else of plain elements; values are plain.
+ * parts are blocks, else of plain elements; values are plain. Targets of samples that data.mixup mixed are
+ * the parts of all classes.
  *
  * Nothing of this exists where probe.from is 0. */
 #ifndef DDP_ENGINE_PROBE_H

@@ -37,6 +37,7 @@ struct ddp_model {
     struct ddp_shape input;
     int classes, batch; /* batch: of a shard */
     bool targets;       /* classes counts real targets */
+    bool mixes;         /* samples have two labels in training (data.mixup) */
     bool gpu;           /* weights lie as a GPU wants them */
     bool open;          /* types that are not known here are another program's own */
     int nlayers, nstages, nvalues;

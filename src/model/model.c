@@ -65,6 +65,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs,
     if (rc != 0)
         return rc;
     struct ddp_model *m = create(input, outputs, shard_batch, flags);
+    m->mixes = cfg->data.mixup > 0;
     ddp_graph_read(m, cfg, &found);
     if ((rc = ddp_graph_connect(m, &found)) != 0 || (rc = ddp_graph_shapes(m, &found)) != 0) {
         ddp_model_destroy(m);

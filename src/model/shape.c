@@ -219,6 +219,12 @@ int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err)
                  "the data has real targets, and this loss wants classes; take mse, mae or huber");
         return prefix_inputs(m, loss, err), DDP_E_SHAPE;
     }
+    if (m->mixes && !loss->op->takes_mixed) {
+        ddp_fail(err, DDP_E_CONFIG,
+                 "data.mixup gives samples two labels, and this loss knows one; leave mixup out, or take one "
+                 "that does (takes_mixed in ddp/op.h)");
+        return prefix_inputs(m, loss, err), DDP_E_CONFIG;
+    }
     if (m->classes > 0 && elements(loss->shape[0]) != m->classes) {
         ddp_fail(
             err, DDP_E_SHAPE,

@@ -109,7 +109,9 @@ static size_t loader_bytes(const struct ddp_trainer *t)
 {
     const struct ddp_shape px = t->test_set->info.shape;
     const size_t value =
-        t->engine_ops->form == DDP_LOADER_FLOATS || t->test_set->info.real ? sizeof(float) : 1;
+        t->engine_ops->form == DDP_LOADER_FLOATS || t->test_set->info.real || t->cfg->data.mixup > 0
+            ? sizeof(float)
+            : 1;
     const size_t samples = (size_t)t->plan.shard_batch * (size_t)ddp_rank_plan_mine(&t->plan.ranks);
     return samples * (size_t)px.c * (size_t)px.h * (size_t)px.w * value *
            (size_t)(t->cfg->data.workers ? t->cfg->data.prefetch + 1 : 1);

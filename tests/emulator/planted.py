@@ -39,6 +39,10 @@ FAULTS = [
     # ---- barriers of the warp
     ("warp's barrier missing behind the largest value", "src/ops/loss/loss.cu",
      "slot->best = nan ? 0 : best;\n    }\n    DDP_SYNC_WARP();", "slot->best = nan ? 0 : best;\n    }", "test_cuda_loss"),
+    ("label that is mixed in, left out of the gradient", "src/ops/loss/loss.cu",
+     "(c == m->other ? 1.0f - m->own : 0.0f)", "0.0f", "test_cuda_loss"),
+    ("loss of mixed labels by the first alone", "src/ops/loss/loss.cu",
+     "if (m->own != 1.0f)", "if (m->own == 2.0f)", "test_cuda_loss"),
     ("error of a target that lanes do not share out", "src/ops/loss/loss.cu",
      "errors += fabsf(d);", "errors = fabsf(d);", "test_cuda_loss"),
     ("numbers of a resident set taken by place", "src/data/augment.cu",

@@ -310,6 +310,41 @@ static void test_graph_refuses_a_loss_with_a_parameter_to_train(void **state)
     assert_non_null(strstr(err.text, "which a loss cannot have"));
 }
 
+static int plan_one_label(const void *conf, const struct ddp_shape *in, int nin, int batch,
+                          struct ddp_layer_plan *plan, struct ddp_error *err)
+{
+    (void)conf, (void)nin, (void)batch, (void)err;
+    plan->out = in[0];
+    plan->any_strides = true;
+    return 0;
+}
+
+static void test_graph_refuses_mixup_for_a_loss_of_one_label(void **state)
+{
+    (void)state;
+    static const struct ddp_key none[] = {{0}};
+    static const struct ddp_op op = {.name = "one_label_loss",
+                                     .doc = "a loss that does not know mixed labels",
+                                     .keys = none,
+                                     .nin = 1,
+                                     .is_loss = true,
+                                     .plan = plan_one_label,
+                                     .forward = compute_nothing};
+    struct ddp_error err = {0};
+    struct ddp_model *m = NULL;
+    assert_int_equal(ddp_op_register(&op, &err), 0);
+    struct ddp_config *cfg = config_layers(FC "{type = \"one_label_loss\"}");
+    for (int mixes = 0; mixes < 2; mixes++) {
+        cfg->data.mixup = 0.5 * mixes;
+        int rc = ddp_model_create(cfg, (struct ddp_shape){1, 28, 28}, 0, 4, DDP_MODEL_FOR_HOST, &m, &err);
+        if (rc != (mixes ? DDP_E_CONFIG : 0))
+            fail_msg("%s", err.text);
+        if (!mixes)
+            ddp_model_destroy(m);
+    }
+    assert_non_null(strstr(err.text, "data.mixup gives samples two labels, and this loss knows one"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_summary_fits_the_terminal),
         cmocka_unit_test(test_layers_page_is_what_the_ops_say),
         cmocka_unit_test(test_graph_refuses_a_loss_with_a_parameter_to_train),
+        cmocka_unit_test(test_graph_refuses_mixup_for_a_loss_of_one_label),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     models_finish();

@@ -136,6 +136,7 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
     k->call.epoch = a->epoch;
     k->call.sample = a->sample;
     k->call.label = a->label;
+    k->call.mixed = a->mixed;
     k->call.target = a->target;
     k->call.error = &k->error;
     k->call.loss = &k->loss;

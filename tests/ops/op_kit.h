@@ -40,7 +40,8 @@ struct kit_args {
     uint32_t layer, epoch;
     const int64_t *sample;
     const int32_t *label;
-    const float *target; /* [n][c], in place of labels */
+    const float *target;           /* [n][c], in place of labels */
+    const struct ddp_mixed *mixed; /* [n], likewise */
     int64_t sync_count;
 };
 

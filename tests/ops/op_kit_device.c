@@ -223,6 +223,11 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
         memcpy(target, a->target, (size_t)a->n * (size_t)a->in.c * sizeof *target);
         call.target = up(&r, target, (size_t)a->batch * (size_t)a->in.c * sizeof *target);
         free(target);
+    } else if (a->mixed) {
+        struct ddp_mixed *mixed = calloc((size_t)a->batch + 1, sizeof *mixed);
+        memcpy(mixed, a->mixed, (size_t)a->n * sizeof *mixed);
+        call.mixed = up(&r, mixed, (size_t)a->batch * sizeof *mixed);
+        free(mixed);
     } else {
         call.label = up(&r, label, (size_t)a->batch * sizeof *label);
     }

@@ -16,7 +16,8 @@ struct loss {
     enum kind kind;
     int n, classes;
     const int32_t *label;
-    const float *target; /* NULL: labels */
+    const float *target;           /* NULL: labels */
+    const struct ddp_mixed *mixed; /* NULL: not mixed */
     double value;
 };
 
@@ -42,6 +43,9 @@ static void loss_of(const void *ctx, const double *x, double *y)
             sum += exp(x[c] - largest);
         for (int c = 0; c < l->classes; c++) {
             double hit = l->target ? l->target[n * l->classes + c] : c == l->label[n];
+            if (l->mixed)
+                hit = (c == l->mixed[n].label) * (double)l->mixed[n].own +
+                      (c == l->mixed[n].other) * (1 - (double)l->mixed[n].own);
             double q = l->value / l->classes + (1 - l->value) * hit;
             y[0] += l->kind == CROSS_ENTROPY ? -q * (x[c] - largest - log(sum))
                                              : residual_loss(l, x[c] - hit) / l->classes;
@@ -49,10 +53,15 @@ static void loss_of(const void *ctx, const double *x, double *y)
     }
 }
 
+enum answer { LABELS, TARGETS, MIXED };
+
 /* One loss over n samples, in every way. */
-static void check_loss(enum kind kind, int classes, int n, double value, bool targets)
+static void check_loss(enum kind kind, int classes, int n, double value, enum answer answer)
 {
+    static const float parts[] = {0.7f, 0.25f, 0.5f, 1, 0, 0.9f};
     int32_t label[37];
+    struct ddp_mixed mixed[37];
+    const bool targets = answer == TARGETS;
     int64_t nx = (int64_t)n * classes;
     struct conf conf = {value};
     float *x = kit_random(nx, -5, 5, 1), *target = kit_random(nx, -4, 4, 2), one = 1;
@@ -63,17 +72,20 @@ static void check_loss(enum kind kind, int classes, int n, double value, bool ta
         for (int c = 1; c < classes; c++)
             best = x[i * classes + c] > x[i * classes + best] ? c : best;
         label[i] = i % 3 ? best : (best * 7 + i) % classes;
-        right += label[i] == best;
+        mixed[i] = (struct ddp_mixed){label[i], i % 4 ? (label[i] + i) % classes : best, parts[i % 6]};
+        right += (answer == MIXED && parts[i % 6] < 0.5f ? mixed[i].other : label[i]) == best;
     }
     for (int64_t i = 0; i < nx; i++)
         error += fabs((double)x[i] - (double)target[i]) / classes;
-    struct loss l = {kind, n, classes, label, targets ? target : NULL, value};
+    struct loss l = {kind, n, classes, label, targets ? target : NULL, answer == MIXED ? mixed : NULL, value};
     loss_of(&l, wide, &y);
     kit_differences(loss_of, &l, wide, nx, &one, 1, dx);
     struct kit_args a = {
         .op = op_of[kind], .conf = &conf, .in = {classes, 1, 1}, .batch = n + 1, .n = n, .x = {x}};
     if (targets)
         a.target = target;
+    else if (answer == MIXED)
+        a.mixed = mixed;
     else
         a.label = label;
     struct kit_result r, plain;
@@ -115,7 +127,7 @@ static void test_loss_value_gradient_and_score(void **state)
     for (size_t k = 0; k < DDP_COUNT(classes); k++)
         for (size_t s = 0; s < DDP_COUNT(smoothing); s++)
             for (int n = 1; n <= 37; n += 18)
-                check_loss(CROSS_ENTROPY, classes[k], n, smoothing[s], false);
+                check_loss(CROSS_ENTROPY, classes[k], n, smoothing[s], n == 19 && s == 1 ? MIXED : LABELS);
 }
 
 /* With targets in all sizes, with labels and other deltas in one. */
@@ -126,10 +138,12 @@ static void test_residuals_value_gradient_and_score(void **state)
     for (enum kind kind = MSE; kind < KINDS; kind++) {
         for (size_t k = 0; k < DDP_COUNT(features); k++)
             for (int n = 1; n <= 37; n += 36)
-                check_loss(kind, features[k], n, 1, true);
-        check_loss(kind, 10, 19, 0.3, false);
-        check_loss(kind, 20, 19, 20, true);
-        check_loss(kind, 20, 19, 0.3, true);
+                check_loss(kind, features[k], n, 1, TARGETS);
+        check_loss(kind, 10, 19, 0.3, LABELS);
+        check_loss(kind, 10, 19, 0.3, MIXED);
+        check_loss(kind, 33, 37, 1, MIXED);
+        check_loss(kind, 20, 19, 20, TARGETS);
+        check_loss(kind, 20, 19, 0.3, TARGETS);
     }
 }
 

@@ -27,7 +27,8 @@ def loss(layer, x, targets):
     """Summed over samples; a mean over the targets of each."""
     x = x.flatten(1)
     if layer["type"] == "softmax_cross_entropy":
-        return F.cross_entropy(x, targets.long(), reduction="sum", label_smoothing=option(layer, "label_smoothing"))
+        targets = targets.to(x) if targets.ndim == 2 else targets.long()  # parts of classes (data.mixup), or labels
+        return F.cross_entropy(x, targets, reduction="sum", label_smoothing=option(layer, "label_smoothing"))
     t = one_hot_or_real(x, targets)
     each = {"mse": lambda: F.mse_loss(x, t, reduction="none"), "mae": lambda: F.l1_loss(x, t, reduction="none"),
             "huber": lambda: F.huber_loss(x, t, reduction="none", delta=option(layer, "delta"))}[layer["type"]]()

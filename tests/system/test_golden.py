@@ -29,6 +29,7 @@ NORMS = ["model=linear", "model.layers=({type=conv2d;name=a;out=12;kernel=5;stri
 
 ALTERED = ["data.crop_area=[0.5,1]", "data.rotate=20", "data.translate=0.1", "data.scale=[0.8,1.2]", "data.shear=10",
            "data.brightness=0.4", "data.contrast=0.4", "data.flip=true"]
+MIXED = ["model=mnist_cnn", "data.mixup=0.4", "data.flip=true", "data.rotate=10"]
 # name: config file ("32", "8" take pictures of that side), arguments, ranks
 CPU = {
     **{m: ("cnn", [f"model={m}"], 3) for m in ("linear", "mlp", "lenet5", "mnist_cnn", "fashion_cnn", "resnet8")},
@@ -55,6 +56,7 @@ CPU = {
     "synchronised resnet8": ("cnn", ["model=resnet8", "+model.layers[1].sync=true"], 3),
     "dropout and augmentation": ("cnn", [*MNIST, "data.crop_padding=2", "data.flip=true", "data.cutout=6"], 3),
     "affine, cut and colour": ("cnn", [*LINEAR, *ALTERED], 3),
+    "mixup": ("cnn", MIXED, 3),
     "cosine": ("cnn", [*LINEAR, "optim.schedule=cosine", "optim.warmup_steps=2"], 2),
     "step": ("cnn", [*LINEAR, "optim.schedule=step", "optim.milestones=[0.5]"], 2),
     "poly": ("cnn", [*LINEAR, "optim.schedule=poly", "optim.power=2.0"], 2),
@@ -72,6 +74,7 @@ GPU = {
     "synchronised batch norm": ("cnn", [*FASHION, "+model.layers[1].sync=true", "train.shards=4"], 3),
     "dropout and augmentation": CPU["dropout and augmentation"],
     "affine, cut and colour": CPU["affine, cut and colour"],
+    "mixup": CPU["mixup"],
     "dilated convolutions": ("cnn", DILATED, 3),
     "norms of samples, tanh, sigmoid, leaky relu, concat": ("cnn", NORMS, 3),
     "bf16": ("cnn", [*MNIST, "train.precision=bf16"], 2),

@@ -100,6 +100,7 @@ ROWS = {
     "data.contrast": Row("0.4"),
     "data.saturation": Row("0.4", base=NOISE),
     "data.hue": Row("0.2", base=NOISE),
+    "data.mixup": Row("0.4"),
     "data.shuffle": Row("false"),
     "data.prefetch": Row("1", "9"),
     "data.workers": Row("0", "3"),

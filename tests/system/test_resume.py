@@ -27,7 +27,7 @@ model: {
     );
 };
 data: { base = "digits"; train_count = 200; test_count = 40; crop_padding = 2; flip = true; cutout = 5; rotate = 15; crop_area = [0.6, 1];
-        contrast = 0.3; };
+        contrast = 0.3; mixup = 0.4; };
 optim: { base = "adamw"; lr = 0.003; clip_norm = 0.5; schedule = "cosine"; warmup_steps = 5; };
 train: { batch = 16; accumulate = 2; shards = 4; epochs = 4; threads = 1; };
 log: { every_steps = 1; };

@@ -72,6 +72,7 @@ static struct ddp_op_call make_call(const struct ddp_cpu_pass *p, int s, struct 
         .sample = r->shard.sample,
         .label = r->shard.label,
         .target = r->shard.target,
+        .mixed = r->shard.mixed,
         .loss = &r->loss,
         .correct = &r->correct,
         .error = &r->error,

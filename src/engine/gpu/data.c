@@ -9,7 +9,8 @@ bool ddp_gpu_data_fits(const struct ddp_gpu_engine *e, size_t free)
 {
     const struct ddp_dataset *ds = e->base.conf.train_set;
     if (!ds || e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_OFF ||
-        ddp_augment_alters(e->base.conf.cfg)) /* the loader has to see each picture */
+        ddp_augment_alters(e->base.conf.cfg) ||
+        e->base.conf.cfg->data.mixup > 0) /* the loader has to see each picture */
         return false;
     if (e->base.conf.cfg->gpu.resident_data == DDP_RESIDENT_ON)
         return true;

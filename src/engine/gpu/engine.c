@@ -54,6 +54,7 @@ static int make_passes(struct ddp_gpu_engine *e, struct ddp_error *err)
     if (status || !e->base.conf.train_set)
         return status;
     ddp_augment_init(&conf.augment, cfg, &e->base.conf.train_set->info, true);
+    conf.augment.real |= cfg->data.mixup > 0; /* floats as the loader has mixed them */
     conf.training = true;
     conf.shards = e->base.my_shards;
     conf.branches = (int)cfg->gpu.branches;
@@ -181,7 +182,7 @@ static void plan(struct ddp_gpu_engine *e)
     e->picture = ddp_dataset_input_bytes(info);
     e->answer = ddp_dataset_answer_bytes(info);
     e->targets = info->targets > 0;
-    e->layout = ddp_gpu_slot_layout(e->base.my_shards, batch, e->picture, e->answer, false);
+    e->layout = ddp_gpu_slot_train_layout(e, batch, false);
     e->eval_layout = ddp_gpu_slot_layout(e->base.eval_shards, batch, e->picture, e->answer, false);
 }
 

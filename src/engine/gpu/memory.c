@@ -177,8 +177,7 @@ int ddp_gpu_engine_allocate(struct ddp_gpu_engine *e, struct ddp_error *err)
     e->layout.resident = ddp_gpu_data_fits(e, room - e->about.bytes);
     if (e->layout.resident)
         e->base.form = DDP_LOADER_INDICES;
-    e->layout =
-        ddp_gpu_slot_layout(e->layout.shards, e->layout.batch, e->picture, e->answer, e->layout.resident);
+    e->layout = ddp_gpu_slot_train_layout(e, e->layout.batch, e->layout.resident);
     if (e->layout.resident)
         status = ddp_gpu_data_load(e, err);
     if (status == 0)

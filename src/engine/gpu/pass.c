@@ -160,6 +160,7 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
                                 .sample = shard->sample,
                                 .label = shard->label,
                                 .target = shard->target,
+                                .mixed = shard->mixed,
                                 .seed = p->conf.seed,
                                 .layer = st->hash,
                                 .loss = p->loss + i,

@@ -17,10 +17,11 @@ struct ddp_gpu_pass;
 struct ddp_gpu_shard {
     const uint8_t *pixels; /* planes [batch][c][h][w], or the whole data set's when resident; or floats */
     bool resident;
-    const int64_t *sample; /* [batch] index in the data set */
-    const int32_t *label;  /* [batch]; NULL: targets */
-    const float *target;   /* [batch][targets]; NULL: labels */
-    const int32_t *n;      /* [1] real samples */
+    const int64_t *sample;         /* [batch] index in the data set */
+    const int32_t *label;          /* [batch]; NULL: targets, or mixed */
+    const float *target;           /* [batch][targets]; NULL: labels */
+    const struct ddp_mixed *mixed; /* [batch] in place of labels; or NULL */
+    const int32_t *n;              /* [1] real samples */
 };
 
 struct ddp_gpu_pass_conf {

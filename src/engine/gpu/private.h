@@ -44,7 +44,9 @@ struct ddp_gpu_outcome {
 
 struct ddp_gpu_layout { /* of a slot, in bytes */
     size_t n, sample, label, pixels, total;
-    size_t answer;     /* of a sample: its label, or its targets */
+    size_t picture;    /* of a sample's input */
+    size_t answer;     /* of a sample: its label, its targets, or two labels and their parts */
+    bool mixed;        /* data.mixup: pictures come as floats, made by the loader */
     int shards, batch; /* batch: samples of a shard */
     bool resident;
 };
@@ -120,6 +122,8 @@ int ddp_gpu_engine_drain(struct ddp_gpu_engine *e, struct ddp_gpu_stream *s, con
 /* Slots. */
 struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, size_t answer,
                                           bool resident);
+/* Of training: with data.mixup the loader mixes, and brings floats. */
+struct ddp_gpu_layout ddp_gpu_slot_train_layout(struct ddp_gpu_engine *e, int batch, bool resident);
 int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l, struct ddp_gpu_slot *s,
                         struct ddp_error *err);
 void ddp_gpu_slot_destroy(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s);

@@ -7,12 +7,26 @@
 struct ddp_gpu_layout ddp_gpu_slot_layout(int shards, int batch, size_t picture, size_t answer, bool resident)
 {
     const size_t samples = (size_t)shards * (size_t)batch;
-    struct ddp_gpu_layout l = {.shards = shards, .batch = batch, .answer = answer, .resident = resident};
+    struct ddp_gpu_layout l = {
+        .shards = shards, .batch = batch, .picture = picture, .answer = answer, .resident = resident};
     l.n = ddp_gpu_align(sizeof(struct ddp_gpu_step));
     l.sample = l.n + ddp_gpu_align((size_t)shards * sizeof(int32_t));
     l.label = l.sample + ddp_gpu_align(samples * sizeof(int64_t));
     l.pixels = l.label + ddp_gpu_align(samples * answer);
     l.total = l.pixels + (resident ? 0 : ddp_gpu_align(samples * picture));
+    return l;
+}
+
+struct ddp_gpu_layout ddp_gpu_slot_train_layout(struct ddp_gpu_engine *e, int batch, bool resident)
+{
+    const struct ddp_shape s = e->base.conf.test_set->info.shape;
+    const bool mixed = e->base.conf.cfg->data.mixup > 0;
+    const size_t floats = (size_t)s.c * (size_t)s.h * (size_t)s.w * sizeof(float);
+    struct ddp_gpu_layout l = ddp_gpu_slot_layout(e->base.my_shards, batch, mixed ? floats : e->picture,
+                                                  mixed ? sizeof(struct ddp_mixed) : e->answer, resident);
+    l.mixed = mixed;
+    if (mixed)
+        e->base.form = DDP_LOADER_FLOATS;
     return l;
 }
 
@@ -42,11 +56,12 @@ int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l
         const size_t at = (size_t)i * (size_t)l->batch;
         const void *answer = s->device + l->label + at * l->answer;
         s->shard[i] = (struct ddp_gpu_shard){
-            .pixels = l->resident ? e->data : (const uint8_t *)s->device + l->pixels + at * e->picture,
+            .pixels = l->resident ? e->data : (const uint8_t *)s->device + l->pixels + at * l->picture,
             .resident = l->resident,
             .sample = (const int64_t *)(const void *)(s->device + l->sample) + at,
-            .label = e->targets ? NULL : answer,
+            .label = e->targets || l->mixed ? NULL : answer,
             .target = e->targets ? answer : NULL,
+            .mixed = l->mixed ? answer : NULL,
             .n = (const int32_t *)(const void *)(s->device + l->n) + i};
     }
     return 0;
@@ -84,8 +99,10 @@ static void fill_shard(const struct ddp_gpu_engine *e, const struct ddp_gpu_layo
         for (size_t k = 0; k < n; k++)
             memcpy(label + k * l->answer, e->label + (size_t)from->sample[k] * l->answer, l->answer);
     } else {
-        memcpy(label, e->targets ? (const void *)from->target : from->label, n * l->answer);
-        memcpy(s->host + l->pixels + at * e->picture, from->bytes, n * e->picture);
+        const void *answer = e->targets ? (const void *)from->target : from->label;
+        const void *pixels = from->bytes;
+        memcpy(label, l->mixed ? from->mixed : answer, n * l->answer);
+        memcpy(s->host + l->pixels + at * l->picture, l->mixed ? from->pixels : pixels, n * l->picture);
     }
 }
 

@@ -51,6 +51,7 @@ const struct ddp_op ddp_op_huber = {
     .keys = keys,
     .nin = 1,
     .is_loss = true,
+    .takes_mixed = true,
     .takes_targets = true,
     .plan = plan_layer,
     .forward = forward,

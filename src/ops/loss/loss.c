@@ -29,6 +29,14 @@ int ddp_loss_plan(const char *name, struct ddp_shape in, int batch, struct ddp_l
     return 0;
 }
 
+static void set_labels(const struct ddp_op_call *call, int n, struct ddp_loss_sample *s)
+{
+    const struct ddp_mixed *m = call->mixed ? &call->mixed[n] : NULL;
+    s->label = m ? m->label : call->label[n];
+    s->other = m ? m->other : s->label;
+    s->own = m ? m->own : 1.0f;
+}
+
 static void samples_task(void *ctx, int task)
 {
     const struct job *j = ctx;
@@ -40,7 +48,7 @@ static void samples_task(void *ctx, int task)
         if (call->target)
             s.target = call->target + (int64_t)n * x->c;
         else
-            s.label = call->label[n];
+            set_labels(call, n, &s);
         if (dx) {
             s.dx = ddp_at(dx, n, 0, 0, 0);
             s.dsb = dx->sb;
@@ -51,7 +59,7 @@ static void samples_task(void *ctx, int task)
         if (call->target)
             j->error[n] = score.error;
         else
-            j->right[n] = score.best == s.label;
+            j->right[n] = score.best == (s.own >= 0.5f ? s.label : s.other);
     }
 }
 

@@ -66,11 +66,31 @@ DDP_DEVICE float scale_of(const struct ddp_gpu_loss_args *a)
     return a->scale ? a->scale->scale : 1.0f;
 }
 
-/* loss = L - (1 - smoothing) d_label - smoothing mean(d), d = x - max x, L = log sum e^d;
- * dx = e^d / sum - smoothing / classes - (1 - smoothing) [c = label] */
+/* What sample i is to be answered, as in loss_cpu.h. */
+DDP_DEVICE struct ddp_mixed answer_of(const struct ddp_gpu_loss_args *a, int i)
+{
+    if (a->mixed)
+        return a->mixed[i];
+    const int label = a->target ? -1 : a->label[i];
+    struct ddp_mixed m;
+    m.label = m.other = label;
+    m.own = 1.0f;
+    return m;
+}
+DDP_DEVICE float part_of(const struct ddp_mixed *m, int c)
+{
+    return (c == m->label ? m->own : 0.0f) + (c == m->other ? 1.0f - m->own : 0.0f);
+}
+DDP_DEVICE bool is_right(const struct ddp_mixed *m, int best)
+{
+    return best == (m->own >= 0.5f ? m->label : m->other);
+}
+
+/* loss = L - (1 - smoothing) sum part_c d_c - smoothing mean(d), d = x - max x, L = log sum e^d;
+ * dx = e^d / sum - smoothing / classes - (1 - smoothing) part_c */
 template <class T>
-DDP_DEVICE float softmax_sample(const struct ddp_gpu_loss_args *a, const T *x, T *dx, int label, int lane,
-                                struct warp_slot *slot)
+DDP_DEVICE float softmax_sample(const struct ddp_gpu_loss_args *a, const T *x, T *dx,
+                                const struct ddp_mixed *m, int lane, struct warp_slot *slot)
 {
     warp_argmax(x, a->classes, lane, slot);
     const float top = slot->value[0];
@@ -89,11 +109,14 @@ DDP_DEVICE float softmax_sample(const struct ddp_gpu_loss_args *a, const T *x, T
         const float total = slot->value[1], even = a->smoothing / (float)a->classes, scale = scale_of(a);
         for (int c = lane; c < a->classes; c += DDP_WARP) {
             const float p = expf(ddp_float(x[c]) - top) / total - even;
-            dx[c] = ddp_from_float<T>((p - (c == label ? 1.0f - a->smoothing : 0.0f)) * scale);
+            dx[c] = ddp_from_float<T>((p - (1.0f - a->smoothing) * part_of(m, c)) * scale);
         }
         zero_gradient(dx, a->classes, a->c, lane);
     }
-    const float hit = ddp_float(x[label]) - top, mean = ds / (float)a->classes;
+    const float mean = ds / (float)a->classes;
+    float hit = ddp_float(x[m->label]) - top;
+    if (m->own != 1.0f)
+        hit = fmaf(m->own, hit, (1.0f - m->own) * (ddp_float(x[m->other]) - top));
     return fmaf(-a->smoothing, mean, fmaf(-(1.0f - a->smoothing), hit, logf(exps)));
 }
 
@@ -118,21 +141,21 @@ DDP_DEVICE float residual_gradient(enum kind kind, float d, float delta)
     return d > delta ? delta : d < -delta ? -delta : d;
 }
 
-/* d_c = x_c - target_c, or x_c - [c = label]. *score: right or not, or the mean absolute error. */
+/* d_c = x_c - target_c, or x_c - part_c. *score: right or not, or the mean absolute error. */
 template <class T>
 DDP_DEVICE float residual_sample(const struct ddp_gpu_loss_args *a, enum kind kind, const T *x, T *dx, int i,
                                  int lane, struct warp_slot *slot, float *score)
 {
     const float classes = (float)a->classes, scale = scale_of(a);
     const float *target = a->target ? a->target + (int64_t)i * a->classes : NULL;
-    const int label = target ? -1 : a->label[i];
+    const struct ddp_mixed m = answer_of(a, i);
     if (!target) {
         warp_argmax(x, a->classes, lane, slot);
-        *score = slot->best == label ? 1.0f : 0.0f;
+        *score = is_right(&m, slot->best) ? 1.0f : 0.0f;
     }
     float sum = 0, errors = 0;
     for (int c = lane; c < a->classes; c += DDP_WARP) {
-        const float d = ddp_float(x[c]) - (target ? target[c] : c == label ? 1.0f : 0.0f);
+        const float d = ddp_float(x[c]) - (target ? target[c] : part_of(&m, c));
         sum = kind == SQUARE ? fmaf(d, d, sum) : sum + residual_loss(kind, d, a->delta);
         errors += fabsf(d);
         if (dx)
@@ -145,7 +168,7 @@ DDP_DEVICE float residual_sample(const struct ddp_gpu_loss_args *a, enum kind ki
     return warp_sum(sum) / classes;
 }
 
-/* x and dx may not overlap: lanes read x[label] while others write. */
+/* x and dx may not overlap: lanes read x at the labels while others write. */
 template <class T>
 DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, enum kind kind, struct warp_slot *slots)
 {
@@ -160,8 +183,9 @@ DDP_DEVICE void samples(const struct ddp_gpu_loss_args *a, enum kind kind, struc
         if (dx)
             zero_gradient(dx, 0, a->c, lane);
     } else if (kind == CROSS_ENTROPY) {
-        loss = softmax_sample(a, x, dx, a->label[i], lane, &slots[warp]);
-        score = slots[warp].best == a->label[i] ? 1.0f : 0.0f;
+        const struct ddp_mixed m = answer_of(a, i);
+        loss = softmax_sample(a, x, dx, &m, lane, &slots[warp]);
+        score = is_right(&m, slots[warp].best) ? 1.0f : 0.0f;
     } else {
         loss = residual_sample(a, kind, x, dx, i, lane, &slots[warp], &score);
     }

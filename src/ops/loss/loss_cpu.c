@@ -49,11 +49,17 @@ INLINE void store_gradient(const struct ddp_loss_sample *s, int b, int v, vf g)
     ST(q, s->accumulate ? LD(q) + g : g);
 }
 
-/* -sum_c q_c log p_c, p = softmax(x), q_c = smoothing / classes + (1 - smoothing) [c = label];
+/* The part of class c in the answer: 1 or 0, or of the two that are mixed. */
+INLINE float part_of(const struct ddp_loss_sample *s, int c)
+{
+    return (c == s->label ? s->own : 0.0f) + (c == s->other ? 1.0f - s->own : 0.0f);
+}
+
+/* -sum_c q_c log p_c, p = softmax(x), q_c = smoothing / classes + (1 - smoothing) part_c;
  * gradient p - q.
  *
  * With d = x - max x and L = log sum e^d:
- *   loss = L - (1 - smoothing) d_label - smoothing mean(d) */
+ *   loss = L - (1 - smoothing) sum_c part_c d_c - smoothing mean(d) */
 static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smoothing,
                                    struct ddp_loss_score *score)
 {
@@ -72,10 +78,12 @@ static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smooth
     float sum = tree16(exps), mean = tree16(ds) / (float)s->classes, log_sum[VL];
     STU(log_sum, VLOG(SET1(sum)));
     float hit = at_class(s, s->label) - largest;
+    if (s->own != 1.0f)
+        hit = fmaf(s->own, hit, (1.0f - s->own) * (at_class(s, s->other) - largest));
     float loss = fmaf(-smoothing, mean, fmaf(-(1.0f - smoothing), hit, log_sum[0]));
     if (s->dx) {
         const vf total = SET1(sum), even = SET1(smoothing / (float)s->classes);
-        const int label = s->label;
+        const int label = s->label, other = s->other;
         for (int b = 0; b < blocks; b++)
             UNROLL for (int v = 0; v < NV; v++)
             {
@@ -83,14 +91,16 @@ static float softmax_cross_entropy(const struct ddp_loss_sample *s, float smooth
                 vf p = VEXP(LD(s->x + b * s->sb + v * VL) - top) / total - even;
                 float one[16] __attribute__((aligned(64))) = {0};
                 if (label / 16 == b)
-                    one[label % 16] = 1.0f - smoothing;
+                    one[label % 16] = (1.0f - smoothing) * part_of(s, label);
+                if (other / 16 == b)
+                    one[other % 16] = (1.0f - smoothing) * part_of(s, other);
                 store_gradient(s, b, v, MASK(in, p - LD(one + v * VL)));
             }
     }
     return loss;
 }
 
-/* ---- losses of the residual d_c = x_c - t_c, t the targets or the one-hot label ---- */
+/* ---- losses of the residual d_c = x_c - t_c, t the targets or the parts of classes ---- */
 
 enum residual { SQUARE, ABSOLUTE, HUBER };
 
@@ -109,9 +119,7 @@ INLINE vf cut(vf d, vf top)
 INLINE void targets_of(const struct ddp_loss_sample *s, int b, float t[16])
 {
     for (int i = 0; i < 16; i++)
-        t[i] = !s->target                ? b * 16 + i == s->label ? 1.0f : 0.0f
-               : b * 16 + i < s->classes ? s->target[b * 16 + i]
-                                         : 0.0f;
+        t[i] = !s->target ? part_of(s, b * 16 + i) : b * 16 + i < s->classes ? s->target[b * 16 + i] : 0.0f;
 }
 
 /*   SQUARE     mean_c d^2                                       gradient 2 d / classes

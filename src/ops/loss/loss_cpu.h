@@ -9,7 +9,9 @@ struct ddp_loss_sample {
     const float *x; /* block b at x + b * sb */
     int64_t sb;
     int classes, label;
-    const float *target; /* [classes] real ones; NULL: the one-hot label */
+    int other;           /* mixed: the second label, which has what own leaves; else any */
+    float own;           /* 1: label alone */
+    const float *target; /* [classes] real ones; NULL: labels */
     float *dx;           /* NULL: not wanted; block b at dx + b * dsb */
     int64_t dsb;
     bool accumulate;

@@ -22,6 +22,7 @@ static struct ddp_gpu_loss_args args(const struct ddp_device_call *c)
                                       .x = c->in[0],
                                       .label = c->label,
                                       .target = c->target,
+                                      .mixed = c->mixed,
                                       .scale = c->scale,
                                       .dx = c->din[0],
                                       .sample = c->scratch,

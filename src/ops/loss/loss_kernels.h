@@ -13,7 +13,8 @@ struct ddp_gpu_loss_args {
     const int32_t *n;
     int batch, classes, c;             /* c: padded */
     const void *x;                     /* [batch][c] */
-    const int32_t *label;              /* [batch]; NULL: targets */
+    const int32_t *label;              /* [batch]; NULL: targets, or mixed */
+    const struct ddp_mixed *mixed;     /* [batch] in place of labels; or NULL */
     const float *target;               /* [batch][classes]; NULL: labels */
     float smoothing;                   /* softmax_cross_entropy */
     float delta;                       /* huber */

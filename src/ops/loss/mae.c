@@ -36,6 +36,7 @@ const struct ddp_op ddp_op_mae = {
     .keys = no_keys,
     .nin = 1,
     .is_loss = true,
+    .takes_mixed = true,
     .takes_targets = true,
     .plan = plan_layer,
     .forward = forward,

@@ -58,6 +58,7 @@ const struct ddp_op ddp_op_softmax_cross_entropy = {
     .keys = keys,
     .nin = 1,
     .is_loss = true,
+    .takes_mixed = true,
     .plan = plan_layer,
     .forward = forward,
     .device = &ddp_softmax_cross_entropy_device,

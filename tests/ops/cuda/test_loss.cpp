@@ -29,10 +29,12 @@ static int padded(int c)
     return (c + 7) / 8 * 8;
 }
 
-/* target empty: labels. */
+typedef std::vector<struct ddp_mixed> Mixed;
+
+/* target and mixed empty: labels. */
 static Bytes run(int kind, enum ddp_gpu_type t, const struct problem *p, const Floats &x,
-                 const std::vector<int32_t> &label, const Floats &target, bool training, float garbage,
-                 struct result *r)
+                 const std::vector<int32_t> &label, const Floats &target, const Mixed &mixed, bool training,
+                 float garbage, struct result *r)
 {
     void (*const launch[KINDS])(struct ddp_gpu_stream *, const struct ddp_gpu_loss_args *) = {
         ddp_cuda_loss_kernels.softmax_cross_entropy, ddp_cuda_loss_kernels.mse, ddp_cuda_loss_kernels.mae,
@@ -41,13 +43,16 @@ static Bytes run(int kind, enum ddp_gpu_type t, const struct problem *p, const F
     const struct ddp_shape s = {p->classes, 1, 1};
     std::vector<int32_t> labels(label);
     labels.resize((size_t)p->batch, 1 << 20); /* nobody may look there */
+    Mixed answers(mixed);
+    answers.resize((size_t)p->batch, {1 << 20, 1 << 20, NAN});
     Floats targets(target);
     targets.resize((size_t)p->batch * p->classes, NAN);
     const struct ddp_gpu_scale scale = {p->scale, 0, 0, 0, 0, 0};
     Device dev_n = Device::of((int32_t)p->n), dev_x(t, to_device_order(x, p->n, p->batch, s, c, garbage)),
            dev_label(labels.data(), labels.size() * 4), dev_scale = Device::of(scale),
            dx((size_t)p->batch * c * ddp_gpu_type_bytes(t)), sample((size_t)p->batch * 8), loss(4),
-           correct(4), dev_target(targets.data(), targets.size() * 4);
+           correct(4), dev_target(targets.data(), targets.size() * 4),
+           dev_mixed(answers.data(), answers.size() * sizeof(struct ddp_mixed));
     struct ddp_gpu_loss_args a = {};
     a.type = t;
     a.n = dev_n.as<int32_t>();
@@ -55,7 +60,9 @@ static Bytes run(int kind, enum ddp_gpu_type t, const struct problem *p, const F
     a.classes = p->classes;
     a.c = c;
     a.x = dev_x.get();
-    if (target.empty())
+    if (!mixed.empty())
+        a.mixed = dev_mixed.as<struct ddp_mixed>();
+    else if (target.empty())
         a.label = dev_label.as<int32_t>();
     else
         a.target = dev_target.as<float>();
@@ -84,7 +91,7 @@ static Bytes run(int kind, enum ddp_gpu_type t, const struct problem *p, const F
 }
 
 static void check(int kind, enum ddp_gpu_type t, const struct problem *p, const Floats &x,
-                  const std::vector<int32_t> &label, const Floats &target)
+                  const std::vector<int32_t> &label, const Floats &target, const Mixed &mixed)
 {
     const struct ddp_softmax_cross_entropy_conf conf = {p->smoothing};
     const struct ddp_shape s = {p->classes, 1, 1};
@@ -95,7 +102,9 @@ static void check(int kind, enum ddp_gpu_type t, const struct problem *p, const 
     a.batch = p->batch;
     a.n = p->n;
     a.x[0] = x.data();
-    if (target.empty())
+    if (!mixed.empty())
+        a.mixed = mixed.data();
+    else if (target.empty())
         a.label = label.data();
     else
         a.target = target.data();
@@ -103,8 +112,10 @@ static void check(int kind, enum ddp_gpu_type t, const struct problem *p, const 
     struct kit_result want;
     kit_run(&a, &plain, &want);
     struct result got, eval;
-    expect_same_bits([&](float garbage) { return run(kind, t, p, x, label, target, true, garbage, &got); });
-    expect_same_bits([&](float garbage) { return run(kind, t, p, x, label, target, false, garbage, &eval); });
+    expect_same_bits(
+        [&](float garbage) { return run(kind, t, p, x, label, target, mixed, true, garbage, &got); });
+    expect_same_bits(
+        [&](float garbage) { return run(kind, t, p, x, label, target, mixed, false, garbage, &eval); });
     assert_true(got.loss == eval.loss);
     assert_int_equal(eval.correct, got.correct);
     if (target.empty())
@@ -126,9 +137,9 @@ static void test_losses_as_on_the_cpu(void **)
 {
     for (enum ddp_gpu_type t : all_types)
         for (const struct problem &p : problems)
-            for (int form = 0; form < 2 * KINDS; form++) { /* with labels, with targets */
+            for (int form = 0; form < 3 * KINDS; form++) { /* with labels, targets, mixed */
                 const int kind = form % KINDS;
-                const bool targets = form >= KINDS;
+                const bool targets = form / KINDS == 1, mixes = form / KINDS == 2;
                 if (kind == CROSS_ENTROPY && targets)
                     continue;
                 if (p.batch > 1000 && (t == DDP_GPU_F16 || (form != CROSS_ENTROPY && form != KINDS + HUBER)))
@@ -142,7 +153,10 @@ static void test_losses_as_on_the_cpu(void **)
                 struct problem of = p;
                 if (kind == HUBER && of.smoothing == 0)
                     of.smoothing = 1.5f; /* delta */
-                check(kind, t, &of, x, label, target);
+                Mixed mixed;
+                for (int i = 0; i < p.n && mixes; i++)
+                    mixed.push_back({label[(size_t)i], (i * 5 + 1) % p.classes, (float)(i % 5) / 4});
+                check(kind, t, &of, x, label, target, mixed);
             }
 }
 
@@ -158,8 +172,8 @@ static void test_equals_and_extremes(void **)
         for (int c = 0; c < 70; c++)
             x[140 + (size_t)c] = 7;         /* 0 */
         x[210 + 64] = 88, x[210 + 5] = -88; /* 64 */
-        check(kind, DDP_GPU_F32, &p, x, {3, 40, 0, 64}, {});
-        check(kind, DDP_GPU_F32, &p, x, {36, 69, 1, 0}, {});
+        check(kind, DDP_GPU_F32, &p, x, {3, 40, 0, 64}, {}, {});
+        check(kind, DDP_GPU_F32, &p, x, {36, 69, 1, 0}, {}, {});
     }
 }
 
@@ -170,7 +184,7 @@ static void test_nan_reaches_the_loss(void **)
         Floats x = random_floats(DDP_GPU_F32, 20, -1, 1, 1);
         x[13] = NAN;
         struct result r;
-        run(kind, DDP_GPU_F32, &p, x, {0, 1}, {}, true, 0, &r);
+        run(kind, DDP_GPU_F32, &p, x, {0, 1}, {}, {}, true, 0, &r);
         assert_true(r.loss != r.loss);
         assert_int_equal(emu_faults(), 0);
     }
@@ -181,7 +195,7 @@ static void test_empty_shard(void **)
     for (int kind = 0; kind < KINDS; kind++) {
         const struct problem p = {10, 3, 0, 0.1f, 4};
         struct result r;
-        run(kind, DDP_GPU_BF16, &p, {}, {}, {}, true, 100, &r);
+        run(kind, DDP_GPU_BF16, &p, {}, {}, {}, {}, true, 100, &r);
         assert_true(r.loss == 0);
         assert_int_equal(r.correct, 0);
         for (float v : r.dx)
