@@ -188,10 +188,27 @@ def torch_to_99(place):
     raise RuntimeError(f"reached {100 * accuracy:.2f} %")
 
 
-def not_yet(what):
+LIKE_TORCH = ["data.crop_padding=4", "data.flip=true", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.2470,0.2435,0.2616]"]
+
+
+def loader(batches, *words):
+    """Samples/s with one thread: the training thread's own, or one that prefetches."""
     def measure(place):
-        raise NotHere(what)
+        report = place.bench("loader", "--workers", "0,1", "--augment", "config", "--repeat", 1, "--batches", batches, *words, *LIKE_TORCH)
+        return max(x["samples_per_s"] for x in report["loader"])
     return measure
+
+
+def loader_of_jpegs(place):
+    return loader(100, "data.format=folder", f"data.path={place.data('cifar10-jpeg')}")(place)
+
+
+def torch_loader(*args):
+    return lambda place: json.loads(place.torchvision("torch_loader.py", *args))["samples_per_s"]
+
+
+def torch_loader_of_jpegs(place):
+    return torch_loader("--folder", place.data("cifar10-jpeg") / "train")(place)
 
 
 # ---- the table ----
@@ -237,8 +254,8 @@ TABLE = [
         {OURS: memory, "PyTorch": lambda place: place.torch_step(2, 1, "mnist_cnn", 64)["rss_mb"]}, alone, needs_peer=False, timed=False),
     Row("mnist-99", "MNIST to 99 %, command to end, 2 ranks x 1 thread", ">=", 3, "x PyTorch", {OURS: to_99, "PyTorch": torch_to_99},
         faster_than),
-    Row("loader", "CIFAR crop, flip, normalise, one thread", ">=", 10, "x PyTorch",
-        {OURS: not_yet("ddp-bench loader shows ours; there is no script of the peer yet")}, times_the_best),
-    Row("jpeg", "folder of CIFAR JPEGs, one thread", ">=", 3, "x PyTorch",
-        {OURS: not_yet("ddp-bench loader shows ours; there is no script of the peer yet")}, times_the_best),
+    Row("loader", "CIFAR crop, flip, normalise, one thread, samples/s", ">=", 10, "x PyTorch",
+        {OURS: loader(400, "data=noise", "data.shape=[3,32,32]"), "PyTorch": torch_loader()}, times_the_best),
+    Row("jpeg", "folder of CIFAR JPEGs, decoded each epoch, the same, one thread", ">=", 3, "x PyTorch",
+        {OURS: loader_of_jpegs, "PyTorch": torch_loader_of_jpegs}, times_the_best),
 ]

@@ -113,6 +113,13 @@ class Place:
             start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", ranks]
         return self.run(*start, PEERS / script, *args, OMP_NUM_THREADS="1" if ranks > 1 else "", PYTHONPATH=str(PEERS))
 
+    def torchvision(self, script, *args):
+        """The same of a script that needs torchvision, too."""
+        python = self.torch()
+        if subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode != 0:
+            raise NotHere(f"{self.args.torch} has no torchvision: pip install torchvision, of PyTorch {self.torch_version}'s time")
+        return self.peer(script, *args)
+
     def torch_step(self, ranks, threads, model, batch, layout="nchw", compiled=False, **_):
         args = ["--model", model, "--batch", batch, "--threads", threads, "--layout", layout, "--started", time.time()]
         out = self.peer("torch_train.py", *args, *(["--compile"] if compiled else []), ranks=ranks)

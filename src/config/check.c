@@ -103,7 +103,8 @@ static void check_model(struct checker *c)
 
 static bool of_pictures(const char *format)
 {
-    static const char *const pictures[] = {"digits", "idx", "cifar10", "cifar100", "packed", "noise"};
+    static const char *const pictures[] = {"digits", "idx",    "cifar10", "cifar100",
+                                           "packed", "folder", "noise"};
     for (size_t i = 0; i < DDP_COUNT(pictures); i++)
         if (strcmp(format, pictures[i]) == 0)
             return true;
@@ -137,10 +138,11 @@ static void check_data(struct checker *c)
         return;
     if (!cfg->data.format[0])
         broken(c, "data.format",
-               "is empty; wants digits, idx, cifar10, cifar100, packed, csv, idx_real, friedman, noise or a "
+               "is empty; wants digits, idx, cifar10, cifar100, packed, folder, csv, idx_real, friedman, "
+               "noise or a "
                "registered format");
     check_noise(c);
-    static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed", "csv", "idx_real"};
+    static const char *const stored[] = {"idx", "cifar10", "cifar100", "packed", "folder", "csv", "idx_real"};
     for (size_t i = 0; i < DDP_COUNT(stored); i++)
         if (strcmp(cfg->data.format, stored[i]) == 0 && !cfg->data.path[0])
             broken(c, "data.path",

@@ -62,7 +62,7 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(data.name), .type = DDP_KEY_STRING, .dflt = "inline",
      .doc = "Name of the data set in run.json and messages"},
     {FIELD(data.format), .type = DDP_KEY_STRING, .dflt = "digits", .flags = RESULT,
-     .doc = "How the data is stored: digits (drawn by the program), idx, cifar10, cifar100, packed, csv, idx_real, friedman (generated), noise (random pictures, to measure with), or a registered format"},
+     .doc = "How the data is stored: digits (drawn by the program), idx, cifar10, cifar100, packed, folder (of JPEG and PNG pictures), csv, idx_real, friedman (generated), noise (random pictures, to measure with), or a registered format"},
     {FIELD(data.root), .type = DDP_KEY_STRING, .dflt = "", .flags = PATH,
      .doc = "Folder that holds the data sets; empty takes the variable DDP_DATA_DIR, or data"},
     {FIELD(data.path), .type = DDP_KEY_STRING, .dflt = "", .flags = PATH,

@@ -12,7 +12,7 @@ enum { MAX_REGISTERED = 32 };
 
 static const struct ddp_dataset_ops *const built_in[] = {
     &ddp_digits_format, &ddp_idx_format,      &ddp_cifar10_format,  &ddp_cifar100_format, &ddp_packed_format,
-    &ddp_csv_format,    &ddp_idx_real_format, &ddp_friedman_format, &ddp_noise_format};
+    &ddp_csv_format,    &ddp_idx_real_format, &ddp_friedman_format, &ddp_noise_format,    &ddp_folder_format};
 static const struct ddp_dataset_ops *registered[MAX_REGISTERED];
 static int nregistered;
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;

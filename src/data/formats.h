@@ -7,7 +7,7 @@
 
 extern const struct ddp_dataset_ops ddp_digits_format, ddp_idx_format, ddp_cifar10_format,
     ddp_cifar100_format, ddp_packed_format, ddp_csv_format, ddp_idx_real_format, ddp_friedman_format,
-    ddp_noise_format;
+    ddp_noise_format, ddp_folder_format;
 
 /* "path/name" where path is absolute, as it is once it was found; else "root/path/name", "root/name" when
  * path is "". malloc'd. */

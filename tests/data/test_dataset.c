@@ -80,7 +80,7 @@ static void test_register_checks_members_and_names(void **state)
     for (; ddp_dataset_format_at(n); n++)
         found |= ddp_dataset_format_at(n) == &fake_ops;
     assert_true(found);
-    assert_int_equal(n, 10);
+    assert_int_equal(n, 11);
     assert_null(ddp_dataset_format_at(-1));
 }
 
@@ -384,6 +384,8 @@ static void test_missing_data_says_where_and_how_to_get_it(void **state)
         {"cifar100", "mine", "train.bin in /nowhere/mine", "put it there"},
         {"packed", "mine.ddp", "/nowhere/mine.ddp", "`ddp-data pack DIR OUT`"},
         {"packed", "", "data.path", "ddp-data pack"},
+        {"folder", "mine", "folder of classes of pictures in /nowhere/mine", "put it there"},
+        {"folder", "", "data.path is not set", "train/CLASS"},
         {"idx", "/abs/mnist", "in /abs/mnist", "fetch mnist"},
     };
     for (size_t i = 0; i < DDP_COUNT(table); i++) {

@@ -58,7 +58,8 @@ class BenchCompare(harness.Case):
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), ["c.json", "page.md"])
 
     def test_what_lacks_is_said(self):
-        for name, says in (("mnist-99", "no mnist/ in --data or DDP_DATA_DIR"), ("loader", "there is no script of the peer yet")):
+        for name, says in (("mnist-99", "no mnist/ in --data or DDP_DATA_DIR"), ("jpeg", "no cifar10-jpeg/ in --data or DDP_DATA_DIR"),
+                           ("loader", "/nowhere has no torch")):
             with self.subTest(name):
                 r = self.compare("--only", name, "--repeat", 1, "--torch", "/nowhere")
                 self.assertIn("not measured:", r.out)
