@@ -212,7 +212,7 @@ class Bed:
         try:
             out, err = p.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            p.kill()
+            os.killpg(p.pid, signal.SIGKILL)  # nsenter, and what it started
             out, err = p.communicate()
             raise AssertionError(f"{command}: not over after {timeout} s\nstdout: {out[-3000:]}\nstderr: {err[-3000:]}"
                                  f"{self.slurm_state()}") from None

@@ -200,6 +200,10 @@ int main(int argc, char **argv)
     ddp_lifeline_join();
 #ifdef FAKE_MPI
     MPI_Init(&argc, &argv);
+    /* As the set-up of a real rank, which asks the others for something. On a busy machine Slurm's PMIx lets
+     * ranks out of MPI_Init while others are still in it; these wait for five minutes for what they want to
+     * know of one that has ended. */
+    MPI_Barrier(MPI_COMM_WORLD);
 #endif
     /* Open MPI and the sanitizers catch these to print a stack; what counts here is the plain death */
     signal(SIGSEGV, SIG_DFL);
