@@ -23,6 +23,7 @@
 
 enum ddp_news_kind {
     DDP_NEWS_JOINED,  /* a rank has connected */
+    DDP_NEWS_MET,     /* rank: it is through MPI_Init, and waits for all others */
     DDP_NEWS_ERROR,   /* rank, value: exit status to come, text: why it fails */
     DDP_NEWS_CUT,     /* the same of a rank that only cannot reach others: they may have ended */
     DDP_NEWS_RUN,     /* text: the run directory whose record is open, value: the process that writes it */
@@ -56,6 +57,7 @@ enum ddp_order {
     /* Ask the ranks, also those that join later, to stop after this step and save. From now on what they
      * print is read at once, so that none waits for a reader of ours. */
     DDP_ORDER_STOP,
+    DDP_ORDER_ALL_MET,      /* all ranks of the job are through MPI_Init: let those of this host go on */
     DDP_ORDER_KILL_RANKS,   /* SIGKILL for all ranks; their deaths are no news from now on */
     DDP_ORDER_KILL_STARTER, /* of an agent that has one */
     DDP_ORDER_NO_STARTER,   /* the starter on another host, which started these ranks too, has ended */

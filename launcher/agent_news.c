@@ -81,7 +81,8 @@ static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const
         [DDP_LIFELINE_ERROR] = DDP_NEWS_ERROR,   [DDP_LIFELINE_RESULT] = DDP_NEWS_RESULT,
         [DDP_LIFELINE_SAVED] = DDP_NEWS_SAVED,   [DDP_LIFELINE_RUN] = DDP_NEWS_RUN,
         [DDP_LIFELINE_NOTICE] = DDP_NEWS_NOTICE, [DDP_LIFELINE_BYE] = DDP_NEWS_BYE,
-        [DDP_LIFELINE_CUT] = DDP_NEWS_CUT,       [DDP_LIFELINE_ASKED] = DDP_NEWS_ASKED};
+        [DDP_LIFELINE_CUT] = DDP_NEWS_CUT,       [DDP_LIFELINE_ASKED] = DDP_NEWS_ASKED,
+        [DDP_LIFELINE_MET] = DDP_NEWS_MET};
     switch (m->kind) {
     case DDP_LIFELINE_HELLO:
         rank->number = m->rank;
@@ -106,6 +107,7 @@ static bool read_message(struct ddp_local_agent *a, struct ddp_rank *rank, const
     case DDP_LIFELINE_SAVED:
     case DDP_LIFELINE_ASKED:
     case DDP_LIFELINE_NOTICE:
+    case DDP_LIFELINE_MET:
         break;
     default:
         return false; /* of a newer version */

@@ -25,6 +25,12 @@ static void stop_ranks(struct ddp_local_agent *a)
         ddp_rank_stop(&a->ranks.rank[i]);
 }
 
+static void let_ranks_go_on(struct ddp_local_agent *a)
+{
+    for (int i = 0; i < a->ranks.n; i++)
+        ddp_rank_all_met(&a->ranks.rank[i]);
+}
+
 void ddp_local_agent_kill_workers(const struct ddp_local_agent *a, int sig)
 {
     for (int i = 0; i < a->nworkers; i++)
@@ -140,6 +146,7 @@ void ddp_local_agent_order(struct ddp_agent *agent, enum ddp_order order)
 {
     static void (*const does[DDP_ORDERS])(struct ddp_local_agent *) = {
         [DDP_ORDER_STOP] = stop_ranks,
+        [DDP_ORDER_ALL_MET] = let_ranks_go_on,
         [DDP_ORDER_KILL_RANKS] = ddp_local_agent_kill_ranks,
         [DDP_ORDER_KILL_STARTER] = kill_starter,
         [DDP_ORDER_NO_STARTER] = lose_starter,

@@ -129,6 +129,10 @@ void ddp_head_hear(struct ddp_head *h, int i, const struct ddp_news *n)
         ddp_roll_join(&h->roll, host, ddp_now());
         ddp_head_happened(h, DDP_LIFE_JOINED);
         break;
+    case DDP_NEWS_MET:
+        if (++h->met == o->ranks)
+            order_all(h, DDP_ORDER_ALL_MET);
+        break;
     case DDP_NEWS_ERROR:
         ddp_outcome_fail(o, host, n->rank, true, n->value, n->text);
         ddp_head_happened(h, DDP_LIFE_FAILED);

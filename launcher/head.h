@@ -21,6 +21,7 @@ struct ddp_head {
     int signals;              /* descriptor */
     int signal;               /* the last that came */
     double asked;             /* when ranks were asked to stop; 0: they were not */
+    int met;                  /* ranks that are through MPI_Init */
     unsigned char *ended;     /* [ranks] enum ddp_ended */
     struct ddp_life life;
     struct ddp_roll roll;

@@ -164,11 +164,21 @@ int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg)
     return 1;
 }
 
-void ddp_rank_stop(struct ddp_rank *rank)
+static void tell(const struct ddp_rank *rank, enum ddp_lifeline_kind kind)
 {
-    const struct ddp_lifeline_msg m = {.kind = DDP_LIFELINE_STOP, .rank = rank->number};
+    const struct ddp_lifeline_msg m = {.kind = kind, .rank = rank->number};
     if (rank->line >= 0)
         send(rank->line, &m, offsetof(struct ddp_lifeline_msg, text) + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void ddp_rank_stop(struct ddp_rank *rank)
+{
+    tell(rank, DDP_LIFELINE_STOP);
+}
+
+void ddp_rank_all_met(struct ddp_rank *rank)
+{
+    tell(rank, DDP_LIFELINE_ALL_MET);
 }
 
 void ddp_rank_note(struct ddp_rank *rank, const char *text)

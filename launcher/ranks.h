@@ -42,6 +42,8 @@ struct ddp_rank *ddp_ranks_accept(struct ddp_ranks *ranks);
 int ddp_rank_receive(struct ddp_rank *rank, struct ddp_lifeline_msg *msg);
 /* Ask it to stop after the step in hand and save. */
 void ddp_rank_stop(struct ddp_rank *rank);
+/* Tell it that all ranks of the job are through MPI_Init. */
+void ddp_rank_all_met(struct ddp_rank *rank);
 /* Tell it of a slow rank (base/slow.h); one that does not listen misses it. */
 void ddp_rank_note(struct ddp_rank *rank, const char *text);
 /* Hand it the descriptor of the memory in which the ranks of this host meet. */

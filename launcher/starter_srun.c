@@ -9,7 +9,8 @@
  *   SLURM_PMIX_FENCE=tree       one kind of fence for all. By default (Slurm 22.05) those with data are of
  *                               another kind than those without, and some ranks leave MPI_Init while others
  *                               are at its first fence; what they send crashes those: 8 of 464 starts on
- *                               3 hosts of a busy machine, 0 of 359 with this */
+ *                               3 hosts of a busy machine, and still 2 of 401 with this. So ranks send
+ *                               nothing before all are out: the launcher says when (ddp_lifeline_meet()) */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -153,6 +153,20 @@ int ddp_lifeline_memory(void)
     return fd;
 }
 
+void ddp_lifeline_meet(void)
+{
+    struct ddp_lifeline_msg m = {0};
+    int fd;
+    if (line < 0)
+        return;
+    tell(DDP_LIFELINE_MET, 0, "");
+    while (m.kind != DDP_LIFELINE_ALL_MET) {
+        if (receive(&m, &fd) < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
+            _exit(112);
+        told |= m.kind == DDP_LIFELINE_STOP;
+    }
+}
+
 static void keep_slow(struct ddp_lifeline_msg *m, size_t bytes)
 {
     const size_t text = bytes - offsetof(struct ddp_lifeline_msg, text);

@@ -21,6 +21,8 @@ enum ddp_lifeline_kind {
     DDP_LIFELINE_ASKED,     /* rank -> launcher: signal `value`, which it was sent, asks for a stop of all */
     DDP_LIFELINE_NOTICE,    /* rank 0 -> launcher: text: what the user is told even when quiet */
     DDP_LIFELINE_CUT, /* as ERROR of a rank that cannot reach others: they may have ended, or their host */
+    DDP_LIFELINE_MET, /* rank -> launcher: through MPI_Init, waits for ALL_MET */
+    DDP_LIFELINE_ALL_MET, /* launcher -> rank: all ranks of the job are */
 };
 
 enum { DDP_LIFELINE_TEXT = 8192 };
@@ -41,6 +43,10 @@ void ddp_lifeline_join(void);
  * hello: one anonymous file, empty at first. A descriptor, the caller's to close; once. -1: there is no
  * launcher. Only for ranks that were told DDP_RANKS. */
 int ddp_lifeline_memory(void);
+/* This rank is through MPI_Init: wait until the launcher says that all ranks are. Whoever sends before may
+ * reach one that is not ready: MPI_Init is meant to end with a barrier, but in a step of Slurm's on a busy
+ * machine it lets some ranks out while others are at its first one. Returns at once without a launcher. */
+void ddp_lifeline_meet(void);
 /* True once the launcher has asked for a stop, or a signal has, sent to this very process: join catches them
  * (base/stop.h) and tells the launcher. One rank that is asked stops the job. Cheap; ends the process (status
  * 112) when the launcher is gone. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/lifeline.h"
 #include "base/plugin.h"
 #include "comm/transport.h"
 
@@ -91,7 +92,7 @@ static int join(int *argc, char ***argv, struct ddp_comm **out, struct ddp_error
         return code;
     const struct ddp_comm_plugin *plugin = table;
     const double begun = ddp_pulse_wait_begin(DDP_WAIT_MEETING, 0);
-    code = plugin->create(argc, argv, &self, &rank, &size, err);
+    code = plugin->create(argc, argv, ddp_lifeline_meet, &self, &rank, &size, err);
     ddp_pulse_wait_end(begun);
     if (code != 0)
         return code;

@@ -67,14 +67,16 @@ struct ddp_comm_ops {
 
 /* ---- a transport in a plug-in ---- */
 
-enum { DDP_COMM_PLUGIN_VERSION = 1 }; /* of these two structs */
+enum { DDP_COMM_PLUGIN_VERSION = 2 }; /* of these two structs */
 
 struct ddp_comm_plugin {
     int version; /* DDP_COMM_PLUGIN_VERSION */
     const struct ddp_comm_ops *ops;
     /* Join the ranks that a launcher started; collective. *self is then destroy's to free. argc and argv: the
-     * program's, both may be NULL. */
-    int (*create)(int *argc, char ***argv, void **self, int *rank, int *size, struct ddp_error *err);
+     * program's, both may be NULL. meet: called before the first message, it returns once all ranks are
+     * ready for one. */
+    int (*create)(int *argc, char ***argv, void (*meet)(void), void **self, int *rank, int *size,
+                  struct ddp_error *err);
 };
 
 /* The one function that a plug-in exports. */

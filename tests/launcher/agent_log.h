@@ -26,7 +26,7 @@ static const char *const names[] = {
 struct log {
     char news[512]; /* their names; rank of a failure, status of a goodbye */
     char text[512]; /* of the first failure */
-    int joined, gone, pulses, alive, stopped;
+    int joined, met, gone, pulses, alive, stopped;
     char halted[256]; /* the first that is */
 };
 
@@ -34,6 +34,7 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
 {
     const size_t len = strlen(log->news);
     log->joined += n->kind == DDP_NEWS_JOINED;
+    log->met += n->kind == DDP_NEWS_MET;
     log->gone += n->kind == DDP_NEWS_GONE;
     log->stopped += n->kind == DDP_NEWS_BYE && n->value == DDP_EXIT_STOPPED;
     log->alive += n->kind == DDP_NEWS_ALIVE;
@@ -41,8 +42,8 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
         snprintf(log->halted, sizeof log->halted, "%.255s", n->text);
     struct ddp_sample sample;
     log->pulses += n->kind == DDP_NEWS_PULSE && ddp_sample_parse(n->text, &sample);
-    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_GONE || n->kind == DDP_NEWS_PULSE ||
-        n->kind == DDP_NEWS_ALIVE)
+    if (n->kind == DDP_NEWS_JOINED || n->kind == DDP_NEWS_MET || n->kind == DDP_NEWS_GONE ||
+        n->kind == DDP_NEWS_PULSE || n->kind == DDP_NEWS_ALIVE)
         return; /* when, is the kernel's business */
     const char *end = n->kind == DDP_NEWS_STARTER_ENDED && n->killed ? ":killed" : "";
     if (n->kind == DDP_NEWS_ERROR || n->kind == DDP_NEWS_CUT || n->kind == DDP_NEWS_DIED ||
@@ -56,7 +57,8 @@ static inline void write_down(struct log *log, const struct ddp_news *n)
     }
 }
 
-/* What the head of a job would do next; `order` is given when all ranks have joined. between: what else
+/* What the head of a job would do next; `order` is given when all ranks have joined, ALL_MET when all have
+ * met. between: what else
  * happens meanwhile, NULL nothing. */
 static inline void live(struct ddp_agent *a, int ranks, int order, void (*between)(struct ddp_agent *a),
                         struct log *log)
@@ -73,7 +75,9 @@ static inline void live(struct ddp_agent *a, int ranks, int order, void (*betwee
         ddp_agent_woken(a, fds);
         while (ddp_agent_next(a, ddp_now(), &news)) {
             write_down(log, &news);
-            if (news.kind == DDP_NEWS_JOINED && log->joined == ranks && order >= 0)
+            const bool met = order == DDP_ORDER_ALL_MET;
+            if (order >= 0 && news.kind == (met ? DDP_NEWS_MET : DDP_NEWS_JOINED) &&
+                (met ? log->met : log->joined) == ranks)
                 ddp_agent_order(a, (enum ddp_order)order);
             if (news.kind == DDP_NEWS_MISSING || news.kind == DDP_NEWS_LOST)
                 ddp_agent_order(a, DDP_ORDER_KILL_RANKS);

@@ -165,7 +165,9 @@ static int work(void)
         flood();
     if (is("hangs") || is("slow"))
         return pace();
-    if (is("done") || is("slow-output"))
+    if (is("meets"))
+        ddp_lifeline_meet();
+    if (is("done") || is("slow-output") || is("meets"))
         return 0;
     if (who < 0 || rank == who)
         return misbehave();
@@ -200,10 +202,7 @@ int main(int argc, char **argv)
     ddp_lifeline_join();
 #ifdef FAKE_MPI
     MPI_Init(&argc, &argv);
-    /* As the set-up of a real rank, which asks the others for something. On a busy machine Slurm's PMIx lets
-     * ranks out of MPI_Init while others are still in it; these wait for five minutes for what they want to
-     * know of one that has ended. */
-    MPI_Barrier(MPI_COMM_WORLD);
+    ddp_lifeline_meet();
 #endif
     /* Open MPI and the sanitizers catch these to print a stack; what counts here is the plain death */
     signal(SIGSEGV, SIG_DFL);

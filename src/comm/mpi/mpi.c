@@ -331,7 +331,8 @@ static const struct ddp_comm_ops mpi_ops = {
     .destroy = mpi_destroy,
 };
 
-static int mpi_create(int *argc, char ***argv, void **self, int *rank, int *size, struct ddp_error *err)
+static int mpi_create(int *argc, char ***argv, void (*meet)(void), void **self, int *rank, int *size,
+                      struct ddp_error *err)
 {
     int initialized = 0, provided = MPI_THREAD_SINGLE;
     struct mpi *m = calloc(1, sizeof *m);
@@ -342,6 +343,8 @@ static int mpi_create(int *argc, char ***argv, void **self, int *rank, int *size
     if (code == 0 && !initialized) {
         code = check(m, MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread", err);
         m->ours = code == 0;
+        if (code == 0)
+            meet();
         if (code == 0) /* calls that have no communicator fail by this one's handler, which would end us */
             code = check(m, MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
                          "MPI_Comm_set_errhandler", err);
