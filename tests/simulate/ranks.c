@@ -209,7 +209,7 @@ int ddp_comm_world_create(int *argc, char ***argv, struct ddp_comm **out, struct
     struct simulated *s = calloc(1, sizeof *s);
     struct ddp_comm *c = NULL;
     s->mpi = mpi->ops;
-    int status = mpi->create(argc, argv, &s->self, &s->rank, &s->size, err);
+    int status = mpi->create(argc, argv, ddp_lifeline_meet, &s->self, &s->rank, &s->size, err);
     if (status == 0)
         status = ddp_comm_wrap(&simulated_ops, s, s->rank, s->size, &c, err);
     if (status) {
