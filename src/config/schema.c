@@ -191,8 +191,8 @@ const struct ddp_key ddp_config_keys[] = {
 
     {FIELD(reduce.mode), .type = DDP_KEY_CHOICE, .dflt = "canonical", .choices = "canonical|fast", .flags = RESULT,
      .doc = "canonical gives the same bits at any number of ranks; fast is the transport's own all-reduce"},
-    {FIELD(reduce.bucket_mb), .type = DDP_KEY_FLOAT, .dflt = "4", .min = 0.016384, .max = 4096, .unit = "MB",
-     .doc = "Gradients that are reduced together while backward goes on"},
+    {FIELD(reduce.bucket_mb), .type = DDP_KEY_FLOAT, .dflt = "0", .min = 0, .max = 4096, .unit = "MB",
+     .doc = "Gradients that are reduced together while backward goes on; 0 is 4 on CPUs and 16 on GPUs"},
 
     {FIELD(repro.level), .type = DDP_KEY_CHOICE, .dflt = "bitwise", .choices = "bitwise|warn|fast",
      .doc = "What becomes of settings that break the promise of the same bits: refused, named in a warning, or taken as they are"},

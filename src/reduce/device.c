@@ -24,10 +24,29 @@ static int allocate(struct ddp_gpu_reduce *r, struct ddp_error *err)
     return status;
 }
 
+/* How the tree over all shards is walked, and where their leaves lie in DDP_REGION_SMALL: rank after rank in
+ * the order of slices. */
+static int upload_small(struct ddp_gpu_reduce *r, struct ddp_error *err)
+{
+    const int shards = r->conf.shards, most = ddp_gpu_reduce_most(r);
+    int32_t *merges = ddp_calloc(2 * (size_t)shards, sizeof *merges), *place = merges + shards;
+    for (int rank = 0; rank < r->conf.size; rank++) {
+        const struct ddp_range its = ddp_reduce_layout_shards(&r->layout, rank);
+        for (int s = (int)its.lo; s < its.hi; s++) {
+            merges[s] = ddp_tree_merges_after(shards, 0, s, s + 1);
+            place[s] = ddp_reduce_layout_slot(&r->layout, rank) * most + (s - (int)its.lo);
+        }
+    }
+    const int status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SMALL_MERGES], merges,
+                                      2 * (size_t)shards * sizeof *merges, err);
+    free(merges);
+    return status;
+}
+
 static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
 {
     const int all = r->nodes + r->inputs + r->terms;
-    int32_t *merges = ddp_calloc((size_t)(all > r->conf.shards ? all : r->conf.shards), sizeof *merges);
+    int32_t *merges = ddp_calloc((size_t)all, sizeof *merges);
     int32_t *inner = merges + r->nodes, *terms = inner + r->inputs;
     for (int i = 0; i < r->nodes; i++)
         merges[i] = r->node[i].merges;
@@ -37,13 +56,8 @@ static int upload_merges(struct ddp_gpu_reduce *r, struct ddp_error *err)
         terms[i] = r->several ? r->term[i].merges : r->input[i].merges;
     int status =
         ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_MERGES], merges, (size_t)all * sizeof *merges, err);
-    for (int s = 0; s < r->conf.shards; s++)
-        merges[s] = ddp_tree_merges_after(r->conf.shards, 0, s, s + 1);
-    if (status == 0 && r->conf.small_width > 0)
-        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SMALL_MERGES], merges,
-                                (size_t)r->conf.shards * sizeof *merges, err);
     free(merges);
-    return status;
+    return status == 0 && r->conf.small_width > 0 ? upload_small(r, err) : status;
 }
 
 static int upload_nodes(struct ddp_gpu_reduce *r, struct ddp_error *err)

@@ -123,6 +123,7 @@ static void plan_regions(struct ddp_gpu_reduce *r, const struct sizes *largest)
     const size_t total = (size_t)r->total, trained = (size_t)c->flat->stats / DDP_BLOCK,
                  nodes = (size_t)r->nodes, inputs = (size_t)r->inputs, terms = (size_t)r->terms;
     const size_t shards = c->small_width > 0 ? (size_t)c->shards : 0;
+    const size_t rows = c->small_width > 0 ? (size_t)c->size * (size_t)ddp_gpu_reduce_most(r) : 0;
     size_t *n = r->bytes;
     n[DDP_REGION_PARAMS] = total * sizeof(float);
     n[DDP_REGION_WEIGHTS] = c->type == DDP_GPU_F32 ? 0 : total * ddp_gpu_type_bytes(c->type);
@@ -136,8 +137,8 @@ static void plan_regions(struct ddp_gpu_reduce *r, const struct sizes *largest)
     n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)(c->size * r->rows)) * DDP_GPU_METRICS * sizeof(float);
     n[DDP_REGION_REFUSED] = (size_t)ddp_gpu_reduce_rows(r) * DDP_GPU_REFUSED * sizeof(int32_t);
     n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
-    n[DDP_REGION_SMALL] = shards * (size_t)c->small_width * sizeof(double);
-    n[DDP_REGION_SMALL_MERGES] = shards * sizeof(int32_t);
+    n[DDP_REGION_SMALL] = rows * (size_t)c->small_width * sizeof(double);
+    n[DDP_REGION_SMALL_MERGES] = 2 * shards * sizeof(int32_t);
 }
 
 void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_conf *conf)

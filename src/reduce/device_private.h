@@ -30,8 +30,8 @@ enum ddp_gpu_region {
      * refused */
     DDP_REGION_REFUSED,
     DDP_REGION_GUARD_NODE,   /* float * [tree nodes]: their metrics */
-    DDP_REGION_SMALL,        /* double [shards][small width] */
-    DDP_REGION_SMALL_MERGES, /* int32 [shards] */
+    DDP_REGION_SMALL,        /* double [size][most shards of a rank][small width] */
+    DDP_REGION_SMALL_MERGES, /* int32 [shards] merges, [shards] rows of SMALL */
     DDP_REGIONS
 };
 
@@ -145,6 +145,12 @@ static inline float *ddp_gpu_reduce_metrics_at(const struct ddp_gpu_reduce *r,
 static inline bool ddp_gpu_reduce_alone(const struct ddp_gpu_reduce *r)
 {
     return r->conf.size == 1 || r->conf.fast;
+}
+
+/* Shards of the rank that has most. */
+static inline int ddp_gpu_reduce_most(const struct ddp_gpu_reduce *r)
+{
+    return (r->conf.shards + r->conf.size - 1) / r->conf.size;
 }
 
 /* Rows of what ranks refused. */

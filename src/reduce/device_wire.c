@@ -155,30 +155,25 @@ void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range w
 
 /* ---- in the middle of a pass ---- */
 
+/* Rows are as wide as what is asked for, so that a rank's lie in one piece, and all ranks have as many. */
 void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *stream, int width,
                           const double *leaves, double *out)
 {
     const struct ddp_gpu_reduce_conf *c = &r->conf;
-    const int64_t row = c->small_width;
+    const int64_t each = (int64_t)ddp_gpu_reduce_most(r) * width, slot = number(r, c->rank);
+    const int32_t *merges = r->at[DDP_REGION_SMALL_MERGES];
     double *all = r->at[DDP_REGION_SMALL];
-    for (int s = r->schedule.first; s < r->schedule.last; s++)
-        r->api->copy(stream, all + s * row, leaves + (int64_t)(s - r->schedule.first) * width,
-                     (size_t)width * sizeof *all);
     if (c->size > 1) {
-        r->api->group_begin(r->comm);
-        for (int rank = 0; rank < c->size; rank++) {
-            const struct ddp_range shards = ddp_reduce_layout_shards(&r->layout, rank);
-            for (int64_t s = shards.lo; s < shards.hi; s++)
-                r->api->bcast(r->comm, stream, (float *)(void *)(all + s * row), 2 * (size_t)width,
-                              ddp_reduce_layout_slot(&r->layout, rank)); /* moved as they are */
-        }
-        r->api->group_end(r->comm);
+        r->api->copy(stream, all + slot * each, leaves,
+                     (size_t)(r->schedule.last - r->schedule.first) * (size_t)width * sizeof *all);
+        r->api->allgather(r->comm, stream, (float *)(void *)all, 2 * (size_t)each); /* moved as they are */
     }
-    r->api->kernels->flat->sum_shards(stream,
-                                      &(struct ddp_gpu_shards_args){.count = width,
-                                                                    .shards = c->shards,
-                                                                    .row = row,
-                                                                    .leaves = all,
-                                                                    .merges = r->at[DDP_REGION_SMALL_MERGES],
-                                                                    .out = out});
+    r->api->kernels->flat->sum_shards(
+        stream, &(struct ddp_gpu_shards_args){.count = width,
+                                              .shards = c->shards,
+                                              .row = width,
+                                              .leaves = c->size > 1 ? all : leaves,
+                                              .place = c->size > 1 ? merges + c->shards : NULL,
+                                              .merges = merges,
+                                              .out = out});
 }

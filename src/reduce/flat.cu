@@ -1,5 +1,5 @@
-/* Leaves of the flat space outside of the update: merging of leaves, small tree sums, a leaf's metrics. All
- * are bound by memory. */
+/* Leaves of the flat space outside of the update: merging of leaves, small tree sums, a leaf's metrics, a
+ * step's results. All are bound by memory. */
 #include "reduce/nodes.cuh"
 #include "reduce/flat_kernels.h"
 
@@ -53,11 +53,11 @@ DDP_KERNEL sum_rows(const struct ddp_gpu_shards_args a)
     const int64_t i = (int64_t)ddp_block() * DDP_FLAT_THREADS + ddp_thread();
     if (i >= a.count)
         return;
-    double top = a.leaves[i], stack[DDP_NODES_DEPTH];
+    double top = a.leaves[(a.place ? a.place[0] : 0) * a.row + i], stack[DDP_NODES_DEPTH];
     int depth = 0;
     for (int s = 1; s < a.shards; s++) {
         stack[depth++] = top;
-        top = a.leaves[s * a.row + i];
+        top = a.leaves[(a.place ? a.place[s] : s) * a.row + i];
         for (int m = a.merges[s]; m > 0; m--)
             top = stack[--depth] + top;
     }
@@ -89,9 +89,39 @@ extern "C" void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_
     DDP_LAUNCH(s, write_metrics, 1, DDP_FLAT_THREADS, *a);
 }
 
+/* Some hundred bytes over the bus, in place of a copy for each part. One block. */
+DDP_KERNEL write_results(const struct ddp_gpu_results_args a)
+{
+    const int t = ddp_thread();
+    int last = 0;
+    for (int i = t; i < a.rows; i += DDP_FLAT_THREADS)
+        last = a.refused[i * a.row] > last ? a.refused[i * a.row] : last;
+    DDP_SHARED(int, room, DDP_FLAT_THREADS);
+    room[t] = last;
+    for (int half = DDP_FLAT_THREADS / 2; half > 0; half /= 2) {
+        DDP_SYNC();
+        if (t < half)
+            room[t] = room[t + half] > room[t] ? room[t + half] : room[t];
+    }
+    if (t < 4)
+        a.out->metrics[t] = a.metrics[t];
+    if (t < 2)
+        a.out->factor[t] = a.factor ? a.factor[t] : 1 - 2 * t;
+    if (t == 0)
+        a.out->refused = room[0];
+    for (int i = t; i < a.losses; i += DDP_FLAT_THREADS)
+        a.loss_out[i] = a.loss[i];
+}
+
+extern "C" void ddp_cuda_results(struct ddp_gpu_stream *s, const struct ddp_gpu_results_args *a)
+{
+    DDP_LAUNCH(s, write_results, 1, DDP_FLAT_THREADS, *a);
+}
+
 const struct ddp_flat_device_kernels ddp_cuda_flat_kernels = {
     .add_range = ddp_cuda_add_range,
     .sum_nodes = ddp_cuda_sum_nodes,
     .sum_shards = ddp_cuda_sum_shards,
     .metrics = ddp_cuda_metrics,
+    .results = ddp_cuda_results,
 };

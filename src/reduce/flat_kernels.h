@@ -1,4 +1,5 @@
-/* Leaves of the flat space on the device (flat.cu): merging two, small tree sums, a leaf's metrics. */
+/* Leaves of the flat space on the device (flat.cu): merging two, small tree sums, a leaf's metrics; and a
+ * step's results. */
 #ifndef DDP_REDUCE_FLAT_KERNELS_H
 #define DDP_REDUCE_FLAT_KERNELS_H
 
@@ -23,12 +24,13 @@ struct ddp_gpu_sum_args {
     float *out;
 };
 
-/* sum_shards(): out[0..count) = tree sum of leaves[s * row + .] over the shards s: statistics of synchronised
- * layers, in doubles since what is summed is then subtracted from its like */
+/* sum_shards(): out[0..count) = tree sum of leaves[place[s] * row + .] over the shards s: statistics of
+ * synchronised layers, in doubles since what is summed is then subtracted from its like */
 struct ddp_gpu_shards_args {
     int64_t count, row;
     int shards;
-    const double *leaves;  /* [shards][row] */
+    const double *leaves;  /* [rows][row] */
+    const int32_t *place;  /* [shards] row of each; NULL: its number */
     const int32_t *merges; /* [shards]: as of nodes */
     double *out;
 };
@@ -42,11 +44,30 @@ struct ddp_gpu_metrics_args {
     float *leaf;
 };
 
+/* results(): what a step came to, written by one kernel where the host reads it: in pinned memory. */
+struct ddp_gpu_outcome {
+    float metrics[4]; /* of the flat space: loss, right answers, stop votes */
+    double factor[2]; /* clipping: factor, norm; 1, -1 without */
+    int32_t refused;  /* the last block that any rank refused, + 1; 0: none */
+    int32_t pad;
+};
+struct ddp_gpu_results_args {
+    const float *metrics;   /* [4] */
+    const double *factor;   /* [2]; NULL: no clipping */
+    const int32_t *refused; /* [rows][row], of which the first number counts */
+    int rows, row;
+    const float *loss; /* [losses] */
+    int losses;
+    struct ddp_gpu_outcome *out;
+    float *loss_out; /* [losses] */
+};
+
 struct ddp_flat_device_kernels {
     void (*add_range)(struct ddp_gpu_stream *s, const struct ddp_gpu_range_args *a);
     void (*sum_nodes)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
     void (*sum_shards)(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
     void (*metrics)(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+    void (*results)(struct ddp_gpu_stream *s, const struct ddp_gpu_results_args *a);
 };
 extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plug-in */
 
@@ -55,6 +76,7 @@ void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_arg
 void ddp_cuda_sum_nodes(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
 void ddp_cuda_sum_shards(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
 void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+void ddp_cuda_results(struct ddp_gpu_stream *s, const struct ddp_gpu_results_args *a);
 
 #ifdef __cplusplus
 }

@@ -9,7 +9,7 @@ static struct ddp_reduce_conf reduce_conf(const struct ddp_engine_conf *c)
         .shards = c->ranks.shards,
         .fast = c->cfg->reduce.mode == DDP_REDUCE_FAST,
         .total = ddp_model_flat(c->model)->total,
-        .bucket = (int64_t)(c->cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
+        .bucket = ddp_engine_bucket(c->cfg, 4),
         .block_values = ddp_optim_block_values(c->cfg),
         .side_by_side = ddp_model_needs_sync(c->model),
     };

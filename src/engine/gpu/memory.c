@@ -7,11 +7,8 @@
 struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engine *e)
 {
     const struct ddp_config *cfg = e->base.conf.cfg;
-    struct ddp_gpu_reduce_conf conf = {.flat = e->base.flat,
-                                       .size = 1,
-                                       .shards = 1,
-                                       .bucket = (int64_t)(cfg->reduce.bucket_mb * 1e6 / sizeof(float)),
-                                       .type = e->type};
+    struct ddp_gpu_reduce_conf conf = {
+        .flat = e->base.flat, .size = 1, .shards = 1, .bucket = ddp_engine_bucket(cfg, 16), .type = e->type};
     if (!e->train)
         return conf;
     conf.rank = e->base.conf.comm->seat;

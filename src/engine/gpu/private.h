@@ -19,6 +19,7 @@
 #include "engine/gpu/pass.h"
 #include "engine/gpu/update.h"
 #include "engine/private.h"
+#include "reduce/flat_kernels.h"
 
 enum { DDP_GPU_PENDING = 2 }; /* steps that may be enqueued and not collected */
 
@@ -33,13 +34,7 @@ struct ddp_gpu_slot {
     struct ddp_gpu_shard *shard; /* device pointers into it */
     /* the step in it */
     struct ddp_engine_result result;
-    char *result_host; /* pinned: struct ddp_gpu_outcome, then loss [shards], then what ranks refused */
-};
-
-/* What a step leaves on the device, copied down in one piece behind it. */
-struct ddp_gpu_outcome {
-    float metrics[4]; /* of the flat space: loss, right answers, stop votes */
-    double factor[2]; /* clipping: factor, norm */
+    char *result_host; /* pinned, written by the device: struct ddp_gpu_outcome, then loss [shards] */
 };
 
 struct ddp_gpu_layout { /* of a slot, in bytes */

@@ -34,8 +34,7 @@ int ddp_gpu_slot_create(struct ddp_gpu_engine *e, const struct ddp_gpu_layout *l
                         struct ddp_error *err)
 {
     void *host = NULL, *device = NULL, *result = NULL;
-    const size_t outcome = sizeof(struct ddp_gpu_outcome) + (size_t)l->shards * sizeof(float) +
-                           (size_t)e->base.conf.comm->size * DDP_GPU_REFUSED * sizeof(int32_t);
+    const size_t outcome = sizeof(struct ddp_gpu_outcome) + (size_t)l->shards * sizeof(float);
     int status = e->api->alloc_pinned(e->gpu, l->total, &host, err);
     if (status == 0)
         status = e->api->alloc(e->gpu, l->total, &device, err);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "engine/gpu/private.h"
-#include "reduce/flat_kernels.h"
 
 /* ---- the sequence ---- */
 
@@ -42,31 +41,19 @@ static void run_group(struct group *g, struct ddp_gpu_slot *s, int n)
     ddp_gpu_pass_backward(e->train, e->compute, e->params, e->weights, leaf, n, ready, g);
 }
 
-static void copy_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
+/* Straight into the memory that the host looks at behind the event. */
+static void write_results(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s)
 {
     struct ddp_gpu_outcome *o = (struct ddp_gpu_outcome *)(void *)s->result_host;
-    const size_t losses = (size_t)e->base.my_shards * sizeof(float);
-    char *behind = s->result_host + sizeof *o;
-    e->api->copy(e->compute, o->metrics, e->params + e->base.flat->metrics, sizeof o->metrics);
-    if (ddp_optim_device_factor(e->updater.optim))
-        e->api->copy(e->compute, o->factor, ddp_optim_device_factor(e->updater.optim), sizeof o->factor);
-    e->api->copy(e->compute, behind, e->loss, losses);
-    int rows;
-    const int32_t *refused = ddp_gpu_reduce_refusals(e->reduce, &rows);
-    e->api->copy(e->compute, behind + losses, refused, (size_t)rows * DDP_GPU_REFUSED * sizeof *refused);
-}
-
-/* The last block that any rank refused; -1: none. */
-static int64_t refused_in(const struct ddp_gpu_engine *e, const struct ddp_gpu_slot *s)
-{
-    const char *behind = s->result_host + sizeof(struct ddp_gpu_outcome);
-    const int32_t *row = (const int32_t *)(const void *)(behind + (size_t)e->base.my_shards * sizeof(float));
-    int64_t last = 0;
-    int rows;
-    (void)ddp_gpu_reduce_refusals(e->reduce, &rows);
-    for (int i = 0; i < rows; i++)
-        last = row[i * DDP_GPU_REFUSED] > last ? row[i * DDP_GPU_REFUSED] : last;
-    return last - 1;
+    struct ddp_gpu_results_args a = {.metrics = e->params + e->base.flat->metrics,
+                                     .factor = ddp_optim_device_factor(e->updater.optim),
+                                     .row = DDP_GPU_REFUSED,
+                                     .loss = e->loss,
+                                     .losses = e->base.my_shards,
+                                     .out = o,
+                                     .loss_out = (float *)(void *)(s->result_host + sizeof *o)};
+    a.refused = ddp_gpu_reduce_refusals(e->reduce, &a.rows);
+    e->api->kernels->flat->results(e->compute, &a);
 }
 
 static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, struct ddp_error *err)
@@ -78,7 +65,7 @@ static int enqueue_sequence(struct ddp_gpu_engine *e, struct ddp_gpu_slot *s, st
     for (; g.first < shards; g.first += beside)
         run_group(&g, s, shards - g.first < beside ? shards - g.first : beside);
     const int status = ddp_gpu_reduce_finish(e->reduce, err);
-    copy_results(e, s);
+    write_results(e, s);
     return status;
 }
 
@@ -152,14 +139,14 @@ int ddp_gpu_engine_collect(struct ddp_engine *base, struct ddp_engine_result *ou
     r.loss_sum = o->metrics[DDP_METRIC_LOSS];
     r.correct = (int64_t)o->metrics[DDP_METRIC_CORRECT];
     r.stop = o->metrics[DDP_GPU_METRIC_STOP] > 0;
-    r.norm = ddp_optim_device_factor(e->updater.optim) ? o->factor[1] : -1;
+    r.norm = o->factor[1];
     r.bad_shard = -1;
     for (int i = e->base.my_shards - 1; i >= 0; i--)
         if (!isfinite(loss[i])) {
             r.bad_shard = e->base.conf.ranks.first + i;
             r.bad_loss = loss[i];
         }
-    r.refused = refused_in(e, s);
+    r.refused = (int64_t)o->refused - 1;
     e->collected++;
     *out = r;
     return 0;

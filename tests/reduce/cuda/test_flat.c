@@ -173,39 +173,86 @@ static void test_sum_nodes_is_the_canonical_tree(void **state)
     assert_int_equal(emu_faults(), 0);
 }
 
-/* In doubles, over rows that are longer than what is summed. */
-static void check_rows(int shards, int width, int row)
+static void test_results_of_a_step(void **state)
+{
+    (void)state;
+    enum { ROWS = 300, ROW = 4, LOSSES = 260 };
+    float loss[LOSSES], loss_out[LOSSES], metrics[4] = {1.5f, 7, 1, 9};
+    double factor[2] = {0.25, 12.5};
+    int32_t refused[ROWS * ROW] = {0};
+    for (int i = 0; i < LOSSES; i++)
+        loss[i] = (float)i / 8;
+    for (int i = 0; i < ROWS * ROW; i++)
+        refused[i] = i % ROW ? 9999 : i % 7; /* only the first of a row counts */
+    refused[270 * ROW] = 41;
+    struct ddp_gpu_results_args a = {.metrics = device_of(metrics, sizeof metrics),
+                                     .refused = device_of(refused, sizeof refused),
+                                     .rows = ROWS,
+                                     .row = ROW,
+                                     .loss = device_of(loss, sizeof loss),
+                                     .losses = LOSSES,
+                                     .out = emu_alloc(sizeof(struct ddp_gpu_outcome)),
+                                     .loss_out = emu_alloc(sizeof loss)};
+    double *df = device_of(factor, sizeof factor);
+    for (int clips = 0; clips < 2; clips++) {
+        struct ddp_gpu_outcome out;
+        a.factor = clips ? df : NULL;
+        ddp_cuda_results(NULL, &a);
+        emu_copy_out(out.metrics, a.out, sizeof out.metrics);
+        emu_copy_out(out.factor, a.out->factor, sizeof out.factor);
+        emu_copy_out(&out.refused, &a.out->refused, sizeof out.refused);
+        emu_copy_out(loss_out, a.loss_out, sizeof loss_out);
+        assert_memory_equal(out.metrics, metrics, sizeof metrics);
+        assert_true(out.factor[0] == (clips ? 0.25 : 1) && out.factor[1] == (clips ? 12.5 : -1));
+        assert_int_equal(out.refused, 41);
+        assert_memory_equal(loss_out, loss, sizeof loss);
+    }
+    emu_free((void *)a.metrics), emu_free((void *)a.refused), emu_free((void *)a.loss), emu_free(df);
+    emu_free(a.out), emu_free(a.loss_out);
+    assert_int_equal(emu_faults(), 0);
+}
+
+/* In doubles, over rows that are longer than what is summed; placed: they lie in another order. */
+static void check_rows(int shards, int width, int row, bool placed)
 {
     const size_t all = (size_t)shards * (size_t)row;
     double *leaves = ddp_calloc(all, 8), *work = ddp_calloc((size_t)shards * (size_t)width, 8);
     double *want = ddp_calloc((size_t)width, 8), *got = ddp_calloc((size_t)width, 8);
     int32_t *merges = ddp_calloc((size_t)shards, sizeof *merges);
+    int32_t *place = ddp_calloc((size_t)shards, sizeof *place);
     for (int s = 0; s < shards; s++) {
         merges[s] = ddp_tree_merges_after(shards, 0, s, s + 1);
+        place[s] = placed ? shards - 1 - s : s;
+        double *leaf = leaves + (int64_t)place[s] * row;
         for (int i = 0; i < row; i++)
-            leaves[(int64_t)s * row + i] = uniform(s * row + i, 6) / 3.0 * (i % 3 ? 1 : 1000);
-        memcpy(work + (int64_t)s * width, leaves + (int64_t)s * row, (size_t)width * 8);
+            leaf[i] = uniform(s * row + i, 6) / 3.0 * (i % 3 ? 1 : 1000);
+        memcpy(work + (int64_t)s * width, leaf, (size_t)width * 8);
     }
     ddp_tree_sum_double(shards, width, work, want);
     double *dleaves = device_of(leaves, all * 8), *out = emu_alloc((size_t)width * 8);
     int32_t *dmerges = device_of(merges, (size_t)shards * sizeof *merges);
-    ddp_cuda_sum_shards(
-        NULL,
-        &(struct ddp_gpu_shards_args){
-            .count = width, .row = row, .shards = shards, .leaves = dleaves, .merges = dmerges, .out = out});
+    int32_t *dplace = device_of(place, (size_t)shards * sizeof *place);
+    ddp_cuda_sum_shards(NULL, &(struct ddp_gpu_shards_args){.count = width,
+                                                            .row = row,
+                                                            .shards = shards,
+                                                            .leaves = dleaves,
+                                                            .place = placed ? dplace : NULL,
+                                                            .merges = dmerges,
+                                                            .out = out});
     emu_copy_out(got, out, (size_t)width * 8);
     if (memcmp(got, want, (size_t)width * 8) != 0)
         fail_msg("%d shards: another sum", shards);
-    emu_free(dleaves), emu_free(dmerges), emu_free(out);
-    free(leaves), free(work), free(want), free(got), free(merges);
+    emu_free(dleaves), emu_free(dmerges), emu_free(dplace), emu_free(out);
+    free(leaves), free(work), free(want), free(got), free(merges), free(place);
 }
 
 static void test_sum_shards_is_the_canonical_tree(void **state)
 {
     (void)state;
     for (int shards = 1; shards <= 16; shards++)
-        check_rows(shards, 5, 7);
-    check_rows(257, 300, 300);
+        check_rows(shards, 5, 7, shards % 2);
+    check_rows(257, 300, 300, false);
+    check_rows(64, 300, 300, true);
     assert_int_equal(emu_faults(), 0);
 }
 
@@ -215,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_cast_rounds_to_nearest_even),
         cmocka_unit_test(test_add_range_keeps_the_order),
         cmocka_unit_test(test_metrics_fill_their_block),
+        cmocka_unit_test(test_results_of_a_step),
         cmocka_unit_test(test_sum_nodes_is_the_canonical_tree),
         cmocka_unit_test(test_sum_shards_is_the_canonical_tree),
     };
