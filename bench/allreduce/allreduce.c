@@ -52,6 +52,7 @@ static const struct ddp_manual_section sections[] = {
      "node-fast\tthe same with reduce.mode = \"fast\"\n"
      "threads, threads-fast\tours: threads of one process\n"
      "mpi, mpi-fast\tours: ranks that mpirun starts, on one host or several; fast is MPI_Iallreduce\n"
+     "NCCL\tncclAllReduce by itself, on a GPU for each rank, where there are so many\n"
      "MPI\tMPI_Allreduce by itself (ddp-bench-mpi), with Open MPI's own choice of algorithm\n"
      "MPI-han, MPI-sm, MPI-adapt\tthe same with that component put first",
      false},
@@ -64,7 +65,7 @@ static const struct ddp_manual_section sections[] = {
 
 const struct ddp_manual bench_allreduce_manual = {
     .name = "ddp-bench allreduce",
-    .summary = "time and bandwidth of an all-reduce over sizes, by our transports and by MPI",
+    .summary = "time and bandwidth of an all-reduce over sizes, by our transports, MPI and NCCL",
     .usage = usage,
     .about = "Sums of N ranks, over a list of sizes, by each way in turn, checked on every size against "
              "exact sums. "
@@ -128,7 +129,7 @@ static int run_way(const struct options *o, struct bench_reduce_sweep *w, int wa
         return 0;
     }
     snprintf(variable, sizeof variable, BENCH_RANK_VARIABLE "=%s", bench_reduce_task_text(&task, text));
-    const char *const env[] = {k->ours ? variable : "OMPI_ALLOW_RUN_AS_ROOT=1",
+    const char *const env[] = {k->ours || k->device ? variable : "OMPI_ALLOW_RUN_AS_ROOT=1",
                                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", NULL};
     int status = bench_run(&words, env, LIMIT_S, &run, err);
     if (status == 0)

@@ -4,6 +4,8 @@
  *   tell.c        what was found, as tables
  *   ways.c        the ways of summing that are compared, and the commands that start their ranks
  *   rank.c        one rank of ours: what is measured
+ *   rank_device.c one rank on a GPU: NCCL by itself
+ *   sums.c        what both have in common
  *   task.c        what it is told
  *
  * Ranks of ours are this program again, started by ddp-launch, by mpirun, or as threads of one process;
@@ -14,6 +16,7 @@
 
 #include "bench/report.h"
 #include "bench/run.h"
+#include "comm/comm.h"
 
 /* What a rank measures. Bytes are of floats, 4 each. */
 struct bench_reduce_task {
@@ -22,6 +25,7 @@ struct bench_reduce_task {
     long bucket;  /* bytes */
     long fast;    /* 1: reduce.mode = "fast" */
     long copied;  /* 1: each rank copies the sums to memory of its own */
+    long device;  /* 1: NCCL, on the rank's GPU */
     long threads; /* 0: this process is one of the ranks that a launcher started; else all are its threads */
 };
 
@@ -33,6 +37,20 @@ bool bench_reduce_task_parse(const char *text, struct bench_reduce_task *out);
 
 /* An exit status. argv: as the launcher gave it. */
 int bench_reduce_rank(const struct bench_reduce_task *task, int argc, char **argv);
+
+/* Collective, rows by rank 0. gpu: its UUID as the launcher planned it; NULL: by local rank. */
+int bench_reduce_device(struct ddp_comm *comm, const struct bench_reduce_task *task, const char *gpu,
+                        struct ddp_error *err);
+
+/* What all ranks measure with: whole numbers within +-125, whose sums of 100,000 ranks are exact in fp32. */
+static inline float bench_reduce_input(int64_t i, int rank)
+{
+    return (float)((i * 7 + rank * 13) % 251 - 125);
+}
+int64_t bench_reduce_wrong(const float *sum, int64_t count, int ranks); /* elements that are not the sum */
+/* The largest of all ranks' values. Collective. */
+int bench_reduce_largest(struct ddp_comm *c, double *value, struct ddp_error *err);
+int bench_reduce_calls(double once); /* of a round, by the seconds of one */
 
 /* ---- ways ---- */
 
@@ -47,6 +65,7 @@ struct bench_reduce_way {
     const char *name, *what; /* "node"; in words */
     bool ours, local;        /* local: on one host only */
     bool copied;
+    bool device;       /* on GPUs, by ranks of this program */
     bool fast, trains; /* trains: so the ranks of a run sum, unless told otherwise */
     /* Builds the command; DDP_E_RESOURCE: this machine has no such thing, err says what lacks. */
     int (*command)(const struct bench_reduce_way *way, const struct bench_reduce_job *job,

@@ -13,9 +13,6 @@
 #include "reduce/reduce.h"
 #include "train/session.h"
 
-static const double ROUND_S = 0.02; /* as in peers/mpi_allreduce.c */
-enum { MOST_CALLS = 1000 };
-
 struct ring {
     struct ddp_comm *comm;
     struct ddp_reduce *reduce;
@@ -25,12 +22,6 @@ struct ring {
     double writing;       /* seconds that it takes to write a leaf, at best */
     int64_t count, total; /* floats; whole blocks */
 };
-
-/* Whole numbers within +-125: sums of 100,000 ranks are exact in fp32. */
-static float input(int64_t i, int rank)
-{
-    return (float)((i * 7 + rank * 13) % 251 - 125);
-}
 
 /* ---- one sum --------------------------------------------------------------------------------- */
 
@@ -60,20 +51,6 @@ static int call(struct ring *g, struct ddp_error *err)
     return status;
 }
 
-/* Elements of what this rank sees that are not the sum. */
-static int64_t count_wrong(const struct ring *g)
-{
-    const float *sum = g->out ? g->out : g->result;
-    int64_t wrong = 0;
-    for (int64_t i = 0; i < g->count; i++) {
-        float want = 0;
-        for (int r = 0; r < g->comm->size; r++)
-            want += input(i, r);
-        wrong += sum[i] != want;
-    }
-    return wrong;
-}
-
 /* ---- a size ---------------------------------------------------------------------------------- */
 
 static int make(struct ring *g, struct ddp_comm *comm, const struct bench_reduce_task *task, int64_t bytes,
@@ -86,7 +63,7 @@ static int make(struct ring *g, struct ddp_comm *comm, const struct bench_reduce
     if (!g->in || (task->copied && !g->out))
         return ddp_fail(err, DDP_E_RESOURCE, "no memory for %lld bytes", (long long)bytes);
     for (int64_t i = 0; i < g->count; i++)
-        g->in[i] = input(i, comm->rank);
+        g->in[i] = bench_reduce_input(i, comm->rank);
     g->apply = (struct ddp_reduce_apply){.ctx = g, .stages = 1, .run = apply};
     const int status =
         ddp_comm_shared_alloc(comm, (size_t)g->total * sizeof(float), (void **)&g->result, err);
@@ -107,17 +84,6 @@ static void drop(struct ring *g)
         ddp_comm_shared_free(g->comm, g->result, (size_t)g->total * sizeof(float));
 }
 
-/* The largest of all ranks' values. */
-static int largest(struct ddp_comm *c, double *value, struct ddp_error *err)
-{
-    double *all = ddp_calloc((size_t)c->size, sizeof *all);
-    const int status = ddp_comm_allgather(c, value, all, sizeof *value, err);
-    for (int r = 0; r < c->size && status == 0; r++)
-        *value = all[r] > *value ? all[r] : *value;
-    free(all);
-    return status;
-}
-
 /* Seconds of writing the leaf and a call, by the slowest rank. What writing takes by itself is noted, to be
  * taken off: what is left has the price of fetching fresh data from another rank's cache, as in training. */
 static int time_calls(struct ring *g, int calls, double *seconds, struct ddp_error *err)
@@ -133,20 +99,14 @@ static int time_calls(struct ring *g, int calls, double *seconds, struct ddp_err
     for (int i = 0; i < calls && status == 0; i++)
         status = call(g, err);
     *seconds = (ddp_now() - began) / calls;
-    return status ? status : largest(g->comm, seconds, err);
-}
-
-static int find_calls(double once)
-{
-    const double n = ROUND_S / (once > 1e-9 ? once : 1e-9);
-    return n < 1 ? 1 : n > MOST_CALLS ? MOST_CALLS : (int)n;
+    return status ? status : bench_reduce_largest(g->comm, seconds, err);
 }
 
 static int check(struct ring *g, double *wrong, struct ddp_error *err)
 {
     int status = call(g, err);
-    *wrong = status ? 0 : (double)count_wrong(g);
-    return status ? status : largest(g->comm, wrong, err);
+    *wrong = status ? 0 : (double)bench_reduce_wrong(g->out ? g->out : g->result, g->count, g->comm->size);
+    return status ? status : bench_reduce_largest(g->comm, wrong, err);
 }
 
 static int measure(struct ddp_comm *comm, const struct bench_reduce_task *task, long bytes,
@@ -161,7 +121,7 @@ static int measure(struct ddp_comm *comm, const struct bench_reduce_task *task, 
         status = check(&g, &wrong, err);
     if (status == 0)
         status = time_calls(&g, 3, &once, err);
-    const int calls = find_calls(once);
+    const int calls = bench_reduce_calls(once);
     ddp_text_add(&row, "row %ld %.0f", bytes, wrong);
     double *took = ddp_calloc((size_t)task->rounds, sizeof *took);
     for (long round = 0; round < task->rounds && status == 0; round++)
@@ -257,7 +217,8 @@ static int run_process(const struct bench_reduce_task *task, int argc, char **ar
     int status = ddp_session_open(&argc, &argv, &s, err);
     if (status)
         return status;
-    status = measure_all(s->comm, task, err);
+    status = task->device ? bench_reduce_device(s->comm, task, s->place.gpu[0] ? s->place.gpu : NULL, err)
+                          : measure_all(s->comm, task, err);
     s->status = s->failed = status;
     ddp_session_close(s, err);
     return status;

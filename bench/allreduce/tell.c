@@ -71,8 +71,8 @@ static void tell_all(const struct bench_reduce_sweep *w, struct bench_report *r,
     bench_report_plot(r, t, &plot);
 }
 
-/* By the q-th quantile of its times, the fastest of what trains in canonical order (ours), or of all others;
- * -1: there is none. */
+/* By the q-th quantile of its times, the fastest of what trains in canonical order (ours), or of all others
+ * in host memory; -1: there is none. */
 static int best_of(const struct bench_reduce_sweep *w, int size, bool ours, double q, double *seconds)
 {
     int best = -1;
@@ -80,7 +80,7 @@ static int best_of(const struct bench_reduce_sweep *w, int size, bool ours, doub
     for (int way = 0; way < bench_reduce_nways; way++) {
         const struct bench_reduce_found *f = &w->found[way][size];
         const struct bench_reduce_way *k = &bench_reduce_ways[way];
-        if (f->n == 0 || (ours ? !k->trains : k->ours))
+        if (f->n == 0 || (ours ? !k->trains : k->ours || k->device))
             continue;
         const double s = bench_quantile(f->seconds, f->n, q);
         if (best < 0 || s < *seconds) {

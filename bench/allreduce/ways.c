@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "bench/allreduce/allreduce.h"
+#include "device/device.h"
 
 /* ---- ours: this program again ---------------------------------------------------------------- */
 
@@ -56,6 +57,28 @@ static int by_launch(const struct bench_reduce_way *way, const struct bench_redu
     bench_words_add(words, "train.batch=%ld", job->ranks);
     bench_words_add(words, "run.dir=%s/runs", job->folder);
     return 0;
+}
+
+/* NCCL on the GPUs that training would take, a rank on each. */
+static int by_launch_on_gpus(const struct bench_reduce_way *way, const struct bench_reduce_job *job,
+                             struct bench_words *words, struct bench_reduce_task *task, struct ddp_error *err)
+{
+    const struct ddp_gpu_api *api = NULL;
+    int gpus = 0;
+    if (!ddp_gpu_likely())
+        return ddp_fail(err, DDP_E_RESOURCE, "no GPU: the plug-in or NVIDIA's driver is not there");
+    int status = ddp_gpu_api_open(&api, err);
+    if (status == 0)
+        status = api->count(&gpus, err);
+    if (status == 0 && !job->hosts && gpus < job->ranks)
+        status = ddp_fail(err, DDP_E_RESOURCE, "%ld ranks on %d GPU%s: each wants its own", job->ranks, gpus,
+                          ddp_plural(gpus));
+    task->device = 1;
+    if (status == 0)
+        status = by_launch(way, job, words, task, err);
+    if (status == 0)
+        bench_words_add(words, "device=cuda");
+    return status;
 }
 
 /* ---- MPI by itself --------------------------------------------------------------------------- */
@@ -114,6 +137,7 @@ const struct bench_reduce_way bench_reduce_ways[] = {
     {"mpi", "ranks that mpirun starts", .ours = true, .trains = true, .command = by_launch,
      .setting = "mpirun"},
     {"mpi-fast", "the same, fast", .ours = true, .fast = true, .command = by_launch, .setting = "mpirun"},
+    {"NCCL", "ncclAllReduce on GPUs, float sums in place", .device = true, .command = by_launch_on_gpus},
     {"MPI", "MPI_Allreduce, a program of MPI alone", .command = by_mpirun},
     {"MPI-han", "the same with coll/han first", .command = by_mpirun, .setting = "coll_han_priority"},
     {"MPI-sm", "with coll/sm", .local = true, .command = by_mpirun, .setting = "coll_sm_priority"},

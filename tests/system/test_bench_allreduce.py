@@ -2,10 +2,12 @@
 """ddp-bench allreduce: sums that are right by every way and size, bandwidths as nccl-tests defines them, slips that are told."""
 import json
 import shutil
+import unittest
 
 import harness
 
 BENCH = harness.BIN / "ddp-bench"
+PLUGIN = harness.BIN.parent / "lib/libddp_cuda_emu.so"
 OURS = ["node", "node-copied", "node-fast", "threads", "threads-fast"]
 MPI = ["mpi", "mpi-fast", "MPI", "MPI-han", "MPI-sm", "MPI-adapt"]
 
@@ -42,6 +44,22 @@ class BenchAllreduce(harness.Case):
             self.assertEqual([x["bytes"] for x in report["against"]], [1024, 16384, 262144])
             self.assertTrue(all(x["ours"] in ("node", "mpi") and x["other"].startswith("MPI") for x in report["against"]))
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), ["a.csv", "a.json", "a.md", "a.svg"])
+
+    @unittest.skipUnless(PLUGIN.exists(), f"no {PLUGIN}")
+    def test_nccl_on_emulated_gpus(self):
+        env = {"DDP_CUDA_PLUGIN": str(PLUGIN), "DDP_EMU_QUIET": "1"}
+        r = self.run_program(BENCH, "allreduce", "-n", 3, "--sizes", "4100:65600", "--factor", 16, "--repeat", 1, "--json", "-", "nccl", env=env,
+                             timeout=280)
+        self.assertEqual(r.code, 0, r.err)
+        report = json.loads(r.out)
+        self.assertEqual([(x["way"], x["bytes"], x["wrong"]) for x in report["allreduce"]], [("NCCL", 4100, 0), ("NCCL", 65600, 0)])
+        for x in report["allreduce"]:
+            self.assertAlmostEqual(x["algbw_gbs"] * x["us"] * 1e3 / x["bytes"], 1, places=5)
+            self.assertAlmostEqual(x["busbw_gbs"] / x["algbw_gbs"], 2 * 2 / 3, places=5)
+        r = self.run_program(BENCH, "allreduce", "-n", 3, "--sizes", "4K", "--repeat", 1, "nccl", env={**env, "DDP_EMU_DEVICES": "2"})
+        self.assertIn("NCCL: not measured: 3 ranks on 2 GPUs: each wants its own", r.out)
+        wrong = self.run_program(BENCH, "allreduce", "-n", 2, "--sizes", "4K", "--repeat", 1, "nccl")
+        self.assertIn("NCCL: not measured: no GPU: the plug-in or NVIDIA's driver is not there", wrong.out)
 
     def test_one_way_on_a_named_host(self):
         r = self.allreduce("-n", 2, "--sizes", "4100", "--repeat", 1, "--json", "-", "threads")  # no whole number of blocks
