@@ -5,7 +5,8 @@
  *   add of which one input is such an op with no other reader                      out = op(in) + other
  *   max_pool of 2x2 windows behind such an op, on CPUs                             out = pool(op(in))
  *
- * The bits are those of the separate layers. */
+ * The bits are those of the separate layers. A run that is probed keeps its pools apart: a record of what
+ * each op computed has what a pool chose from. */
 #include "model/graph.h"
 
 /* Layer whose call produces the output of layer `i`, if nobody but one reader sees that output; -1 else. */
@@ -55,7 +56,7 @@ static void try_pool(struct ddp_model *m, int i, unsigned *fused)
     fused[host] |= DDP_FUSE_POOL;
 }
 
-void ddp_graph_fuse(struct ddp_model *m, bool enable)
+void ddp_graph_fuse(struct ddp_model *m, bool enable, bool pools)
 {
     unsigned *fused = ddp_arena_alloc(m->arena, m->nlayers * sizeof *fused);
     int *last = ddp_arena_alloc(m->arena, m->nlayers * sizeof *last);
@@ -66,7 +67,7 @@ void ddp_graph_fuse(struct ddp_model *m, bool enable)
             try_relu(m, i, fused);
         else if (enable && ddp_layer_is(l, "add"))
             try_add(m, i, fused);
-        else if (enable && ddp_layer_is(l, "max_pool"))
+        else if (enable && pools && ddp_layer_is(l, "max_pool"))
             try_pool(m, i, fused);
         last[l->host] = i;
     }

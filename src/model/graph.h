@@ -61,7 +61,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs,
 int ddp_graph_read(struct ddp_model *m, struct ddp_config *cfg, struct ddp_error *err); /* layer.c */
 int ddp_graph_connect(struct ddp_model *m, struct ddp_error *err);                      /* graph.c */
 int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err);                       /* shape.c */
-void ddp_graph_fuse(struct ddp_model *m, bool enable);                                  /* fuse.c */
+void ddp_graph_fuse(struct ddp_model *m, bool enable, bool pools);                      /* fuse.c */
 void ddp_graph_values(struct ddp_model *m, bool alias);                                 /* value.c */
 void ddp_graph_flat(struct ddp_model *m);                                               /* flat.c */
 void ddp_graph_stages(struct ddp_model *m, bool reuse);                                 /* stages.c */

@@ -71,7 +71,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs,
         ddp_model_destroy(m);
         return ddp_fail(err, rc, "%s", found.text);
     }
-    ddp_graph_fuse(m, !(flags & DDP_BUILD_NO_FUSE));
+    ddp_graph_fuse(m, !(flags & DDP_BUILD_NO_FUSE), cfg->probe.from == 0);
     ddp_graph_values(m, !(flags & DDP_BUILD_NO_ALIAS));
     ddp_graph_flat(m);
     ddp_graph_stages(m, !(flags & DDP_BUILD_NO_REUSE));

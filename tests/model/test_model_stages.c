@@ -61,6 +61,19 @@ static void test_fuse_follows_the_readers(void **state)
     }
 }
 
+/* Of a run that is probed what a pool chose from is to be seen. */
+static void test_a_probed_model_keeps_its_pools_apart(void **state)
+{
+    (void)state;
+    struct ddp_config *cfg = config_layers(CONV("a", "") RELU MAX("2") END);
+    cfg->probe.from = 1;
+    struct ddp_model *m = NULL;
+    struct ddp_error err = {0};
+    assert_int_equal(ddp_model_build(cfg, (struct ddp_shape){16, 8, 8}, 0, 4, 0, &m, &err), 0);
+    assert_string_equal(stages_text(m), "conv2d+relu max_pool linear softmax_cross_entropy");
+    ddp_model_destroy(m);
+}
+
 static void test_fused_add_reads_the_other_branch(void **state)
 {
     (void)state;
@@ -461,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fuse_follows_the_readers),
+        cmocka_unit_test(test_a_probed_model_keeps_its_pools_apart),
         cmocka_unit_test(test_fused_add_reads_the_other_branch),
         cmocka_unit_test(test_values_serve_their_readers),
         cmocka_unit_test(test_flatten_costs_nothing_where_it_can),
