@@ -49,8 +49,10 @@ void ddp_conv_clear_padding(const struct ddp_conv_geom *g, float *w);
  *     out[y][p][k] = epilogue(start + sum over blocks, taps r, taps s, channels c of
  *                                     a[y][p][block, r, s, c] * b[block, r, s, c][k])
  *
- * one chain of fused multiply-adds in exactly this order, starting from 0 or from what out holds. All strides
- * in floats. */
+ * one chain of fused multiply-adds in exactly this order, starting from 0 or from what out holds (load), or
+ * added to that when it is complete (add). The error of a chain grows with the root of its length: so sums of
+ * many terms are cut, by calls with `add`, or, where one tap is summed over whole blocks, into pieces: chains
+ * of `piece` blocks, added in pairs, and pairs in order. All strides in floats. */
 struct ddp_conv_tile {
     const float *a;
     int64_t a_y, a_p, a_c, a_r,
@@ -63,7 +65,8 @@ struct ddp_conv_tile {
     int nc, nr, ns;    /* channel blocks and taps to sum over; 0 taps: the sum is 0 */
     int last;          /* channels of the last of the nc blocks; the others have 16 */
     int real;          /* real outputs in the last of the nk blocks; the rest is written as zero */
-    bool load;         /* start from out */
+    int piece;         /* 0: one chain; without load */
+    bool load, add;    /* at most one of them */
     bool relu;         /* epilogue: max(0, .), NaN stays */
     const float *bias; /* epilogue: [nk * 16] added; NULL: none */
 };

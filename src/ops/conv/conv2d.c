@@ -13,9 +13,10 @@
  * (y, x) modulo stride, over the taps that hit it.
  *
  * Accumulation order, fixed by shape. Forward: channel blocks, r, s, channel; bias after. Data gradient:
- * output blocks, r, s ascending, output channel; accumulating starts the chain from what is there. Weight
- * gradient: y, x of an image (small pictures: of several, see wgrad_chunk), images added in order. Bias
- * gradient: see conv.h. */
+ * output blocks, r, s ascending, output channel. Both in chains of CHAIN products at most, or of one block,
+ * added in order, to what is there when accumulating. Weight gradient: y, x of an image (small pictures: of
+ * several, see wgrad_chunk; large ones: rows of CHAIN_PIXELS at most), added in order. Bias gradient: see
+ * conv.h. */
 #include <string.h>
 
 #include "ops/ops.h"
@@ -227,8 +228,10 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
 /* ---- forward and data gradient ---- */
 
 enum {
-    WEIGHT_BLOCKS =
-        256, /* 16 x 16 blocks of weights swept at a time: half of a second-level cache of 512 KiB */
+    /* They decide the bits: products, and pixels, in one chain. Weights of a pair of blocks that are swept at
+     * a time, 80 KiB, stay in the second-level cache. */
+    CHAIN = 640,
+    CHAIN_PIXELS = 1024,
     TASK_IMAGES = 4,
 };
 
@@ -296,7 +299,7 @@ static void sweep_samples(const struct sweep *s, struct ddp_conv_tile t, int blo
 static void sweep_phase(const struct sweep *s, struct ddp_conv_tile t, int block, int source, int nc,
                         int last, const struct axis *y, const struct axis *x, int part)
 {
-    int parts = (nc * s->g.r * s->g.s * t.nk + WEIGHT_BLOCKS - 1) / WEIGHT_BLOCKS; /* of the summed blocks */
+    int parts = (nc * 16 * s->g.r * s->g.s + CHAIN - 1) / CHAIN; /* of the summed blocks */
     parts = parts > nc ? nc : parts;
     const float *b = t.b, *bias = t.bias;
     t.a_c = s->from->sb, t.o_k = s->to->sb;
@@ -306,7 +309,7 @@ static void sweep_phase(const struct sweep *s, struct ddp_conv_tile t, int block
         int step = (nc - c + parts - i - 1) / (parts - i);
         t.nc = step;
         t.last = c + step == nc ? last : 16;
-        t.load = c > 0 || s->accumulate;
+        t.add = c > 0 || s->accumulate;
         t.bias = c + step == nc ? bias : NULL;
         t.relu = c + step == nc && s->relu;
         t.b = b + c * t.b_c;
@@ -460,6 +463,20 @@ struct wgrad {
     int width; /* output blocks of a task: 2 share what is read, 1 where threads would have nothing to do */
 };
 
+/* One chunk of images, or rows of one, to what is there of all before. */
+static void wgrad_chain(const struct wgrad *w, struct ddp_conv_wtile t, int n, int cb, int kb)
+{
+    const struct ddp_tensor *in = w->call->in[0], *d = w->call->dout;
+    const int most = CHAIN_PIXELS / d->w > 0 ? CHAIN_PIXELS / d->w : 1, step = d->h < most ? d->h : most;
+    for (int y = 0; y < d->h; y += step) {
+        t.x = ddp_at(in, n, cb, y * t.stride, 0);
+        t.d = ddp_at(d, n, kb, y, 0);
+        t.rows = d->h - y < step ? d->h - y : step;
+        ddp_wgrad_kernels()->tile(&t);
+        t.add = true;
+    }
+}
+
 /* Channel block task % wb of output blocks width * (task / wb) and the next. */
 static void wgrad_task(void *ctx, int task)
 {
@@ -495,11 +512,9 @@ static void wgrad_task(void *ctx, int task)
                                    .nk = nk,
                                    .clip = conv_algo(d->h, d->w) == CONV_SAMPLES};
         for (int n = 0; n < d->n; n += chunk) {
-            t.x = ddp_at(in, n, cb, 0, 0);
-            t.d = ddp_at(d, n, kb, 0, 0);
             t.images = d->n - n < chunk ? d->n - n : chunk;
             t.add = n > 0;
-            ddp_wgrad_kernels()->tile(&t);
+            wgrad_chain(w, t, n, cb, kb);
             ddp_pool_pause(w->call->pool);
         }
     }

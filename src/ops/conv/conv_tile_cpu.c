@@ -28,7 +28,32 @@ enum { MAXP = 6, MAXNB = 1 };
 enum { MAXP = 2, MAXNB = 1 };
 #endif
 
-/* Where the chain over one tap's channels starts and ends: cn is 16 but in the last block. */
+#define EACH      UNROLL for (int i = 0; i < P; i++) UNROLL for (int j = 0; j < NB * NV; j++)
+#define OUT(i, j) (out + (i)*t->o_p + (j) / NV * t->o_k + (j) % NV * VL)
+
+/* Sums to memory, the last one through the epilogue. */
+INLINE void leave(const int P, const int NB, const struct ddp_conv_tile *t, int kb, bool add, bool last,
+                  float *out, vf acc[MAXP][MAXNB * NV])
+{
+    if (add)
+        EACH acc[i][j] = LD(OUT(i, j)) + acc[i][j];
+    if (last && t->bias) {
+        UNROLL for (int j = 0; j < NB * NV; j++)
+        {
+            vf bias = LD(t->bias + kb * 16 + j * VL);
+            UNROLL for (int i = 0; i < P; i++) acc[i][j] += bias;
+        }
+    }
+    if (last && t->relu)
+        EACH acc[i][j] = RELU(acc[i][j]);
+    EACH ST(OUT(i, j), acc[i][j]);
+    if (t->real < 16 && kb + NB == t->nk) {
+        for (int i = 0; i < P; i++)
+            for (int k = t->real; k < 16; k++)
+                out[i * t->o_p + (NB - 1) * t->o_k + k] = 0;
+    }
+}
+
 #define STEP(c)                                                                                              \
     do {                                                                                                     \
         vf b[MAXNB * NV];                                                                                    \
@@ -46,12 +71,10 @@ INLINE void micro(const int P, const int NB, const struct ddp_conv_tile *t, cons
 {
     vf acc[MAXP][MAXNB * NV];
     const int64_t px = t->a_p;
-    if (t->load) {
-        UNROLL for (int i = 0; i < P; i++) UNROLL for (int j = 0; j < NB * NV; j++) acc[i][j] =
-            LD(out + i * t->o_p + (j / NV) * t->o_k + (j % NV) * VL);
-    } else {
-        UNROLL for (int i = 0; i < P; i++) UNROLL for (int j = 0; j < NB * NV; j++) acc[i][j] = (vf){0};
-    }
+    if (t->load)
+        EACH acc[i][j] = LD(OUT(i, j));
+    else
+        EACH acc[i][j] = (vf){0};
     for (int cb = 0; cb < t->nc; cb++) {
         int cn = cb == t->nc - 1 ? t->last : 16;
         for (int r = 0; r < t->nr; r++) {
@@ -68,23 +91,35 @@ INLINE void micro(const int P, const int NB, const struct ddp_conv_tile *t, cons
             }
         }
     }
-    if (t->bias) {
-        UNROLL for (int j = 0; j < NB * NV; j++)
-        {
-            vf bias = LD(t->bias + kb * 16 + j * VL);
-            UNROLL for (int i = 0; i < P; i++) acc[i][j] += bias;
+    leave(P, NB, t, kb, t->add, true, out, acc);
+}
+
+/* Pieces, of one tap and whole blocks. */
+INLINE void micro_pieces(const int P, const int NB, const struct ddp_conv_tile *t, const float *a, int kb,
+                         float *out)
+{
+    _Alignas(64) float first[MAXP * MAXNB * 16]; /* of a pair */
+    __asm__("" : "=m"(first)); /* is written before it is read, which GCC does not see */
+    vf acc[MAXP][MAXNB * NV];
+    const int64_t px = t->a_p;
+    bool add = t->add;
+    for (int cb = 0, n = 0; cb < t->nc; n++) {
+        const int end = cb + t->piece < t->nc ? cb + t->piece : t->nc;
+        EACH acc[i][j] = (vf){0};
+        for (; cb < end; cb++) {
+            const float *a0 = a + cb * t->a_c, *w = t->b + kb * t->b_k + cb * t->b_c;
+            const float *a1 = a0 + 3 * px, *a2 = a0 + 6 * px, *a3 = a0 + 9 * px, *a4 = a0 + 12 * px;
+            _Pragma("GCC unroll 4") for (int c = 0; c < 16; c++) STEP(c);
+            (void)a1, (void)a2, (void)a3, (void)a4;
         }
-    }
-    if (t->relu) {
-        UNROLL for (int i = 0; i < P; i++) UNROLL for (int j = 0; j < NB * NV; j++) acc[i][j] =
-            RELU(acc[i][j]);
-    }
-    UNROLL for (int i = 0; i < P; i++) UNROLL for (int j = 0; j < NB * NV; j++)
-        ST(out + i * t->o_p + (j / NV) * t->o_k + (j % NV) * VL, acc[i][j]);
-    if (t->real < 16 && kb + NB == t->nk) {
-        for (int i = 0; i < P; i++)
-            for (int k = t->real; k < 16; k++)
-                out[i * t->o_p + (NB - 1) * t->o_k + k] = 0;
+        if (n & 1)
+            EACH acc[i][j] = LD(first + (i * NB * NV + j) * VL) + acc[i][j];
+        if (n & 1 || end == t->nc) {
+            leave(P, NB, t, kb, add, end == t->nc, out, acc);
+            add = true;
+        } else {
+            EACH ST(first + (i * NB * NV + j) * VL, acc[i][j]);
+        }
     }
 }
 
@@ -95,15 +130,20 @@ typedef void micro_fn(const struct ddp_conv_tile *t, const float *a, int kb, flo
                                                            int kb, float *out)                               \
     {                                                                                                        \
         micro(P, NB, t, a, kb, out);                                                                         \
+    }                                                                                                        \
+    static __attribute__((noinline)) void pieces_##P##_##NB(const struct ddp_conv_tile *t, const float *a,   \
+                                                            int kb, float *out)                              \
+    {                                                                                                        \
+        micro_pieces(P, NB, t, a, kb, out);                                                                  \
     }
-#define ENTRY(P, NB) micro_##P##_##NB,
+#define ENTRY(P, NB) {micro_##P##_##NB, pieces_##P##_##NB},
 
 FOR_PIXELS(DEFINE, 1)
 #if DDP_VL == 16
 FOR_PIXELS(DEFINE, 2)
 #endif
 
-static micro_fn *const micros[MAXNB][MAXP] = {
+static micro_fn *const micros[MAXNB][MAXP][2] = {
     {FOR_PIXELS(ENTRY, 1)},
 #if DDP_VL == 16
     {FOR_PIXELS(ENTRY, 2)},
@@ -120,7 +160,7 @@ static void tile(const struct ddp_conv_tile *t)
             float *out = t->out + y * t->o_y + kb * t->o_k;
             for (int i = 0, left = t->np; i < tiles; i++) { /* pieces as equal as can be */
                 int p = (left + tiles - i - 1) / (tiles - i);
-                micros[nb - 1][p - 1](t, a, kb, out);
+                micros[nb - 1][p - 1][t->piece > 0](t, a, kb, out);
                 a += p * t->a_p;
                 out += p * t->o_p;
                 left -= p;

@@ -7,8 +7,12 @@
  *                     transform, their weights transformed a few blocks at a time into that cache: where
  *                     tiles are few and weights many, so that these never pass memory
  *
- * Accumulation order, fixed by shape: channels ascending, at each point. Threads take tiles or output
- * blocks, each with memory of its own; no chain is ever cut between them.
+ * Accumulation order, fixed by shape, at each point: chains of DDP_WINO_PIECE blocks of channels, added in
+ * pairs, and pairs in order; the second order transforms weights a pair at a time. Threads take tiles or
+ * output blocks, each with memory of its own; no sum is ever cut between them.
+ *
+ * Versions tried (AVX-512; time of both passes at 64 to 512 channels, error of ResNet-18's 512 beside that of
+ * PyTorch): one chain, 12 times; pieces of 2 blocks +1 %, 4.0; of 1 block, in fours, +4 %, 3.5.
  *
  * FLOPs, C to K channels: 72 C K a tile, 4.5 C K an output; a direct convolution has 18 C K. */
 #include "ops/conv/conv_wino.h"
@@ -127,6 +131,7 @@ static void tiles_task(void *ctx, int task)
                               .o_k = DDP_WINO_BLOCK * 16,
                               .ny = 1,
                               .nk = s->mb,
+                              .piece = DDP_WINO_PIECE,
                               .nc = s->nb,
                               .nr = 1,
                               .ns = 1,
@@ -180,13 +185,14 @@ static void run_pair(const struct sweep *s, int first, float *w)
                               .ny = 1,
                               .np = s->tiles,
                               .nk = nk,
+                              .piece = DDP_WINO_PIECE,
                               .nr = 1,
                               .ns = 1,
                               .last = 16,
                               .real = 16};
     for (int c = 0; c < s->nb; c += t.nc) {
         t.nc = s->nb - c < DDP_WINO_PART ? s->nb - c : DDP_WINO_PART;
-        t.load = c > 0;
+        t.add = c > 0;
         for (int k = 0; k < nk; k++)
             for (int b = 0; b < t.nc; b++)
                 transform_weights(s, first + k, c + b, w + (k * DDP_WINO_PART + b) * 256, weights);

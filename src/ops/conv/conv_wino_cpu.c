@@ -5,38 +5,47 @@
 
 enum { TILE = DDP_WINO_TILE, WINDOW = DDP_WINO_WINDOW };
 
+#define A_2  (DDP_WINO_A * DDP_WINO_A)
+#define B_2  (DDP_WINO_B * DDP_WINO_B)
+#define N_A  (1 / (2 * A_2 * (A_2 - B_2)))
+#define N_B  (1 / (2 * B_2 * (B_2 - A_2)))
 #define A1   SET1((float)DDP_WINO_A)
-#define A2   SET1((float)(DDP_WINO_A * DDP_WINO_A))
-#define A3   SET1((float)(DDP_WINO_A * DDP_WINO_A * DDP_WINO_A))
+#define A2   SET1((float)A_2)
+#define A3   SET1((float)(DDP_WINO_A * A_2))
 #define B1   SET1((float)DDP_WINO_B)
-#define B2   SET1((float)(DDP_WINO_B * DDP_WINO_B))
-#define B3   SET1((float)(DDP_WINO_B * DDP_WINO_B * DDP_WINO_B))
-#define A2B2 SET1((float)(DDP_WINO_A * DDP_WINO_A * DDP_WINO_B * DDP_WINO_B))
-#define SUM2 SET1((float)(DDP_WINO_A * DDP_WINO_A + DDP_WINO_B * DDP_WINO_B))
-#define ENDS SET1((float)(1 / (DDP_WINO_A * DDP_WINO_A * DDP_WINO_B * DDP_WINO_B)))
-#define DIFF (DDP_WINO_A * DDP_WINO_A - DDP_WINO_B * DDP_WINO_B)
-#define NA   SET1((float)(1 / (2 * DDP_WINO_A * DDP_WINO_A * DIFF)))
-#define NB   SET1((float)(-1 / (2 * DDP_WINO_B * DDP_WINO_B * DIFF)))
+#define B2   SET1((float)B_2)
+#define B3   SET1((float)(DDP_WINO_B * B_2))
+#define A2B2 SET1((float)(A_2 * B_2))
+#define SUM2 SET1((float)(A_2 + B_2))
+#define ENDS SET1((float)(1 / (A_2 * B_2)))
+#define NA   SET1((float)N_A)
+#define NAA1 SET1((float)(N_A * DDP_WINO_A))
+#define NAA2 SET1((float)(N_A * A_2))
+#define NAA3 SET1((float)(N_A * A_2 * DDP_WINO_A))
+#define NB   SET1((float)N_B)
+#define NBB1 SET1((float)(N_B * DDP_WINO_B))
+#define NBB2 SET1((float)(N_B * B_2))
+#define NBB3 SET1((float)(N_B * B_2 * DDP_WINO_B))
 
 /* One dimension: o = M v. */
 INLINE void b_t(vf *o, const vf *d)
 {
     const vf p = FMA(-B2, d[2], d[4]), q = FMA(-B2, d[1], d[3]);
     const vf r = FMA(-A2, d[2], d[4]), s = FMA(-A2, d[1], d[3]);
-    o[0] = FMA(A2B2, d[0], FMA(-SUM2, d[2], d[4]));
+    o[0] = FMA(ENDS, FMA(-SUM2, d[2], d[4]), d[0]);
     o[1] = FMA(A1, q, p);
     o[2] = FMA(-A1, q, p);
     o[3] = FMA(B1, s, r);
     o[4] = FMA(-B1, s, r);
     o[5] = FMA(A2B2, d[1], FMA(-SUM2, d[3], d[5]));
 }
-INLINE void a_t(vf *o, const vf *m)
+INLINE void a_t_n(vf *o, const vf *m)
 {
     const vf sa = m[1] + m[2], da = m[1] - m[2], sb = m[3] + m[4], db = m[3] - m[4];
-    o[0] = (m[0] + sa) + sb;
-    o[1] = FMA(B1, db, A1 * da);
-    o[2] = FMA(B2, sb, A2 * sa);
-    o[3] = FMA(B3, db, FMA(A3, da, m[5]));
+    o[0] = FMA(NB, sb, FMA(NA, sa, m[0]));
+    o[1] = FMA(NBB1, db, NAA1 * da);
+    o[2] = FMA(NBB2, sb, NAA2 * sa);
+    o[3] = FMA(NBB3, db, FMA(NAA3, da, m[5]));
 }
 INLINE void a_(vf *o, const vf *y)
 {
@@ -52,20 +61,19 @@ INLINE void a_(vf *o, const vf *y)
 INLINE void g_(vf *o, const vf *g)
 {
     const vf ea = FMA(A2, g[2], g[0]), eb = FMA(B2, g[2], g[0]);
-    o[0] = ENDS * g[0];
-    o[1] = NA * FMA(A1, g[1], ea);
-    o[2] = NA * FMA(-A1, g[1], ea);
-    o[3] = NB * FMA(B1, g[1], eb);
-    o[4] = NB * FMA(-B1, g[1], eb);
+    o[0] = g[0];
+    o[1] = FMA(A1, g[1], ea);
+    o[2] = FMA(-A1, g[1], ea);
+    o[3] = FMA(B1, g[1], eb);
+    o[4] = FMA(-B1, g[1], eb);
     o[5] = g[2];
 }
-INLINE void g_t(vf *o, const vf *u)
+INLINE void g_t_n(vf *o, const vf *u)
 {
-    const vf sa = NA * (u[1] + u[2]), da = NA * (u[1] - u[2]);
-    const vf sb = NB * (u[3] + u[4]), db = NB * (u[3] - u[4]);
-    o[0] = FMA(ENDS, u[0], sa + sb);
-    o[1] = FMA(B1, db, A1 * da);
-    o[2] = FMA(B2, sb, FMA(A2, sa, u[5]));
+    const vf sa = u[1] + u[2], da = u[1] - u[2], sb = u[3] + u[4], db = u[3] - u[4];
+    o[0] = FMA(NB, sb, FMA(NA, sa, u[0]));
+    o[1] = FMA(NBB1, db, NAA1 * da);
+    o[2] = FMA(NBB2, sb, FMA(NAA2, sa, u[5]));
 }
 
 /* Where a tile lies: picture, tile row, tile column. */
@@ -249,7 +257,7 @@ INLINE void gather_columns(vf d[TILE][WINDOW], const float *v, int64_t point)
     {
         vf c[WINDOW], o[TILE];
         UNROLL for (int y = 0; y < WINDOW; y++) c[y] = LD(v + (WINDOW * y + x) * point);
-        a_t(o, c);
+        a_t_n(o, c);
         UNROLL for (int y = 0; y < TILE; y++) d[y][x] = o[y];
     }
 }
@@ -263,7 +271,7 @@ INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, cons
     UNROLL for (int y = 0; y < TILE; y++)
     {
         vf o[TILE];
-        a_t(o, d[y]);
+        a_t_n(o, d[y]);
         UNROLL for (int x = 0; x < TILE; x++)
         {
             float *to = p + y * row + x * px;
@@ -303,8 +311,8 @@ INLINE void gather_maxima(const bool BIAS, const bool RELU_, const float *v, int
     UNROLL for (int y = 0; y < TILE / 2; y++)
     {
         vf o[2][TILE];
-        a_t(o[0], d[2 * y]);
-        a_t(o[1], d[2 * y + 1]);
+        a_t_n(o[0], d[2 * y]);
+        a_t_n(o[1], d[2 * y + 1]);
         UNROLL for (int i = 0; i < TILE / 2; i++)
         {
             if (y >= rows || i >= cols)
@@ -392,13 +400,13 @@ static void weights_back(const float *points, int64_t point, float *g)
         {
             vf c[WINDOW], o[3];
             UNROLL for (int y = 0; y < WINDOW; y++) c[y] = LD(points + (WINDOW * y + x) * point);
-            g_t(o, c);
+            g_t_n(o, c);
             UNROLL for (int y = 0; y < 3; y++) d[y][x] = o[y];
         }
         UNROLL for (int y = 0; y < 3; y++)
         {
             vf o[3];
-            g_t(o, d[y]);
+            g_t_n(o, d[y]);
             UNROLL for (int x = 0; x < 3; x++) ST(g + (3 * y + x) * 256, o[x]);
         }
     }

@@ -10,8 +10,9 @@ enum {
     /* Tiles in a block, at most: two whole tiles of the widest micro-kernel; the points of 64 + 64 channels
      * take 500 KiB. */
     DDP_WINO_BLOCK = 28,
-    DDP_WINO_PART =
-        4, /* channel blocks whose weights are transformed at a time: 290 KiB with a pair of blocks */
+    /* Channel blocks whose weights are transformed at a time, a pair of pieces: 290 KiB with a pair of
+     * output blocks. */
+    DDP_WINO_PART = 2 * DDP_WINO_PIECE,
     DDP_WINO_GAP = 16,   /* floats between points: a power of two apart, all fall into one set of a cache */
     DDP_WINO_LANES = 16, /* threads at most */
 };

@@ -6,9 +6,10 @@
  *
  * Accumulation order: forward channel blocks, y, x, channel, in one chain for each 32 blocks of 16 features;
  * the sums of such chunks are added as the canonical tree adds (reduce/tree.h), so that the error does not
- * grow with the features. Bias and ReLU come last. Data gradient output blocks, output; weight
- * gradient samples; bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the
- * weights' bytes (4 K F) decide. */
+ * grow with the features. Bias and ReLU come last. Data gradient output blocks, output, in chains of 32 blocks
+ * added in order, to what is there when accumulating; weight gradient samples, in chains of 512 added in order;
+ * bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the weights' bytes (4 K F)
+ * decide. */
 #include <string.h>
 
 #include "ops/ops.h"
@@ -35,11 +36,12 @@ static const struct ddp_key keys[] = {
 
 enum {
     BIAS_CHUNK = 64,
-    SUM_CHUNK = 32,  /* feature blocks in one chain: 512 features */
-    SUM_BLOCKS = 16, /* feature blocks swept at a time when samples take several tiles: 32 KiB of weights */
-    ONE_TILE = 14,   /* samples in the largest tile */
-    SWEEP = 112,     /* samples swept at a time: 110 KiB of SUM_BLOCKS features, read by all outputs */
-    FLIP_BLOCKS = 2, /* feature blocks transposed at a time: 8 KiB runs of weights */
+    SUM_CHUNK = 32,    /* blocks in one chain: 512 features; outputs in the data gradient */
+    SUM_SAMPLES = 512, /* samples in one chain */
+    SUM_BLOCKS = 16,   /* feature blocks swept at a time when samples take several tiles: 32 KiB of weights */
+    ONE_TILE = 14,     /* samples in the largest tile */
+    SWEEP = 112,       /* samples swept at a time: 110 KiB of SUM_BLOCKS features, read by all outputs */
+    FLIP_BLOCKS = 2,   /* feature blocks transposed at a time: 8 KiB runs of weights */
     MAX_TASKS = 32,
     BACK_TASKS = 8, /* each has its own transposed weights */
 };
@@ -252,8 +254,7 @@ static void dgrad_task(void *ctx, int task)
     int64_t kstride = ddp_conv_kstride(&p->g);
     float *flipped =
         (float *)call->scratch + (int64_t)task * kb * FLIP_BLOCKS * 256; /* [feature block][kb][16k][16c] */
-    struct ddp_conv_tile t = {.a = d->p,
-                              .a_p = d->sn,
+    struct ddp_conv_tile t = {.a_p = d->sn,
                               .a_c = d->sb,
                               .b_k = kb * 256,
                               .b_c = 256,
@@ -261,11 +262,8 @@ static void dgrad_task(void *ctx, int task)
                               .o_k = din->sw,
                               .ny = 1,
                               .np = din->n,
-                              .nc = kb,
                               .nr = 1,
-                              .ns = 1,
-                              .last = ddp_conv_real(p->g.k, kb - 1),
-                              .load = call->accumulate[0]};
+                              .ns = 1};
     range(p, task, &lo, &hi);
     for (int f0 = lo; f0 < hi; f0 += FLIP_BLOCKS) {
         int blocks = hi - f0 < FLIP_BLOCKS ? hi - f0 : FLIP_BLOCKS;
@@ -274,10 +272,16 @@ static void dgrad_task(void *ctx, int task)
                                           kb * 256, blocks);
         for (int i = 0; i < blocks; i += t.nk) {
             t.nk = i + 1 < blocks && real(&p->g, f0 + i) == 16 ? 2 : 1;
-            t.b = flipped + i * t.b_k;
             t.out = din->p + (f0 + i) * din->sw;
             t.real = real(&p->g, f0 + i + t.nk - 1);
-            ddp_conv_kernels()->tile(&t);
+            for (int k = 0; k < kb; k += SUM_CHUNK) {
+                t.nc = kb - k < SUM_CHUNK ? kb - k : SUM_CHUNK;
+                t.last = ddp_conv_real(p->g.k, k + t.nc - 1);
+                t.a = d->p + k * d->sb;
+                t.b = flipped + i * t.b_k + k * 256;
+                t.add = k > 0 || call->accumulate[0];
+                ddp_conv_kernels()->tile(&t);
+            }
         }
     }
 }
@@ -294,7 +298,6 @@ static void wgrad_task(void *ctx, int task)
                                .w_k = kstride,
                                .images = 1,
                                .rows = 1,
-                               .cols = d->n,
                                .stride = 1,
                                .dilation = 1,
                                .r = 1,
@@ -303,12 +306,16 @@ static void wgrad_task(void *ctx, int task)
     range(p, task, &lo, &hi);
     for (int kb = 0; kb < p->g.kb; kb += 2) {
         t.nk = kb + 1 < p->g.kb ? 2 : 1;
-        t.d = ddp_at(d, 0, kb, 0, 0);
-        for (int f = lo; f < hi; f++) {
-            t.x = in->p + f * in->sw;
-            t.w = call->grad[0] + kb * kstride + f * 256;
-            t.c = real(&p->g, f);
-            ddp_wgrad_kernels()->tile(&t);
+        for (int n = 0; n < d->n; n += SUM_SAMPLES) {
+            t.cols = d->n - n < SUM_SAMPLES ? d->n - n : SUM_SAMPLES;
+            t.d = ddp_at(d, n, kb, 0, 0);
+            t.add = n > 0;
+            for (int f = lo; f < hi; f++) {
+                t.x = in->p + n * in->sn + f * in->sw;
+                t.w = call->grad[0] + kb * kstride + f * 256;
+                t.c = real(&p->g, f);
+                ddp_wgrad_kernels()->tile(&t);
+            }
         }
     }
 }
