@@ -504,7 +504,7 @@ static float *copy_of(const float *p, int64_t n)
 
 /* Every instruction set of this CPU and pools of 1, 2 and 3 threads: the first is checked, the others give
  * its bits. */
-static void layer_check_everywhere(const struct conv_case *c)
+static inline void layer_check_everywhere(const struct conv_case *c)
 {
     struct layer l = layer_create(c);
     struct ddp_error err;

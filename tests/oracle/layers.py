@@ -89,13 +89,6 @@ class Stage:
         y = y + x[-1].reshape(y.shape) if self.add else y
         return y * decided[self.output].to(y).reshape(y.shape) if self.relu else y
 
-    def terms(self, weight):
-        """How many products an output of it is the sum of, at most, forward or back."""
-        if self.base["type"] != "conv2d":
-            return 0
-        k, c, r, s = weight.shape
-        return max(c, k // option(self.base, "groups")) * r * s
-
     def is_tiled(self, weight, out):
         """Whether it goes through tiles of 4x4: the rule of src/ops/conv/conv_wino.c."""
         k, c, r, s = weight.shape

@@ -2,7 +2,7 @@
  * cmake/ddp.cmake).
  *
  * The rules that keep the bits equal: the only fused operations are FMA() here (the compiler may not
- * contract); along a summed axis each output is one chain in a fixed order, so the vector width never enters;
+ * contract); along a summed axis each output is summed in a fixed order, so the vector width never enters;
  * reductions over lanes go by channel (16 always), never by DDP_VL. */
 #ifndef DDP_COMPUTE_VEC_H
 #define DDP_COMPUTE_VEC_H
