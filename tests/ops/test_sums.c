@@ -1,5 +1,5 @@
-/* The error of long sums, of conv2d and linear, against double: it must not grow with their length, as that of
- * one chain does (0.24 times the root of its terms, in units of 2^-24 of the result). */
+/* The error of long sums, of conv2d and linear, against double: it must not grow with their length, as that
+ * of one chain does (0.24 times the root of its terms, in units of 2^-24 of the result). */
 #include "conv_check.h"
 
 #define CONV(C, H, K, R, ...)                                                                                \

@@ -99,7 +99,7 @@ INLINE void micro_pieces(const int P, const int NB, const struct ddp_conv_tile *
                          float *out)
 {
     _Alignas(64) float first[MAXP * MAXNB * 16]; /* of a pair */
-    __asm__("" : "=m"(first)); /* is written before it is read, which GCC does not see */
+    __asm__("" : "=m"(first));                   /* is written before it is read, which GCC does not see */
     vf acc[MAXP][MAXNB * NV];
     const int64_t px = t->a_p;
     bool add = t->add;

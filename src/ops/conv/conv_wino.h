@@ -15,13 +15,13 @@
  *
  *     a = 11/16, b = 3/2, na = 1 / (2 a2 (a2 - b2)), nb = 1 / (2 b2 (b2 - a2))
  *
- * Errors. An output is a sum over points that cancel in part: with independent inputs and weights, what is off
- * in the products counts 4.8 times (root mean square; 10.8 times at the usual points 1 and 2; no five points
- * beside infinity have less than 4.7). So chains over channels are short (conv_wino.c), and N, whose numbers
- * no float has, stands where it costs no rounding of its own: all constants but na, nb and 1/a2b2 are exact,
- * and weights are rounded twice a dimension. In units of 2^-24 of the output, of random numbers: 2.6 from the
- * window, 2.1 from the weights, 2.5 from the outputs' transform, 7 from the sums; a direct sum of 64 channels
- * in one chain has 5.7.
+ * Errors. An output is a sum over points that cancel in part: with independent inputs and weights, what is
+ * off in the products counts 4.8 times (root mean square; 10.8 times at the usual points 1 and 2; no five
+ * points beside infinity have less than 4.7). So chains over channels are short (conv_wino.c), and N, whose
+ * numbers no float has, stands where it costs no rounding of its own: all constants but na, nb and 1/a2b2 are
+ * exact, and weights are rounded twice a dimension. In units of 2^-24 of the output, of random numbers: 2.6
+ * from the window, 2.1 from the weights, 2.5 from the outputs' transform, 7 from the sums; a direct sum of 64
+ * channels in one chain has 5.7.
  *
  * The sums are 36 matrix products, one a point, by the micro-kernels of conv.h. The data gradient is the
  * forward pass over dout with transposed weights turned by 180 degrees.

@@ -6,10 +6,10 @@
  *
  * Accumulation order: forward channel blocks, y, x, channel, in one chain for each 32 blocks of 16 features;
  * the sums of such chunks are added as the canonical tree adds (reduce/tree.h), so that the error does not
- * grow with the features. Bias and ReLU come last. Data gradient output blocks, output, in chains of 32 blocks
- * added in order, to what is there when accumulating; weight gradient samples, in chains of 512 added in order;
- * bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the weights' bytes (4 K F)
- * decide. */
+ * grow with the features. Bias and ReLU come last. Data gradient output blocks, output, in chains of 32
+ * blocks added in order, to what is there when accumulating; weight gradient samples, in chains of 512 added
+ * in order; bias gradient chunks of 64 samples. FLOPs: 2 N K F each pass; with few samples the weights' bytes
+ * (4 K F) decide. */
 #include <string.h>
 
 #include "ops/ops.h"
