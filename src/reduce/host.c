@@ -136,12 +136,16 @@ static int64_t advance(struct ddp_reduce *r, const struct ddp_reduce_apply *appl
         if (r->bucket[b].applied)
             continue;
         if (is_share_due(r, b)) {
+            const double from = ddp_now();
             ddp_reduce_share(r, b);
             note_shared(r, b);
+            r->worked += ddp_now() - from;
         }
         if (apply != NULL && is_here(r, b)) {
+            const double from = ddp_now();
             apply_one(r, apply, 0, b);
             r->bucket[b].applied = true;
+            r->worked += ddp_now() - from;
         } else if (first == r->layout.buckets) {
             first = b;
         }
@@ -292,14 +296,15 @@ static bool wait_for(struct ddp_reduce *r, int64_t bucket, ddp_word *word, uint3
     return reached;
 }
 
-/* A port looks at its messages again and again, until something can be done. */
+/* A port looks at its messages again and again, until something can be done; what it can do of other buckets
+ * meanwhile is no waiting. */
 static bool wait_awake(struct ddp_reduce *r, const struct ddp_reduce_apply *apply, int64_t bucket)
 {
     bool on = true;
-    const double from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, bucket);
+    const double worked = r->worked, from = ddp_pulse_wait_begin(DDP_WAIT_BUCKET, bucket);
     while (on && advance(r, apply) == bucket)
         on = rest(r);
-    r->waited += ddp_pulse_wait_end(from);
+    r->waited += ddp_pulse_wait_end(from) - (r->worked - worked);
     return on && r->fault.code == 0;
 }
 

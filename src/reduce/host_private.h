@@ -118,6 +118,7 @@ struct ddp_reduce {
     double looked;                 /* when */
 
     double waited;
+    double worked; /* in advance(): on shares and slices that were ready */
     struct ddp_reduce_spent spent;
     bool within;            /* a report or finish: its time is counted already */
     struct ddp_error fault; /* of a transfer that failed where there is no way to say so: finish reports it */

@@ -77,6 +77,17 @@ class Simulate(harness.Case):
         self.assertGreater(slow["step_s"], two["step_s"] + gradient / 0.117e9 - 0.020)
         self.assertEqual(slow["sent_bytes"], two["sent_bytes"])
 
+    def test_parts_of_a_step_where_the_optimizer_is_slow(self):
+        """Who applies while it waits for messages computes, and does not wait: no part is below 0, and they add up."""
+        times = json.loads((self.dir / "times.json").read_text())
+        times["times"]["busy"]["optimizer"] = 1e-6  # 100 ms of all elements, 3 of a rank's
+        (self.dir / "times.json").write_text(json.dumps(times))
+        _, (two,) = self.simulate("--only", "cluster", "--ranks", "32")
+        parts = two["parts"]["parts_ms"]
+        self.assertGreater(parts["optimizer"], 2)
+        self.assertGreater(min(parts.values()), -0.001, parts)
+        self.assertAlmostEqual(sum(parts.values()), two["parts"]["ms"], delta=0.05 * two["parts"]["ms"])
+
     def blocks(self):
         """Of the flat space of mlp: tensors padded to whole ones, and one of metrics."""
         r = self.launch("model=mlp", "train.max_steps=1", "data.test_count=32", "data.train_count=256")
