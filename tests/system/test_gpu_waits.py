@@ -43,7 +43,8 @@ class Waits(harness.Case):
         self.assertGreater(self.check(2), 20)
 
     def test_without_graphs(self):
-        self.assertGreater(self.check(1, "gpu.graph=false", "gpu.branches=2", "train.max_steps=3"), 20)
+        """Two shards side by side, then one more whose gradients lie where others were."""
+        self.assertGreater(self.check(1, "gpu.graph=false", "train.shards=3", "gpu.branches=2", "train.max_steps=3"), 20)
 
 
 if not PLUGIN.exists():
