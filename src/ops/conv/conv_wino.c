@@ -12,7 +12,7 @@
  * output blocks, each with memory of its own; no sum is ever cut between them.
  *
  * Versions tried (AVX-512; time of both passes at 64 to 512 channels, error of ResNet-18's 512 beside that of
- * PyTorch): one chain, 12 times; pieces of 2 blocks +1 %, 4.0; of 1 block, in fours, +4 %, 3.5.
+ * PyTorch): one chain, 12 times; pieces of 2 blocks, no slower, 4.0; of 1 block, in fours, +4 %, 3.5.
  *
  * FLOPs, C to K channels: 72 C K a tile, 4.5 C K an output; a direct convolution has 18 C K. */
 #include "ops/conv/conv_wino.h"
