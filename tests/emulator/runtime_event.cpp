@@ -15,7 +15,8 @@ struct CUevent_st {
 
 namespace
 {
-std::set<cudaEvent_t> &events = *new std::set<cudaEvent_t>; /* that exist; handles are never used again */
+std::set<cudaEvent_t> &events = *new std::set<cudaEvent_t>;     /* that exist */
+std::vector<cudaEvent_t> &gone = *new std::vector<cudaEvent_t>; /* handles are never used again */
 } // namespace
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned int flags)
@@ -44,6 +45,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t v)
     const cudaError_t e = entered();
     if (!events.erase(v))
         return left(broke(cudaErrorInvalidResourceHandle, "an event is destroyed that does not exist"));
+    gone.push_back(v);
     v->at = mark();
     v->captured = nullptr;
     return left(e);
