@@ -125,7 +125,7 @@ class BadConfig(Bad):
                                  ("train: { threads = 100000; };", "train.threads", "from 0 to 4096"),
                                  ('optim: { schedule = "cosin"; };', "optim.schedule", "cosine"),
                                  ("train: { epochs = 99999999999999999999; };", "train.epochs", ""),
-                                 ("reduce: { bucket_mb = 0; };", "reduce.bucket_mb", "from 0.016384 to 4096")):
+                                 ("reduce: { bucket_mb = -1; };", "reduce.bucket_mb", "from 0 to 4096")):
             with self.subTest(line):
                 c = self.config("\n" + line + "\n")
                 self.bad(config=c, tiny=False, code=USAGE, says=[f"{c}:2", key if wants else "", wants])
