@@ -139,32 +139,31 @@ static ssize_t receive(struct ddp_lifeline_msg *m, int *fd)
     return n;
 }
 
-int ddp_lifeline_memory(void)
+/* The next packet of this kind, and the descriptor that came with it; what else comes meanwhile can only be a
+ * request to stop. */
+static int wait_for(enum ddp_lifeline_kind kind)
 {
     struct ddp_lifeline_msg m;
-    int fd = -1;
-    if (line < 0)
-        return -1;
+    int fd;
     do {
         if (receive(&m, &fd) < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
             _exit(112);
         told |= m.kind == DDP_LIFELINE_STOP;
-    } while (m.kind != DDP_LIFELINE_MEMORY);
+    } while (m.kind != kind);
     return fd;
+}
+
+int ddp_lifeline_memory(void)
+{
+    return line < 0 ? -1 : wait_for(DDP_LIFELINE_MEMORY);
 }
 
 void ddp_lifeline_meet(void)
 {
-    struct ddp_lifeline_msg m = {0};
-    int fd;
     if (line < 0)
         return;
     tell(DDP_LIFELINE_MET, 0, "");
-    while (m.kind != DDP_LIFELINE_ALL_MET) {
-        if (receive(&m, &fd) < (ssize_t)offsetof(struct ddp_lifeline_msg, text))
-            _exit(112);
-        told |= m.kind == DDP_LIFELINE_STOP;
-    }
+    wait_for(DDP_LIFELINE_ALL_MET);
 }
 
 static void keep_slow(struct ddp_lifeline_msg *m, size_t bytes)

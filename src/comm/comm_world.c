@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/lifeline.h"
 #include "base/plugin.h"
 #include "comm/transport.h"
 

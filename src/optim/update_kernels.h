@@ -52,12 +52,12 @@ struct ddp_gpu_between_args {
     struct ddp_optim_hyper hyper;
     struct ddp_gpu_setting *setting;
     int ntensors;
-    /* decide: the clipping factor, and by the number of gradients that are not finite the scale: one that is
-     * not halves it and skips the step, `interval` good steps double it; halted: left alone. Once a step,
-     * before updates. */
     /* Without loss scaling: values that are not finite halt, and nothing is updated behind that. NULL: not
      * looked for. */
     struct ddp_gpu_scale *guard;
+    /* decide: the clipping factor, and by the number of gradients that are not finite the scale: one that is
+     * not halves it and skips the step, `interval` good steps double it; halted: left alone. Once a step,
+     * before updates. */
     bool decide;
     double clip_norm;            /* 0: off */
     struct ddp_gpu_scale *scale; /* NULL: no loss scaling */

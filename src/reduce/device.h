@@ -135,8 +135,8 @@ const struct ddp_gpu_transfer *ddp_gpu_reduce_transfer(const struct ddp_gpu_redu
 
 /* apply: valid until finish(). Not before the step before was finished. */
 void ddp_gpu_reduce_begin(struct ddp_gpu_reduce *r, const struct ddp_gpu_apply *apply);
-/* Where this shard's gradient goes: [flat total] on the device, until the next group's leaf
- * calls, or finish. Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
+/* Where this shard's gradient goes: [flat total] on the device, until the next group's leaf calls, or
+ * finish. Padding past the tensors is zero and must stay so. NULL for a shard that is not mine. */
 float *ddp_gpu_reduce_leaf(struct ddp_gpu_reduce *r, int shard);
 /* The rules of reports are in ledger.h; the metrics of the last shard come before what completes a bucket.
  * What breaks them is reported by finish. */

@@ -2,19 +2,12 @@
  * samples than for 4. Elements drawn from all over the result, the last sample's among them, against sums in
  * double; all of the result twice, to the bit. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real
  * one; GPU_TESTS=1: the whole of the shapes, and without a device the test is skipped. */
-#include "cmocka_all.h"
+#include "device/opened.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base.h"
-#include "device/api.h"
-
-static const struct ddp_gpu_api *api;
-static struct ddp_gpu *gpu;
-static struct ddp_gpu_stream *stream;
 static bool real; /* a GPU is meant, GPU_TESTS=1 */
 
 /* Those of mnist_cnn, fashion_cnn and resnet18 (CIFAR form), channels padded; n is filled in. */
@@ -186,42 +179,23 @@ static bool is_near(enum ddp_gpu_type type, struct sum want, float got)
 
 /* ---- on the device ---- */
 
-static void idle(void)
-{
-    struct ddp_error err = {0};
-    while (!api->idle(stream))
-        ;
-    if (api->check(gpu, &err) != 0)
-        fail_msg("%s", err.text);
-}
-
-static void *device(size_t bytes)
-{
-    struct ddp_error err = {0};
-    void *p;
-    if (api->alloc(gpu, bytes, &p, &err) != 0)
-        fail_msg("%s", err.text);
-    return p;
-}
-
 /* Between the values and what the device holds of them; up: to it. */
 static void move(bool up, enum ddp_gpu_type type, void *at, float *value, int64_t n)
 {
     const size_t bytes = (size_t)n * ddp_gpu_type_bytes(type);
-    void *pinned = NULL;
-    assert_int_equal(api->alloc_pinned(gpu, bytes, &pinned, NULL), 0);
-    uint16_t *narrow = pinned;
+    void *host = pinned(bytes);
+    uint16_t *narrow = host;
     if (up && type == DDP_GPU_F32)
-        memcpy(pinned, value, bytes);
+        memcpy(host, value, bytes);
     for (int64_t i = 0; up && type != DDP_GPU_F32 && i < n; i++)
         narrow[i] = (uint16_t)(((const uint32_t *)(const void *)value)[i] >> 16);
-    api->copy(stream, up ? at : pinned, up ? pinned : at, bytes);
+    api->copy(stream, up ? at : host, up ? host : at, bytes);
     idle();
     if (!up && type == DDP_GPU_F32)
-        memcpy(value, pinned, bytes);
+        memcpy(value, host, bytes);
     for (int64_t i = 0; !up && type != DDP_GPU_F32 && i < n; i++)
         ((uint32_t *)(void *)value)[i] = (uint32_t)narrow[i] << 16;
-    api->release_pinned(gpu, pinned);
+    api->release_pinned(gpu, host);
 }
 
 /* Run one pass; the result goes to out. What was there before is not a number. */
@@ -321,26 +295,6 @@ static void test_tf32_is_not_taken_for_fp32(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    struct ddp_error err = {0};
-    (void)state;
-    if (ddp_gpu_api_open(&api, &err) != 0 || api->open(0, &gpu, &err) != 0 ||
-        api->stream_create(gpu, false, &stream, &err) != 0) {
-        fprintf(stderr, "%s\n", err.text);
-        return -1;
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    api->stream_destroy(stream);
-    api->close(gpu);
-    return 0;
-}
-
 int main(void)
 {
     const char *asked = getenv("GPU_TESTS");
@@ -355,5 +309,5 @@ int main(void)
         cmocka_unit_test(test_plans_compute_the_batch_that_is_trained_with),
         cmocka_unit_test(test_tf32_is_not_taken_for_fp32),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -6,41 +6,14 @@
 
 #include <math.h>
 
+#include "device/opened.h"
 #include "engine/gpu/private.h"
 #include "ops/point/point_kernels.h"
 #include "reduce/flat_kernels.h"
 
 enum { SHARDS = 3 };
 
-static const struct ddp_gpu_api *api;
-static struct ddp_gpu *gpu;
-static struct ddp_gpu_stream *stream;
 static bool real; /* a GPU is meant, GPU_TESTS=1 */
-
-static void idle(void)
-{
-    struct ddp_error err = {0};
-    while (!api->idle(stream))
-        ;
-    if (api->check(gpu, &err) != 0)
-        fail_msg("%s", err.text);
-}
-
-static void *device(size_t bytes)
-{
-    struct ddp_error err = {0};
-    void *p;
-    if (api->alloc(gpu, bytes, &p, &err) != 0)
-        fail_msg("%s", err.text);
-    return p;
-}
-
-static void *pinned(size_t bytes)
-{
-    void *p;
-    assert_int_equal(api->alloc_pinned(gpu, bytes, &p, NULL), 0);
-    return p;
-}
 
 static void *up(const void *from, size_t bytes)
 {
@@ -547,25 +520,10 @@ static void test_pass_refuses_what_the_device_lacks(void **state)
     ddp_model_destroy(m);
 }
 
-static int set_up(void **state)
-{
-    struct ddp_error err = {0};
-    (void)state;
-    if (ddp_gpu_api_open(&api, &err) != 0 || api->open(0, &gpu, &err) != 0 ||
-        api->stream_create(gpu, false, &stream, &err) != 0) {
-        fprintf(stderr, "%s\n", err.text);
-        return -1;
-    }
-    return 0;
-}
-
 static int tear_down(void **state)
 {
-    (void)state;
-    api->stream_destroy(stream);
-    api->close(gpu);
     models_finish();
-    return 0;
+    return close_device(state);
 }
 
 int main(void)
@@ -588,5 +546,5 @@ int main(void)
         cmocka_unit_test(test_pass_bits_do_not_depend_on_branches),
         cmocka_unit_test(test_pass_refuses_what_the_device_lacks),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, open_device, tear_down);
 }
