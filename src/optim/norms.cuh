@@ -195,8 +195,8 @@ DDP_DEVICE void ddp_halt_on_bad(const struct ddp_gpu_between_args &a)
 }
 
 /* The norm of the mean gradient and PyTorch's factor, min(1, clip / (norm + 1e-6)), where a.decide. Then the
- * trust ratios. Kind: `NORMS`, bits of what its trust ratio is made
- * of, and trust(hyper, weight_decay, norms). Reads 8 to 24 bytes a block: some 10 us for 6,000 blocks (25 M
+ * trust ratios. Kind: `NORMS`, bits of what its trust ratio is made of, and
+ * trust(hyper, weight_decay, norms). Reads 8 to 24 bytes a block: some 10 us for 6,000 blocks (25 M
  * parameters). */
 template <class Kind> DDP_KERNEL between_block(const struct ddp_gpu_between_args a)
 {

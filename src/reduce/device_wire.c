@@ -137,9 +137,9 @@ void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range w
                          int64_t each, bool refused)
 {
     const struct ddp_range all = ddp_range_clip(ddp_reduce_layout_bucket(&r->layout, b), within);
-    const bool even = is_even(r, b, within), grouped = !even || refused;
     if (ddp_gpu_reduce_alone(r) || each == 0)
         return;
+    const bool even = is_even(r, b, within), grouped = !even || refused;
     if (grouped)
         r->api->group_begin(r->comm);
     if (even)
