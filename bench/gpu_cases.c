@@ -157,7 +157,7 @@ static void norm_eval(const struct bench_place *p)
     kernels(p)->norm->norm_eval(p->s, &a);
 }
 
-static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p, bool relu_too)
+static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p)
 {
     return (struct ddp_gpu_norm_grad_args){.type = p->type,
                                            .n = &p->small->batch,
@@ -165,9 +165,9 @@ static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p,
                                            .hw = BENCH_SIDE * BENCH_SIDE,
                                            .c = p->c,
                                            .x = p->tensor[0],
-                                           .y = p->tensor[1],
-                                           .relu = relu_too,
+                                           .relu = true,
                                            .weight = p->channel[0],
+                                           .bias = p->channel[1],
                                            .mean = p->channel[4],
                                            .inv_std = p->channel[5],
                                            .dout = p->tensor[2],
@@ -177,19 +177,29 @@ static struct ddp_gpu_norm_grad_args norm_grad_args(const struct bench_place *p,
                                            .step = &p->small->step,
                                            .din = p->tensor[3]};
 }
-static void norm_grad_sums(const struct bench_place *p)
-{
-    const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, false);
-    kernels(p)->norm->norm_grad_stats(p->s, &a);
-}
 static void norm_grad_stats(const struct bench_place *p)
 {
-    const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, true);
+    const struct ddp_gpu_norm_grad_args a = norm_grad_args(p);
+    kernels(p)->norm->norm_grad_stats(p->s, &a);
+}
+static void norm_grad_stats_residual(const struct bench_place *p)
+{
+    struct ddp_gpu_norm_grad_args a = norm_grad_args(p);
+    a.y = p->tensor[1];
+    a.dother = a.dout;
+    kernels(p)->norm->norm_grad_stats(p->s, &a);
+}
+static void norm_grad_stats_two(const struct bench_place *p)
+{
+    struct ddp_gpu_norm_grad_args a = norm_grad_args(p);
+    a.y = p->tensor[1];
+    a.more = p->tensor[4];
+    a.dother = a.dout;
     kernels(p)->norm->norm_grad_stats(p->s, &a);
 }
 static void norm_grad(const struct bench_place *p)
 {
-    const struct ddp_gpu_norm_grad_args a = norm_grad_args(p, true);
+    const struct ddp_gpu_norm_grad_args a = norm_grad_args(p);
     kernels(p)->norm->norm_grad(p->s, &a);
 }
 
@@ -362,9 +372,10 @@ const struct bench_case bench_cases[] = {
     {"norm_forward relu", BOTH, .wide = 2, .enqueue = norm_forward},
     {"norm_forward residual relu", BOTH, .wide = 3, .enqueue = norm_forward_residual},
     {"norm_eval relu", BOTH, .wide = 2, .enqueue = norm_eval},
-    {"norm_grad_stats", BOTH, .wide = 2, .enqueue = norm_grad_sums},
-    {"norm_grad_stats relu", BOTH, .wide = 4, .enqueue = norm_grad_stats},
-    {"norm_grad", BOTH, .wide = 3, .enqueue = norm_grad},
+    {"norm_grad_stats relu", BOTH, .wide = 2, .enqueue = norm_grad_stats},
+    {"norm_grad_stats residual relu", BOTH, .wide = 4, .enqueue = norm_grad_stats_residual},
+    {"norm_grad_stats two residual relu", BOTH, .wide = 5, .enqueue = norm_grad_stats_two},
+    {"norm_grad relu", BOTH, .wide = 3, .enqueue = norm_grad},
     {"max_pool 2x2", BOTH, .wide = 1.25, .plain = 0.25, .enqueue = max_pool},
     {"max_pool_grad 2x2", BOTH, .wide = 1.25, .plain = 0.25, .prepare = max_pool, .enqueue = max_pool_grad},
     {"avg_pool 2x2", BOTH, .wide = 1.25, .enqueue = avg_pool},

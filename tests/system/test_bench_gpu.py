@@ -18,7 +18,7 @@ BYTES = {
     "act_forward relu": (2, 2), "act_forward gelu": (2, 2), "act_backward relu": (3, 3), "act_backward gelu": (3, 3),
     "add_forward relu": (3, 3), "add_backward relu": (3, 3), "bias_forward relu": (2, 2), "bias_backward": (1, 1), "bias_backward relu": (3, 3),
     "norm_stats": (1, 1), "norm_forward relu": (2, 2), "norm_forward residual relu": (3, 3), "norm_eval relu": (2, 2),
-    "norm_grad_stats": (2, 2), "norm_grad_stats relu": (4, 4), "norm_grad": (3, 3),
+    "norm_grad_stats relu": (2, 2), "norm_grad_stats residual relu": (4, 4), "norm_grad_stats two residual relu": (5, 5), "norm_grad relu": (3, 3),
     "max_pool 2x2": (1.375, 1.3125), "max_pool_grad 2x2": (1.375, 1.3125), "avg_pool 2x2": (1.25, 1.25), "avg_pool_grad 2x2": (1.25, 1.25),
     "dropout": (2, 2), "augment crop flip": (1.1875, 1.09375),
     "cast_from_float": (1.5, None), "cast_to_float": (1.5, None), "add_range": (None, 3), "norms, 4 nodes": (None, 5),

@@ -36,11 +36,13 @@ struct ddp_gpu_norm_grad_args {
     enum ddp_gpu_type type;
     const int32_t *n;
     int batch, hw, c;
-    const void *x, *y; /* y: where relu */
+    const void *x;
     bool relu;
-    const float *weight, *mean, *inv_std;
-    void *dout;   /* dz is written over it */
-    void *dother; /* (+)= dz; NULL: none */
+    const void *y; /* of forward, where relu and something was added behind the norm; else NULL */
+    const float *weight, *bias, *mean, *inv_std;
+    void *dout;       /* where y or more is there stats() writes dz over it, else it stays */
+    const void *more; /* second part of the gradient: dout + more, rounded to type; NULL: dout is all of it */
+    void *dother;     /* (+)= dz; NULL: none. dout: dz is left there, with y, more or without relu */
     bool accumulate_other;
     float *dweight,
         *dbias; /* [c]: sums dz xhat, dz; always written by stats(); padding samples take no part */

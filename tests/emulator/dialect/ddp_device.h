@@ -21,7 +21,8 @@
 #else
 #define DDP_KERNEL static __attribute__((noipa)) void /* so that it keeps its name and arguments */
 #endif
-#define DDP_DEVICE static inline
+#define DDP_KERNEL_OF(threads, blocks) DDP_KERNEL
+#define DDP_DEVICE                     static inline
 #define DDP_SHARED(type, name, count)                                                                        \
     static struct emu_site name##_site;                                                                      \
     type(&name)[count] = *(type(*)[count])emu_shared(&name##_site, #name, sizeof(type[count]), alignof(type))
@@ -164,6 +165,8 @@ template <class T> DDP_DEVICE void ddp_store4(T *p, const float v[4])
 {
     ddp_store_wide(p, v, std::make_integer_sequence<int, 4>());
 }
+
+DDP_DEVICE void ddp_loaded() {}
 
 /* What CUDA's headers declare besides C's mathematics. */
 DDP_DEVICE int min(int a, int b)

@@ -5,7 +5,11 @@
 struct problem {
     int batch, n, h, w, c; /* c: real channels */
     bool affine, relu, add, accumulate;
-    float centre, width; /* of x */
+    float centre, width;  /* of x */
+    bool two = false;     /* parts of the gradient */
+    bool alias = false;   /* dother is dout */
+    bool reads_y = false; /* backward is given y though nothing was added */
+    float small = 0;      /* weight and bias times this; 0: 1 */
 };
 
 static const struct problem problems[] = {
@@ -20,7 +24,20 @@ static const struct problem problems[] = {
     {1, 1, 1, 1, 8, true, false, false, false, 0, 1},    /* one element: no unbiased variance */
     {3, 2, 75, 75, 2, true, true, false, false, 0, 1},   /* more chunks than threads that add them */
     {4, 4, 20, 20, 3, true, true, false, true, 1000, 1}, /* a large mean */
+    {4, 3, 7, 6, 17, true, true, false, false, 0, 1, true, false, false, 0}, /* the gradient in two parts */
+    {3, 2, 9, 16, 9, true, true, true, false, 0, 1, true, true, false, 0},   /* and left in its place */
+    {4, 2, 16, 17, 8, true, true, true, true, 0, 1, true, false, false, 0},
+    {3, 3, 5, 4, 20, true, false, false, false, 0, 1, true, false, false, 0},
+    {3, 2, 5, 4, 20, true, true, true, false, 0, 1, false, true, false, 0},
+    {3, 3, 5, 4, 8, true, false, true, false, 0, 1, false, true, false, 0},
+    {5, 0, 4, 4, 17, true, true, true, false, 0, 1, true, true, false, 0},
 };
+
+/* Whether backward leaves dz over dout. */
+static bool leaves_dz(const struct problem *p)
+{
+    return p->two || (p->relu && (p->add || p->reads_y));
+}
 
 static const float eps = 1e-5f;
 
@@ -43,7 +60,7 @@ struct inputs {
     const struct problem *p;
     struct ddp_shape s;
     int c;
-    Floats x, other, dout, before, before_other, weight, bias, running_mean, running_var;
+    Floats x, other, dout, more, before, before_other, weight, bias, running_mean, running_var;
     inputs(enum ddp_gpu_type type, const struct problem *problem)
         : t(type), p(problem), s{problem->c, problem->h, problem->w}, c(padded(problem->c))
     {
@@ -51,10 +68,14 @@ struct inputs {
         x = random_floats(t, count, p->centre - p->width, p->centre + p->width, 1);
         other = random_floats(t, count, -1, 1, 2);
         dout = random_floats(t, count, -1, 1, 3);
+        more = random_floats(t, count, -1, 1, 10);
         before = random_floats(t, count, -1, 1, 4);
         before_other = random_floats(t, count, -1, 1, 5);
         weight = vector_of(p->c, 0.5f, 1.5f, 6);
         bias = vector_of(p->c, -0.5f, 0.5f, 7);
+        for (Floats *v : {&weight, &bias})
+            for (float &f : *v)
+                f *= p->small > 0 ? p->small : 1;
         running_mean = vector_of(p->c, p->centre - 0.1f, p->centre + 0.1f, 8);
         running_var = vector_of(p->c, 0.5f, 2, 9);
     }
@@ -146,7 +167,7 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     }
     ddp_cuda_norm_kernels.norm_forward(stream, &a);
 
-    Device dout = in->device(in->dout, garbage),
+    Device dout = in->device(in->dout, garbage), more = in->device(in->more, garbage),
            dother = p->accumulate ? in->device(in->before_other, 0) : in->fresh(),
            din = p->accumulate ? in->device(in->before, 0) : in->fresh(), dweight(bytes), dbias(bytes);
     struct ddp_gpu_norm_grad_args b = {};
@@ -156,13 +177,15 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     b.hw = a.hw;
     b.c = a.c;
     b.x = a.x;
-    b.y = a.y;
     b.relu = p->relu;
+    b.y = p->relu && (p->add || p->reads_y) ? a.y : NULL;
     b.weight = a.weight;
+    b.bias = a.bias;
     b.mean = a.mean;
     b.inv_std = a.inv_std;
     b.dout = dout.get();
-    b.dother = p->add ? dother.get() : NULL;
+    b.more = p->two ? more.get() : NULL;
+    b.dother = p->alias ? dout.get() : p->add ? dother.get() : NULL;
     b.accumulate_other = p->accumulate;
     b.dweight = dweight.as<float>();
     b.dbias = dbias.as<float>();
@@ -177,12 +200,13 @@ static Bytes run(const struct inputs *in, int copies, float garbage, struct outp
     ddp_cuda_norm_kernels.norm_grad(stream, &b);
     o->mean = mean.floats(), o->inv_std = inv_std.floats();
     o->leaf_mean = leaf_mean.floats(), o->leaf_var = leaf_var.floats();
-    o->y = in->plain(y, true), o->dz = in->plain(dout, true), o->din = in->plain(din, true);
+    o->y = in->plain(y, true), o->dz = in->plain(dout, leaves_dz(p)), o->din = in->plain(din, true);
     o->dweight = dweight.floats(), o->dbias = dbias.floats();
     Bytes all;
-    for (const Device *d : {&mean, &inv_std, &leaf_mean, &leaf_var, &y, &dout, &din, &dweight, &dbias})
+    for (const Device *d : {&mean, &inv_std, &leaf_mean, &leaf_var, &y, &din, &dweight, &dbias})
         append(all, d->bytes());
-    if (p->add) {
+    append_real(all, dout.bytes(), leaves_dz(p) ? p->batch : p->n, p->batch);
+    if (p->add && !p->alias) {
         o->dother = in->plain(dother, true);
         append(all, dother.bytes());
     }
@@ -201,6 +225,7 @@ static void check(const struct inputs *in, int copies, const struct outputs *o)
     const struct problem *p = in->p;
     const double count = (double)in->elements(), total = count * (copies ? copies : 1), e = 0x1p-24;
     std::vector<double> mean(p->c), std_(p->c), noise(p->c), sum_dz(p->c), sum_dzx(p->c), abs_dzx(p->c);
+    Floats all_dz(in->x.size());
     for (int c = 0; c < p->c; c++) {
         mean[c] = count > 0 ? in->channel_sum(in->x, c, itself, 0) / count : 0;
         const double m2 = in->channel_sum(in->x, c, square, mean[c]), var = count > 0 ? m2 / count : 0;
@@ -226,9 +251,11 @@ static void check(const struct inputs *in, int copies, const struct outputs *o)
         double y = weight * xhat + (p->affine ? in->bias[c] : 0) + (p->add ? in->other[i] : 0);
         const double slack = 2 * noise[c] * (1 + fabs(xhat)) + 4 * e;
         expect_near("y", in->t, o->y[i], p->relu && y < 0 ? 0 : y, slack);
-        const float dz = p->relu && !(o->y[i] > 0) ? 0 : in->dout[i];
-        assert_true(o->dz[i] == dz);
-        if (p->add)
+        const float whole = p->two ? rounded(in->t, in->dout[i] + in->more[i]) : in->dout[i],
+                    dz = p->relu && !(o->y[i] > 0) ? 0 : whole;
+        all_dz[i] = dz;
+        assert_true(o->dz[i] == (leaves_dz(p) ? dz : in->dout[i]));
+        if (p->add && !p->alias)
             assert_true(o->dother[i] == rounded(in->t, p->accumulate ? in->before_other[i] + dz : dz));
         sum_dz[c] += dz;
         sum_dzx[c] += dz * xhat;
@@ -241,7 +268,7 @@ static void check(const struct inputs *in, int copies, const struct outputs *o)
     for (size_t i = 0; i < in->x.size(); i++) {
         const int c = in->channel_of(i);
         const double xhat = (in->x[i] - mean[c]) / std_[c], scale = (p->affine ? in->weight[c] : 1) / std_[c];
-        const double d = scale * (o->dz[i] - sum_dz[c] / count - xhat * sum_dzx[c] / count);
+        const double d = scale * (all_dz[i] - sum_dz[c] / count - xhat * sum_dzx[c] / count);
         const double slack = scale * 4 * noise[c] * (2 + xhat * xhat) * (1 + abs_dzx[c] / count) + e;
         expect_near("din", in->t, o->din[i], d + (p->accumulate ? in->before[i] : 0), slack);
     }
@@ -258,6 +285,47 @@ static void test_training(void **)
             expect_same_bits([&](float garbage) { return run(&in, 0, garbage, &o); });
             check(&in, 0, &o);
         }
+}
+
+/* The mask that is made again from x is the one of what forward stored, though the smallest positive values
+ * are stored as 0. */
+static void test_mask_is_that_of_the_output(void **)
+{
+    for (enum ddp_gpu_type t : all_types)
+        for (float small : {1.0f, 5e-9f, 1e-41f}) {
+            struct problem p = {3,     2,     16, 17,    20,    true,  true, false,
+                                false, 0.25f, 1,  false, false, false, small};
+            const struct inputs in(t, &p);
+            struct outputs made, read;
+            run(&in, 0, 0, &made);
+            p.reads_y = true;
+            run(&in, 0, 0, &read);
+            assert_true(made.din == read.din && made.dweight == read.dweight && made.dbias == read.dbias);
+            const bool vanish = (t == DDP_GPU_F16 && small < 1) || (t == DDP_GPU_BF16 && small < 1e-40f);
+            for (float y : made.y)
+                assert_true(!vanish || y == 0);
+            for (int c = 0; c < p.c; c++)
+                assert_true((made.dbias[c] == 0) == vanish);
+        }
+    assert_int_equal(emu_faults(), 0);
+}
+
+/* A gradient in two parts is what their sum would be, had it been stored. */
+static void test_two_parts_are_their_sum(void **)
+{
+    for (enum ddp_gpu_type t : all_types)
+        for (bool add : {false, true}) {
+            struct problem p = {3, 2, 16, 17, 20, true, true, add, false, 0.25f, 1, true, false, false, 0};
+            struct inputs in(t, &p);
+            struct outputs two, one;
+            run(&in, 0, 0, &two);
+            for (size_t i = 0; i < in.dout.size(); i++)
+                in.dout[i] = rounded(t, in.dout[i] + in.more[i]);
+            p.two = false;
+            run(&in, 0, 0, &one);
+            assert_true(two.din == one.din && two.dweight == one.dweight && two.dbias == one.dbias);
+        }
+    assert_int_equal(emu_faults(), 0);
 }
 
 /* Three shards with the same samples: statistics are those of one, but for the unbiased factor. */
@@ -357,6 +425,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training),
+        cmocka_unit_test(test_mask_is_that_of_the_output),
+        cmocka_unit_test(test_two_parts_are_their_sum),
         cmocka_unit_test(test_synchronised),
         cmocka_unit_test(test_empty_shard_takes_part),
         cmocka_unit_test(test_evaluation),

@@ -19,11 +19,13 @@
 #include "device/cuda/private.h"
 #include "device/kernels.h"
 
-#define DDP_KERNEL                    static __global__ void
-#define DDP_DEVICE                    static __device__ __forceinline__
-#define DDP_SHARED(type, name, count) __shared__ type name[count]
-#define DDP_SYNC()                    __syncthreads()
-#define DDP_SYNC_WARP()               __syncwarp()
+#define DDP_KERNEL static __global__ void
+/* Of blocks of so many threads, of which so many are to have room on a multiprocessor. */
+#define DDP_KERNEL_OF(threads, blocks) static __global__ void __launch_bounds__(threads, blocks)
+#define DDP_DEVICE                     static __device__ __forceinline__
+#define DDP_SHARED(type, name, count)  __shared__ type name[count]
+#define DDP_SYNC()                     __syncthreads()
+#define DDP_SYNC_WARP()                __syncwarp()
 
 enum { DDP_WARP = 32 };
 
@@ -148,6 +150,13 @@ template <class T> DDP_DEVICE void ddp_store4(T *p, const float v[4])
     for (int i = 0; i < 4; i++)
         t[i] = ddp_from_float<T>(v[i]);
     __stwb((uint2 *)p, raw);
+}
+
+/* What was loaded before this is asked for before it, too: the compiler moves no access over it. It is no
+ * instruction. */
+DDP_DEVICE void ddp_loaded()
+{
+    asm volatile("" ::: "memory");
 }
 
 /* Start a kernel: blocks may be 0, then nothing happens. A failure is kept in the stream's device. */
