@@ -147,24 +147,27 @@ static long all_steps(long steps)
     return n;
 }
 
-static void add_data(const struct bench_job *job, struct bench_words *w)
+static void add_data(const struct bench_job *job, int ranks, struct bench_words *w)
 {
     const struct bench_job_facts *f = &job->facts;
+    /* No more than the steps see, whatever share of it is a rank's: the order of an epoch is memory, too. */
+    const long long samples = (long long)all_steps(job->conf.steps) * f->accumulate * f->batch * ranks;
     if (f->own_data) {
         bench_words_add(w, "data.limit_test=64");
         return;
     }
     static const char *const plain[] = {
-        "data.format=noise",  "data.name=noise",    "data.path=",          "data.files=[]",
-        "data.mean=[]",       "data.std=[]",        "data.crop_padding=0", "data.flip=false",
-        "data.cutout=0",      "data.limit_train=0", "data.limit_test=0",   "data.train_count=1000000",
-        "data.test_count=64", "data.crop_area=[]",  "data.rotate=0",       "data.translate=0",
-        "data.scale=[]",      "data.shear=0",       "data.brightness=0",   "data.contrast=0",
-        "data.saturation=0",  "data.hue=0",         "data.mixup=0"};
+        "data.format=noise", "data.name=noise",    "data.path=",          "data.files=[]",
+        "data.mean=[]",      "data.std=[]",        "data.crop_padding=0", "data.flip=false",
+        "data.cutout=0",     "data.limit_train=0", "data.limit_test=0",   "data.test_count=64",
+        "data.crop_area=[]", "data.rotate=0",      "data.translate=0",    "data.scale=[]",
+        "data.shear=0",      "data.brightness=0",  "data.contrast=0",     "data.saturation=0",
+        "data.hue=0",        "data.mixup=0"};
     for (size_t i = 0; i < DDP_COUNT(plain); i++)
         bench_words_add(w, "%s", plain[i]);
     bench_words_add(w, "data.shape=[%d,%d,%d]", f->shape.c, f->shape.h, f->shape.w);
     bench_words_add(w, "data.classes=%d", f->classes);
+    bench_words_add(w, "data.train_count=%lld", samples);
 }
 
 /* What only takes time, or may end the run before it is over, is left out. Labels are noise: a small learning
@@ -194,7 +197,7 @@ static void add_words(const struct bench_job *job, int ranks, const char *const 
     bench_words_add(w, "%s", job->facts.config);
     for (size_t i = 0; i < DDP_COUNT(quiet); i++)
         bench_words_add(w, "%s", quiet[i]);
-    add_data(job, w);
+    add_data(job, ranks, w);
     bench_words_add(w, "train.max_steps=%ld", all_steps(job->conf.steps));
     if (job->conf.threads > 0)
         bench_words_add(w, "train.threads=%ld", job->conf.threads);

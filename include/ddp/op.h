@@ -91,6 +91,21 @@ enum { DDP_OP_MAX_IN = 2, DDP_OP_MAX_PARAMS = 6 };
 /* What may be fused behind an op: out = relu(op(in[0]) + in[1]), and of that the maxima of 2x2 windows. */
 enum { DDP_FUSE_RELU = 1, DDP_FUSE_ADD = 2, DDP_FUSE_POOL = 4 };
 
+/* Whether the gradient of in[0] may be written over in[0] itself, on CPUs, where nobody else reads that. */
+enum ddp_over {
+    DDP_OVER_NO,
+    DDP_OVER_PLAIN,  /* yes: backward has no use for an element of in[0] once it writes that of din[0] */
+    DDP_OVER_MASKED, /* and it leaves zero where in[0] is not positive, when asked to (mask_din) */
+};
+
+/* What backward reads out for, on CPUs. */
+enum ddp_out_use {
+    DDP_OUT_READ,       /* whatever it likes */
+    DDP_OUT_MASK,       /* the mask of a fused ReLU, nothing else */
+    DDP_OUT_MASK_ADDED, /* the same, and only where an add is fused, too */
+    DDP_OUT_UNREAD,     /* nothing */
+};
+
 /* What an op says about one layer before step 0. Filled by op->plan(). */
 struct ddp_layer_plan {
     struct ddp_shape out;
@@ -104,6 +119,7 @@ struct ddp_layer_plan {
     /* DDP_FUSE_POOL, on CPUs: out then has the pool's shape and any strides, and behind the layer's own in
      * saved come the pool's bytes, see ddp_saved_pool(). */
     bool takes_pool;
+    enum ddp_over over_in;
     size_t saved_bytes;   /* kept from forward to backward, per shard */
     size_t scratch_bytes; /* needed inside one call, per rank */
     int sync_doubles; /* > 0: sums that op->forward_stats/backward_stats write, added up over all shards */
@@ -142,7 +158,10 @@ struct ddp_op_call {
     /* backward: NULL when not wanted. Where both inputs of an op are one tensor so are both din, and
      * accumulate[1] is set: write din[0] first, then add to din[1]. */
     const struct ddp_tensor *din[DDP_OP_MAX_IN];
-    bool accumulate[DDP_OP_MAX_IN];  /* backward: add to din instead of writing it */
+    bool accumulate[DDP_OP_MAX_IN]; /* backward: add to din instead of writing it */
+    /* backward: din[0] is in[0], which a ReLU has left; its gradient is 0 where that is not positive. The bit
+     * of that ReLU is then cleared in the `fused` of the call that reads this gradient. */
+    bool mask_din;
     float *param[DDP_OP_MAX_PARAMS]; /* in flat layout; read only */
     /* backward: written, not added to; forward: leaves of running statistics (count * value, zero for an
      * empty shard). */
@@ -178,6 +197,7 @@ struct ddp_op {
     bool is_loss;
     bool takes_targets; /* a loss that knows real targets, too */
     bool takes_mixed;   /* a loss that knows mixed labels, too */
+    enum ddp_out_use out_use;
     /* computes the same however C*H*W features are cut into a shape (elementwise ops, linear): a flatten
      * before it may then be left out. */
     bool any_shape;

@@ -49,7 +49,13 @@ struct ddp_model {
 };
 
 /* Tests switch single decisions off: results must not depend on them. */
-enum { DDP_BUILD_NO_FUSE = 1, DDP_BUILD_NO_ALIAS = 2, DDP_BUILD_NO_REUSE = 4, DDP_BUILD_GPU = 8 };
+enum {
+    DDP_BUILD_NO_FUSE = 1,
+    DDP_BUILD_NO_ALIAS = 2,
+    DDP_BUILD_NO_REUSE = 4,
+    DDP_BUILD_GPU = 8,
+    DDP_BUILD_NO_OVER = 16,
+};
 
 /* ddp_model_create with such flags; DDP_BUILD_GPU is DDP_MODEL_FOR_DEVICE. */
 int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs, int shard_batch,
@@ -64,7 +70,7 @@ int ddp_graph_shapes(struct ddp_model *m, struct ddp_error *err);               
 void ddp_graph_fuse(struct ddp_model *m, bool enable, bool pools);                      /* fuse.c */
 void ddp_graph_values(struct ddp_model *m, bool alias);                                 /* value.c */
 void ddp_graph_flat(struct ddp_model *m);                                               /* flat.c */
-void ddp_graph_stages(struct ddp_model *m, bool reuse);                                 /* stages.c */
+void ddp_graph_stages(struct ddp_model *m, bool reuse, bool over);                      /* stages.c */
 
 /* "configs/model/x.cfg:12: layer 'conv2' (conv2d)": how every message about a layer begins. Returns buf. */
 char *ddp_layer_where(const struct ddp_layer *l, char *buf, int size);

@@ -44,6 +44,7 @@ void ddp_memory_plan_cpu(const struct ddp_stages *p, bool training, struct ddp_m
                                          .saved = saved_bytes,
                                          .scratch = scratch_bytes,
                                          .sync_doubles = sync_doubles,
+                                         .over = true,
                                          .ctx = p,
                                          .align = 64};
     ddp_memory_plan(p, training, &form, out);

@@ -75,7 +75,10 @@ static void add_values(struct ddp_memory *mem, const struct ddp_stages *p, bool 
         const size_t grad = training && val->wants_grad ? form->value(form->ctx, v, true) : 0;
         add_span(mem, &mem->value[v], DDP_SPAN_VALUE, v, form->value(form->ctx, v, false),
                  val->life[training]);
-        add_span(mem, &mem->grad[v], DDP_SPAN_GRAD, v, grad, val->grad);
+        if (grad && val->over && form->over)
+            mem->grad[v] = mem->value[v];
+        else
+            add_span(mem, &mem->grad[v], DDP_SPAN_GRAD, v, grad, val->grad);
     }
 }
 

@@ -17,6 +17,7 @@ struct ddp_memory_form {
     size_t (*saved)(const void *ctx, int stage);
     size_t (*scratch)(const void *ctx, int stage);
     int (*sync_doubles)(const void *ctx, int stage); /* each way, for each shard */
+    bool over;                                       /* gradients take the place of values that say so */
     const void *ctx;
     size_t align; /* of all offsets and sizes: a power of two */
 };
@@ -34,7 +35,8 @@ struct ddp_span {
 struct ddp_memory {
     int nspans;
     struct ddp_span *span;
-    int *value, *grad, *saved; /* span of each value, value's gradient, stage; -1: none */
+    /* span of each value, value's gradient, stage; -1: none. A gradient may have its value's. */
+    int *value, *grad, *saved;
     size_t align;
     size_t shard_bytes, stats_bytes, scratch_bytes;
     int sync_doubles; /* of the widest stage */

@@ -74,7 +74,7 @@ int ddp_model_build(struct ddp_config *cfg, struct ddp_shape input, int outputs,
     ddp_graph_fuse(m, !(flags & DDP_BUILD_NO_FUSE), cfg->probe.from == 0);
     ddp_graph_values(m, !(flags & DDP_BUILD_NO_ALIAS));
     ddp_graph_flat(m);
-    ddp_graph_stages(m, !(flags & DDP_BUILD_NO_REUSE));
+    ddp_graph_stages(m, !(flags & DDP_BUILD_NO_REUSE), !(flags & DDP_BUILD_NO_OVER) && cfg->probe.from == 0);
     *out = m;
     return 0;
 }

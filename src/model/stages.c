@@ -80,6 +80,46 @@ static struct ddp_life value_life(const struct ddp_model *m, const struct ddp_va
     return (struct ddp_life){v->stage, training ? end - 1 - v->stage : last_use};
 }
 
+/* The stage that reads value v, if there is one and it reads it once; NULL else. */
+static const struct ddp_stage *only_reader(const struct ddp_model *m, int v)
+{
+    const struct ddp_stage *reader = NULL;
+    int reads = 0;
+    for (int s = 0; s < m->nstages; s++)
+        for (int k = 0; k < m->stage[s].nin; k++)
+            if (m->stage[s].in[k] == v) {
+                reader = &m->stage[s];
+                reads++;
+            }
+    return reads == 1 ? reader : NULL;
+}
+
+/* A value that is read for the last time where its gradient is written needs no memory for both. Its producer
+ * must not miss it: a ReLU's mask is then the reader's work, who has the value in its hands. A border that
+ * only the gradient has would cost more than is gained: such values live for ever. In a run that is probed
+ * they stay apart: its record has gradients as their layers define them. */
+static enum ddp_over over_value(const struct ddp_model *m, int v)
+{
+    const struct ddp_value *val = &m->value[v];
+    const struct ddp_stage *reader = only_reader(m, v);
+    if (!val->wants_grad || !reader || reader->in[0] != v || val->halo < val->grad_halo)
+        return DDP_OVER_NO;
+    const struct ddp_stage *from = &m->stage[val->stage];
+    const unsigned masked =
+        from->op->out_use == DDP_OUT_MASK_ADDED ? DDP_FUSE_RELU | DDP_FUSE_ADD : DDP_FUSE_RELU;
+    if (from->op->out_use == DDP_OUT_READ)
+        return DDP_OVER_NO;
+    if (from->op->out_use == DDP_OUT_UNREAD || from->pool || (from->fused & masked) != masked)
+        return reader->plan->over_in == DDP_OVER_NO ? DDP_OVER_NO : DDP_OVER_PLAIN;
+    return reader->plan->over_in == DDP_OVER_MASKED ? DDP_OVER_MASKED : DDP_OVER_NO;
+}
+
+static void set_over(struct ddp_model *m)
+{
+    for (int v = 0; v < m->nvalues; v++)
+        m->value[v].over = over_value(m, v);
+}
+
 static void set_lives(struct ddp_model *m, bool reuse)
 {
     const int end = 2 * m->nstages;
@@ -102,7 +142,7 @@ static void set_lives(struct ddp_model *m, bool reuse)
                 reuse ? (struct ddp_life){s, training ? end - 1 - s : s} : (struct ddp_life){0, end};
 }
 
-void ddp_graph_stages(struct ddp_model *m, bool reuse)
+void ddp_graph_stages(struct ddp_model *m, bool reuse, bool over)
 {
     bool *written = ddp_arena_alloc(m->arena, m->nvalues * sizeof *written);
     int *backward = ddp_arena_alloc(m->arena, m->nstages * sizeof *backward);
@@ -124,6 +164,8 @@ void ddp_graph_stages(struct ddp_model *m, bool reuse)
     }
     for (int s = m->nstages - 1; s >= 0; s--)
         share_gradients(m, s, written, &p->nbackward, backward);
+    if (reuse && over)
+        set_over(m);
     set_lives(m, reuse);
     for (int v = 0; v < m->nvalues; v++)
         if (m->value[v].stage == DDP_DATA)

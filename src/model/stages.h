@@ -34,9 +34,12 @@ struct ddp_life {
 struct ddp_value {
     struct ddp_shape shape;
     enum ddp_order order;
-    int halo, grad_halo;     /* zero borders that the kernels of the CPU want */
-    int stage;               /* producer, DDP_DATA */
-    bool wants_grad;         /* something before it is trained */
+    int halo, grad_halo; /* zero borders that the kernels of the CPU want */
+    int stage;           /* producer, DDP_DATA */
+    bool wants_grad;     /* something before it is trained */
+    /* On CPUs its gradient takes its place (stage.in[0] of its only reader). MASKED: and comes with the mask
+     * of its producer's ReLU. */
+    enum ddp_over over;
     bool kept[2];            /* [training]: still there at the end of forward, to be looked at */
     struct ddp_life life[2]; /* [training] */
     struct ddp_life grad;    /* of its gradient, in training, where that is wanted */

@@ -216,6 +216,7 @@ static void test_cpu_pass_bits_do_not_depend_on_the_plan(void **state)
 {
     (void)state;
     static const unsigned flags[] = {DDP_BUILD_NO_FUSE, DDP_BUILD_NO_ALIAS, DDP_BUILD_NO_REUSE,
+                                     DDP_BUILD_NO_OVER,
                                      DDP_BUILD_NO_FUSE | DDP_BUILD_NO_ALIAS | DDP_BUILD_NO_REUSE};
     for (int net = 0; net <= NETS; net++) {
         struct ddp_model *m = net < NETS ? model_layers(nets[net].layers, nets[net].input, 4, 0)

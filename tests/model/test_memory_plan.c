@@ -77,8 +77,11 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
         (struct ddp_shape){2, 4, 4}, 2, 0);
     const struct ddp_stages *p = ddp_model_stages(m);
     const int wide = 2;
-    const struct ddp_memory_form form = {value_bytes, saved_bytes, scratch_bytes, sync_doubles, &wide, 128};
-    for (int training = 0; training < 2; training++) {
+    assert_int_equal(p->value[1].over, DDP_OVER_PLAIN); /* of the convolution, read by batch norm */
+    for (int way = 0; way < 4; way++) {
+        const bool training = way & 1, over = way > 1;
+        const struct ddp_memory_form form = {value_bytes, saved_bytes, scratch_bytes, sync_doubles, over,
+                                             &wide,       128};
         struct ddp_memory mem;
         ddp_memory_plan(p, training, &form, &mem);
         assert_disjoint(mem.span, mem.nspans, mem.shard_bytes, 128);
@@ -86,6 +89,7 @@ static void test_memory_plan_takes_the_sizes_of_the_device(void **state)
             const size_t bytes = value_bytes(NULL, v, false);
             assert_int_equal(mem.span[mem.value[v]].bytes, (bytes + 127) / 128 * 128);
             assert_int_equal(mem.grad[v] >= 0, training && p->value[v].wants_grad);
+            assert_int_equal(mem.grad[v] == mem.value[v], training && over && p->value[v].over);
         }
         for (int s = 0; s < p->nstages; s++)
             assert_int_equal(mem.saved[s] >= 0, saved_bytes(NULL, s) > 0);

@@ -74,6 +74,52 @@ static void test_a_probed_model_keeps_its_pools_apart(void **state)
     ddp_model_destroy(m);
 }
 
+/* Of each value, in order: '-', 'p'lain, 'm'asked. */
+static const char *overs_text(const struct ddp_model *m)
+{
+    static char text[64];
+    for (int v = 0; v < m->nvalues; v++)
+        text[v] = "-pm"[m->value[v].over];
+    text[m->nvalues] = 0;
+    return text;
+}
+
+static void test_a_gradient_takes_the_place_of_its_value(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *layers, *overs; /* data first, the loss's input last */
+    } cases[] = {
+        /* a convolution in tiles leaves the mask of the ReLU in front; behind a pool there is none */
+        {CONV("a", "") RELU CONV("b", "") RELU MAX("2") END, "-mp-"},
+        /* one by taps can not, and needs not where no ReLU is */
+        {CONV("a", "") RELU CONV("b", ", stride = 2") END, "--pp-"},
+        {CONV("a", "") CONV("b", ", stride = 2") END, "-ppp-"},
+        /* batch norm finds its mask in its input, but for what was added */
+        {CONV("a", "") BN("b", "") RELU CONV("c", ", stride = 2") END, "-pppp-"},
+        {CONV("s", "") BN("b", "") CONV("c", ", input = \"s\"") ADD("b", "c") RELU CONV("d", "") POOL END,
+         "---m-p-"},
+        {CONV("s", "") BN("b", "") CONV("c", ", input = \"s\"") ADD("b", "c") RELU POOL END, "----p-"},
+        {CONV("a", "") RELU BN("b", "") RELU MAX("2") "{type = \"dropout\"}," END, "-mppp-"},
+        /* nobody knows what else a gelu reads, or writes over */
+        {CONV("a", "") "{type = \"gelu\"}," CONV("b", "") "{type = \"gelu\"}," END, "------"},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++)
+        for (int how = 0; how < 3; how++) {
+            struct ddp_config *cfg = config_layers(cases[i].layers);
+            struct ddp_model *m = NULL;
+            struct ddp_error err = {0};
+            cfg->probe.from = how == 1;
+            assert_int_equal(ddp_model_build(cfg, (struct ddp_shape){16, 8, 8}, 0, 4,
+                                             how == 2 ? DDP_BUILD_NO_OVER : 0, &m, &err),
+                             0);
+            const bool none = strspn(overs_text(m), "-") == strlen(overs_text(m));
+            if (how ? !none : strcmp(overs_text(m), cases[i].overs) != 0)
+                fail_msg("case %zu (%d): %s, wanted %s", i, how, overs_text(m), cases[i].overs);
+            ddp_model_destroy(m);
+        }
+}
+
 static void test_fused_add_reads_the_other_branch(void **state)
 {
     (void)state;
@@ -122,6 +168,7 @@ static void test_values_serve_their_readers(void **state)
             }
             assert_int_equal(writers, val->wants_grad);
             assert_int_equal(val->halo, halo);
+            assert_true(!val->over || val->grad_halo <= halo);
             assert_true(val->order == DDP_ORDER_PICTURES || (val->halo == 0 && val->grad_halo == 0));
             assert_int_equal(val->wants_grad, val->stage != DDP_DATA);
             assert_true(readers >= 1);
@@ -475,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fuse_follows_the_readers),
         cmocka_unit_test(test_a_probed_model_keeps_its_pools_apart),
+        cmocka_unit_test(test_a_gradient_takes_the_place_of_its_value),
         cmocka_unit_test(test_fused_add_reads_the_other_branch),
         cmocka_unit_test(test_values_serve_their_readers),
         cmocka_unit_test(test_flatten_costs_nothing_where_it_can),

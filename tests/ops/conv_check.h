@@ -146,6 +146,7 @@ struct layer {
     /* results, plain; grads also as they lie in the flat buffer */
     float *out, *din, *dw, *db, *dw_flat, *db_flat;
     int64_t nx, nw, no, nwf, nbf;
+    enum ddp_over over; /* din lies over x */
 };
 
 static struct layer layer_create(const struct conv_case *c)
@@ -226,13 +227,18 @@ static void layer_run(struct layer *l, const char *isa, struct ddp_pool *pool)
     ddp_tensor_unpack(&out.t, l->out);
     assert_padding_zero(&out.t);
     call.dout = &dout.t;
-    call.din[0] = c->no_din ? NULL : &din.t;
+    const struct ddp_tensor *to = l->over ? &in.t : &din.t;
+    call.din[0] = c->no_din ? NULL : to;
+    call.mask_din = l->over == DDP_OVER_MASKED;
     call.accumulate[0] = c->accumulate;
+    assert_int_equal(l->op->out_use, DDP_OUT_MASK);
+    for (int64_t i = 0; i < out.floats && !c->relu; i++)
+        out.mem[i] = NAN;
     l->op->backward(&call);
     assert_padding_zero(&dout.t);
     if (!c->no_din) {
-        assert_padding_zero(&din.t);
-        ddp_tensor_unpack(&din.t, l->din);
+        assert_padding_zero(to);
+        ddp_tensor_unpack(to, l->din);
     }
     memcpy(l->dw_flat, dw, (size_t)l->nwf * sizeof *dw);
     ddp_layout_unpack(&l->plan.params[0], dw, l->dw);
@@ -504,6 +510,24 @@ static float *copy_of(const float *p, int64_t n)
 
 /* Every instruction set of this CPU and pools of 1, 2 and 3 threads: the first is checked, the others give
  * its bits. */
+/* The data gradient over x: the bits that it has apart, and zero where x is not positive. */
+static void layer_check_over(struct layer *l, const char *isa, struct ddp_pool *pool,
+                             const struct bits *apart)
+{
+    for (int over = DDP_OVER_PLAIN; over <= (int)l->plan.over_in && !l->c.accumulate && !l->c.no_din;
+         over++) {
+        l->over = (enum ddp_over)over;
+        layer_run(l, isa, pool);
+        for (int64_t i = 0; i < l->nx; i++) {
+            const float want = over == DDP_OVER_MASKED && l->x[i] <= 0 ? 0 : apart->din[i];
+            assert_memory_equal(&l->din[i], &want, sizeof want);
+        }
+        assert_memory_equal(apart->dw, l->dw_flat, (size_t)l->nwf * 4);
+        assert_memory_equal(apart->db, l->db_flat, (size_t)l->nbf * 4);
+    }
+    l->over = DDP_OVER_NO;
+}
+
 static inline void layer_check_everywhere(const struct conv_case *c)
 {
     struct layer l = layer_create(c);
@@ -529,6 +553,7 @@ static inline void layer_check_everywhere(const struct conv_case *c)
             assert_memory_equal(first.din, l.din, (size_t)l.nx * 4);
             assert_memory_equal(first.dw, l.dw_flat, (size_t)l.nwf * 4);
             assert_memory_equal(first.db, l.db_flat, (size_t)l.nbf * 4);
+            layer_check_over(&l, all_isas[i], pools[p], &first);
         }
     }
     free(first.out), free(first.din), free(first.dw), free(first.db);

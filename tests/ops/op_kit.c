@@ -87,7 +87,10 @@ void kit_open(struct kit *k, const struct kit_args *a, const struct kit_variant 
         make_tensor(&k->in[i], a->batch, a->n, in[i], v->in_features, v->halo);
         fill(&k->in[i], a->x[i]);
         k->call.in[i] = &k->in[i].t;
-        if (!a->evaluate && !a->skip_din[i]) {
+        if (i == 0 && a->over) {
+            k->call.din[0] = &k->in[0].t;
+            k->call.mask_din = a->over == DDP_OVER_MASKED;
+        } else if (!a->evaluate && !a->skip_din[i]) {
             make_tensor(&k->din[i], a->batch, a->n, in[i], v->in_features, v->halo);
             if (a->before[i])
                 fill(&k->din[i], a->before[i]);
@@ -169,8 +172,8 @@ void kit_close(struct kit *k, struct kit_result *r)
     for (int i = 0; i < DDP_OP_MAX_IN; i++) {
         const struct ddp_tensor *in = &k->in[i].t;
         r->nx[i] = (int64_t)in->n * in->c * in->h * in->w;
-        if (k->din[i].buf)
-            r->dx[i] = take(&k->din[i]);
+        if (k->din[i].buf || (in->p && k->call.din[i] == in))
+            r->dx[i] = take(k->din[i].buf ? &k->din[i] : &k->in[i]);
         free(k->in[i].buf);
         free(k->din[i].buf);
     }
@@ -199,6 +202,18 @@ void kit_free(struct kit_result *r)
     }
 }
 
+/* What backward must not read of out is not there. */
+static void kit_hide_out(const struct kit *k)
+{
+    const enum ddp_out_use use = k->args.op->out_use;
+    const unsigned fused = k->call.fused;
+    const bool masks = fused & DDP_FUSE_RELU && (use == DDP_OUT_MASK || fused & DDP_FUSE_ADD);
+    if (use == DDP_OUT_READ || (use != DDP_OUT_UNREAD && masks) || k->args.in_place)
+        return;
+    for (size_t i = 0; i < k->out.floats; i++)
+        k->out.buf[i] = NAN;
+}
+
 void kit_run(const struct kit_args *a, const struct kit_variant *v, struct kit_result *r)
 {
     struct kit k;
@@ -208,9 +223,41 @@ void kit_run(const struct kit_args *a, const struct kit_variant *v, struct kit_r
     }
     kit_open(&k, a, v);
     kit_forward(&k);
-    if (!a->evaluate && !a->op->is_loss)
+    if (!a->evaluate && !a->op->is_loss) {
+        float *kept = k.out.buf ? malloc(k.out.floats * sizeof *kept) : NULL;
+        if (kept)
+            memcpy(kept, k.out.buf, k.out.floats * sizeof *kept);
+        kit_hide_out(&k);
         kit_backward(&k);
+        if (kept)
+            memcpy(k.out.buf, kept, k.out.floats * sizeof *kept);
+        free(kept);
+    }
     kit_close(&k, r);
+}
+
+/* The gradient of in[0] over in[0]: the same, and zero where a ReLU in front left none. */
+static void kit_run_over(const struct kit_args *a, const char *isa, const struct kit_result *apart)
+{
+    struct ddp_layer_plan plan = {0};
+    const struct ddp_shape in[DDP_OP_MAX_IN] = {a->in, a->second.c ? a->second : a->in};
+    assert_int_equal(a->op->plan(a->conf, in, a->op->nin, a->batch, &plan, NULL), 0);
+    if (a->evaluate || a->op->is_loss || a->in_place || a->skip_din[0] || a->before[0])
+        return;
+    for (int over = DDP_OVER_PLAIN; over <= (int)plan.over_in; over++) {
+        const struct kit_variant v = {isa, 2, false, false, 1};
+        struct kit_args own = *a;
+        struct kit_result r;
+        own.over = (enum ddp_over)over;
+        kit_run(&own, &v, &r);
+        for (int64_t i = 0; i < r.nx[0] && over == DDP_OVER_MASKED; i++) {
+            const float want = a->x[0][i] <= 0 ? 0 : apart->dx[0][i];
+            assert_memory_equal(&r.dx[0][i], &want, sizeof want);
+            r.dx[0][i] = apart->dx[0][i];
+        }
+        kit_expect_same(apart, &r);
+        kit_free(&r);
+    }
 }
 
 void kit_expect_same(const struct kit_result *a, const struct kit_result *b)
@@ -261,6 +308,8 @@ void kit_run_all(const struct kit_args *a, struct kit_result *r)
                 }
                 first = false;
             }
+    for (int i = 0; i < isas; i++)
+        kit_run_over(a, isa[i], r);
     assert_int_equal(ddp_cpu_select(NULL, NULL), 0);
 }
 

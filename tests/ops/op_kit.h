@@ -34,6 +34,7 @@ struct kit_args {
     const float *dout;
     const float *before[DDP_OP_MAX_IN]; /* not NULL: din starts with it and is added to */
     bool skip_din[DDP_OP_MAX_IN];
+    enum ddp_over over;                    /* din[0] is in[0] */
     bool in_place;                         /* out is in[0], din[0] is dout (same order) */
     const float *param[DDP_OP_MAX_PARAMS]; /* vectors, plain */
     uint64_t seed;

@@ -44,7 +44,8 @@ static void add_din(const struct ddp_cpu_pass *p, const struct ddp_stage *st, st
             continue;
         c->din[k] = &r->grad[st->in[k]];
         c->accumulate[k] = st->din[k] == DDP_GRAD_ADD;
-        if (st->din[k] == DDP_GRAD_WRITE)
+        c->mask_din |= p->plan->value[st->in[k]].over == DDP_OVER_MASKED;
+        if (st->din[k] == DDP_GRAD_WRITE && !p->plan->value[st->in[k]].over)
             clean_halo(p, p->mem.grad[st->in[k]], c->din[k]);
     }
 }
@@ -95,6 +96,8 @@ static void add_backward(const struct ddp_cpu_pass *p, int s, struct ddp_cpu_res
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     c->dout = &r->grad[st->out];
+    if (p->plan->value[st->out].over == DDP_OVER_MASKED)
+        c->fused &= ~(unsigned)DDP_FUSE_RELU;
     add_din(p, st, r, c);
     for (int k = 0; k < st->plan->nparams; k++) {
         const struct ddp_flat_tensor *t = &p->plan->flat->tensor[st->tensor[k]];

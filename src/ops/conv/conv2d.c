@@ -213,9 +213,11 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
     struct ddp_conv_geom g = ddp_conv_geom(&p->params[0]);
     p->scratch_bytes = (size_t)g.cb * max_readers(&g) * r * s * 256 * sizeof(float);
     p->flops = 2.0 * (double)c->out * cg * taps * p->out.h * p->out.w;
+    p->over_in = DDP_OVER_PLAIN; /* the gradient of the weights comes first */
     if (dil == 1 && ddp_wino_fits(&g, st, pad, p->out.h, p->out.w)) {
         ddp_wino_plan(&g, pad, in, batch, p);
         p->takes_pool = true;
+        p->over_in = DDP_OVER_MASKED;
         p->scratch_bytes += (size_t)pooled_floats(p, batch) * sizeof(float);
     } else if (conv_algo(p->out.h, p->out.w) == CONV_SAMPLES && pad > 0) {
         p->algorithm = "direct, taps inside";
@@ -569,6 +571,7 @@ const struct ddp_op ddp_op_conv2d = {
     .keys = keys,
     .nin = 1,
     .fuses = DDP_FUSE_RELU,
+    .out_use = DDP_OUT_MASK,
     .plan = plan,
     .forward = forward,
     .backward = backward,

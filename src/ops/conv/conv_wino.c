@@ -69,13 +69,14 @@ struct sweep {
     struct ddp_conv_geom g;
     struct ddp_pool *pool;
     const struct ddp_tensor *from, *to;
-    const float *w, *bias;
+    const float *w;
+    struct ddp_wino_epilogue epilogue;
     /* what threads share: transformed weights [point][block of to][block of from][256], or transformed tiles;
      * memory of threads */
     float *shared, *lanes;
     int nb, mb, tiles, ny, nx; /* blocks of from and to; tiles of all pictures and of one */
     int shift, blocks, tasks;
-    bool back, load, relu, pooled;
+    bool back, pooled;
     uint8_t *argmax;
 };
 
@@ -149,7 +150,7 @@ static void tiles_task(void *ctx, int task)
             t.out = m.points + p * m.point;
             ddp_conv_kernels()->tile(&t);
         }
-        ddp_wino_kernels()->gather(&m, s->load, s->bias, s->relu);
+        ddp_wino_kernels()->gather(&m, s->epilogue);
         ddp_pool_pause(s->pool);
     }
 }
@@ -203,7 +204,7 @@ static void run_pair(const struct sweep *s, int first, float *w)
             ddp_conv_kernels()->tile(&t);
         }
     }
-    ddp_wino_kernels()->gather(&m, s->load, s->bias, s->relu);
+    ddp_wino_kernels()->gather(&m, s->epilogue);
 }
 
 /* Part `task` of the pairs. */
@@ -245,9 +246,8 @@ void ddp_wino_forward(const struct ddp_op_call *call, int pad, const float *bias
     struct sweep s = {.g = ddp_conv_geom(&call->plan->params[0]),
                       .from = call->in[0],
                       .to = call->out,
-                      .bias = bias,
                       .shift = -pad,
-                      .relu = call->fused & DDP_FUSE_RELU};
+                      .epilogue = {.bias = bias, .relu = call->fused & DDP_FUSE_RELU}};
     sweep_run(&s, call);
 }
 
@@ -258,6 +258,6 @@ void ddp_wino_data_gradient(const struct ddp_op_call *call, int pad)
                       .to = call->din[0],
                       .shift = pad - 2,
                       .back = true,
-                      .load = call->accumulate[0]};
+                      .epilogue = {.load = call->accumulate[0], .mask = call->mask_din}};
     sweep_run(&s, call);
 }

@@ -74,13 +74,20 @@ struct ddp_wino_tiles {
     uint8_t *argmax;
 };
 
+/* At most one of load, mask and the others. */
+struct ddp_wino_epilogue {
+    bool load;         /* add to x */
+    bool mask;         /* zero where x is not positive */
+    bool relu;         /* max(0, .), NaN stays */
+    const float *bias; /* [c of x] added; NULL: none */
+};
+
 /* What lies outside of a picture and its border is read as zero. */
 struct ddp_wino_kernels {
     void (*window)(const struct ddp_wino_tiles *t); /* points = B' d B of the window of 6x6 */
     void (*spread)(const struct ddp_wino_tiles *t); /* points = A dy A' of the tile of 4x4 */
-    /* x = epilogue(A' points A); what lies outside of x is not written. load: add to x; bias: [c of x] or
-     * NULL; relu: max(0, .), NaN stays. */
-    void (*gather)(const struct ddp_wino_tiles *t, bool load, const float *bias, bool relu);
+    /* x = epilogue(A' points A); what lies outside of x is not written. */
+    void (*gather)(const struct ddp_wino_tiles *t, struct ddp_wino_epilogue e);
     /* points[p * point + i] = G g G' for the 256 weights i of a block; their 9 taps lie 256 floats apart.
      * turn: from the last tap to the first. */
     void (*weights)(const float *g, bool turn, float *points, int64_t point);

@@ -263,8 +263,9 @@ INLINE void gather_columns(vf d[TILE][WINDOW], const float *v, int64_t point)
 }
 
 /* Rows [0, rows), columns [0, cols) of a tile to p. */
-INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, const float *v, int64_t point,
-                        const float *bias, float *p, int64_t row, int64_t px, const int rows, const int cols)
+INLINE void gather_tile(const bool LOAD, const bool OVER, const bool BIAS, const bool RELU_, const float *v,
+                        int64_t point, const float *bias, float *p, int64_t row, int64_t px, const int rows,
+                        const int cols)
 {
     vf d[TILE][WINDOW];
     gather_columns(d, v, point);
@@ -275,14 +276,16 @@ INLINE void gather_tile(const bool LOAD, const bool BIAS, const bool RELU_, cons
         UNROLL for (int x = 0; x < TILE; x++)
         {
             float *to = p + y * row + x * px;
-            if (y < rows && x < cols)
+            if (y < rows && x < cols && OVER)
+                ST(to, MASK(~(LD(to) <= (vf){0}), o[x]));
+            else if (y < rows && x < cols)
                 ST(to, epilogue(BIAS, RELU_, LOAD ? LD(to) + o[x] : o[x], bias));
         }
     }
 }
 
-INLINE void gather_as(const bool LOAD, const bool BIAS, const bool RELU_, const struct ddp_wino_tiles *t,
-                      const float *bias)
+INLINE void gather_as(const bool LOAD, const bool OVER, const bool BIAS, const bool RELU_,
+                      const struct ddp_wino_tiles *t, const float *bias)
 {
     const struct ddp_tensor *x = t->x;
     for (int b = 0; b < t->blocks; b++) {
@@ -294,9 +297,11 @@ INLINE void gather_as(const bool LOAD, const bool BIAS, const bool RELU_, const 
             for (int j = 0; j < NV; j++, p += VL) {
                 const float *own = BIAS ? bias + (t->block + b) * 16 + j * VL : NULL;
                 if (rows >= TILE && cols >= TILE)
-                    gather_tile(LOAD, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, TILE, TILE);
+                    gather_tile(LOAD, OVER, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, TILE,
+                                TILE);
                 else
-                    gather_tile(LOAD, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, rows, cols);
+                    gather_tile(LOAD, OVER, BIAS, RELU_, v + j * VL, t->point, own, p, x->sh, x->sw, rows,
+                                cols);
             }
         }
     }
@@ -352,22 +357,24 @@ INLINE void gather_pooled(const bool BIAS, const bool RELU_, const struct ddp_wi
     }
 }
 
-static void gather(const struct ddp_wino_tiles *t, bool load, const float *bias, bool relu)
+static void gather(const struct ddp_wino_tiles *t, struct ddp_wino_epilogue e)
 {
-    if (t->pooled && bias)
-        relu ? gather_pooled(true, true, t, bias) : gather_pooled(true, false, t, bias);
+    if (t->pooled && e.bias)
+        e.relu ? gather_pooled(true, true, t, e.bias) : gather_pooled(true, false, t, e.bias);
     else if (t->pooled)
-        relu ? gather_pooled(false, true, t, NULL) : gather_pooled(false, false, t, NULL);
-    else if (load)
-        gather_as(true, false, false, t, NULL);
-    else if (bias && relu)
-        gather_as(false, true, true, t, bias);
-    else if (bias)
-        gather_as(false, true, false, t, bias);
-    else if (relu)
-        gather_as(false, false, true, t, NULL);
+        e.relu ? gather_pooled(false, true, t, NULL) : gather_pooled(false, false, t, NULL);
+    else if (e.mask)
+        gather_as(false, true, false, false, t, NULL);
+    else if (e.load)
+        gather_as(true, false, false, false, t, NULL);
+    else if (e.bias && e.relu)
+        gather_as(false, false, true, true, t, e.bias);
+    else if (e.bias)
+        gather_as(false, false, true, false, t, e.bias);
+    else if (e.relu)
+        gather_as(false, false, false, true, t, NULL);
     else
-        gather_as(false, false, false, t, NULL);
+        gather_as(false, false, false, false, t, NULL);
 }
 
 static void weights(const float *g, bool turn, float *points, int64_t point)

@@ -53,6 +53,7 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
     int64_t pixels = (int64_t)in[0].h * in[0].w, words = pixels == 1 ? 1 : (pixels + 3) / 4 * 4;
     plan->out = in[0];
     plan->any_strides = true;
+    plan->over_in = DDP_OVER_PLAIN;
     plan->saved_bytes = (size_t)batch * ddp_blocks(in[0].c) * (size_t)words * sizeof(uint16_t);
     plan->flops = (double)in[0].c * pixels;
     return 0;
@@ -145,6 +146,7 @@ const struct ddp_op ddp_op_dropout = {
     .keys = keys,
     .nin = 1,
     .any_shape = true,
+    .out_use = DDP_OUT_UNREAD,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,

@@ -72,6 +72,7 @@ static int plan(const void *conf, const struct ddp_shape *in, int nin, int batch
                         (long long)features, in->c, in->h, in->w, 1 << 24);
     p->out = (struct ddp_shape){(int)c->out, 1, 1};
     p->features = true;
+    p->over_in = DDP_OVER_PLAIN; /* the gradient of the weights comes first */
     struct ddp_param weight = {.ndim = 2, .dims = {c->out, features}, .groups = 1};
     if (in->h * in->w > 1)
         weight.in = *in;
@@ -346,6 +347,7 @@ const struct ddp_op ddp_op_linear = {
     .nin = 1,
     .fuses = DDP_FUSE_RELU,
     .any_shape = true,
+    .out_use = DDP_OUT_MASK,
     .plan = plan,
     .forward = forward,
     .backward = backward,

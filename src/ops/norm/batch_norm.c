@@ -129,6 +129,7 @@ static int plan_layer(const void *conf_, const struct ddp_shape *in, int nin, in
     p++->init = DDP_INIT_ONE;
     plan->nparams = (int)(p - plan->params);
     plan->any_strides = true;
+    plan->over_in = DDP_OVER_MASKED;
     plan->saved_bytes = (size_t)c16 * SAVED * sizeof(float);
     plan->scratch_bytes =
         ((size_t)batch * c16 * 2 + (size_t)c16 * 2) * sizeof(double) + (size_t)c16 * SCRATCH * sizeof(float);
@@ -374,9 +375,12 @@ static void gradient_task(void *ctx, int task)
         dx = ddp_plane_of(call->din[0], n, block);
     if ((call->fused & DDP_FUSE_ADD) && call->din[1])
         dadd = ddp_plane_of(call->din[1], n, block);
+    const enum ddp_norm_store store = call->mask_din        ? DDP_NORM_STORE_MASKED
+                                      : call->accumulate[0] ? DDP_NORM_STORE_ADD
+                                                            : DDP_NORM_STORE;
     ddp_norm_kernels()->gradient(k->h, k->w, &coef, mask_of(call), ddp_plane_of(call->in[0], n, block),
                                  ddp_plane_of(call->out, n, block), ddp_plane_of(call->dout, n, block), dx,
-                                 call->accumulate[0], dadd, call->accumulate[1]);
+                                 store, dadd, call->accumulate[1]);
 }
 
 static void backward_stats(const struct ddp_op_call *call)
@@ -414,6 +418,7 @@ const struct ddp_op ddp_op_batch_norm = {
     .keys = keys,
     .nin = 1,
     .fuses = DDP_FUSE_ADD | DDP_FUSE_RELU,
+    .out_use = DDP_OUT_MASK_ADDED,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,

@@ -183,7 +183,7 @@ static void grad_sums(int h, int w, const struct ddp_norm_coef *k, enum ddp_norm
 
 INLINE void gradient_plane(int h, int w, const struct ddp_norm_coef *k, enum ddp_norm_mask mask,
                            struct ddp_plane x, struct ddp_plane out, struct ddp_plane dout,
-                           struct ddp_plane dx, bool dx_accumulate, struct ddp_plane dadd,
+                           struct ddp_plane dx, enum ddp_norm_store store, struct ddp_plane dadd,
                            bool dadd_accumulate)
 {
     struct regs r;
@@ -211,22 +211,25 @@ INLINE void gradient_plane(int h, int w, const struct ddp_norm_coef *k, enum ddp
                     float *q = dx.p + y * dx.sh + i * dx.sw + v * VL;
                     vf xhat = FMA(d, r.inv_std[v], r.rest[v]);
                     vf t = r.scale[v] * FMA(-xhat, m2[v], g - m1[v]);
-                    ST(q, dx_accumulate ? LD(q) + t : t);
+                    if (store == DDP_NORM_STORE_MASKED)
+                        ST(q, MASK(~(LD(px + i * x.sw + v * VL) <= (vf){0}), t));
+                    else
+                        ST(q, store == DDP_NORM_STORE_ADD ? LD(q) + t : t);
                 }
             }
     }
 }
 
 static void gradient(int h, int w, const struct ddp_norm_coef *k, enum ddp_norm_mask mask, struct ddp_plane x,
-                     struct ddp_plane out, struct ddp_plane dout, struct ddp_plane dx, bool dx_accumulate,
-                     struct ddp_plane dadd, bool dadd_accumulate)
+                     struct ddp_plane out, struct ddp_plane dout, struct ddp_plane dx,
+                     enum ddp_norm_store store, struct ddp_plane dadd, bool dadd_accumulate)
 {
     if (mask == DDP_NORM_MASK_OUT)
-        gradient_plane(h, w, k, DDP_NORM_MASK_OUT, x, out, dout, dx, dx_accumulate, dadd, dadd_accumulate);
+        gradient_plane(h, w, k, DDP_NORM_MASK_OUT, x, out, dout, dx, store, dadd, dadd_accumulate);
     else if (mask == DDP_NORM_MASK_INPUT)
-        gradient_plane(h, w, k, DDP_NORM_MASK_INPUT, x, out, dout, dx, dx_accumulate, dadd, dadd_accumulate);
+        gradient_plane(h, w, k, DDP_NORM_MASK_INPUT, x, out, dout, dx, store, dadd, dadd_accumulate);
     else
-        gradient_plane(h, w, k, DDP_NORM_MASK_NONE, x, out, dout, dx, dx_accumulate, dadd, dadd_accumulate);
+        gradient_plane(h, w, k, DDP_NORM_MASK_NONE, x, out, dout, dx, store, dadd, dadd_accumulate);
 }
 
 const struct ddp_norm_kernels ISA(ddp_norm_kernels) = {

@@ -10,6 +10,13 @@ enum ddp_norm_mask {
     DDP_NORM_MASK_INPUT, /* the same, out computed again from x (fewer bytes; nothing was added to it) */
 };
 
+/* Of dx. */
+enum ddp_norm_store {
+    DDP_NORM_STORE,
+    DDP_NORM_STORE_ADD,
+    DDP_NORM_STORE_MASKED, /* zero where x is not positive; dx may be x */
+};
+
 /* 16 floats each. */
 struct ddp_norm_coef {
     const float *mean, *rest, *inv_std; /* xhat = (x - mean) * inv_std + rest */
@@ -27,10 +34,10 @@ struct ddp_norm_kernels {
     void (*grad_sums)(int h, int w, const struct ddp_norm_coef *k, enum ddp_norm_mask mask,
                       struct ddp_plane x, struct ddp_plane out, struct ddp_plane dout, double *dz,
                       double *dzx);
-    /* dx (+)= scale * (dz - m1 - xhat * m2), dadd (+)= dz; either may be NULL */
+    /* dx (+)= scale * (dz - m1 - xhat * m2), dadd (+)= dz; either may be NULL, dx may be x unless it adds */
     void (*gradient)(int h, int w, const struct ddp_norm_coef *k, enum ddp_norm_mask mask, struct ddp_plane x,
-                     struct ddp_plane out, struct ddp_plane dout, struct ddp_plane dx, bool dx_accumulate,
-                     struct ddp_plane dadd, bool dadd_accumulate);
+                     struct ddp_plane out, struct ddp_plane dout, struct ddp_plane dx,
+                     enum ddp_norm_store store, struct ddp_plane dadd, bool dadd_accumulate);
 };
 DDP_CPU_TABLE(struct ddp_norm_kernels, ddp_norm_kernels)
 

@@ -84,6 +84,7 @@ const struct ddp_op ddp_op_add = {
     .nin = 2,
     .fuses = DDP_FUSE_RELU,
     .any_shape = true,
+    .out_use = DDP_OUT_MASK,
     .plan = plan_layer,
     .forward = forward,
     .backward = backward,

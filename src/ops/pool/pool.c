@@ -81,6 +81,7 @@ static int plan_window(const char *op, const struct ddp_pool_conf *conf, struct 
     plan->out =
         (struct ddp_shape){in.c, (int)((in.h + 2 * p - k) / s + 1), (int)((in.w + 2 * p - k) / s + 1)};
     plan->any_strides = true;
+    plan->over_in = DDP_OVER_PLAIN;
     plan->flops = (double)k * k * in.c * plan->out.h * plan->out.w;
     return 0;
 }
@@ -111,6 +112,7 @@ static int global_plan(const void *conf, const struct ddp_shape *in, int nin, in
     (void)conf, (void)nin, (void)batch, (void)err;
     plan->out = (struct ddp_shape){in[0].c, 1, 1};
     plan->any_strides = true;
+    plan->over_in = DDP_OVER_PLAIN;
     plan->flops = (double)in[0].c * in[0].h * in[0].w;
     return 0;
 }
@@ -222,6 +224,7 @@ const struct ddp_op ddp_op_max_pool = {
     .conf_bytes = sizeof(struct ddp_pool_conf),
     .keys = max_keys,
     .nin = 1,
+    .out_use = DDP_OUT_UNREAD,
     .plan = max_plan,
     .forward = max_forward,
     .backward = max_backward,
@@ -234,6 +237,7 @@ const struct ddp_op ddp_op_avg_pool = {
     .conf_bytes = sizeof(struct ddp_pool_conf),
     .keys = avg_keys,
     .nin = 1,
+    .out_use = DDP_OUT_UNREAD,
     .plan = avg_plan,
     .forward = avg_forward,
     .backward = avg_backward,
@@ -245,6 +249,7 @@ const struct ddp_op ddp_op_global_avg_pool = {
     .doc = "the mean of each channel's picture",
     .keys = no_keys,
     .nin = 1,
+    .out_use = DDP_OUT_UNREAD,
     .plan = global_plan,
     .forward = global_forward,
     .backward = global_backward,

@@ -33,6 +33,7 @@ static int plan_layer(const void *conf, const struct ddp_shape *in, int nin, int
                         in[0].h, in[0].w, (long long)features, INT32_MAX / DDP_CBLOCK);
     plan->out = (struct ddp_shape){(int)features, 1, 1};
     plan->any_strides = true;
+    plan->over_in = DDP_OVER_PLAIN;
     return 0;
 }
 
@@ -99,6 +100,7 @@ const struct ddp_op ddp_op_flatten = {
     .doc = "pictures to a vector of C*H*W features, in the order channel, row, column, whatever reads it",
     .keys = no_keys,
     .nin = 1,
+    .out_use = DDP_OUT_UNREAD,
     .any_shape = true,
     .plan = plan_layer,
     .forward = forward,
