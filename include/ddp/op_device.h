@@ -30,6 +30,19 @@ extern "C" {
 
 enum { DDP_GPU_CPAD = 8, DDP_DEVICE_PASSES = 3 };
 
+/* What an op's backward is able to do with gradients so that fewer bytes move (bits of `gradients`). */
+enum {
+    /* The gradient of an input that a sum adds as it is (in[nin] with DDP_FUSE_ADD; either of the op add) may
+     * be left where dout is: that din[i] is dout then, accumulate[i] is false, and the op writes over dout
+     * what that input is to get. The other gradients have to come out as ever. */
+    DDP_GRADIENT_LEFT = 1,
+    /* dout may come in two parts, the second in dout_more. */
+    DDP_GRADIENT_OF_TWO = 2,
+    /* To add to din[0] costs passes of their own, to write it none: it is rather given a place aside, as the
+     * second part for the op that takes the gradient. */
+    DDP_GRADIENT_ASIDE = 4,
+};
+
 /* Element types of activations and weights. */
 enum ddp_gpu_type { DDP_GPU_F32, DDP_GPU_BF16, DDP_GPU_F16 };
 
@@ -70,6 +83,7 @@ struct ddp_device_planner {
     enum ddp_gpu_type type;
     int batch; /* samples of a shard */
     bool training;
+    bool accumulate; /* backward will add to din[0] */
     /* of the library's own ops: vendors' algorithms */
     const struct ddp_gpu_api *api;
     struct ddp_gpu *gpu;
@@ -101,7 +115,10 @@ struct ddp_device_call {
     const int32_t *n; /* [1] real samples */
     const void *in[DDP_OP_MAX_IN];
     void *out;
-    void *dout;                      /* backward: gradient of out; may be overwritten by the op */
+    void *dout; /* backward: gradient of out; may be overwritten by the op */
+    /* backward, with DDP_GRADIENT_OF_TWO: the second part of dout, or NULL; the gradient is the sum, rounded
+     * to `type` */
+    const void *dout_more;
     void *din[DDP_OP_MAX_IN];        /* backward: NULL when not wanted. A loss writes din[0] in forward */
     bool accumulate[DDP_OP_MAX_IN];  /* backward: add to din instead of writing it */
     float *param[DDP_OP_MAX_PARAMS]; /* fp32; read only */
@@ -143,6 +160,7 @@ struct ddp_op_device {
     void (*backward)(const struct ddp_device_call *call);       /* required, except for losses */
     void (*forward_stats)(const struct ddp_device_call *call);  /* required where sync_doubles > 0 */
     void (*backward_stats)(const struct ddp_device_call *call); /* likewise */
+    unsigned gradients; /* DDP_GRADIENT_ bits; 0: writes and adds, one part */
 };
 
 /* The cudaStream_t that the call's work goes on. */

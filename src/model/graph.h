@@ -71,6 +71,7 @@ void ddp_graph_fuse(struct ddp_model *m, bool enable, bool pools);              
 void ddp_graph_values(struct ddp_model *m, bool alias);                                 /* value.c */
 void ddp_graph_flat(struct ddp_model *m);                                               /* flat.c */
 void ddp_graph_stages(struct ddp_model *m, bool reuse, bool over);                      /* stages.c */
+void ddp_graph_spare(struct ddp_model *m); /* spare.c; of stages whose gradients are shared out */
 
 /* "configs/model/x.cfg:12: layer 'conv2' (conv2d)": how every message about a layer begins. Returns buf. */
 char *ddp_layer_where(const struct ddp_layer *l, char *buf, int size);

@@ -78,8 +78,11 @@ static void add_values(struct ddp_memory *mem, const struct ddp_stages *p, bool 
         if (grad && val->over && form->over)
             mem->grad[v] = mem->value[v];
         else
-            add_span(mem, &mem->grad[v], DDP_SPAN_GRAD, v, grad, val->grad);
+            add_span(mem, &mem->grad[v], DDP_SPAN_GRAD, v, val->grad_at == v ? grad : 0, val->grad);
+        add_span(mem, &mem->aside[v], DDP_SPAN_GRAD, v, val->two_parts ? grad : 0, val->aside);
     }
+    for (int v = 0; v < p->nvalues; v++)
+        mem->grad[v] = mem->grad[p->value[v].grad_at];
 }
 
 static void add_stages(struct ddp_memory *mem, const struct ddp_stages *p, bool training,
@@ -100,9 +103,10 @@ void ddp_memory_plan(const struct ddp_stages *p, bool training, const struct ddp
 {
     const size_t values = (size_t)p->nvalues + 1, stages = (size_t)p->nstages + 1;
     struct ddp_memory mem = {.align = form->align};
-    mem.span = ddp_calloc(2 * values + stages, sizeof *mem.span);
+    mem.span = ddp_calloc(3 * values + stages, sizeof *mem.span);
     mem.value = ddp_calloc(values, sizeof *mem.value);
     mem.grad = ddp_calloc(values, sizeof *mem.grad);
+    mem.aside = ddp_calloc(values, sizeof *mem.aside);
     mem.saved = ddp_calloc(stages, sizeof *mem.saved);
     add_values(&mem, p, training, form);
     add_stages(&mem, p, training, form);
@@ -117,6 +121,7 @@ void ddp_memory_finish(struct ddp_memory *mem)
     free(mem->span);
     free(mem->value);
     free(mem->grad);
+    free(mem->aside);
     free(mem->saved);
     memset(mem, 0, sizeof *mem);
 }

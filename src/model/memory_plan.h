@@ -35,8 +35,9 @@ struct ddp_span {
 struct ddp_memory {
     int nspans;
     struct ddp_span *span;
-    /* span of each value, value's gradient, stage; -1: none. A gradient may have its value's. */
-    int *value, *grad, *saved;
+    /* span of each value, value's gradient, its second part, stage; -1: none. A gradient may have its
+     * value's, or another gradient's. */
+    int *value, *grad, *aside, *saved;
     size_t align;
     size_t shard_bytes, stats_bytes, scratch_bytes;
     int sync_doubles; /* of the widest stage */

@@ -164,7 +164,11 @@ void ddp_graph_stages(struct ddp_model *m, bool reuse, bool over)
     }
     for (int s = m->nstages - 1; s >= 0; s--)
         share_gradients(m, s, written, &p->nbackward, backward);
-    if (reuse && over)
+    for (int v = 0; v < m->nvalues; v++)
+        m->value[v].grad_at = v;
+    if (reuse && over && m->gpu)
+        ddp_graph_spare(m);
+    else if (reuse && over)
         set_over(m);
     set_lives(m, reuse);
     for (int v = 0; v < m->nvalues; v++)

@@ -12,6 +12,10 @@
  * [..]: where the stage is synchronised and the pass trains. All shards have to be past forward_stats
  * before any of them can go on, so such a model takes all its shards through one stage before the next.
  *
+ * On a device whose ops can do so (ddp/op_device.h: DDP_GRADIENT_) a gradient that passes a sum unchanged is
+ * left where it is, so that two values have theirs in one place, and what a convolution would add to a
+ * gradient lies aside as its second part. The bits are those of writing and adding.
+ *
  * Time is counted in calls: forward of stage s is at s, its backward at 2 nstages - 1 - s. The loss is the
  * last stage; it has no backward, its forward writes the gradient of what it reads. */
 #ifndef DDP_MODEL_STAGES_H
@@ -42,12 +46,16 @@ struct ddp_value {
     enum ddp_over over;
     bool kept[2];            /* [training]: still there at the end of forward, to be looked at */
     struct ddp_life life[2]; /* [training] */
-    struct ddp_life grad;    /* of its gradient, in training, where that is wanted */
+    struct ddp_life grad; /* in training, of its gradient, where wanted, and of those that lie in its place */
+    int grad_at;          /* the value in whose gradient's place its own lies: mostly itself */
+    bool two_parts;       /* what the last stage adds to its gradient lies aside */
+    struct ddp_life aside;
 };
 
 /* What a stage does with the gradient of an input. Every gradient is written once, by the first of its stages
- * in backward order, before others add to it and before its producer reads it. */
-enum ddp_grad { DDP_GRAD_NONE, DDP_GRAD_WRITE, DDP_GRAD_ADD };
+ * in backward order, before others add to it and before its producer reads it. LEAVE: written over the
+ * gradient of the stage's own output, whose place it takes. ASIDE: the last one writes its part apart. */
+enum ddp_grad { DDP_GRAD_NONE, DDP_GRAD_WRITE, DDP_GRAD_ADD, DDP_GRAD_LEAVE, DDP_GRAD_ASIDE };
 
 /* One call of an op, with ReLU, residual add and max_pool taken along. */
 struct ddp_stage {

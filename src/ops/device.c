@@ -76,7 +76,8 @@ void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, i
                               float *scratch)
 {
     const int other = c->nin;
-    const bool add = c->fused & DDP_FUSE_ADD && c->din[other], relu = c->fused & DDP_FUSE_RELU;
+    const bool relu = c->fused & DDP_FUSE_RELU,
+               add = c->fused & DDP_FUSE_ADD && c->din[other] && c->din[other] != c->dout;
     if (!dbias && !add && !relu)
         return;
     const struct ddp_gpu_bias_grad_args a = {.type = c->type,

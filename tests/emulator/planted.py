@@ -114,6 +114,11 @@ FAULTS = [
     ("one merge too few in the canonical tree", "src/reduce/nodes.cuh",
      "m > 0; m--)", "m > 1; m--)", "test_cuda_update"),
 
+    # ---- host: where gradients lie
+    ("a gradient's place is given away while another lies there", "src/model/spare.c",
+     "at->grad.last = at->grad.last < v->grad.last ? v->grad.last : at->grad.last;", "at->grad.last += 0;", "test_model_stages"),
+    ("a gradient is put aside though others add to it later", "src/model/spare.c",
+     "first_reader(m, st->in[0]) != s ||", "first_reader(m, st->in[0]) < 0 ||", "test_model_stages"),
     # ---- host: order of work
     ("buckets are exchanged before backward is through with them", "src/reduce/device_step.c",
      "    r->api->wait(r->side, r->bucket[b].complete);\n", "", "test_gpu_reduce"),

@@ -469,6 +469,72 @@ static void test_pass_random_graphs_agree_with_the_cpu(void **state)
     }
 }
 
+/* Runs m, and expects every bit of `want`. */
+static void expect_bits(const struct ddp_model *m, const struct input *in, enum ddp_gpu_type type,
+                        int branches, const struct outcome *want)
+{
+    struct outcome got;
+    run_gpu(m, in, true, type, branches, &got);
+    assert_memory_equal(got.loss, want->loss, sizeof want->loss);
+    assert_memory_equal(got.correct, want->correct, sizeof want->correct);
+    for (int i = 0; i < SHARDS; i++) {
+        assert_memory_equal(got.plain[i], want->plain[i],
+                            (size_t)plain_floats(ddp_model_flat(m)) * sizeof(float));
+        free(got.plain[i]);
+    }
+}
+
+/* Gradients of inputs that are left in a sum's place, or put aside, for those that are written and added. */
+static void check_places(struct ddp_config *cfg, struct ddp_shape shape, enum ddp_gpu_type type, int *left,
+                         int *aside)
+{
+    struct ddp_model *m, *moved;
+    struct ddp_error err = {0};
+    struct outcome want;
+    const int classes = strcmp(cfg->model.name, "inline") == 0 ? 0 : 10;
+    if (ddp_model_build(cfg, shape, classes, 4, DDP_BUILD_GPU, &m, &err) != 0 ||
+        ddp_model_build(cfg, shape, classes, 4, DDP_BUILD_GPU | DDP_BUILD_NO_OVER, &moved, &err) != 0)
+        fail_msg("%s", err.text);
+    struct input in = make_input(shape, m->layer[m->nlayers - 1].shape[0].c, 4, ragged);
+    run_gpu(moved, &in, true, type, 1, &want);
+    expect_bits(m, &in, type, 1, &want);
+    for (int s = 0; s < m->nstages; s++)
+        for (int k = 0; k < m->stage[s].nin; k++) {
+            *left += m->stage[s].din[k] == DDP_GRAD_LEAVE;
+            *aside += m->stage[s].din[k] == DDP_GRAD_ASIDE;
+        }
+    for (int i = 0; i < SHARDS; i++)
+        free(want.plain[i]);
+    free_input(&in);
+    ddp_model_destroy(m);
+    ddp_model_destroy(moved);
+}
+
+static void test_pass_bits_do_not_depend_on_where_gradients_lie(void **state)
+{
+    struct ddp_gpu_info info;
+    struct ddp_shape input;
+    int left = 0, aside = 0;
+    (void)state;
+    assert_int_equal(api->info(0, &info, NULL), 0);
+    for (enum ddp_gpu_type type = DDP_GPU_F32; type <= DDP_GPU_BF16; type++) {
+        if (type == DDP_GPU_BF16 && !info.bf16)
+            continue;
+        models_finish();
+        check_places(config_named("resnet8"), (struct ddp_shape){3, 8, 8}, type, &left, &aside);
+        assert_true(left >= 3 * aside / 4 && aside >= 3); /* three blocks */
+        for (size_t i = 0; i < DDP_COUNT(graphs); i++)
+            check_places(config_layers(graphs[i].layers), graphs[i].shape, type, &left, &aside);
+        for (int i = 0; i < nread_twice; i++)
+            check_places(config_layers(read_twice[i].layers), read_twice[i].input, type, &left, &aside);
+        for (uint32_t seed = 200; seed < 208; seed++) {
+            const char *layers = random_graph(seed, seed % 2 ? RANDOM_SYNC : 0, &input);
+            check_places(config_layers(layers), input, type, &left, &aside);
+        }
+    }
+    assert_true(left > 50 && aside > 7);
+}
+
 /* Shards side by side, on branches of their own: not a bit is another. */
 static void test_pass_bits_do_not_depend_on_branches(void **state)
 {
@@ -477,21 +543,13 @@ static void test_pass_bits_do_not_depend_on_branches(void **state)
         struct ddp_shape input;
         struct ddp_model *m;
         struct ddp_error err = {0};
-        struct outcome one, more;
+        struct outcome one;
         const char *layers = random_graph(seed, seed % 2 ? RANDOM_SYNC : 0, &input);
         assert_int_equal(ddp_model_build(config_layers(layers), input, 0, 4, DDP_BUILD_GPU, &m, &err), 0);
         struct input in = make_input(input, m->layer[m->nlayers - 1].shape[0].c, 4, ragged);
-        const size_t bytes = (size_t)plain_floats(ddp_model_flat(m)) * sizeof(float);
         run_gpu(m, &in, true, DDP_GPU_F32, 1, &one);
-        for (int branches = 2; branches <= SHARDS; branches++) {
-            run_gpu(m, &in, true, DDP_GPU_F32, branches, &more);
-            assert_memory_equal(more.loss, one.loss, sizeof one.loss);
-            assert_memory_equal(more.correct, one.correct, sizeof one.correct);
-            for (int i = 0; i < SHARDS; i++) {
-                assert_memory_equal(more.plain[i], one.plain[i], bytes);
-                free(more.plain[i]);
-            }
-        }
+        for (int branches = 2; branches <= SHARDS; branches++)
+            expect_bits(m, &in, DDP_GPU_F32, branches, &one);
         for (int i = 0; i < SHARDS; i++)
             free(one.plain[i]);
         free_input(&in);
@@ -543,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_pass_models_agree_with_the_cpu),
         cmocka_unit_test(test_pass_evaluation_agrees_with_the_cpu),
         cmocka_unit_test(test_pass_narrow_types_agree_roughly),
+        cmocka_unit_test(test_pass_bits_do_not_depend_on_where_gradients_lie),
         cmocka_unit_test(test_pass_bits_do_not_depend_on_branches),
         cmocka_unit_test(test_pass_refuses_what_the_device_lacks),
     };

@@ -13,7 +13,10 @@
 #define FLAT           "{type = \"flatten\", name = \"flat\"}, "
 #define END            FLAT "{type = \"linear\", name = \"fc\", out = 10}," CE
 #define POOL           "{type = \"global_avg_pool\"},"
-#define MAX(K)         "{type = \"max_pool\", kernel = " K "},"
+#define BLOCK                                                                                                \
+    CONV("p", "")                                                                                            \
+    BN("n", "") RELU CONV("a", "") BN("m", "") RELU CONV("b", "") BN("t", "") ADD("t", "relu1") RELU END
+#define MAX(K) "{type = \"max_pool\", kernel = " K "},"
 
 static void test_fuse_follows_the_readers(void **state)
 {
@@ -287,8 +290,16 @@ static void give_gradients(struct rehearsal *r, const struct ddp_stage *st)
         assert_int_equal(st->din[k] != DDP_GRAD_NONE, r->p->value[v].wants_grad);
         if (st->din[k] == DDP_GRAD_NONE)
             continue;
-        assert_int_equal(st->din[k] == DDP_GRAD_ADD, r->begun[v]);
-        if (r->begun[v])
+        assert_int_equal(st->din[k] == DDP_GRAD_ADD || st->din[k] == DDP_GRAD_ASIDE, r->begun[v]);
+        if (st->din[k] == DDP_GRAD_LEAVE)
+            assert_int_equal(r->mem.grad[v], r->mem.grad[st->out]);
+        else
+            assert_true(st->out < 0 || r->mem.grad[v] != r->mem.grad[st->out]);
+        if (st->din[k] == DDP_GRAD_ASIDE) {
+            assert_int_equal(r->pending[v], 1); /* nobody adds behind it */
+            write_span(r, r->mem.aside[v]);
+        }
+        if (r->begun[v] || st->din[k] == DDP_GRAD_LEAVE)
             read_span(r, r->mem.grad[v]);
         else
             write_span(r, r->mem.grad[v]);
@@ -326,6 +337,9 @@ static void rehearse_backward(struct rehearsal *r)
         assert_int_equal(r->pending[st->out], 0); /* dout is complete */
         give_gradients(r, st);
         read_span(r, r->mem.grad[st->out]);
+        assert_int_equal(r->mem.aside[st->out] >= 0, r->p->value[st->out].two_parts);
+        if (r->mem.aside[st->out] >= 0)
+            read_span(r, r->mem.aside[st->out]);
         read_span(r, r->mem.value[st->out]);
         read_inputs(r, st);
         if (r->mem.saved[s] >= 0)
@@ -400,7 +414,7 @@ static void test_stages_of_random_graphs_hold(void **state)
 {
     (void)state;
     static const unsigned flags[] = {0, DDP_BUILD_NO_FUSE, DDP_BUILD_NO_ALIAS, DDP_BUILD_GPU};
-    int twice = 0, added = 0, synced = 0;
+    int twice = 0, added = 0, synced = 0, left = 0, aside = 0;
     for (uint32_t seed = 0; seed < 400; seed++) {
         struct ddp_shape input;
         struct ddp_config *cfg = config_layers(random_graph(seed, RANDOM_SYNC, &input));
@@ -415,17 +429,22 @@ static void test_stages_of_random_graphs_hold(void **state)
                 twice += p->stage[s].nin == 2 && p->stage[s].in[0] == p->stage[s].in[1];
                 added += (p->stage[s].fused & DDP_FUSE_ADD) != 0;
                 synced += p->stage[s].synced;
+                for (int k = 0; k < p->stage[s].nin; k++) {
+                    left += p->stage[s].din[k] == DDP_GRAD_LEAVE;
+                    aside += p->stage[s].din[k] == DDP_GRAD_ASIDE;
+                }
             }
             ddp_model_destroy(m);
         }
         models_finish();
     }
-    assert_true(twice > 50 && added > 50 && synced > 50); /* or the graphs are not what they are for */
+    /* or the graphs are not what they are for */
+    assert_true(twice > 50 && added > 50 && synced > 50 && left > 50 && aside > 10);
 }
 
 /* The stages as text, "conv2d+relu 0- 1 | batch_norm~ 1a 2": the op, the values that it reads, each with what
- * backward does to its gradient (- nothing, w writes, a adds), the value that it writes; ~ behind one that is
- * synchronised, ! behind one that has no backward. */
+ * backward does to its gradient (- nothing, w writes, a adds, l leaves, s writes aside), the value that it
+ * writes; ~ behind one that is synchronised, ! behind one that has no backward. */
 static const char *plan_text(const struct ddp_stages *p)
 {
     static char text[2048];
@@ -441,7 +460,7 @@ static const char *plan_text(const struct ddp_stages *p)
                              st->synced ? "~" : "", backward ? "" : "!");
         for (int k = 0; k < st->nin; k++)
             n += (size_t)snprintf(text + n, sizeof text - n, "%c%d%c", k ? ',' : ' ', st->in[k],
-                                  "-wa"[st->din[k]]);
+                                  "-wals"[st->din[k]]);
         if (st->out >= 0)
             n += (size_t)snprintf(text + n, sizeof text - n, " %d", st->out);
     }
@@ -497,6 +516,59 @@ static void test_stages_say_who_writes_each_gradient(void **state)
     }
 }
 
+/* For a GPU, whose batch norms take a gradient in two parts and whose convolutions put theirs aside. */
+static void test_gradients_stay_where_they_are(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *layers, *plan;
+        unsigned flags;
+    } cases[] = {
+        {BLOCK,
+         "conv2d 0- 1 | batch_norm+relu 1w 2 | conv2d 2s 3 | batch_norm+relu 3w 4 | conv2d 4w 5 | "
+         "batch_norm+add+relu 5w,2l 6 | linear 6w 7 | softmax_cross_entropy! 7w",
+         DDP_BUILD_GPU},
+        {BLOCK,
+         "conv2d 0- 1 | batch_norm+relu 1w 2 | conv2d 2a 3 | batch_norm+relu 3w 4 | conv2d 4w 5 | "
+         "batch_norm+add+relu 5w,2w 6 | linear 6w 7 | softmax_cross_entropy! 7w",
+         DDP_BUILD_GPU | DDP_BUILD_NO_OVER},
+        {BLOCK,
+         "conv2d 0- 1 | batch_norm+relu 1w 2 | conv2d 2a 3 | batch_norm+relu 3w 4 | conv2d 4w 5 | "
+         "batch_norm+add+relu 5w,2w 6 | linear 6w 7 | softmax_cross_entropy! 7w",
+         0},
+        /* a convolution takes one part, and leaves what was added to it */
+        {CONV("p", "") RELU CONV("b", "") ADD("b", "relu1") RELU END,
+         "conv2d+relu 0- 1 | conv2d 1a 2 | add+relu 2l,1w 3 | linear 3w 4 | softmax_cross_entropy! 4w",
+         DDP_BUILD_GPU},
+        /* what a later reader has written is added to */
+        {CONV("p", "") BN("r", "") CONV("b", "") BN("t", "")
+             ADD("t", "r") "{type = \"concat\", input = [\"r\", \"add\"]}," END,
+         "conv2d 0- 1 | batch_norm 1w 2 | conv2d 2s 3 | batch_norm+add 3w,2a 4 | concat 2w,4w 5 | linear 5w "
+         "6 | softmax_cross_entropy! 6w",
+         DDP_BUILD_GPU},
+        /* only the last stage's part lies aside */
+        {CONV("p", "") BN("r", "") CONV("b", "") CONV("c", ", input = \"r\"") CONV("d", ", input = \"r\"")
+             ADD("c", "d") "{type = \"add\", input = [\"add\", \"b\"]}," END,
+         "conv2d 0- 1 | batch_norm 1w 2 | conv2d 2s 3 | conv2d 2a 4 | conv2d 2w 5 | add 4l,5w 6 | add 6l,3w "
+         "7 | linear 7w 8 | softmax_cross_entropy! 8w",
+         DDP_BUILD_GPU},
+        /* of a sum one part stays */
+        {CONV("p", "") "{type = \"gelu\", name = \"g\"}, {type = \"silu\", name = \"h\", input = \"p\"}," ADD(
+             "g", "h") RELU END,
+         "conv2d 0- 1 | gelu 1a 2 | silu 1w 3 | add+relu 2l,3w 4 | linear 4w 5 | softmax_cross_entropy! 5w",
+         DDP_BUILD_GPU},
+        {CONV("p", "") ADD("p", "p") RELU END,
+         "conv2d 0- 1 | add+relu 1w,1a 2 | linear 2w 3 | softmax_cross_entropy! 3w", DDP_BUILD_GPU},
+    };
+    for (size_t i = 0; i < DDP_COUNT(cases); i++) {
+        struct ddp_model *m = model_layers(cases[i].layers, (struct ddp_shape){16, 8, 8}, 4, cases[i].flags);
+        if (strcmp(plan_text(ddp_model_stages(m)), cases[i].plan) != 0)
+            fail_msg("case %zu: %s\nwanted %s", i, plan_text(ddp_model_stages(m)), cases[i].plan);
+        assert_plan_holds(ddp_model_stages(m));
+        ddp_model_destroy(m);
+    }
+}
+
 static void test_stages_name_what_they_call(void **state)
 {
     (void)state;
@@ -529,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_stages_of_shipped_models_hold),
         cmocka_unit_test(test_stages_of_random_graphs_hold),
         cmocka_unit_test(test_stages_say_who_writes_each_gradient),
+        cmocka_unit_test(test_gradients_stay_where_they_are),
         cmocka_unit_test(test_stages_name_what_they_call),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

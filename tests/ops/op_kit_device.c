@@ -183,6 +183,7 @@ static void run_once(const struct kit_args *a, float garbage, struct kit_result 
                                          .type = DDP_GPU_F32,
                                          .batch = a->batch,
                                          .training = !a->evaluate,
+                                         .accumulate = a->before[0] != NULL,
                                          .api = api,
                                          .gpu = gpu,
                                          .lock = lock};

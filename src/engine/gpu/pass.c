@@ -37,6 +37,7 @@ static int plan_stage(struct ddp_gpu_pass *p, int s, struct ddp_device_planner p
     planner.plan = from->plan;
     planner.fused = from->fused;
     planner.nin = inputs(from);
+    planner.accumulate = from->din[0] == DDP_GRAD_ADD;
     memcpy(planner.in, st->in, sizeof planner.in);
     planner.out = st->out;
     int status = st->op->plan ? st->op->plan(&planner, &st->plan, err) : 0;
@@ -123,7 +124,7 @@ static void add_din(const struct ddp_gpu_pass *p, const struct ddp_stage *st, in
     for (int k = 0; k < st->nin; k++) {
         if (st->din[k] == DDP_GRAD_NONE)
             continue;
-        c->din[k] = span(p, i, p->mem.grad[st->in[k]]);
+        c->din[k] = span(p, i, (st->din[k] == DDP_GRAD_ASIDE ? p->mem.aside : p->mem.grad)[st->in[k]]);
         c->accumulate[k] = st->din[k] == DDP_GRAD_ADD;
     }
 }
@@ -185,6 +186,7 @@ static void add_backward(const struct ddp_gpu_pass *p, int s, int i, float *leaf
 {
     const struct ddp_stage *st = &p->plan->stage[s];
     c->dout = span(p, i, p->mem.grad[st->out]);
+    c->dout_more = span(p, i, p->mem.aside[st->out]);
     add_din(p, st, i, c);
     for (int k = 0; k < st->plan->nparams; k++) {
         const struct ddp_flat_tensor *t = &p->plan->flat->tensor[st->tensor[k]];

@@ -58,9 +58,10 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
     if (!p->training)
         return 0;
     const size_t size = ddp_gpu_type_bytes(p->type);
-    const size_t want[] = {ddp_gpu_align((size_t)weights(p->plan) * size),
-                           ddp_gpu_align((size_t)p->batch * (size_t)ddp_gpu_elements(p->in[0]) * size),
-                           ddp_device_epilogue_scratch(pixels(p->out, p->batch), c.k)};
+    const size_t want[] = {
+        ddp_gpu_align((size_t)weights(p->plan) * size),
+        p->accumulate ? ddp_gpu_align((size_t)p->batch * (size_t)ddp_gpu_elements(p->in[0]) * size) : 0,
+        ddp_device_epilogue_scratch(pixels(p->out, p->batch), c.k)};
     for (size_t i = 0; i < DDP_COUNT(want); i++)
         out->scratch_bytes = want[i] > out->scratch_bytes ? want[i] : out->scratch_bytes;
     return 0;
@@ -105,4 +106,7 @@ static void backward(const struct ddp_device_call *c)
         data_gradient(c);
 }
 
-const struct ddp_op_device ddp_conv2d_device = {.plan = plan, .forward = forward, .backward = backward};
+const struct ddp_op_device ddp_conv2d_device = {.plan = plan,
+                                                .forward = forward,
+                                                .backward = backward,
+                                                .gradients = DDP_GRADIENT_LEFT | DDP_GRADIENT_ASIDE};

@@ -36,7 +36,7 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
     }
     if (!p->training)
         return 0;
-    const size_t added = (size_t)n * (size_t)features * ddp_gpu_type_bytes(p->type),
+    const size_t added = p->accumulate ? (size_t)n * (size_t)features * ddp_gpu_type_bytes(p->type) : 0,
                  bias = ddp_device_epilogue_scratch(n, k);
     out->scratch_bytes = added > bias ? added : bias;
     return 0;
@@ -64,4 +64,7 @@ static void backward(const struct ddp_device_call *c)
     ddp_device_gradient_add(c, to);
 }
 
-const struct ddp_op_device ddp_linear_device = {.plan = plan, .forward = forward, .backward = backward};
+const struct ddp_op_device ddp_linear_device = {.plan = plan,
+                                                .forward = forward,
+                                                .backward = backward,
+                                                .gradients = DDP_GRADIENT_LEFT | DDP_GRADIENT_ASIDE};

@@ -109,6 +109,7 @@ static struct ddp_gpu_norm_grad_args backward_args(const struct ddp_device_call 
                                            .mean = c->saved,
                                            .inv_std = (const float *)c->saved + channels,
                                            .dout = c->dout,
+                                           .more = c->dout_more,
                                            .dother = add ? c->din[other] : NULL,
                                            .accumulate_other = add && c->accumulate[other],
                                            .dweight = at.weight < 0 ? own : c->grad[at.weight],
@@ -139,4 +140,5 @@ const struct ddp_op_device ddp_batch_norm_device = {.plan = plan,
                                                     .forward = forward,
                                                     .backward = backward,
                                                     .forward_stats = forward_stats,
-                                                    .backward_stats = backward_stats};
+                                                    .backward_stats = backward_stats,
+                                                    .gradients = DDP_GRADIENT_LEFT | DDP_GRADIENT_OF_TWO};

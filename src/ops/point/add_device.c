@@ -21,16 +21,18 @@ static void add_forward(const struct ddp_device_call *c)
 
 static void add_backward(const struct ddp_device_call *c)
 {
+    const bool relu = c->fused & DDP_FUSE_RELU;
     for (int i = 0; i < 2; i++) {
         const struct ddp_gpu_add_args a = {.type = c->type,
                                            .count = count(c),
                                            .a = c->dout,
-                                           .b = (c->fused & DDP_FUSE_RELU) ? c->out : NULL,
+                                           .b = relu ? c->out : NULL,
                                            .out = c->din[i],
                                            .accumulate = c->accumulate[i]};
-        if (c->din[i])
+        if (c->din[i] && (relu || c->din[i] != c->dout)) /* left where it is */
             c->kernels->point->add_backward(c->stream, &a);
     }
 }
 
-const struct ddp_op_device ddp_add_device = {.forward = add_forward, .backward = add_backward};
+const struct ddp_op_device ddp_add_device = {
+    .forward = add_forward, .backward = add_backward, .gradients = DDP_GRADIENT_LEFT};
