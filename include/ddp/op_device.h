@@ -96,6 +96,9 @@ struct ddp_device_plan {
     size_t saved_bytes;   /* kept from forward to backward, per resident shard */
     size_t scratch_bytes; /* needed inside one call */
     int sync_doubles;     /* > 0: *_stats produce this many sums, added up over all shards */
+    /* Bit k: of trained parameter k the calls read weight[k] alone; param[k] is NULL then. In a narrow type
+     * other ranks get of it what they read: 2 bytes an element, and 6 of one that may be read as both. */
+    unsigned weight_only;
     /* of the library's own ops */
     size_t workspace_bytes;                         /* of the vendor's calls */
     struct ddp_gpu_plan *vendor[DDP_DEVICE_PASSES]; /* owned by the pass; NULL: not used */
@@ -121,7 +124,7 @@ struct ddp_device_call {
     const void *dout_more;
     void *din[DDP_OP_MAX_IN];        /* backward: NULL when not wanted. A loss writes din[0] in forward */
     bool accumulate[DDP_OP_MAX_IN];  /* backward: add to din instead of writing it */
-    float *param[DDP_OP_MAX_PARAMS]; /* fp32; read only */
+    float *param[DDP_OP_MAX_PARAMS]; /* fp32; read only. NULL where the plan says weight_only */
     void *weight[DDP_OP_MAX_PARAMS]; /* the same in `type` */
     /* backward: written, not added to; forward: leaves of running statistics (count * value, zero for an
      * empty shard) */

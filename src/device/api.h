@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-enum { DDP_GPU_API_VERSION = 4, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
+enum { DDP_GPU_API_VERSION = 5, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
 
 /* Up to a multiple of DDP_GPU_ALIGN. */
 static inline size_t ddp_gpu_align(size_t bytes)

@@ -132,6 +132,9 @@ int ddp_gpu_reduce_create(const struct ddp_gpu_reduce_conf *conf, const struct d
         status = upload_nodes(r, err);
     if (status == 0)
         status = upload_guard(r, err);
+    if (status == 0 && r->spans > 0)
+        status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SPANS], r->span,
+                                (size_t)r->spans * sizeof *r->span, err);
     if (status == 0)
         status = ddp_gpu_upload(&r->transfer, r->at[DDP_REGION_SCALE],
                                 &(struct ddp_gpu_scale){.scale = start, .inverse = 1 / start},

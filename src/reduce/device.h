@@ -4,7 +4,8 @@
  * number of ranks, and of the nodes that they lie on. Knows no optimizer: it gets a table of calls that
  * enqueue.
  *
- * It owns the parameters, their copy in the compute type, the leaf buffers and a stream for communication.
+ * It owns the parameters, of which a rank has what it updates and what it reads, their copy in the compute
+ * type, the leaf buffers and a stream for communication.
  *
  * One step, all of it enqueued, nothing waits, the same calls in the same order on every rank; it may be
  * captured into a graph that `compute` begins and ends:
@@ -27,10 +28,12 @@
  *   recv; on one node shares are slices)
  *   on several nodes: my node's sums over my share; then along my lane these sums over a slice to its owner,
  *   the other nodes' over mine to me (grouped send and recv)
- *   stage 0 over my slice; if it is the only one, new parameters from their owners to all (all-gather in
- *   place, or grouped broadcasts where slices are unequal) and conversion; else the values of all slices in
- *   the same way, and the other stages in finish(), with between() before each
- *   with the last parameters: what each rank refused to apply, as sums were not finite (16 bytes a rank)
+ *   stage 0 over my slice; if it is the only one, new parameters from their owners to all, in the compute
+ *   type, as the owner has rounded them (all-gather in place, or grouped broadcasts where slices are
+ *   unequal); else the values of all slices in the same way, and the other stages in finish(), with between()
+ *   before each
+ *   with the last parameters: those that others read in fp32, in one piece (conf.masters; statistics); and
+ *   what each rank refused to apply, as sums were not finite (16 bytes a rank)
  *   fast: all-reduce of the bucket, then as one rank does, on every rank alike
  * finish() makes the compute stream wait for all of it.
  *
@@ -68,6 +71,9 @@ struct ddp_gpu_reduce_conf {
     int block_values;       /* doubles per trained block that stages leave for each other: 0, 2 or 4 */
     double loss_scale;      /* at the start, a power of two; 0: no loss scaling */
     int small_width;        /* doubles of the widest ddp_gpu_reduce_small(); 0: none */
+    /* [flat->ntensors] tensors that every rank reads in fp32, whoever updates them; running statistics are.
+     * Read while a call lasts; NULL: all tensors. F32: no matter. */
+    const bool *masters;
 };
 
 /* A part of a bucket that this rank updates, in whole blocks. */
@@ -118,7 +124,9 @@ int ddp_gpu_reduce_first_shard(const struct ddp_gpu_reduce *r);
 int ddp_gpu_reduce_last_shard(const struct ddp_gpu_reduce *r); /* one past */
 
 /* Device memory, fixed for life. */
-/* [flat total]; of the metrics block the first DDP_GPU_METRICS, sums of the step after finish. */
+/* [flat total]; of the metrics block the first DDP_GPU_METRICS, sums of the step after finish. Of tensors
+ * that conf.masters leaves out, what this rank updates is up to date, and nothing else from the first step
+ * on. */
 float *ddp_gpu_reduce_params(struct ddp_gpu_reduce *r);
 void *ddp_gpu_reduce_weights(struct ddp_gpu_reduce *r); /* [flat total] in the compute type */
 const struct ddp_gpu_scale *ddp_gpu_reduce_scale(const struct ddp_gpu_reduce *r); /* NULL: no loss scaling */
@@ -151,7 +159,9 @@ void ddp_gpu_reduce_small(struct ddp_gpu_reduce *r, struct ddp_gpu_stream *strea
 
 /* ---- checkpoints and start: block until done; between steps only. Errors: DDP_E_DEVICE, DDP_E_COMM ---- */
 
-/* The whole flat array, the same on every rank. Setting converts the weights too. */
+/* Over the flat space: get writes the slices that this rank owns and nothing else (with F32 or one rank it
+ * has the others too), so that all ranks of a node fill one shared array; set reads all of it, the same on
+ * every rank, and converts the weights too. */
 int ddp_gpu_reduce_params_get(struct ddp_gpu_reduce *r, float *host, struct ddp_error *err);
 int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struct ddp_error *err);
 /* An array of what this rank updates (kept, ddp_gpu_reduce_kept() elements on the device); host is over the
@@ -166,9 +176,11 @@ int ddp_gpu_reduce_move(const struct ddp_gpu_reduce_conf *conf, struct ddp_comm 
                         enum ddp_reduce_way way, struct ddp_error *err);
 /* Slices of the flat space that this rank owns, [lo, hi): k counts from 0; false when there are no more. */
 bool ddp_gpu_reduce_owned(const struct ddp_gpu_reduce *r, int k, int64_t *lo, int64_t *hi);
-/* The trained part of such an array, from all ranks: kept -> full [flat total], both on the device, where the
- * compute stream may read it behind this call. Enqueues; collective. */
-void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full);
+/* What stands in place of the trained parameters, from all ranks: kept -> full [flat total], and in the
+ * compute type weights [flat total] (F32: ignored), as complete as the parameters themselves, with whose
+ * statistics and metrics; all on the device, where the compute stream may read them behind this call.
+ * Enqueues; collective. */
+void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full, void *weights);
 /* The same on every rank; get also says whether the device has halted. Without loss scaling get gives
  * {1, 0, halted, 0, 1, halted} and set does nothing. */
 int ddp_gpu_reduce_scale_get(struct ddp_gpu_reduce *r, struct ddp_gpu_scale *out, struct ddp_error *err);

@@ -136,6 +136,8 @@ static void plan_regions(struct ddp_gpu_reduce *r, const struct sizes *largest)
     n[DDP_REGION_SCALE] = sizeof(struct ddp_gpu_scale);
     n[DDP_REGION_GUARD] = (c->fast ? 1 : (size_t)(c->size * r->rows)) * DDP_GPU_METRICS * sizeof(float);
     n[DDP_REGION_REFUSED] = (size_t)ddp_gpu_reduce_rows(r) * DDP_GPU_REFUSED * sizeof(int32_t);
+    n[DDP_REGION_ROWS] = (size_t)(c->size * r->row) * sizeof(float);
+    n[DDP_REGION_SPANS] = (size_t)r->spans * sizeof *r->span;
     n[DDP_REGION_GUARD_NODE] = nodes * sizeof(float *);
     n[DDP_REGION_SMALL] = rows * (size_t)c->small_width * sizeof(double);
     n[DDP_REGION_SMALL_MERGES] = 2 * shards * sizeof(int32_t);
@@ -148,6 +150,7 @@ void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_c
     struct sizes largest;
     r->conf = *conf;
     r->conf.ranks = NULL; /* the layout knows */
+    r->conf.masters = NULL;
     r->total = conf->flat->total;
     ddp_reduce_layout_init(&r->layout, &layout);
     r->place = ddp_reduce_layout_place(&r->layout, conf->rank);
@@ -160,6 +163,7 @@ void ddp_gpu_reduce_plan(struct ddp_gpu_reduce *r, const struct ddp_gpu_reduce_c
         plan_terms(r);
     }
     plan_buckets(r, &largest);
+    ddp_gpu_reduce_plan_spans(r, conf->masters);
     plan_regions(r, &largest);
 }
 
@@ -170,6 +174,7 @@ void ddp_gpu_reduce_unplan(struct ddp_gpu_reduce *r)
     free(r->node);
     free(r->cover);
     free(r->term);
+    free(r->span);
     free(r->bucket);
 }
 

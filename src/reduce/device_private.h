@@ -1,5 +1,6 @@
-/* The state of a reduction on a device: planned by device_plan.c, made by device.c, worked on by
- * device_step.c and device_wire.c, read and written from outside by device_state.c. */
+/* The state of a reduction on a device: planned by device_plan.c and device_spans.c, made by device.c, worked
+ * on by device_step.c, device_publish.c and device_wire.c, read and written from outside by
+ * device_state.c. */
 #ifndef DDP_REDUCE_DEVICE_PRIVATE_H
 #define DDP_REDUCE_DEVICE_PRIVATE_H
 
@@ -29,6 +30,8 @@ enum ddp_gpu_region {
     /* int32 [size][DDP_GPU_REFUSED], in the order of slices, or one row: the first of each is what the rank
      * refused */
     DDP_REGION_REFUSED,
+    DDP_REGION_ROWS,         /* float [size][row]: what all read in fp32, in the order of slices */
+    DDP_REGION_SPANS,        /* struct ddp_gpu_span [spans] */
     DDP_REGION_GUARD_NODE,   /* float * [tree nodes]: their metrics */
     DDP_REGION_SMALL,        /* double [size][most shards of a rank][small width] */
     DDP_REGION_SMALL_MERGES, /* int32 [shards] merges, [shards] rows of SMALL */
@@ -92,6 +95,11 @@ struct ddp_gpu_reduce {
     int covers;
     struct ddp_gpu_reduce_term *term; /* [terms]; one node: the inputs, and NULL */
     int terms, term_rows;
+
+    /* Publishing in the compute type: where in the rows what is read in fp32 lies, rank after rank. */
+    struct ddp_gpu_span *span; /* [spans] */
+    struct ddp_range my_spans;
+    int64_t spans, row; /* row: elements of one rank's; 0: nothing is */
 
     size_t bytes[DDP_REGIONS];
     void *at[DDP_REGIONS];
@@ -159,6 +167,23 @@ static inline int ddp_gpu_reduce_rows(const struct ddp_gpu_reduce *r)
     return ddp_gpu_reduce_alone(r) ? 1 : r->conf.size;
 }
 
+/* Its trained part. */
+static inline struct ddp_range ddp_gpu_reduce_trained(const struct ddp_gpu_reduce *r,
+                                                      struct ddp_range elements)
+{
+    return ddp_range_clip(elements, (struct ddp_range){0, r->conf.flat->stats});
+}
+
+/* ---- device_spans.c ---- */
+
+/* A part of plan(), once the layout is there. masters: of the conf. */
+void ddp_gpu_reduce_plan_spans(struct ddp_gpu_reduce *r, const bool *masters);
+
+/* ---- device_publish.c ---- */
+
+/* New parameters of a bucket, from their owners to all, on the side stream. last: of the step. */
+void ddp_gpu_reduce_publish(struct ddp_gpu_reduce *r, int64_t bucket, bool last);
+
 /* ---- device_wire.c: enqueued on the side stream, the same calls on every rank ---- */
 
 /* The metrics of all tree nodes to all; with `fast` their sum. */
@@ -167,9 +192,12 @@ void ddp_gpu_wire_metrics(struct ddp_gpu_reduce *r);
 void ddp_gpu_wire_inputs(struct ddp_gpu_reduce *r, int64_t bucket);
 /* Several nodes, along the lane: covers over slices. */
 void ddp_gpu_wire_covers(struct ddp_gpu_reduce *r, int64_t bucket);
-/* From owners to all: array [blocks][each] of a bucket's blocks that lie in `within`. refused: what ranks
- * refused goes along, in the same group. */
-void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t bucket, struct ddp_range within, float *array,
-                         int64_t each, bool refused);
+/* What goes along with a bucket, in the same group: what ranks refused; the rows. */
+enum { DDP_GPU_WITH_REFUSED = 1, DDP_GPU_WITH_ROWS = 2 };
+
+/* From owners to all: array [blocks][each] of a bucket's blocks that lie in `within`; each: floats, moved as
+ * they are. with: bits DDP_GPU_WITH_*. */
+void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t bucket, struct ddp_range within, void *array,
+                         int64_t each, unsigned with);
 
 #endif

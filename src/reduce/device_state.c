@@ -5,8 +5,14 @@
 
 int ddp_gpu_reduce_params_get(struct ddp_gpu_reduce *r, float *host, struct ddp_error *err)
 {
-    return ddp_gpu_download(&r->transfer, host, r->at[DDP_REGION_PARAMS], (size_t)r->total * sizeof *host,
-                            err);
+    const float *params = r->at[DDP_REGION_PARAMS];
+    int status = 0;
+    for (int64_t b = 0; status == 0 && b < r->layout.buckets; b++) {
+        const struct ddp_range a = ddp_range_elements(r->bucket[b].owned);
+        status = ddp_gpu_download(&r->transfer, host + a.lo, params + a.lo,
+                                  (size_t)ddp_range_size(a) * sizeof *host, err);
+    }
+    return status;
 }
 
 int ddp_gpu_reduce_params_set(struct ddp_gpu_reduce *r, const float *host, struct ddp_error *err)

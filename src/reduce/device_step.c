@@ -7,57 +7,19 @@
  * stream waits for; `done`, recorded on the side stream in finish(), is what the compute stream waits for. So
  * leaves are not overwritten by the next step before they were sent and summed, parameters not read before
  * they are new. Staging areas are used by one bucket after the other, in the order of the side stream. */
-#include "ops/point/point_kernels.h"
 #include "reduce/device_private.h"
 
-static float *params_at(const struct ddp_gpu_reduce *r, int64_t at)
-{
-    return (float *)r->at[DDP_REGION_PARAMS] + at;
-}
-
-/* Its trained part, and the statistics behind. */
-static struct ddp_range trained_part(const struct ddp_gpu_reduce *r, struct ddp_range a)
-{
-    return ddp_range_clip(a, (struct ddp_range){0, r->conf.flat->stats});
-}
-
+/* The statistics behind what is trained. */
 static struct ddp_range rest_part(const struct ddp_gpu_reduce *r, struct ddp_range a)
 {
     return ddp_range_clip(a, (struct ddp_range){r->conf.flat->stats, r->conf.flat->metrics});
 }
 
-/* ---- what owners have, to all ---- */
-
 /* The values of every owner's trained blocks. A double travels as two floats: moving leaves bits alone. */
 static void spread_values(struct ddp_gpu_reduce *r, int64_t b)
 {
     const struct ddp_range trained = {0, r->conf.flat->stats / DDP_BLOCK};
-    ddp_gpu_wire_spread(r, b, trained, r->at[DDP_REGION_VALUES], 2 * (int64_t)r->conf.block_values, false);
-}
-
-static void convert(struct ddp_gpu_reduce *r, struct ddp_range a)
-{
-    const struct ddp_gpu_cast_args cast = {.type = r->conf.type,
-                                           .count = a.hi - a.lo,
-                                           .f = params_at(r, a.lo),
-                                           .t = (char *)r->at[DDP_REGION_WEIGHTS] +
-                                                (size_t)a.lo * ddp_gpu_type_bytes(r->conf.type)};
-    if (a.lo < a.hi)
-        r->api->kernels->point->cast_from_float(r->side, &cast);
-}
-
-/* New parameters and statistics, and the others' into the compute type. The metrics are the same everywhere
- * already, and go along: without them their bucket would not be of equal slices. last: of the step. */
-static void publish(struct ddp_gpu_reduce *r, int64_t b, bool last)
-{
-    const struct ddp_range all_blocks = {0, r->layout.blocks};
-    ddp_gpu_wire_spread(r, b, all_blocks, r->at[DDP_REGION_PARAMS], DDP_BLOCK, last);
-    if (ddp_gpu_reduce_alone(r) || r->conf.type == DDP_GPU_F32)
-        return;
-    const struct ddp_range all = trained_part(r, ddp_range_elements(r->bucket[b].all));
-    const struct ddp_range mine = trained_part(r, ddp_range_elements(r->bucket[b].mine));
-    convert(r, (struct ddp_range){all.lo, mine.lo});
-    convert(r, (struct ddp_range){mine.hi, all.hi});
+    ddp_gpu_wire_spread(r, b, trained, r->at[DDP_REGION_VALUES], 2 * (int64_t)r->conf.block_values, 0);
 }
 
 /* ---- my node's sums ---- */
@@ -105,7 +67,7 @@ static void run_stage(struct ddp_gpu_reduce *r, int64_t b, int stage)
     const struct ddp_gpu_apply *apply = r->apply;
     const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
     const struct ddp_range mine = ddp_range_elements(k->mine);
-    const struct ddp_range trained = trained_part(r, mine), rest = rest_part(r, mine);
+    const struct ddp_range trained = ddp_gpu_reduce_trained(r, mine), rest = rest_part(r, mine);
     const bool first = stage == 0, last = stage + 1 == apply->stages;
     if (trained.lo < trained.hi) {
         const struct ddp_gpu_slice s = slice_of(r, k, trained, first ? r->terms : 0, k->trained);
@@ -146,7 +108,7 @@ static void reduce_bucket(struct ddp_gpu_reduce *r, int64_t b, bool last)
     }
     run_stage(r, b, 0);
     if (r->apply->stages == 1)
-        publish(r, b, last);
+        ddp_gpu_reduce_publish(r, b, last);
     else
         spread_values(r, b);
 }
@@ -160,7 +122,7 @@ static void later_stages(struct ddp_gpu_reduce *r)
         for (int64_t b = 0; b < r->layout.buckets; b++) {
             run_stage(r, b, stage);
             if (stage + 1 == apply->stages)
-                publish(r, b, b + 1 == r->layout.buckets);
+                ddp_gpu_reduce_publish(r, b, b + 1 == r->layout.buckets);
             else
                 spread_values(r, b);
         }
@@ -213,19 +175,4 @@ int ddp_gpu_reduce_finish(struct ddp_gpu_reduce *r, struct ddp_error *err)
     r->api->record(r->done, r->side);
     r->api->wait(r->compute, r->done);
     return 0;
-}
-
-void ddp_gpu_reduce_gather(struct ddp_gpu_reduce *r, const float *kept, float *full)
-{
-    const struct ddp_range trained = {0, r->conf.flat->stats / DDP_BLOCK};
-    for (int64_t b = 0; b < r->layout.buckets; b++) {
-        const struct ddp_gpu_reduce_bucket *k = &r->bucket[b];
-        const struct ddp_range mine = trained_part(r, ddp_range_elements(k->mine));
-        if (mine.lo < mine.hi)
-            r->api->copy(r->side, full + mine.lo, kept + k->kept,
-                         (size_t)ddp_range_size(mine) * sizeof *full);
-        ddp_gpu_wire_spread(r, b, trained, full, DDP_BLOCK, false);
-    }
-    r->api->record(r->done, r->side);
-    r->api->wait(r->compute, r->done);
 }

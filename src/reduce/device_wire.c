@@ -133,22 +133,24 @@ static void spread_unequal(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range
     }
 }
 
-void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range within, float *array,
-                         int64_t each, bool refused)
+void ddp_gpu_wire_spread(struct ddp_gpu_reduce *r, int64_t b, struct ddp_range within, void *array,
+                         int64_t each, unsigned with)
 {
     const struct ddp_range all = ddp_range_clip(ddp_reduce_layout_bucket(&r->layout, b), within);
     if (ddp_gpu_reduce_alone(r) || each == 0)
         return;
-    const bool even = is_even(r, b, within), grouped = !even || refused;
+    const bool even = is_even(r, b, within), grouped = !even || with != 0;
     if (grouped)
         r->api->group_begin(r->comm);
     if (even)
-        r->api->allgather(r->comm, r->side, array + all.lo * each,
+        r->api->allgather(r->comm, r->side, (float *)array + all.lo * each,
                           (size_t)(ddp_range_size(all) / r->conf.size * each));
     else
         spread_unequal(r, b, within, array, each);
-    if (refused) /* moved as they are */
+    if (with & DDP_GPU_WITH_REFUSED) /* moved as they are */
         r->api->allgather(r->comm, r->side, r->at[DDP_REGION_REFUSED], DDP_GPU_REFUSED);
+    if (with & DDP_GPU_WITH_ROWS && r->row > 0)
+        r->api->allgather(r->comm, r->side, r->at[DDP_REGION_ROWS], (size_t)r->row);
     if (grouped)
         r->api->group_end(r->comm);
 }

@@ -1,5 +1,5 @@
-/* Leaves of the flat space outside of the update: merging of leaves, small tree sums, a leaf's metrics, a
- * step's results. All are bound by memory. */
+/* Leaves of the flat space outside of the update: merging of leaves, small tree sums, a leaf's metrics, rows
+ * of what ranks send, a step's results. All are bound by memory. */
 #include "reduce/nodes.cuh"
 #include "reduce/flat_kernels.h"
 
@@ -89,6 +89,25 @@ extern "C" void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_
     DDP_LAUNCH(s, write_metrics, 1, DDP_FLAT_THREADS, *a);
 }
 
+/* A thread block a span: 8 bytes an element. */
+DDP_KERNEL copy_spans(const struct ddp_gpu_spans_args a)
+{
+    const struct ddp_gpu_span s = a.span[ddp_block()];
+    const float *from = a.pack ? a.flat + s.flat : a.rows + s.row;
+    float *to = a.pack ? a.rows + s.row : a.flat + s.flat;
+#pragma unroll
+    for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
+        const int i = ddp_flat_place(q);
+        if (i < s.count)
+            ddp_quad_store(to + i, ddp_quad_load(from + i));
+    }
+}
+
+extern "C" void ddp_cuda_move_spans(struct ddp_gpu_stream *s, const struct ddp_gpu_spans_args *a)
+{
+    DDP_LAUNCH(s, copy_spans, a->spans, DDP_FLAT_THREADS, *a);
+}
+
 /* Some hundred bytes over the bus, in place of a copy for each part. One block. */
 DDP_KERNEL write_results(const struct ddp_gpu_results_args a)
 {
@@ -123,5 +142,6 @@ const struct ddp_flat_device_kernels ddp_cuda_flat_kernels = {
     .sum_nodes = ddp_cuda_sum_nodes,
     .sum_shards = ddp_cuda_sum_shards,
     .metrics = ddp_cuda_metrics,
+    .move_spans = ddp_cuda_move_spans,
     .results = ddp_cuda_results,
 };

@@ -1,5 +1,5 @@
-/* Leaves of the flat space on the device (flat.cu): merging two, small tree sums, a leaf's metrics; and a
- * step's results. */
+/* Leaves of the flat space on the device (flat.cu): merging two, small tree sums, a leaf's metrics; what
+ * ranks send of it in rows; and a step's results. */
 #ifndef DDP_REDUCE_FLAT_KERNELS_H
 #define DDP_REDUCE_FLAT_KERNELS_H
 
@@ -44,6 +44,18 @@ struct ddp_gpu_metrics_args {
     float *leaf;
 };
 
+/* move_spans(): parts of a flat array to their places in rows (pack), or from there. */
+struct ddp_gpu_span {
+    int64_t flat, row;  /* first element in either; multiples of 4 */
+    int32_t count, pad; /* up to DDP_BLOCK, a multiple of 4 */
+};
+struct ddp_gpu_spans_args {
+    const struct ddp_gpu_span *span; /* [spans]; no two overlap */
+    int64_t spans;
+    float *flat, *rows;
+    bool pack;
+};
+
 /* results(): what a step came to, written by one kernel where the host reads it: in pinned memory. */
 struct ddp_gpu_outcome {
     float metrics[4]; /* of the flat space: loss, right answers, stop votes */
@@ -67,6 +79,7 @@ struct ddp_flat_device_kernels {
     void (*sum_nodes)(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
     void (*sum_shards)(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
     void (*metrics)(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+    void (*move_spans)(struct ddp_gpu_stream *s, const struct ddp_gpu_spans_args *a);
     void (*results)(struct ddp_gpu_stream *s, const struct ddp_gpu_results_args *a);
 };
 extern const struct ddp_flat_device_kernels ddp_cuda_flat_kernels; /* of the plug-in */
@@ -76,6 +89,7 @@ void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gpu_range_arg
 void ddp_cuda_sum_nodes(struct ddp_gpu_stream *s, const struct ddp_gpu_sum_args *a);
 void ddp_cuda_sum_shards(struct ddp_gpu_stream *s, const struct ddp_gpu_shards_args *a);
 void ddp_cuda_metrics(struct ddp_gpu_stream *s, const struct ddp_gpu_metrics_args *a);
+void ddp_cuda_move_spans(struct ddp_gpu_stream *s, const struct ddp_gpu_spans_args *a);
 void ddp_cuda_results(struct ddp_gpu_stream *s, const struct ddp_gpu_results_args *a);
 
 #ifdef __cplusplus

@@ -41,6 +41,7 @@ struct op {
         struct ddp_gpu_range_args range;
         struct ddp_gpu_sum_args sum;
         struct ddp_gpu_shards_args rows;
+        struct ddp_gpu_spans_args spans;
         struct ddp_gpu_update_args update;
         struct ddp_gpu_between_args between;
         struct ddp_gpu_stats_args stats;
@@ -81,7 +82,7 @@ struct ddp_gpu {
 struct fake_world {
     int n;
     uint32_t seed, draws;
-    int64_t sent[MAX_DEVICES][MAX_DEVICES], gathered;
+    int64_t sent[MAX_DEVICES][MAX_DEVICES], gathered, spread;
     struct ddp_gpu gpu[MAX_DEVICES];
 };
 
@@ -298,6 +299,7 @@ KERNEL_OF(point, cast_from_float, ddp_gpu_cast_args, cast)
 KERNEL_OF(flat, add_range, ddp_gpu_range_args, range)
 KERNEL_OF(flat, sum_nodes, ddp_gpu_sum_args, sum)
 KERNEL_OF(flat, sum_shards, ddp_gpu_shards_args, rows)
+KERNEL_OF(flat, move_spans, ddp_gpu_spans_args, spans)
 KERNEL_OF(update, norms, ddp_gpu_update_args, update)
 KERNEL_OF(update, between, ddp_gpu_between_args, between)
 KERNEL_OF(stats, stats, ddp_gpu_stats_args, stats)
@@ -422,6 +424,7 @@ static void collect(struct ddp_gpu_stream **s, int n)
                 move(x[r]->p + (size_t)from * x[r]->count, x[from]->p + (size_t)from * x[r]->count,
                      x[r]->count * sizeof(float));
             s[r]->gpu->world->gathered += x[0]->kind == ALLGATHER;
+            s[r]->gpu->world->spread += (int64_t)x[r]->count * (x[0]->kind == ALLGATHER ? n : 1);
             if (r != x[0]->peer && x[0]->kind != ALLGATHER)
                 move(x[r]->p, x[x[0]->peer]->p, x[r]->count * sizeof(float));
         }
@@ -520,7 +523,7 @@ static bool idle(struct ddp_gpu_stream *s)
 
 static const struct ddp_point_device_kernels point_kernels = {.cast_from_float = cast_from_float};
 static const struct ddp_flat_device_kernels flat_kernels = {
-    .add_range = add_range, .sum_nodes = sum_nodes, .sum_shards = sum_shards};
+    .add_range = add_range, .sum_nodes = sum_nodes, .sum_shards = sum_shards, .move_spans = move_spans};
 static const struct ddp_stats_device_kernels stats_kernels = {.stats = stats, .guard = guard};
 static const struct ddp_gpu_kernels kernels = {
     .point = &point_kernels, .flat = &flat_kernels, .update = &update_kernels, .stats = &stats_kernels};
@@ -597,6 +600,11 @@ int64_t fake_sent(const struct fake_world *w, int from, int to)
 int64_t fake_gathers(const struct fake_world *w)
 {
     return w->gathered / w->n;
+}
+
+int64_t fake_spread(const struct fake_world *w)
+{
+    return w->spread / w->n;
 }
 
 size_t fake_bytes(const struct fake_world *w, int device)

@@ -17,9 +17,11 @@ const struct ddp_gpu_api *fake_api(void);
 
 /* Run all that was enqueued, in an order drawn from seed. Fails the test when nothing can go on. */
 void fake_run(struct fake_world *w, uint32_t seed);
-/* Floats that one device has sent to another; all-gathers that there were. */
+/* Floats that one device has sent to another; all-gathers that there were; floats that a device had behind
+ * all collective calls, its own among them. */
 int64_t fake_sent(const struct fake_world *w, int from, int to);
 int64_t fake_gathers(const struct fake_world *w);
+int64_t fake_spread(const struct fake_world *w);
 /* Bytes of device memory that are allocated, each rounded up to DDP_GPU_ALIGN. */
 size_t fake_bytes(const struct fake_world *w, int device);
 

@@ -58,6 +58,8 @@ int gpu_size(const struct gpu_shape *shape)
     return size;
 }
 
+static const bool biases[TENSORS + 1] = {false, true, false, true, false};
+
 struct ddp_gpu_reduce_conf gpu_conf(const struct problem *p, const struct setup *s,
                                     const struct gpu_shape *shape, int rank)
 {
@@ -74,7 +76,8 @@ struct ddp_gpu_reduce_conf gpu_conf(const struct problem *p, const struct setup 
                                         .loss_scale = s->loss_scale,
                                         .block_values =
                                             ddp_optim_device_block_values(&p->cfg, s->loss_scale > 0),
-                                        .small_width = 12};
+                                        .small_width = 12,
+                                        .masters = strstr(s->what, "all in fp32") ? NULL : biases};
 }
 
 void gpu_open_rank(struct fake_world *w, struct rank *k, const struct ddp_gpu_reduce_conf *conf,
@@ -162,18 +165,40 @@ static void check_rounded(const void *weights, const float *params)
     }
 }
 
-/* The average of all ranks on each of them: trained parameters from their owners, the rest from the
- * parameters. */
-static void check_gathered(const struct rank *k, const struct outcome *o, int arrays, enum ddp_gpu_type type)
+/* What a rank has of all parameters: in fp32 what it reads in fp32, and all of them in the compute type. */
+static void check_readable(const struct problem *p, const struct setup *s, const float *params,
+                           const void *weights, const float *want)
 {
     static float got[TOTAL];
+    const bool all = strstr(s->what, "all in fp32") || s->fast || s->type == DDP_GPU_F32;
+    emu_copy_out(got, params, sizeof got);
+    for (int t = 0; t < TENSORS; t++)
+        if (all || biases[t])
+            assert_memory_equal(got + p->tensor[t].offset, want + p->tensor[t].offset,
+                                (size_t)p->tensor[t].size * sizeof *got);
+    assert_memory_equal(got + TRAINED, want + TRAINED, (TOTAL - TRAINED) * sizeof *got);
+    if (s->type == DDP_GPU_BF16)
+        check_rounded(weights, want);
+}
+
+/* The average of all ranks on each of them, as the compute stream finds it behind the gathering. */
+static void gather(struct rank *k)
+{
+    ddp_gpu_updater_gather(&k->updater);
+    if (k->updater.average)
+        fake_api()->copy(k->compute, k->source[0][0], k->updater.average, TOTAL * sizeof(float));
+}
+
+/* Trained parameters from their owners, the rest from the parameters. */
+static void check_gathered(const struct rank *k, const struct problem *p, const struct setup *s,
+                           const struct outcome *o)
+{
+    static float want[TOTAL];
     if (!k->updater.average)
         return;
-    emu_copy_out(got, k->updater.average, sizeof got);
-    assert_memory_equal(got, o->state[arrays - 1], TRAINED * sizeof *got);
-    assert_memory_equal(got + TRAINED, o->params + TRAINED, (TOTAL - TRAINED) * sizeof *got);
-    if (type == DDP_GPU_BF16)
-        check_rounded(k->updater.average_weights, got);
+    memcpy(want, o->state[ddp_optim_array_count(&p->cfg) - 1], TRAINED * sizeof *want);
+    memcpy(want + TRAINED, o->params + TRAINED, (TOTAL - TRAINED) * sizeof *want);
+    check_readable(p, s, k->source[0][0], k->updater.average_weights, want);
 }
 
 /* What all ranks refused, as one of them knows it. */
@@ -191,13 +216,10 @@ static int32_t refused_by_any(const struct rank *k)
 void gpu_collect(struct rank *k, int ranks, const struct problem *p, const struct setup *s,
                  struct outcome *out)
 {
-    static float other[TOTAL];
     struct ddp_error err = {0};
     memset(out, 0, sizeof *out);
     for (int r = 0; r < ranks; r++) {
-        assert_int_equal(ddp_gpu_reduce_params_get(k[r].r, r ? other : out->params, &err), 0);
-        if (r > 0)
-            assert_memory_equal(other, out->params, sizeof other);
+        assert_int_equal(ddp_gpu_reduce_params_get(k[r].r, out->params, &err), 0);
         for (int i = 0; i < ddp_optim_array_count(&p->cfg); i++)
             assert_int_equal(ddp_gpu_reduce_kept_get(k[r].r, ddp_optim_device_array(k[r].updater.optim, i),
                                                      out->state[i], &err),
@@ -205,9 +227,9 @@ void gpu_collect(struct rank *k, int ranks, const struct problem *p, const struc
         assert_int_equal(ddp_gpu_reduce_scale_get(k[r].r, &out->scale, &err), 0);
         assert_true(r == 0 || refused_by_any(&k[r]) == out->refused);
         out->refused = refused_by_any(&k[r]);
-        if (s->type == DDP_GPU_BF16)
-            check_rounded(ddp_gpu_reduce_weights(k[r].r), out->params);
     }
+    for (int r = 0; r < ranks; r++)
+        check_readable(p, s, ddp_gpu_reduce_params(k[r].r), ddp_gpu_reduce_weights(k[r].r), out->params);
 }
 
 /* What went between two devices, by where their ranks are. */
@@ -221,7 +243,7 @@ static void count_traffic(const struct fake_world *w, const struct gpu_shape *sh
                                                                 .nodes = shape->nodes,
                                                                 .ranks = shape->ranks,
                                                                 .size = size});
-    gpu_traffic = (struct gpu_traffic){.gathers = fake_gathers(w)};
+    gpu_traffic = (struct gpu_traffic){.gathers = fake_gathers(w), .spread = fake_spread(w)};
     for (int a = 0; a < size; a++)
         for (int b = 0; b < size; b++) {
             const struct ddp_reduce_place from = ddp_reduce_layout_place(&l, a),
@@ -264,11 +286,11 @@ void gpu_run_nodes(const struct setup *s, const struct gpu_shape *shape, uint32_
     fake_run(w, seed);
     count_traffic(w, shape);
     for (int r = 0; r < ranks; r++)
-        ddp_gpu_updater_gather(&k[r].updater, k[r].compute);
+        gather(&k[r]);
     fake_run(w, seed);
     gpu_collect(k, ranks, &p, s, out);
     for (int r = 0; r < ranks; r++)
-        check_gathered(&k[r], out, ddp_optim_array_count(&p.cfg), s->type);
+        check_gathered(&k[r], &p, s, out);
     assert_int_equal(emu_faults(), 0);
     for (int r = 0; r < ranks; r++)
         gpu_close_rank(w, &k[r]);

@@ -10,7 +10,7 @@
 enum { STEPS = 3, MAX_SHARDS = 8, COUNT = 29, STATS_SIZE = 16 };
 
 struct setup {
-    const char *what;
+    const char *what; /* "averaged", "all in fp32" (ranks read all tensors so, else biases) have effects */
     int64_t optim;
     double momentum, clip_norm, loss_scale;
     enum ddp_gpu_type type;
@@ -47,10 +47,10 @@ extern int gpu_poison;      /* step in which the loss of one shard is nan, and w
 extern int gpu_steps;
 extern float gpu_leaf[STEPS][MAX_SHARDS][TOTAL];
 
-/* Floats that the steps of the last run sent: inside nodes, between them along lanes, otherwise;
- * all-gathers. */
+/* Floats that the steps of the last run sent: inside nodes, between them along lanes, otherwise; all-gathers;
+ * floats that a rank had behind collective calls. */
 extern struct gpu_traffic {
-    int64_t inside, lanes, across, gathers;
+    int64_t inside, lanes, across, gathers, spread;
 } gpu_traffic;
 
 void *gpu_take(struct ddp_gpu *gpu, size_t bytes);
@@ -63,7 +63,7 @@ struct ddp_gpu_reduce_conf gpu_conf(const struct problem *p, const struct setup 
 void gpu_open_rank(struct fake_world *w, struct rank *k, const struct ddp_gpu_reduce_conf *conf,
                    const struct problem *p, const float *params);
 void gpu_close_rank(struct fake_world *w, struct rank *k);
-/* Of all ranks; their parameters are the same. */
+/* From all ranks, who have what they read of the others'. */
 void gpu_collect(struct rank *k, int ranks, const struct problem *p, const struct setup *s,
                  struct outcome *out);
 /* gpu_steps steps and a gathering of averages, in an order drawn from seed; on one node. */

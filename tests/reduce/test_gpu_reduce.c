@@ -23,7 +23,7 @@ static const struct setup setups[] = {
     {"lamb", DDP_OPTIM_LAMB, 0, 0, 0, DDP_GPU_F32, false, 1},
     {"lamb, clipped, scaled, groups of 3", DDP_OPTIM_LAMB, 0, 0.1, 512, DDP_GPU_F16, false, 3},
     {"sgd, fast", DDP_OPTIM_SGD, 0.9, 0, 0, DDP_GPU_BF16, true, 1},
-    {"adam, clipped", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, 1},
+    {"adam, clipped, all in fp32", DDP_OPTIM_ADAM, 0, 0.1, 0, DDP_GPU_BF16, false, 1},
     {"rmsprop, groups of 2", DDP_OPTIM_RMSPROP, 0.9, 0, 0, DDP_GPU_F32, false, 2},
     {"adamw, averaged", DDP_OPTIM_ADAMW, 0, 0, 0, DDP_GPU_BF16, false, 1},
     {"lamb, averaged, scaled, fast", DDP_OPTIM_LAMB, 0, 0, 512, DDP_GPU_F16, true, 1},
@@ -142,6 +142,33 @@ static void test_reduce_publishes_equal_slices_in_place(void **state)
     for (size_t k = 0; k < DDP_COUNT(cases); k++) {
         gpu_run_nodes(&setups[0], &cases[k].shape, 5, &got);
         assert_int_equal(gpu_traffic.gathers, STEPS * (2 + cases[k].gathers));
+    }
+}
+
+/* In bf16 the others get parameters in bf16, and beside them the elements of biases and statistics in fp32,
+ * each rank a row of the same length. */
+static void test_reduce_publishes_what_is_read(void **state)
+{
+    (void)state;
+    static struct outcome got;
+    static const struct {
+        struct gpu_shape shape;
+        int row;
+    } cases[] = {
+        {{8, 9, 1, {3}}, 48}, /* blocks 0-2, 3-5, 6-8; biases of 48 in block 3, of 16 in 6; statistics in 7 */
+        {{8, 9, 1, {2}}, 48}, /* of 8: 1-4, 5-8; the front one by broadcasts */
+        {{8, 3, 2, {1, 1}}, 64},    /* of 2: 7 and 8, 5 and 6, 3 and 4: the first has blocks 7 and 3 */
+        {{8, 9, 3, {2, 1, 1}}, 48}, /* of 8, and 1 by broadcasts */
+    };
+    struct setup narrow = setups[0];
+    narrow.type = DDP_GPU_BF16;
+    for (size_t k = 0; k < DDP_COUNT(cases); k++) {
+        const int64_t rows = (int64_t)gpu_size(&cases[k].shape) * cases[k].row;
+        gpu_run_nodes(&setups[0], &cases[k].shape, 5, &got);
+        const int64_t before = gpu_traffic.spread, gathers = gpu_traffic.gathers;
+        gpu_run_nodes(&narrow, &cases[k].shape, 5, &got);
+        assert_int_equal(gpu_traffic.spread, before - STEPS * (TOTAL / 2 - rows));
+        assert_int_equal(gpu_traffic.gathers, gathers + STEPS);
     }
 }
 
@@ -435,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_reduce_is_the_same_on_any_nodes),
         cmocka_unit_test(test_reduce_sends_a_node_once),
         cmocka_unit_test(test_reduce_publishes_equal_slices_in_place),
+        cmocka_unit_test(test_reduce_publishes_what_is_read),
         cmocka_unit_test(test_reduce_has_the_cpus_bits),
         cmocka_unit_test(test_reduce_skips_on_all_ranks),
         cmocka_unit_test(test_reduce_halts_on_all_ranks),

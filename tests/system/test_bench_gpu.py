@@ -11,7 +11,7 @@ PLUGIN = harness.BIN.parent / "lib/libddp_cuda_emu_checked.so"
 N = 1 << 20  # bytes of a tensor
 # Kernels that are not measured: they work on little (per channel, sample, block or tensor), or are rarely used
 # (flatten, concat, norms of samples).
-SMALL = {"norm_sync_apply", "guard", "softmax_cross_entropy", "mse", "mae", "huber", "metrics", "results", "sum_nodes", "sum_shards", "between", "stats", "flatten",
+SMALL = {"norm_sync_apply", "guard", "softmax_cross_entropy", "mse", "mae", "huber", "metrics", "results", "sum_nodes", "sum_shards", "move_spans", "between", "stats", "flatten",
          "join", "split", "group_stats", "group_forward", "group_grad_stats", "group_grad"}
 # Bytes in tensors of N bytes, the type's size cancelled: {bf16, fp32}; counted by hand from the headers of the .cu files.
 BYTES = {

@@ -30,6 +30,7 @@ SHAPES = {
     "accumulation": [(1, 2, 3, 2)],
     "synchronised batch norm": [(2, 2), (2, 1, 1)],
     "dropout and augmentation": [(1, 2)],
+    "bf16": [(2, 1)],
     "fp16": [(2, 2)],
 }
 

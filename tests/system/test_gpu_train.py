@@ -135,6 +135,17 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         hashes = [self.same_at([*MNIST, f"train.precision={p}"], [1, 3]) for p in PRECISIONS]
         self.assertEqual(len({*hashes, self.gpu(*MNIST).weights}), len(PRECISIONS) + 1)
 
+    def test_what_is_recorded_where_ranks_have_half_precision_of_each_other(self):
+        """Parameters in fp32 come from their owners: for the trail and for a checkpoint, which goes on at any number of ranks."""
+        args = ["model=fashion_cnn", *MNIST[1:], "train.trail_every=1", "optim.ema=0.9", "reduce.bucket_mb=0.5"]
+        for precision in PRECISIONS:
+            runs = [self.gpu(*args, f"train.precision={precision}", ranks=n) for n in (1, 3)]
+            trails = [(pathlib.Path(r.run_dir) / "weights.trail").read_bytes() for r in runs]
+            self.assertEqual(*trails, precision)
+            self.assertEqual(*(r.json()["eval"] for r in runs), precision)
+            half = self.gpu(*args, f"train.precision={precision}", "train.max_steps=2", ranks=3).run_dir
+            self.assertEqual(self.gpu(*args, f"train.precision={precision}", "--resume", half, ranks=2).weights, runs[0].weights)
+
     def test_accumulation_equals_the_big_batch(self):
         args = ["model=linear", "data.train_count=640", "data.test_count=40", "train.max_steps=5", "optim.lr=0.02"]
         self.assertEqual(self.gpu(*args, "train.batch=32", "train.shards=4", "train.accumulate=2", ranks=2).weights,
@@ -318,6 +329,11 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         seen = {self.bad(self.cpu(*args, ranks=1, code=4).err), *(self.bad(self.refused(4, "first bad", *args, ranks=n).err) for n in (1, 3)),
                 self.bad(self.refused(4, "first bad", *args, "train.precision=bf16").err)}
         self.assertEqual(seen, {(5, "parameter 'fc.bias'")})
+        groups = groups.replace("bias", "weight")  # in bf16 it is seen in what the passes read
+        seen = {self.bad(self.refused(4, "first bad", *args[:-1], groups, *more, ranks=n).err)
+                for n, more in ((1, []), (1, ["train.precision=bf16"]), (3, ["train.precision=bf16"]))}
+        self.assertEqual(len(seen), 1, seen)
+        self.assertEqual(seen.pop()[1], "parameter 'fc.weight'")
 
     def test_a_loss_that_is_not_finite_in_other_kinds_of_runs(self):
         fp16 = [*self.BLOW_UP, "train.precision=fp16"]

@@ -38,7 +38,8 @@ static int find_bad(struct ddp_gpu_engine *e, bool training, const struct ddp_ba
     if (status || mine < 0)
         return status;
     return ddp_gpu_pass_find_bad(training ? e->train : e->eval, e->compute,
-                                 training ? e->params : ddp_gpu_eval_params(e), resident, text, size, err);
+                                 training ? e->params : ddp_gpu_eval_params(e),
+                                 training ? e->weights : ddp_gpu_eval_weights(e), resident, text, size, err);
 }
 
 void ddp_gpu_engine_find_bad(struct ddp_engine *base, bool training, int64_t step,

@@ -110,6 +110,14 @@ static int share_lock(struct ddp_gpu_engine *e, struct ddp_error *err)
     return status;
 }
 
+static void mark_masters(struct ddp_gpu_engine *e)
+{
+    e->masters = ddp_calloc((size_t)e->base.flat->ntensors + 1, sizeof *e->masters);
+    ddp_gpu_pass_masters(e->eval, e->masters);
+    if (e->train)
+        ddp_gpu_pass_masters(e->train, e->masters);
+}
+
 static int choose_plans(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
     const bool lead = e->base.conf.comm->rank == 0;
@@ -125,6 +133,8 @@ static int choose_plans(struct ddp_gpu_engine *e, struct ddp_error *err)
         status = make_passes(e, err);
     if (status == 0)
         ddp_gpu_lock_hash(e->lock, e->base.identity);
+    if (status == 0)
+        mark_masters(e);
     return ddp_comm_agree(e->base.conf.comm, status, err);
 }
 
@@ -259,6 +269,7 @@ static void finish(struct ddp_engine *base, bool abort)
     free(e->node_ranks);
     free(e->label);
     free(e->leaf);
+    free(e->masters);
 }
 
 const struct ddp_engine_ops ddp_engine_gpu = {

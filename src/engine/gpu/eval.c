@@ -19,7 +19,7 @@ int ddp_gpu_engine_eval(struct ddp_engine *base, const struct ddp_batch *batch, 
         const int status = ddp_gpu_engine_drain(e, e->compute, "the last step", err);
         if (status)
             return status;
-        ddp_gpu_updater_gather(&e->updater, e->compute);
+        ddp_gpu_updater_gather(&e->updater);
     }
     ddp_gpu_slot_fill(e, &e->eval_layout, s, batch, &step);
     for (int i = 0; i < e->base.eval_shards; i++) {

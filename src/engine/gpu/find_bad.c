@@ -1,5 +1,6 @@
 /* What the search for a value that is not finite looks at on the device. Only after a failure: waits. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "engine/gpu/pass_private.h"
 #include "engine/find_bad.h"
@@ -9,8 +10,11 @@ struct source {
     const struct ddp_gpu_pass *p;
     struct ddp_gpu_stream *stream;
     const float *params;
+    const char *weights;
+    const bool *masters; /* [flat tensors] those that are read from params */
     int resident;
-    void *host; /* what was looked at last */
+    void *host;   /* what was looked at last */
+    float *wider; /* of weights: those that are not finite, the others 0 */
 };
 
 /* binary16 and bfloat16 have their exponent where fp32 has it, 5 and 8 bits wide: all ones is no number. */
@@ -71,8 +75,16 @@ static int value(void *ctx, int v, struct ddp_bad_place *at, bool *found, struct
 static int param(void *ctx, const struct ddp_flat_tensor *t, const float **values, struct ddp_error *err)
 {
     const struct source *f = ctx;
+    const enum ddp_gpu_type type = f->p->conf.type;
+    const size_t bytes = ddp_gpu_type_bytes(type);
     *values = f->host;
-    return download(f, f->params + t->offset, (size_t)t->size * sizeof(float), err);
+    if (type == DDP_GPU_F32 || f->masters[t - f->p->plan->flat->tensor])
+        return download(f, f->params + t->offset, (size_t)t->size * sizeof(float), err);
+    const int status = download(f, f->weights + (size_t)t->offset * bytes, (size_t)t->size * bytes, err);
+    for (int64_t i = 0; status == 0 && i < t->size; i++)
+        (void)is_finite(f->host, i, type, &f->wider[i]);
+    *values = f->wider;
+    return status;
 }
 
 static int loss(void *ctx, float *out, struct ddp_error *err)
@@ -83,11 +95,13 @@ static int loss(void *ctx, float *out, struct ddp_error *err)
     return status;
 }
 
-int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params, int i,
-                          char *text, int size, struct ddp_error *err)
+int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
+                          const void *weights, int i, char *text, int size, struct ddp_error *err)
 {
     const struct ddp_flat *flat = p->plan->flat;
-    struct source f = {.p = p, .stream = stream, .params = params, .resident = i};
+    bool *masters = ddp_calloc((size_t)flat->ntensors + 1, sizeof *masters);
+    struct source f = {
+        .p = p, .stream = stream, .params = params, .weights = weights, .masters = masters, .resident = i};
     const struct ddp_bad_source from = {value, param, loss, &f};
     size_t most = sizeof(float);
     for (int v = 0; v < p->plan->nvalues; v++) {
@@ -98,10 +112,14 @@ int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream,
         const size_t bytes = (size_t)flat->tensor[t].size * sizeof(float);
         most = bytes > most ? bytes : most;
     }
+    f.wider = ddp_calloc(1, most);
+    ddp_gpu_pass_masters(p, masters);
     int status = p->conf.api->alloc_pinned(p->conf.gpu, most, &f.host, err);
-    if (status)
-        return status;
-    status = ddp_find_bad(p->plan, p->conf.training, &from, text, size, err);
-    p->conf.api->release_pinned(p->conf.gpu, f.host);
+    if (status == 0) {
+        status = ddp_find_bad(p->plan, p->conf.training, &from, text, size, err);
+        p->conf.api->release_pinned(p->conf.gpu, f.host);
+    }
+    free(f.wider);
+    free(masters);
     return status;
 }

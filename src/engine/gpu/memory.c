@@ -21,6 +21,7 @@ struct ddp_gpu_reduce_conf ddp_gpu_engine_reduce_conf(const struct ddp_gpu_engin
     conf.loss_scale = e->type == DDP_GPU_F16 ? cfg->train.loss_scale : 0;
     conf.block_values = ddp_optim_device_block_values(cfg, conf.loss_scale > 0);
     conf.small_width = ddp_gpu_pass_sync_width(e->train);
+    conf.masters = e->masters;
     return conf;
 }
 

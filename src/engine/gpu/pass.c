@@ -84,6 +84,21 @@ int ddp_gpu_pass_create(const struct ddp_gpu_pass_conf *conf, struct ddp_gpu_pas
     return 0;
 }
 
+/* Of a stage's parameter k. */
+static bool reads_master(const struct ddp_gpu_pass *p, int s, int k)
+{
+    const struct ddp_stage *st = &p->plan->stage[s];
+    const bool trained = p->plan->flat->tensor[st->tensor[k]].param.role == DDP_PARAM_TRAINED;
+    return !trained || !(p->stage[s].plan.weight_only & 1U << k);
+}
+
+void ddp_gpu_pass_masters(const struct ddp_gpu_pass *p, bool *masters)
+{
+    for (int s = 0; s < p->plan->nstages; s++)
+        for (int k = 0; k < p->plan->stage[s].plan->nparams; k++)
+            masters[p->plan->stage[s].tensor[k]] |= reads_master(p, s, k);
+}
+
 void ddp_gpu_pass_destroy(struct ddp_gpu_pass *p)
 {
     if (!p)
@@ -172,7 +187,8 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
         c.in[k] = span(p, i, p->mem.value[st->in[k]]);
     for (int k = 0; k < st->plan->nparams; k++) {
         const struct ddp_flat_tensor *t = &flat->tensor[st->tensor[k]];
-        c.param[k] = (float *)run->params + t->offset; /* ops only read it */
+        if (reads_master(p, s, k))
+            c.param[k] = (float *)run->params + t->offset; /* ops only read it */
         c.weight[k] = (char *)run->weights + (size_t)t->offset * ddp_gpu_type_bytes(p->conf.type);
         if (t->param.role != DDP_PARAM_TRAINED && p->conf.training)
             c.grad[k] = ddp_memory_stats(&p->mem, p->area[i]) + (t->offset - flat->stats);

@@ -56,11 +56,13 @@ int ddp_gpu_pass_beside(const struct ddp_gpu_pass *p);
 size_t ddp_gpu_pass_bytes(const struct ddp_gpu_pass *p, int batch);
 /* Doubles of the widest synchronised exchange; 0: none. */
 int ddp_gpu_pass_sync_width(const struct ddp_gpu_pass *p);
+/* Sets those of [flat tensors] that it reads in fp32; others it reads in the compute type alone. */
+void ddp_gpu_pass_masters(const struct ddp_gpu_pass *p, bool *masters);
 int ddp_gpu_pass_allocate(struct ddp_gpu_pass *p, struct ddp_error *err);
 
-/* params [flat total] fp32, weights the same in the compute type. Shards 0..n-1 (n <= beside); loss[i] and
- * correct[i] on the device, the latter with targets the bits of a float: the sum of mean absolute errors.
- * scale: NULL without loss scaling. */
+/* params [flat total] fp32, of which it reads what ddp_gpu_pass_masters() says, weights the same in the
+ * compute type. Shards 0..n-1 (n <= beside); loss[i] and correct[i] on the device, the latter with targets
+ * the bits of a float: the sum of mean absolute errors. scale: NULL without loss scaling. */
 void ddp_gpu_pass_forward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
                           const void *weights, const struct ddp_gpu_shard *shards, int n,
                           const struct ddp_gpu_step *step, const struct ddp_gpu_scale *scale, float *loss,
@@ -74,9 +76,9 @@ void ddp_gpu_pass_backward(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream
 
 /* After a loss that is not finite: the first tensor in forward order (input, parameters and output of each
  * layer) of the shard that ran last as resident i that holds such a value, as text in
- * ddp_cpu_pass_find_bad()'s words; blocks. params: those that it ran with, on the device. Works on what is
- * in memory: after later work the answer is of that. */
-int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params, int i,
-                          char *text, int size, struct ddp_error *err);
+ * ddp_cpu_pass_find_bad()'s words; blocks. params, weights: those that it ran with, on the device. Works on
+ * what is in memory: after later work the answer is of that. */
+int ddp_gpu_pass_find_bad(struct ddp_gpu_pass *p, struct ddp_gpu_stream *stream, const float *params,
+                          const void *weights, int i, char *text, int size, struct ddp_error *err);
 
 #endif

@@ -78,13 +78,14 @@ struct ddp_gpu_engine {
     struct ddp_gpu_updater updater; /* owns the optimizer's state; evaluation only: zeros */
 
     /* device memory */
-    float *params; /* [flat total] */
+    float *params; /* [flat total], as complete as the reduction's */
     void *weights; /* the same in the compute type; fp32: params */
     uint8_t *data; /* the training set, when resident */
     char *label;   /* host: [count][answer] of it */
     float *loss;   /* [my shards], correct behind it */
     int32_t *correct;
-    float **leaf; /* host: [my shards] */
+    float **leaf;  /* host: [my shards] */
+    bool *masters; /* host: [flat tensors] what passes read in fp32 */
 
     struct ddp_gpu_layout layout, eval_layout;
     struct ddp_gpu_slot slot[DDP_GPU_PENDING], eval_slot[DDP_GPU_PENDING];

@@ -52,25 +52,28 @@ int ddp_gpu_engine_upload(struct ddp_engine *base, struct ddp_error *err)
     return status ? status : ddp_gpu_reduce_scale_set(e->reduce, &scale, err);
 }
 
-/* What nodes own of the optimizer's state, to rank 0's. */
+/* What nodes own, to rank 0's. */
 static int bring_to_first(struct ddp_gpu_engine *e, struct ddp_error *err)
 {
     const struct ddp_gpu_reduce_conf conf = all_ranks(e);
     const char *name;
-    int status = 0;
+    int status = e->train
+                     ? ddp_gpu_reduce_move(&conf, e->base.conf.comm, e->base.params, DDP_REDUCE_TO_FIRST, err)
+                     : 0;
     for (int i = 0; e->train && i < ddp_optim_arrays(e->base.optim) && status == 0; i++)
         status = ddp_gpu_reduce_move(&conf, e->base.conf.comm, ddp_optim_array(e->base.optim, i, &name),
                                      DDP_REDUCE_TO_FIRST, err);
     return status;
 }
 
-/* Parameters and statistics from rank 0, each rank its slices of the optimizer state. */
+/* From each rank what it owns. For evaluation every rank has all. */
 int ddp_gpu_engine_download(struct ddp_engine *base, struct ddp_error *err)
 {
     struct ddp_gpu_engine *e = (struct ddp_gpu_engine *)base;
     struct ddp_gpu_scale scale = {0};
     const char *name;
-    int status = base->conf.comm->rank == 0 ? ddp_gpu_reduce_params_get(e->reduce, base->params, err) : 0;
+    const bool owner = e->train || base->conf.comm->rank == 0;
+    int status = owner ? ddp_gpu_reduce_params_get(e->reduce, base->params, err) : 0;
     for (int i = 0; e->train && i < ddp_optim_arrays(base->optim) && status == 0; i++)
         status = ddp_gpu_reduce_kept_get(e->reduce, ddp_optim_device_array(e->updater.optim, i),
                                          ddp_optim_array(base->optim, i, &name), err);

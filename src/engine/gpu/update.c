@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/base.h"
-#include "ops/point/point_kernels.h"
 
 static void run(void *ctx, int stage, const struct ddp_gpu_slice *slice, double *values,
                 struct ddp_gpu_stream *s)
@@ -132,17 +131,8 @@ void ddp_gpu_updater_begin(struct ddp_gpu_updater *u, const struct ddp_gpu_step 
     u->stats.step = step;
 }
 
-void ddp_gpu_updater_gather(struct ddp_gpu_updater *u, struct ddp_gpu_stream *compute)
+void ddp_gpu_updater_gather(struct ddp_gpu_updater *u)
 {
-    const struct ddp_gpu_api *api = ddp_gpu_reduce_transfer(u->reduce)->api;
-    const struct ddp_flat *flat = u->conf.flat;
-    if (!u->average)
-        return;
-    ddp_gpu_reduce_gather(u->reduce, ddp_optim_device_average(u->optim), u->average);
-    api->copy(compute, u->average + flat->stats, ddp_gpu_reduce_params(u->reduce) + flat->stats,
-              (size_t)(flat->total - flat->stats) * sizeof *u->average);
-    const struct ddp_gpu_cast_args cast = {
-        .type = u->conf.type, .count = flat->stats, .f = u->average, .t = u->average_weights};
-    if (u->conf.type != DDP_GPU_F32)
-        api->kernels->point->cast_from_float(compute, &cast);
+    if (u->average)
+        ddp_gpu_reduce_gather(u->reduce, ddp_optim_device_average(u->optim), u->average, u->average_weights);
 }

@@ -12,8 +12,8 @@ struct ddp_gpu_updater {
     struct ddp_optim_device *optim;
     struct ddp_gpu_stats_args stats; /* what all slices share */
     void *stat;                      /* struct ddp_gpu_stat [statistics], on the device */
-    /* optim.ema: parameters for evaluations, [flat total], and their copy in the compute type (F32: the
-     * same); NULL: none */
+    /* optim.ema: parameters for evaluations, [flat total], as complete as the reduction's, and their copy in
+     * the compute type (F32: the same); NULL: none */
     float *average;
     void *average_weights;
     struct ddp_optim_device_conf conf;
@@ -30,8 +30,8 @@ size_t ddp_gpu_updater_bytes(const struct ddp_optim_device_conf *conf);
 /* step: on the device, valid until the work of this step is done. Then begin, ready and finish of the
  * reduction. */
 void ddp_gpu_updater_begin(struct ddp_gpu_updater *u, const struct ddp_gpu_step *step);
-/* Between steps: average and average_weights as of now, for the stream `compute` of the reduction. Enqueues;
- * collective; nothing happens without optim.ema. */
-void ddp_gpu_updater_gather(struct ddp_gpu_updater *u, struct ddp_gpu_stream *compute);
+/* Between steps: average and average_weights as of now (ddp_gpu_reduce_gather()). Enqueues; collective;
+ * nothing happens without optim.ema. */
+void ddp_gpu_updater_gather(struct ddp_gpu_updater *u);
 
 #endif

@@ -49,6 +49,7 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
                         "of %d; use such numbers, "
                         "or device=cpu",
                         c.groups, p->in[0].c, p->out.c, DDP_GPU_CPAD);
+    out->weight_only = 1;
     const enum ddp_gpu_conv_pass last = p->training ? DDP_GPU_CONV_WGRAD : DDP_GPU_CONV_FORWARD;
     for (enum ddp_gpu_conv_pass pass = DDP_GPU_CONV_FORWARD; pass <= last; pass++) {
         const int status = ddp_device_plan_conv(p, &c, pass, out, err);

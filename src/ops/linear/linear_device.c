@@ -29,6 +29,7 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
                    .out_type = DDP_GPU_F32,
                    .tf32 = p->tf32},
     };
+    out->weight_only = 1;
     for (int pass = 0; pass < (p->training ? DDP_DEVICE_PASSES : 1); pass++) {
         const int status = ddp_device_plan_matmul(p, &m[pass], pass, out, err);
         if (status)

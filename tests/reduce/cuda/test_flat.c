@@ -1,4 +1,4 @@
-/* Conversions, merging, small tree sums and metrics over the flat space. */
+/* Conversions, merging, small tree sums, rows and metrics over the flat space. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +256,44 @@ static void test_sum_shards_is_the_canonical_tree(void **state)
     assert_int_equal(emu_faults(), 0);
 }
 
+/* Whole blocks and a few elements of others, to rows and back into another array; nothing else is touched. */
+static void test_spans_move_to_rows_and_back(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 6, ROWS = 2 * DDP_BLOCK + 64 };
+    static const struct ddp_gpu_span spans[] = {{5 * DDP_BLOCK, 0, 12, 0},
+                                                {1 * DDP_BLOCK, 16, DDP_BLOCK, 0},
+                                                {2 * DDP_BLOCK, DDP_BLOCK + 16, DDP_BLOCK, 0},
+                                                {0, 2 * DDP_BLOCK + 20, 4, 0}};
+    static float flat[BLOCKS * DDP_BLOCK], rows[ROWS], want[BLOCKS * DDP_BLOCK], got[BLOCKS * DDP_BLOCK];
+    for (int i = 0; i < BLOCKS * DDP_BLOCK; i++)
+        flat[i] = uniform(i, 8), want[i] = -1;
+    for (int i = 0; i < ROWS; i++)
+        rows[i] = -2;
+    for (size_t k = 0; k < DDP_COUNT(spans); k++)
+        memcpy(want + spans[k].flat, flat + spans[k].flat, (size_t)spans[k].count * 4);
+    struct ddp_gpu_spans_args a = {.span = device_of(spans, sizeof spans),
+                                   .spans = DDP_COUNT(spans),
+                                   .flat = device_of(flat, sizeof flat),
+                                   .rows = device_of(rows, sizeof rows),
+                                   .pack = true};
+    ddp_cuda_move_spans(NULL, &a);
+    emu_copy_out(rows, a.rows, sizeof rows);
+    for (size_t k = 0; k < DDP_COUNT(spans); k++) {
+        assert_memory_equal(rows + spans[k].row, flat + spans[k].flat, (size_t)spans[k].count * 4);
+        assert_true(rows[spans[k].row + spans[k].count] == (k == 1 ? flat[2 * DDP_BLOCK] : -2));
+    }
+    for (int i = 0; i < BLOCKS * DDP_BLOCK; i++)
+        got[i] = -1;
+    emu_copy_in(a.flat, got, sizeof got);
+    a.pack = false;
+    ddp_cuda_move_spans(NULL, &a);
+    emu_copy_out(got, a.flat, sizeof got);
+    assert_memory_equal(got, want, sizeof got);
+    emu_free((void *)(uintptr_t)a.span), emu_free(a.flat), emu_free(a.rows);
+    assert_int_equal(emu_faults(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_results_of_a_step),
         cmocka_unit_test(test_sum_nodes_is_the_canonical_tree),
         cmocka_unit_test(test_sum_shards_is_the_canonical_tree),
+        cmocka_unit_test(test_spans_move_to_rows_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
