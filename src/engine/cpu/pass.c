@@ -12,27 +12,27 @@
 
 /* ---- one call ---- */
 
-/* Zero the border of t's samples: of tensors that share their bytes with others. */
-static void zero_halo(const struct ddp_tensor *t)
+/* Zero the border of one plane: of tensors that share their bytes with others. */
+static void zero_halo_task(void *ctx, int task)
 {
+    const struct ddp_tensor *t = ctx;
     const size_t pixel = DDP_CBLOCK * sizeof(float);
-    const int g = t->halo;
-    for (int n = 0; n < t->n; n++)
-        for (int b = 0; b < ddp_blocks(t->c); b++)
-            for (int y = -g; y < t->h + g; y++) {
-                if (y < 0 || y >= t->h) {
-                    memset(ddp_at(t, n, b, y, -g), 0, (t->w + 2 * g) * pixel);
-                } else {
-                    memset(ddp_at(t, n, b, y, -g), 0, g * pixel);
-                    memset(ddp_at(t, n, b, y, t->w), 0, g * pixel);
-                }
-            }
+    const int g = t->halo, n = task / ddp_blocks(t->c), b = task % ddp_blocks(t->c);
+    for (int y = -g; y < t->h + g; y++) {
+        if (y < 0 || y >= t->h) {
+            memset(ddp_at(t, n, b, y, -g), 0, (t->w + 2 * g) * pixel);
+        } else {
+            memset(ddp_at(t, n, b, y, -g), 0, g * pixel);
+            memset(ddp_at(t, n, b, y, t->w), 0, g * pixel);
+        }
+    }
 }
 
 static void clean_halo(const struct ddp_cpu_pass *p, int span, const struct ddp_tensor *t)
 {
+    struct ddp_tensor own = *t;
     if (span >= 0 && p->dirty[span])
-        zero_halo(t);
+        ddp_parallel(p->conf.pool, t->n * ddp_blocks(t->c), zero_halo_task, &own);
 }
 
 /* The gradients of inputs that stage st writes, or adds to. */
@@ -150,17 +150,24 @@ static bool misaligned(const float *p)
 
 /* ---- forward ---- */
 
-/* Plain pixels into the data's value. Only real channels: its bytes are its own and started as zeros, so
- * padding is zero. */
-static void load_pixels(const float *plain, const struct ddp_tensor *t)
+struct pixels {
+    const float *plain;
+    const struct ddp_tensor *t;
+};
+
+/* A sample's plain pixels into the data's value. Only real channels: its bytes are its own and started as
+ * zeros, so padding is zero. */
+static void load_pixels_task(void *ctx, int n)
 {
-    for (int n = 0; n < t->n; n++)
-        for (int c = 0; c < t->c; c++)
-            for (int y = 0; y < t->h; y++) {
-                float *row = ddp_at(t, n, c / DDP_CBLOCK, y, 0) + c % DDP_CBLOCK;
-                for (int x = 0; x < t->w; x++)
-                    row[x * t->sw] = *plain++;
-            }
+    const struct pixels *p = ctx;
+    const struct ddp_tensor *t = p->t;
+    const float *plain = p->plain + (int64_t)n * t->c * t->h * t->w;
+    for (int c = 0; c < t->c; c++)
+        for (int y = 0; y < t->h; y++) {
+            float *row = ddp_at(t, n, c / DDP_CBLOCK, y, 0) + c % DDP_CBLOCK;
+            for (int x = 0; x < t->w; x++)
+                row[x * t->sw] = *plain++;
+        }
 }
 
 static void load_shard(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, const struct ddp_shard *shard)
@@ -172,8 +179,10 @@ static void load_shard(struct ddp_cpu_pass *p, struct ddp_cpu_resident *r, const
         r->value[v].n = shard->n;
         r->grad[v].n = shard->n;
     }
-    for (int i = 0; i < p->plan->ndata && shard->n > 0; i++)
-        load_pixels(shard->pixels, &r->value[p->plan->data[i]]);
+    for (int i = 0; i < p->plan->ndata; i++) {
+        struct pixels pixels = {shard->pixels, &r->value[p->plan->data[i]]};
+        ddp_parallel(p->conf.pool, shard->n, load_pixels_task, &pixels);
+    }
     if (shard->n == 0 && p->conf.training)
         memset(r->stats, 0, p->mem.stats_bytes);
 }
