@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/fmath.h"
+#include "base/parts.h"
 #include "base/wait.h"
 
 struct ddp_pool {
@@ -16,7 +17,7 @@ struct ddp_pool {
     pthread_t *handle; /* [threads]; 0 is the caller and unused */
     struct worker *worker;
     /* one job at a time; written by the caller before `round` is raised, read by workers after it */
-    int tasks;
+    struct ddp_part *part; /* [threads] of the tasks */
     ddp_task_fn fn;
     void *ctx;
     bool quit;
@@ -41,9 +42,8 @@ void ddp_pool_pause(struct ddp_pool *p)
 
 static void run_part(struct ddp_pool *p, int index)
 {
-    int64_t lo = (int64_t)p->tasks * index / p->threads, hi = (int64_t)p->tasks * (index + 1) / p->threads;
-    for (int64_t i = lo; i < hi; i++) {
-        p->fn(p->ctx, (int)i);
+    for (int64_t task; (task = ddp_parts_take(p->part, p->threads, index)) >= 0;) {
+        p->fn(p->ctx, (int)task);
         ddp_pool_pause(p);
     }
 }
@@ -79,6 +79,9 @@ int ddp_pool_create(int threads, const int *cpus, int spin, struct ddp_pool **ou
     p->threads = 1;
     p->handle = ddp_calloc((size_t)threads, sizeof *p->handle);
     p->worker = ddp_calloc((size_t)threads, sizeof *p->worker);
+    p->part = aligned_alloc(sizeof *p->part, (size_t)threads * sizeof *p->part);
+    if (!p->part)
+        abort();
     for (int i = 1; i < threads; i++) {
         p->worker[i] = (struct worker){p, i, cpus ? cpus[i] : -1};
         int e = pthread_create(&p->handle[i], NULL, work, &p->worker[i]);
@@ -114,6 +117,7 @@ void ddp_pool_destroy(struct ddp_pool *p)
     }
     free(p->handle);
     free(p->worker);
+    free(p->part);
     free(p);
 }
 
@@ -139,7 +143,7 @@ void ddp_parallel(struct ddp_pool *p, int tasks, ddp_task_fn fn, void *ctx)
         }
         return;
     }
-    p->tasks = tasks;
+    ddp_parts_cut(p->part, p->threads, tasks);
     p->fn = fn;
     p->ctx = ctx;
     raise_round(p);

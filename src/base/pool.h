@@ -1,7 +1,7 @@
-/* The threads of a rank. Tasks are handed out by static partition (thread t takes tasks t*T/n ..), so memory
- * stays with the thread that touched it first; results must not depend on it. Waiting threads spin briefly
- * and then sleep on a futex (not at all when ranks exceed cores). Our own rather than OpenMP: libgomp binds
- * before main() and is opaque to the thread sanitizer (docs/adr/). */
+/* The threads of a rank. Thread t takes tasks t*T/n .., so memory stays with the thread that touched it
+ * first, and then what others have left (parts.h); results must not depend on it. Waiting threads spin
+ * briefly and then sleep on a futex (not at all when ranks exceed cores). Our own rather than OpenMP: libgomp
+ * binds before main() and is opaque to the thread sanitizer (docs/adr/). */
 #ifndef DDP_BASE_POOL_H
 #define DDP_BASE_POOL_H
 

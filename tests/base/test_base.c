@@ -175,13 +175,18 @@ struct looker {
     pthread_t caller;
     struct ddp_pool *pool; /* for tasks that pause: every second one */
     atomic_int tasks, looks, elsewhere;
+    int mine, odd; /* tasks of the caller, those of them that pause */
 };
 
 static void do_task(void *ctx, int task)
 {
-    if (((struct looker *)ctx)->pool && task % 2)
-        ddp_pool_pause(((struct looker *)ctx)->pool);
-    atomic_fetch_add(&((struct looker *)ctx)->tasks, 1);
+    struct looker *k = ctx;
+    const bool mine = pthread_equal(pthread_self(), k->caller);
+    if (k->pool && task % 2)
+        ddp_pool_pause(k->pool);
+    k->mine += mine;
+    k->odd += mine && k->pool && task % 2;
+    atomic_fetch_add(&k->tasks, 1);
 }
 
 static void look(void *ctx)
@@ -201,20 +206,49 @@ static void test_pool_looks_up_between_tasks_of_the_caller(void **state)
         ddp_pool_between(pool, look, &k);
         ddp_parallel(pool, 12, do_task, &k);
         assert_int_equal(k.tasks, 12);
-        assert_int_equal(k.looks, 12 / threads); /* its part of them */
+        assert_int_equal(k.looks, k.mine); /* behind each of its own */
         assert_int_equal(k.elsewhere, 0);
         k.pool = pool;
-        k.looks = 0;
         ddp_parallel(pool, 12, do_task, &k); /* in workers a pause is nothing */
-        assert_int_equal(k.looks, 12 / threads + 6 / threads);
+        assert_int_equal(k.looks, k.mine + k.odd);
         assert_int_equal(k.elsewhere, 0);
         k.pool = NULL;
-        k.looks = 12 / threads;
+        const int before = k.looks;
         ddp_pool_between(pool, NULL, NULL);
         ddp_parallel(pool, 12, do_task, &k);
-        assert_int_equal(k.looks, 12 / threads);
+        assert_int_equal(k.looks, before);
         ddp_pool_destroy(pool);
     }
+}
+
+struct held {
+    pthread_t caller;
+    atomic_bool others_done;
+    atomic_int by_others;
+};
+
+/* The caller is held in its first task until the other thread has done all that is left, of both parts. */
+static void hold_the_caller(void *ctx, int task)
+{
+    struct held *h = ctx;
+    (void)task;
+    if (pthread_equal(pthread_self(), h->caller)) {
+        while (!h->others_done)
+            sched_yield();
+    } else if (atomic_fetch_add(&h->by_others, 1) == 10) {
+        h->others_done = true;
+    }
+}
+
+static void test_pool_does_the_tasks_of_a_thread_that_is_held_up(void **s)
+{
+    (void)s;
+    struct held h = {.caller = pthread_self()};
+    struct ddp_pool *pool;
+    assert_int_equal(ddp_pool_create(2, NULL, 0, &pool, NULL), 0);
+    ddp_parallel(pool, 12, hold_the_caller, &h);
+    assert_true(h.by_others >= 11);
+    ddp_pool_destroy(pool);
 }
 
 static void test_pool_runs_every_task_once(void **s)
@@ -337,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_philox_matches_the_published_vectors),
         cmocka_unit_test(test_pool_looks_up_between_tasks_of_the_caller),
         cmocka_unit_test(test_pool_runs_every_task_once),
+        cmocka_unit_test(test_pool_does_the_tasks_of_a_thread_that_is_held_up),
         cmocka_unit_test(test_wait_ends_on_target_and_on_stop),
         cmocka_unit_test(test_outfile_is_complete_or_absent),
         cmocka_unit_test(test_file_read_rejects_what_it_must),

@@ -17,6 +17,7 @@
  * FLOPs, C to K channels: 72 C K a tile, 4.5 C K an output; a direct convolution has 18 C K. */
 #include "ops/conv/conv_wino.h"
 
+#include "base/parts.h"
 #include "ops/ops.h"
 #include "ops/conv/conv_wino_plan.h"
 
@@ -78,6 +79,7 @@ struct sweep {
     int shift, blocks, tasks;
     bool back, pooled;
     uint8_t *argmax;
+    struct ddp_part part[DDP_WINO_LANES]; /* [tasks] of the blocks */
 };
 
 /* Weights from block b of `from` to block m of `to`, at all points. */
@@ -117,10 +119,10 @@ static void weights_task(void *ctx, int m)
                           ddp_wino_weights(s->nb * s->mb));
 }
 
-/* Part `task` of the blocks of tiles. */
+/* Blocks of tiles, those of part `task` first. */
 static void tiles_task(void *ctx, int task)
 {
-    const struct sweep *s = ctx;
+    struct sweep *s = ctx;
     struct ddp_wino_tiles v = tiles_of(
         s, s->from, s->nb, s->lanes + task * sweep_lane(s->nb, s->mb, s->tiles, false), DDP_WINO_BLOCK);
     struct ddp_wino_tiles m = tiles_of(s, s->to, s->mb, v.points + DDP_WINO_POINTS * v.point, DDP_WINO_BLOCK);
@@ -138,9 +140,7 @@ static void tiles_task(void *ctx, int task)
                               .ns = 1,
                               .last = 16,
                               .real = 16};
-    const int lo = (int)((int64_t)s->blocks * task / s->tasks),
-              hi = (int)((int64_t)s->blocks * (task + 1) / s->tasks);
-    for (int i = lo; i < hi; i++) {
+    for (int64_t i; (i = ddp_parts_take(s->part, s->tasks, task)) >= 0;) {
         v.first = m.first = ddp_wino_cut(s->tiles, s->blocks, i);
         t.np = v.count = m.count = ddp_wino_cut(s->tiles, s->blocks, i + 1) - v.first;
         ddp_wino_kernels()->window(&v);
@@ -207,13 +207,13 @@ static void run_pair(const struct sweep *s, int first, float *w)
     ddp_wino_kernels()->gather(&m, s->epilogue);
 }
 
-/* Part `task` of the pairs. */
+/* Pairs, those of part `task` first. */
 static void pairs_task(void *ctx, int task)
 {
-    const struct sweep *s = ctx;
+    struct sweep *s = ctx;
     float *w = s->lanes + task * sweep_lane(s->nb, s->mb, s->tiles, true);
-    for (int i = s->blocks * task / s->tasks; i < s->blocks * (task + 1) / s->tasks; i++) {
-        run_pair(s, 2 * i, w);
+    for (int64_t i; (i = ddp_parts_take(s->part, s->tasks, task)) >= 0;) {
+        run_pair(s, (int)(2 * i), w);
         ddp_pool_pause(s->pool);
     }
 }
@@ -237,6 +237,7 @@ static void sweep_run(struct sweep *s, const struct ddp_op_call *call)
     s->lanes = s->shared + sweep_shared(s->nb, s->mb, s->tiles, outside);
     s->blocks = outside ? (s->mb + 1) / 2 : ddp_wino_blocks(s->tiles);
     s->tasks = s->blocks < threads ? s->blocks : threads;
+    ddp_parts_cut(s->part, s->tasks, s->blocks);
     ddp_parallel(call->pool, outside ? s->nb : s->mb, outside ? window_task : weights_task, s);
     ddp_parallel(call->pool, s->tasks, outside ? pairs_task : tiles_task, s);
 }

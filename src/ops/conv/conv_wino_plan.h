@@ -40,9 +40,9 @@ static inline int ddp_wino_blocks(int tiles)
     return (tiles + DDP_WINO_BLOCK - 1) / DDP_WINO_BLOCK;
 }
 
-static inline int ddp_wino_cut(int tiles, int blocks, int i)
+static inline int ddp_wino_cut(int tiles, int blocks, int64_t i)
 {
-    return (int)((int64_t)tiles * i / blocks);
+    return (int)(tiles * i / blocks);
 }
 
 /* The order of a pass, by what it costs: it does not show in the bits. `weights`: blocks of 16 x 16. */
