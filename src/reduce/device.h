@@ -67,6 +67,9 @@ struct ddp_gpu_reduce_conf {
     /* Target size in elements, cut to whole blocks, at least one; where that is a block a rank or more, to a
      * multiple of the ranks, so that slices are equal. */
     int64_t bucket;
+    /* Of the front bucket, which is complete when backward ends: cut to the next multiple of the ranks; 0, or
+     * too large for it: as layout.h. */
+    int64_t front;
     enum ddp_gpu_type type; /* of the weights; F32: the parameters themselves */
     int block_values;       /* doubles per trained block that stages leave for each other: 0, 2 or 4 */
     double loss_scale;      /* at the start, a power of two; 0: no loss scaling */

@@ -6,10 +6,13 @@
 
 static struct ddp_reduce_layout_conf layout_conf(const struct ddp_gpu_reduce_conf *c)
 {
-    const int64_t blocks = c->bucket / DDP_BLOCK, equal = blocks - (c->size > 0 ? blocks % c->size : 0);
+    const int64_t size = c->size > 0 ? c->size : 1;
+    const int64_t blocks = c->bucket / DDP_BLOCK, equal = blocks - blocks % size;
+    const int64_t front = (c->front / DDP_BLOCK + size - 1) / size * size;
     return (struct ddp_reduce_layout_conf){.shards = c->shards,
                                            .total = c->flat->total,
                                            .bucket = equal > 0 ? equal * DDP_BLOCK : c->bucket,
+                                           .front = front * DDP_BLOCK,
                                            .nodes = c->ranks ? c->nodes : 1,
                                            .ranks = c->ranks,
                                            .size = c->size};

@@ -43,6 +43,9 @@ int ddp_reduce_layout_check(const struct ddp_reduce_layout_conf *c, struct ddp_e
     if (c->bucket < 1)
         return ddp_fail(err, DDP_E_USAGE, "reduce: buckets of %lld elements; at least 1 is possible",
                         (long long)c->bucket);
+    if (c->front < 0)
+        return ddp_fail(err, DDP_E_USAGE, "reduce: a front bucket of %lld elements; at least 0 is possible",
+                        (long long)c->front);
     return 0;
 }
 
@@ -54,7 +57,9 @@ void ddp_reduce_layout_init(struct ddp_reduce_layout *l, const struct ddp_reduce
                                     .lanes = c->size,
                                     .blocks = c->total / DDP_BLOCK,
                                     .each = c->bucket > DDP_BLOCK ? c->bucket / DDP_BLOCK : 1};
-    l->buckets = (l->blocks + l->each - 1) / l->each;
+    const int64_t front = c->front / DDP_BLOCK;
+    l->front = l->blocks > l->each && front > 0 && front < l->each ? front : 0;
+    l->buckets = (l->blocks - l->front + l->each - 1) / l->each + (l->front > 0);
     l->first = ddp_calloc((size_t)l->nodes + 1, sizeof *l->first);
     for (int node = 0; node < l->nodes; node++) {
         l->first[node + 1] = l->first[node] + ranks_of(c, node);
@@ -112,13 +117,15 @@ int ddp_reduce_layout_slot(const struct ddp_reduce_layout *l, int rank)
 
 struct ddp_range ddp_reduce_layout_bucket(const struct ddp_reduce_layout *l, int64_t bucket)
 {
-    int64_t hi = l->blocks - bucket * l->each;
-    return (struct ddp_range){hi > l->each ? hi - l->each : 0, hi};
+    if (l->front > 0 && bucket + 1 == l->buckets)
+        return (struct ddp_range){0, l->front};
+    const int64_t hi = l->blocks - bucket * l->each, lo = hi - l->each;
+    return (struct ddp_range){lo > l->front ? lo : l->front, hi};
 }
 
 int64_t ddp_reduce_layout_bucket_of(const struct ddp_reduce_layout *l, int64_t block)
 {
-    return (l->blocks - 1 - block) / l->each;
+    return block < l->front ? l->buckets - 1 : (l->blocks - 1 - block) / l->each;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -132,7 +139,7 @@ static int64_t begin_of(const struct ddp_reduce_layout *l, int64_t bucket, int s
 {
     struct ddp_range all = ddp_reduce_layout_bucket(l, bucket);
     int64_t base = ddp_range_size(all) / l->size, rest = ddp_range_size(all) % l->size;
-    int64_t turn = bucket * l->each % l->size, round = turn + rest > l->size ? turn + rest - l->size : 0;
+    int64_t turn = (l->blocks - all.hi) % l->size, round = turn + rest > l->size ? turn + rest - l->size : 0;
     int64_t straight = slot > turn ? least(slot - turn, rest) : 0;
     return all.lo + slot * base + least(slot, round) + straight;
 }

@@ -17,9 +17,10 @@
  *     4      1      1       1      0
  *
  * The flat space is cut at blocks of DDP_BLOCK elements. Bucket 0 is its end (backward finishes there
- * first), the last one is what is left at the front. A bucket is cut into one slice a rank, in the order
- * lane, node, member; blocks that do not divide evenly go round, so that over all buckets no rank owns two
- * blocks more than another:
+ * first), the last one is what is left at the front; or the front has a size of its own, and what is left is
+ * the one before it, so that less remains to be sent when backward ends. A bucket is cut into one slice a
+ * rank, in the order lane, node, member; blocks that do not divide evenly go round, so that over all buckets
+ * no rank owns two blocks more than another:
  *
  *     lane    | 0                    | 1             |
  *     part    | node 0       | node 1| node 0| node 1|
@@ -54,12 +55,15 @@ struct ddp_reduce_layout_conf {
     int nodes;
     const int *ranks; /* [nodes] ranks of each, borrowed; NULL: one node of `size` ranks */
     int size;         /* ranks in all */
+    /* Size of the front bucket, where there are several: in elements, cut to whole blocks. 0, or no less than
+     * a bucket: what is left. */
+    int64_t front;
 };
 
 struct ddp_reduce_layout {
     int shards, size, nodes, lanes;
-    int64_t blocks, each, buckets; /* each: blocks in a bucket */
-    int *first;                    /* [nodes + 1] first rank of each node */
+    int64_t blocks, each, front, buckets; /* each: blocks in a bucket; front: in the last, or 0 */
+    int *first;                           /* [nodes + 1] first rank of each node */
     int *slot; /* [lanes * nodes + 1] where part (lane, node) begins in the order of slices */
 };
 

@@ -12,6 +12,7 @@
 int gpu_blow = -1;
 int64_t gpu_blow_at = -1;
 int gpu_poison = -1;
+int gpu_front;
 int gpu_steps = STEPS;
 struct gpu_traffic gpu_traffic;
 float gpu_leaf[STEPS][MAX_SHARDS][TOTAL];
@@ -72,6 +73,7 @@ struct ddp_gpu_reduce_conf gpu_conf(const struct problem *p, const struct setup 
                                         .fast = s->fast,
                                         .beside = s->beside,
                                         .bucket = (int64_t)shape->blocks * DDP_BLOCK,
+                                        .front = (int64_t)gpu_front * DDP_BLOCK,
                                         .type = s->type,
                                         .loss_scale = s->loss_scale,
                                         .block_values =

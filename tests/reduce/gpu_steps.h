@@ -44,6 +44,7 @@ int gpu_size(const struct gpu_shape *shape);
 extern int gpu_blow;        /* step whose gradients, or statistics, are infinite in one place; -1: none */
 extern int64_t gpu_blow_at; /* the place; -1: in the third tensor */
 extern int gpu_poison;      /* step in which the loss of one shard is nan, and with it gradients; -1: none */
+extern int gpu_front;       /* blocks of the front bucket; 0: what is left */
 extern int gpu_steps;
 extern float gpu_leaf[STEPS][MAX_SHARDS][TOTAL];
 

@@ -145,6 +145,36 @@ static void test_reduce_publishes_equal_slices_in_place(void **state)
     }
 }
 
+/* A front bucket of its own size, to the next multiple of the ranks, is published in place, and what is left
+ * by broadcasts. */
+static void test_reduce_ends_with_a_small_bucket(void **state)
+{
+    (void)state;
+    static struct outcome want, got;
+    static const struct {
+        struct gpu_shape shape;
+        int front, gathers; /* as above */
+    } cases[] = {
+        {{8, 5, 1, {1}}, 2, 0},                               /* of 5, 2 and 2 */
+        {{8, 4, 1, {2}}, 1, 2},                               /* of 4, 3 and 2 */
+        {{8, 6, 1, {3}}, 1, 2},    {{8, 6, 2, {2, 1}}, 3, 2}, /* of 6 and 3 */
+        {{8, 4, 2, {2, 2}}, 1, 2},                            /* of 4, 4 and 1: 4 are no less than a bucket */
+    };
+    for (int i = 0; i < SETUPS; i += 3) {
+        const struct setup *s = &setups[i];
+        gpu_front = 0;
+        gpu_run(s, 8, 1, 9, 1, &want);
+        for (size_t k = (size_t)i % 2; k<DDP_COUNT(cases); k += i> 0 ? 2 : 1) {
+            gpu_front = cases[k].front;
+            gpu_run_nodes(s, &cases[k].shape, (uint32_t)k, &got);
+            gpu_same(s, &got, &want, "a small front bucket");
+            if (i == 0 && gpu_size(&cases[k].shape) > 1)
+                assert_int_equal(gpu_traffic.gathers, STEPS * (2 + cases[k].gathers));
+        }
+    }
+    gpu_front = 0;
+}
+
 /* In bf16 the others get parameters in bf16, and beside them the elements of biases and statistics in fp32,
  * each rank a row of the same length. */
 static void test_reduce_publishes_what_is_read(void **state)
@@ -462,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_reduce_is_the_same_on_any_nodes),
         cmocka_unit_test(test_reduce_sends_a_node_once),
         cmocka_unit_test(test_reduce_publishes_equal_slices_in_place),
+        cmocka_unit_test(test_reduce_ends_with_a_small_bucket),
         cmocka_unit_test(test_reduce_publishes_what_is_read),
         cmocka_unit_test(test_reduce_has_the_cpus_bits),
         cmocka_unit_test(test_reduce_skips_on_all_ranks),

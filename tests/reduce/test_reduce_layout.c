@@ -36,19 +36,26 @@ static void all_shapes(int ranks, shape_fn *fn, void *ctx)
     all_cuts(ranks, 0, of, fn, ctx);
 }
 
-static struct ddp_reduce_layout layout_of(int shards, int64_t blocks, int64_t each, int nodes,
-                                          const int *ranks)
+static struct ddp_reduce_layout layout_with(int shards, int64_t blocks, int64_t each, int64_t front,
+                                            int nodes, const int *ranks)
 {
     struct ddp_reduce_layout l;
     struct ddp_reduce_layout_conf conf = {.shards = shards,
                                           .total = blocks * DDP_BLOCK,
                                           .bucket = each * DDP_BLOCK,
+                                          .front = front * DDP_BLOCK,
                                           .nodes = nodes,
                                           .ranks = ranks};
     for (int i = 0; i < nodes; i++)
         conf.size += ranks[i];
     ddp_reduce_layout_init(&l, &conf);
     return l;
+}
+
+static struct ddp_reduce_layout layout_of(int shards, int64_t blocks, int64_t each, int nodes,
+                                          const int *ranks)
+{
+    return layout_with(shards, blocks, each, 0, nodes, ranks);
 }
 
 /* ---- places ---- */
@@ -134,6 +141,45 @@ static void test_layout_buckets_tile_from_the_end(void **state)
             ddp_reduce_layout_finish(&l);
         }
     }
+}
+
+/* The front bucket has its size where there are several buckets; what is left is the one before it. Blocks
+ * that are left over go round as ever. */
+static void test_layout_front_bucket_has_its_size(void **state)
+{
+    (void)state;
+    for (int ranks = 1; ranks <= 4; ranks++)
+        for (int64_t blocks = 1; blocks <= 30; blocks++)
+            for (int64_t each = 1; each <= 12; each++)
+                for (int64_t front = 1; front <= 13; front++) {
+                    struct ddp_reduce_layout l = layout_with(4, blocks, each, front, 1, &ranks);
+                    const bool own = blocks > each && front < each;
+                    int64_t end = blocks;
+                    int next = 0;
+                    for (int64_t b = 0; b < l.buckets; b++) {
+                        const struct ddp_range all = ddp_reduce_layout_bucket(&l, b);
+                        const int64_t left = end - (own ? front : 0);
+                        assert_int_equal(all.hi, end);
+                        assert_int_equal(ddp_range_size(all), own && left == 0 ? front
+                                                              : left < each    ? left
+                                                                               : each);
+                        assert_int_equal(ddp_reduce_layout_bucket_of(&l, all.lo), b);
+                        assert_int_equal(ddp_reduce_layout_bucket_of(&l, all.hi - 1), b);
+                        int64_t at = all.lo;
+                        for (int rank = 0; rank < ranks; rank++) {
+                            const struct ddp_range s = ddp_reduce_layout_slice(&l, b, rank);
+                            const int64_t rest = ddp_range_size(all) % ranks;
+                            assert_int_equal(s.lo, at);
+                            assert_int_equal(ddp_range_size(s), ddp_range_size(all) / ranks +
+                                                                    ((rank - next + ranks) % ranks < rest));
+                            at = s.hi;
+                        }
+                        next = (int)((next + ddp_range_size(all)) % ranks);
+                        end = all.lo;
+                    }
+                    assert_int_equal(end, 0);
+                    ddp_reduce_layout_finish(&l);
+                }
 }
 
 /* Slices of one node, written down a second time: rank after rank, and blocks that are left over go on from
@@ -512,23 +558,24 @@ static void test_layout_refuses_sizes(void **state)
         int code;
         const char *says;
     } cases[] = {
-        {{8, 4096, 1, 1, NULL, 8}, 0, NULL},
-        {{5, 4096, 1, 2, two, 5}, 0, NULL},
-        {{65536, 8192, INT64_MAX, 1, NULL, 1}, 0, NULL},
-        {{0, 4096, 1, 1, NULL, 1}, DDP_E_USAGE, "0 shards"},
-        {{65537, 4096, 1, 1, NULL, 1}, DDP_E_USAGE, "65537 shards"},
-        {{8, 4096, 1, 1, NULL, 9}, DDP_E_CONFIG, "-n 8"},
-        {{4, 4096, 1, 2, two, 5}, DDP_E_CONFIG, "-n 4"},
-        {{8, 4096, 1, 0, NULL, 1}, DDP_E_USAGE, "0 nodes"},
-        {{8, 4096, 1, 2, NULL, 5}, DDP_E_USAGE, "2 nodes"},
-        {{8, 4096, 1, 1, NULL, 0}, DDP_E_USAGE, "node 0 has 0 ranks"},
-        {{8, 4096, 1, 2, gap, 3}, DDP_E_USAGE, "node 1 has 0 ranks"},
-        {{8, 4096, 1, 2, negative, 5}, DDP_E_USAGE, "node 1 has -1 ranks"},
-        {{8, 4096, 1, 2, two, 6}, DDP_E_USAGE, "5 ranks lie on nodes, and there are 6"},
-        {{8, 0, 1, 1, NULL, 1}, DDP_E_USAGE, "0 elements"},
-        {{8, 4097, 1, 1, NULL, 1}, DDP_E_USAGE, "4097 elements"},
-        {{8, -4096, 1, 1, NULL, 1}, DDP_E_USAGE, "-4096 elements"},
-        {{8, 4096, 0, 1, NULL, 1}, DDP_E_USAGE, "buckets of 0"},
+        {{8, 4096, 1, 1, NULL, 8, 0}, 0, NULL},
+        {{5, 4096, 1, 2, two, 5, 0}, 0, NULL},
+        {{65536, 8192, INT64_MAX, 1, NULL, 1, 0}, 0, NULL},
+        {{0, 4096, 1, 1, NULL, 1, 0}, DDP_E_USAGE, "0 shards"},
+        {{65537, 4096, 1, 1, NULL, 1, 0}, DDP_E_USAGE, "65537 shards"},
+        {{8, 4096, 1, 1, NULL, 9, 0}, DDP_E_CONFIG, "-n 8"},
+        {{4, 4096, 1, 2, two, 5, 0}, DDP_E_CONFIG, "-n 4"},
+        {{8, 4096, 1, 0, NULL, 1, 0}, DDP_E_USAGE, "0 nodes"},
+        {{8, 4096, 1, 2, NULL, 5, 0}, DDP_E_USAGE, "2 nodes"},
+        {{8, 4096, 1, 1, NULL, 0, 0}, DDP_E_USAGE, "node 0 has 0 ranks"},
+        {{8, 4096, 1, 2, gap, 3, 0}, DDP_E_USAGE, "node 1 has 0 ranks"},
+        {{8, 4096, 1, 2, negative, 5, 0}, DDP_E_USAGE, "node 1 has -1 ranks"},
+        {{8, 4096, 1, 2, two, 6, 0}, DDP_E_USAGE, "5 ranks lie on nodes, and there are 6"},
+        {{8, 0, 1, 1, NULL, 1, 0}, DDP_E_USAGE, "0 elements"},
+        {{8, 4097, 1, 1, NULL, 1, 0}, DDP_E_USAGE, "4097 elements"},
+        {{8, -4096, 1, 1, NULL, 1, 0}, DDP_E_USAGE, "-4096 elements"},
+        {{8, 4096, 0, 1, NULL, 1, 0}, DDP_E_USAGE, "buckets of 0"},
+        {{8, 4096, 1, 1, NULL, 8, -1}, DDP_E_USAGE, "front bucket of -1"},
     };
     for (size_t i = 0; i < DDP_COUNT(cases); i++) {
         struct ddp_error err = {0};
@@ -544,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_layout_places_by_hand),
         cmocka_unit_test(test_layout_every_rank_has_a_lane),
         cmocka_unit_test(test_layout_buckets_tile_from_the_end),
+        cmocka_unit_test(test_layout_front_bucket_has_its_size),
         cmocka_unit_test(test_layout_of_one_node_goes_round),
         cmocka_unit_test(test_layout_owns_every_block_once),
         cmocka_unit_test(test_layout_sums_of_two_levels_are_the_tree),
