@@ -160,32 +160,32 @@ def memory(place):
     return place.step(2, 1, "mnist_cnn", 64)["rss_mb"]
 
 
-def to_99(place):
-    """Seconds from the command to its end, of a run that reached 99 %."""
+def in_as_many_epochs(train):
+    """Seconds from the command to its end, of the shortest run that reaches 99 %: 3 epochs, or as many as it takes."""
+    def measure(place):
+        accuracy = 0
+        for epochs in (3, 4, 5, 6):
+            began = time.time()
+            accuracy = train(place, epochs)
+            took = time.time() - began
+            if accuracy >= 0.99:
+                return took
+        raise RuntimeError(f"reached {100 * accuracy:.2f} %")
+    return measure
+
+
+def to_99(place, epochs):
     root = place.data("mnist").parent
     config = pathlib.Path(__file__).resolve().parents[2] / "configs/cnn.cfg"
-    began = time.time()
-    out = place.run(place.bin / "ddp-launch", "-q", "-n", 2, config, "data=mnist", f"data.root={root}", "train.epochs=3", "train.shards=2",
-                    "train.threads=1", f"run.dir={place.folder.resolve()}/runs")
-    took = time.time() - began
+    out = place.run(place.bin / "ddp-launch", "-q", "-n", 2, config, "data=mnist", f"data.root={root}", f"train.epochs={epochs}",
+                    "train.shards=2", "train.threads=1", f"run.dir={place.folder.resolve()}/runs")
     run = pathlib.Path(next(l for l in out.splitlines() if l.startswith("run: "))[5:])
-    accuracy = json.loads((run / "run.json").read_text())["eval"]["accuracy"]
-    if accuracy < 0.99:
-        raise RuntimeError(f"reached {100 * accuracy:.2f} %")
-    return took
+    return json.loads((run / "run.json").read_text())["eval"]["accuracy"]
 
 
-def torch_to_99(place):
-    """The same with as many epochs as it takes, from ours on."""
-    folder, accuracy = place.data("mnist"), 0
-    for epochs in (3, 4, 5, 6):
-        began = time.time()
-        out = place.peer("torch_mnist.py", "--data", folder, "--epochs", epochs, ranks=2)
-        took = time.time() - began
-        accuracy = json.loads(next(l for l in out.splitlines() if l.startswith("{")))["accuracy"]
-        if accuracy >= 0.99:
-            return took
-    raise RuntimeError(f"reached {100 * accuracy:.2f} %")
+def torch_to_99(place, epochs):
+    out = place.peer("torch_mnist.py", "--data", place.data("mnist"), "--epochs", epochs, ranks=2)
+    return json.loads(next(l for l in out.splitlines() if l.startswith("{")))["accuracy"]
 
 
 LIKE_TORCH = ["data.crop_padding=4", "data.flip=true", "data.mean=[0.4914,0.4822,0.4465]", "data.std=[0.2470,0.2435,0.2616]"]
@@ -252,8 +252,8 @@ TABLE = [
     Row("start-64", "the same, 64 ranks", "<=", 0.5, "s", {OURS: first_step(64)}, alone, needs_peer=False),
     Row("memory", "of a rank, mnist_cnn, batch 64 each", "<=", 60, "MB",
         {OURS: memory, "PyTorch": lambda place: place.torch_step(2, 1, "mnist_cnn", 64)["rss_mb"]}, alone, needs_peer=False, timed=False),
-    Row("mnist-99", "MNIST to 99 %, command to end, 2 ranks x 1 thread", ">=", 3, "x PyTorch", {OURS: to_99, "PyTorch": torch_to_99},
-        faster_than),
+    Row("mnist-99", "MNIST to 99 %, command to end, 2 ranks x 1 thread", ">=", 3, "x PyTorch",
+        {OURS: in_as_many_epochs(to_99), "PyTorch": in_as_many_epochs(torch_to_99)}, faster_than),
     Row("loader", "CIFAR crop, flip, normalise, one thread, samples/s", ">=", 10, "x PyTorch",
         {OURS: loader(400, "data=noise", "data.shape=[3,32,32]"), "PyTorch": torch_loader()}, times_the_best),
     Row("jpeg", "folder of CIFAR JPEGs, decoded each epoch, the same, one thread", ">=", 3, "x PyTorch",

@@ -15,6 +15,11 @@ BENCH = harness.BIN / "ddp-bench"
 CAUSES = ["data", "communication", "imbalance", "shared_core", "memory", "frequency", "serial", "remainder"]
 QUICK = ["-n", "1,2", "--repeat", 1, "--steps", 12]
 MLP = ["model=mlp", "--batch", 32]
+# Six passes over pictures of which a batch does not fit into a cache, and next to nothing to compute or to reduce.
+HOG = """model: { layers = (%s {type = "global_avg_pool"}, {type = "flatten"}, {type = "linear", out = "classes"},
+                            {type = "softmax_cross_entropy"}); };
+data: { format = "noise"; name = "noise"; shape = [1, 64, 64]; classes = 10; train_count = 4096; test_count = 64; };
+""" % " ".join('{type = "batch_norm"}, {type = "relu"},' for _ in range(6))
 
 
 class BenchScaling(harness.Case):
@@ -99,6 +104,24 @@ class BenchScaling(harness.Case):
             self.addCleanup(p.wait)
             self.addCleanup(p.kill)
         self.assert_first("shared core", "model=mnist_cnn", "--batch", 48)
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "wants two cores")
+    def test_ranks_that_want_the_same_memory(self):
+        """Each rank is a hog to the other: what two at once get of the memory is less than what one alone gets."""
+        (self.dir / "hog.cfg").write_text(HOG)
+        losses = []
+        for _ in range(3):
+            report = self.report(*QUICK, "--weak", "--batch", 24, self.dir / "hog.cfg")
+            alone, both = report["machine_at_once"]
+            losses.append((alone["gb_s"], both["gb_s"], report["losses"][0]))
+            if report["losses"][0]["first"] == "memory":
+                self.assertGreater(report["losses"][0]["memory_ms"], 0.1 * report["losses"][0]["step_ms"])
+                return
+        if all(both > 0.85 * alone for alone, both, _ in losses):
+            self.skipTest("this machine has memory enough for two")
+        if all(l["shared_core_ms"] > 0.05 * l["step_ms"] for *_, l in losses):
+            self.skipTest("the cores are shared with others: that comes first")
+        self.fail(f"memory never came first: {losses}")
 
     def test_rounds_end_when_medians_are_known(self):
         report = self.report("-n", "1", "--weak", "--steps", 5, "--within", 100, "--repeat", 8, *MLP)
