@@ -8,24 +8,23 @@
 
 struct adam {
     typedef struct ddp_adam_args Args;
+    enum { STATES = 2 };
 
     DDP_DEVICE Args args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
     {
         return ddp_adam_args(h, t);
     }
 
-    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, int64_t at, ddp_quad sum,
-                             ddp_quad p)
+    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &, const Args &s, ddp_quad sum, ddp_quad p,
+                             ddp_quad *state)
     {
-        ddp_quad m = ddp_quad_load(a.state[0] + at), v = ddp_quad_load(a.state[1] + at);
+        ddp_quad &m = state[0], &v = state[1];
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             const float g = fmaf(s.decay, p.v[k], sum.v[k] * s.moments.scale);
             const float denominator = ddp_moments_step(s.moments, g, &m.v[k], &v.v[k]);
             p.v[k] = fmaf(-s.step, m.v[k] / denominator, p.v[k]);
         }
-        ddp_quad_store(a.state[0] + at, m);
-        ddp_quad_store(a.state[1] + at, v);
         return p;
     }
 };

@@ -11,16 +11,26 @@ DDP_KERNEL norms_block(const struct ddp_gpu_update_args a)
     const bool stays = a.nodes.n == 0 || (a.nodes.n == 1 && a.nodes.node[0] == a.sum);
     const bool params = a.leaves >> DDP_VALUE_PARAM & 1;
     struct ddp_block_values values = {};
+    ddp_pair sum[DDP_FLAT_ROUNDS / 2], p[DDP_FLAT_ROUNDS / 2] = {};
+    const ddp_quad zero = {};
+#pragma unroll
+    for (int q = 0; q < DDP_FLAT_ROUNDS / 2; q++) {
+        const int i = ddp_flat_place(2 * q);
+        sum[q] = ddp_update_sum(a, range + i);
+        if (params)
+            p[q] = ddp_pair_load(a.params + block + i);
+    }
+    ddp_loaded();
 #pragma unroll
     for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
         const int i = ddp_flat_place(q);
         if (i >= n)
             break;
-        const ddp_quad sum = ddp_update_sum(a, range + i), zero = {};
-        ddp_update_refuses(a, sum); /* its values tell between() */
+        const ddp_quad four = sum[q / 2].q[q % 2];
+        ddp_update_refuses(a, four); /* its values tell between() */
         if (!stays)
-            ddp_quad_store(a.sum + range + i, sum);
-        ddp_take_values(a, sum, params ? ddp_quad_load(a.params + block + i) : zero, zero, &values);
+            ddp_quad_store(a.sum + range + i, four);
+        ddp_take_values(a, four, p[q / 2].q[q % 2], zero, &values);
     }
     ddp_leave_values(a, values);
 }

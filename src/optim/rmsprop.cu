@@ -10,43 +10,40 @@
 
 struct rmsprop {
     typedef struct ddp_rmsprop_args Args;
+    enum { STATES = 3 };
 
     DDP_DEVICE Args args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
     {
         return ddp_rmsprop_args(h, t);
     }
 
-    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, int64_t at, ddp_quad sum,
-                             ddp_quad p)
+    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, ddp_quad sum, ddp_quad p,
+                             ddp_quad *state)
     {
-        float *squares = a.state[DDP_RMSPROP_SQUARES] + at, *buffer = a.state[DDP_RMSPROP_BUFFER];
-        float *mean = a.state[DDP_RMSPROP_MEAN];
-        ddp_quad d, variance = ddp_quad_load(squares), u;
+        ddp_quad &squares = state[DDP_RMSPROP_SQUARES], &c = state[DDP_RMSPROP_MEAN],
+                 &b = state[DDP_RMSPROP_BUFFER], d, u;
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             d.v[k] = fmaf(s.decay, p.v[k], sum.v[k] * s.scale);
-            variance.v[k] = fmaf(s.blend * d.v[k], d.v[k], s.alpha * variance.v[k]);
+            squares.v[k] = fmaf(s.blend * d.v[k], d.v[k], s.alpha * squares.v[k]);
         }
-        ddp_quad_store(squares, variance);
-        if (mean) {
-            ddp_quad c = ddp_quad_load(mean + at);
+        ddp_quad variance = squares;
+        if (a.state[DDP_RMSPROP_MEAN]) {
 #pragma unroll
             for (int k = 0; k < 4; k++) {
                 c.v[k] = fmaf(s.blend, d.v[k] - c.v[k], c.v[k]);
                 const float left = fmaf(-c.v[k], c.v[k], variance.v[k]);
                 variance.v[k] = left <= 0 ? 0 : left; /* nan stays */
             }
-            ddp_quad_store(mean + at, c);
         }
 #pragma unroll
         for (int k = 0; k < 4; k++)
             u.v[k] = d.v[k] / (sqrtf(variance.v[k]) + s.eps);
-        if (buffer) {
-            const ddp_quad b = ddp_quad_load(buffer + at);
+        if (a.state[DDP_RMSPROP_BUFFER]) {
 #pragma unroll
             for (int k = 0; k < 4; k++)
                 u.v[k] = fmaf(s.momentum, b.v[k], u.v[k]);
-            ddp_quad_store(buffer + at, u);
+            b = u;
         }
 #pragma unroll
         for (int k = 0; k < 4; k++)

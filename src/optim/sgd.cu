@@ -9,28 +9,27 @@
 
 struct sgd {
     typedef struct ddp_sgd_args Args;
+    enum { STATES = 1 };
 
     DDP_DEVICE Args args(const struct ddp_optim_hyper *h, const struct ddp_optim_now *t)
     {
         return ddp_sgd_args(h, t);
     }
 
-    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, int64_t at, ddp_quad sum,
-                             ddp_quad p)
+    DDP_DEVICE ddp_quad step(const struct ddp_gpu_update_args &a, const Args &s, ddp_quad sum, ddp_quad p,
+                             ddp_quad *state)
     {
-        float *buffer = a.state[0];
         ddp_quad d, b;
 #pragma unroll
         for (int k = 0; k < 4; k++)
             b.v[k] = d.v[k] = s.trust * fmaf(s.decay, p.v[k], sum.v[k] * s.scale);
-        if (buffer) {
+        if (a.state[0]) {
             if (!s.first) {
-                const ddp_quad old = ddp_quad_load(buffer + at);
 #pragma unroll
                 for (int k = 0; k < 4; k++)
-                    b.v[k] = fmaf(s.momentum, old.v[k], s.undamped * d.v[k]);
+                    b.v[k] = fmaf(s.momentum, state[0].v[k], s.undamped * d.v[k]);
             }
-            ddp_quad_store(buffer + at, b);
+            state[0] = b;
             if (s.nesterov) {
 #pragma unroll
                 for (int k = 0; k < 4; k++)

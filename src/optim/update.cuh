@@ -51,10 +51,10 @@ DDP_DEVICE struct ddp_optim_now ddp_update_now(const struct ddp_gpu_update_args 
     return now;
 }
 
-/* Four sums of gradients; i: element of the range. */
-DDP_DEVICE ddp_quad ddp_update_sum(const struct ddp_gpu_update_args &a, int64_t i)
+/* Sums of gradients in two rounds; i: element of the range. */
+DDP_DEVICE ddp_pair ddp_update_sum(const struct ddp_gpu_update_args &a, int64_t i)
 {
-    return a.nodes.n == 0 ? ddp_quad_load(a.sum + i) : ddp_nodes_sum<ddp_quad>(a.nodes, i);
+    return a.nodes.n == 0 ? ddp_pair_load(a.sum + i) : ddp_nodes_sum<ddp_pair>(a.nodes, i);
 }
 
 DDP_DEVICE int ddp_count_bad(ddp_quad q)
@@ -103,9 +103,41 @@ template <class Args> struct ddp_update_shared {
     Args args;
 };
 
-/* A stage that ends in new parameters. Kind: `Args`; args(hyper, now); step(a, args, at, sum, p), which
- * returns the four new parameters from the four old ones at flat index `at`, and reads and writes state
- * there. */
+template <class Kind>
+DDP_DEVICE void ddp_update_states(const struct ddp_gpu_update_args &a, int64_t at, ddp_pair *state)
+{
+#pragma unroll
+    for (int k = 0; k < Kind::STATES; k++)
+        if (a.state[k])
+            state[k] = ddp_pair_load(a.state[k] + at);
+}
+
+/* The four of round r of a pair. */
+template <class Kind>
+DDP_DEVICE void ddp_update_round(const struct ddp_gpu_update_args &a, const typename Kind::Args &args,
+                                 int64_t at, int r, const ddp_pair &sum, const ddp_pair &p,
+                                 const ddp_pair *state)
+{
+    ddp_quad s[DDP_OPTIM_ARRAYS] = {};
+    if (ddp_update_refuses(a, sum.q[r]))
+        return;
+#pragma unroll
+    for (int k = 0; k < Kind::STATES; k++)
+        s[k] = state[k].q[r];
+    const ddp_quad now = Kind::step(a, args, sum.q[r], p.q[r], s);
+#pragma unroll
+    for (int k = 0; k < Kind::STATES; k++)
+        if (a.state[k])
+            ddp_quad_store(a.state[k] + at, s[k]);
+    ddp_update_store(a, at, now);
+}
+
+/* A stage that ends in new parameters. Kind: `Args`; args(hyper, now); `STATES`, how many of a.state it has;
+ * step(a, args, sum, p, state), which returns four new parameters from four old ones and brings the four of
+ * each state up to date (those that a.state does not have are nobody's).
+ *
+ * Rounds go in twos, whose parameters, states and sums are all asked for before any is used: whole blocks are
+ * there to be read, whatever of them is the tensor's. */
 template <class Kind> DDP_KERNEL update_block(const struct ddp_gpu_update_args a)
 {
     DDP_SHARED(struct ddp_update_shared<typename Kind::Args>, shared, 1);
@@ -118,16 +150,20 @@ template <class Kind> DDP_KERNEL update_block(const struct ddp_gpu_update_args a
     const int n = shared[0].n;
     const typename Kind::Args args = shared[0].args;
     const int64_t block = ddp_update_at(a);
+    if (n == 0)
+        return;
 #pragma unroll
-    for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
-        const int i = ddp_flat_place(q);
-        if (i >= n)
-            break;
-        const int64_t at = block + i;
-        const ddp_quad sum = ddp_update_sum(a, at - a.lo), p = ddp_quad_load(a.params + at);
-        if (ddp_update_refuses(a, sum))
-            continue;
-        ddp_update_store(a, at, Kind::step(a, args, at, sum, p));
+    for (int q = 0; q < DDP_FLAT_ROUNDS; q += 2) {
+        const int64_t at = block + ddp_flat_place(q);
+        const ddp_pair p = ddp_pair_load(a.params + at);
+        ddp_pair state[DDP_OPTIM_ARRAYS] = {};
+        ddp_update_states<Kind>(a, at, state);
+        const ddp_pair sum = ddp_update_sum(a, at - a.lo);
+        ddp_loaded();
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            if (ddp_flat_place(q + r) < n)
+                ddp_update_round<Kind>(a, args, block + ddp_flat_place(q + r), r, sum, p, state);
     }
 }
 

@@ -8,7 +8,16 @@
 DDP_KERNEL add_pairs(const struct ddp_gpu_range_args a)
 {
     const int64_t block = (int64_t)ddp_block() * DDP_BLOCK;
+    if (block + DDP_BLOCK <= a.count) {
 #pragma unroll
+        for (int q = 0; q < DDP_FLAT_ROUNDS; q += 2) {
+            const int64_t i = block + ddp_flat_place(q);
+            const ddp_pair lower = ddp_pair_load(a.a + i), upper = ddp_pair_load(a.b + i);
+            ddp_loaded();
+            ddp_pair_store(a.a + i, ddp_plus(lower, upper));
+        }
+        return;
+    }
     for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
         const int64_t i = block + ddp_flat_place(q);
         if (i + 4 <= a.count) {
@@ -30,7 +39,14 @@ extern "C" void ddp_cuda_add_range(struct ddp_gpu_stream *s, const struct ddp_gp
 DDP_KERNEL sum_elements(const struct ddp_gpu_sum_args a)
 {
     const int64_t block = (int64_t)ddp_block() * DDP_BLOCK;
+    if (block + DDP_BLOCK <= a.count) {
 #pragma unroll
+        for (int q = 0; q < DDP_FLAT_ROUNDS; q += 2) {
+            const int64_t i = block + ddp_flat_place(q);
+            ddp_pair_store(a.out + i, ddp_nodes_sum<ddp_pair>(a.nodes, i));
+        }
+        return;
+    }
     for (int q = 0; q < DDP_FLAT_ROUNDS; q++) {
         const int64_t i = block + ddp_flat_place(q);
         if (i + 4 <= a.count) {

@@ -28,12 +28,37 @@ DDP_DEVICE void ddp_quad_store(float *p, ddp_quad q)
 {
     ddp_store4(p, q.v);
 }
+/* The four of two rounds: both are asked for before one is used. */
+struct ddp_pair {
+    ddp_quad q[2];
+};
+
+DDP_DEVICE ddp_pair ddp_pair_load(const float *p)
+{
+    ddp_pair v;
+    v.q[0] = ddp_quad_load(p);
+    v.q[1] = ddp_quad_load(p + 4 * DDP_FLAT_THREADS);
+    return v;
+}
+DDP_DEVICE void ddp_pair_store(float *p, ddp_pair v)
+{
+    ddp_quad_store(p, v.q[0]);
+    ddp_quad_store(p + 4 * DDP_FLAT_THREADS, v.q[1]);
+}
+
 DDP_DEVICE ddp_quad ddp_plus(ddp_quad lower, ddp_quad upper)
 {
     ddp_quad sum;
 #pragma unroll
     for (int k = 0; k < 4; k++)
         sum.v[k] = lower.v[k] + upper.v[k];
+    return sum;
+}
+DDP_DEVICE ddp_pair ddp_plus(ddp_pair lower, ddp_pair upper)
+{
+    ddp_pair sum;
+    sum.q[0] = ddp_plus(lower.q[0], upper.q[0]);
+    sum.q[1] = ddp_plus(lower.q[1], upper.q[1]);
     return sum;
 }
 DDP_DEVICE float ddp_plus(float lower, float upper)
@@ -48,6 +73,10 @@ DDP_DEVICE void ddp_take(const float *p, ddp_quad *to)
 {
     *to = ddp_quad_load(p);
 }
+DDP_DEVICE void ddp_take(const float *p, ddp_pair *to)
+{
+    *to = ddp_pair_load(p);
+}
 
 /* Where this thread's four of a round lie in the block. */
 DDP_DEVICE int ddp_flat_place(int round)
@@ -56,8 +85,8 @@ DDP_DEVICE int ddp_flat_place(int round)
 }
 
 /* Tree sum of the nodes at element `at` of the range, as ddp_tree_sum_float adds the leaves under them: one
- * addition per node but the first. V is float or ddp_quad. One and two nodes, which are what 1 and 2 ranks
- * have, take no stack. */
+ * addition per node but the first. V is float, ddp_quad or ddp_pair. One and two nodes, which are what 1 and
+ * 2 ranks have, take no stack. */
 template <class V> DDP_DEVICE V ddp_nodes_sum(const struct ddp_gpu_nodes &nodes, int64_t at)
 {
     V top, stack[DDP_NODES_DEPTH];

@@ -10,7 +10,7 @@ import sys
 # What the plug-in is built from, and all that it knows of the library, so that it can be built and loaded by itself.
 PLUGIN_DIR = ("device", "cuda")
 PLUGIN = re.compile(r"device/cuda/|device/(api|kernels)\.h$|[a-z_/]+_(kernels|args)\.h$|base/(philox|range|error)\.h$|config/optims\.h$"
-                    r"|ddp_device\.h$|[a-z/]+\.cuh$")
+                    r"|ddp_device\.h$|[a-z_/]+\.cuh$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 SOURCE = (".c", ".h", ".cu", ".cuh", ".cpp")
 ON_TOP = ("src/programs", "src/lib", "launcher", "bench")  # stand on all modules, by their faces

@@ -32,64 +32,116 @@ DDP_DEVICE float silu_slope(float x)
     return s * fmaf(x, 1.0f - s, 1.0f);
 }
 
-template <class T> DDP_KERNEL act_forward(struct ddp_gpu_act_args a)
+/* f(v) of 8 channels, the first of which is `channel`. */
+template <int ACT> DDP_DEVICE void act_of(const struct ddp_gpu_act_args &a, int channel, float v[8])
 {
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+        if (ACT == DDP_ACT_RELU)
+            v[j] = ddp_relu(v[j]);
+        else if (ACT == DDP_ACT_GELU)
+            v[j] *= gelu_cdf(v[j]);
+        else if (ACT == DDP_ACT_SILU)
+            v[j] *= sigmoid(v[j]);
+        else if (ACT == DDP_ACT_TANH)
+            v[j] = ddp_tanh(v[j]);
+        else if (ACT == DDP_ACT_SIGMOID)
+            v[j] = channel + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f;
+        else
+            v[j] = v[j] > 0.0f ? v[j] : a.slope * v[j];
+}
+
+/* g f'(v); v is out where ddp_act_reads_out(act). */
+template <int ACT> DDP_DEVICE void act_grad_of(const struct ddp_gpu_act_args &a, const float v[8], float g[8])
+{
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+        if (ACT == DDP_ACT_RELU)
+            g[j] = v[j] > 0.0f ? g[j] : 0.0f;
+        else if (ACT == DDP_ACT_GELU)
+            g[j] *= gelu_slope(v[j]);
+        else if (ACT == DDP_ACT_SILU)
+            g[j] *= silu_slope(v[j]);
+        else if (ACT == DDP_ACT_TANH)
+            g[j] *= fmaf(-v[j], v[j], 1.0f);
+        else if (ACT == DDP_ACT_SIGMOID)
+            g[j] *= v[j] * (1.0f - v[j]);
+        else
+            g[j] = v[j] > 0.0f ? g[j] : a.slope * g[j];
+}
+
+/* The others compute so much that half as many vectors ahead are enough, and the code is half as long. */
+template <class T, int ACT> DDP_DEVICE constexpr int act_ahead()
+{
+    return ddp_ahead<T>(ACT == DDP_ACT_RELU || ACT == DDP_ACT_LEAKY_RELU ? 1 : 3);
+}
+
+template <class T, int ACT> DDP_DEVICE void act_items(const struct ddp_gpu_act_args &a)
+{
+    const int N = act_ahead<T, ACT>();
     const T *x = (const T *)a.x;
     T *out = (T *)a.out;
-    for (int64_t i = ddp_item_first(); i < a.count / 8; i += ddp_item_step()) {
-        float v[8];
-        ddp_load8(x + i * 8, v);
-        if (a.act == DDP_ACT_RELU)
-            for (int j = 0; j < 8; j++)
-                v[j] = ddp_relu(v[j]);
-        else if (a.act == DDP_ACT_GELU)
-            for (int j = 0; j < 8; j++)
-                v[j] *= gelu_cdf(v[j]);
-        else if (a.act == DDP_ACT_SILU)
-            for (int j = 0; j < 8; j++)
-                v[j] *= sigmoid(v[j]);
-        else if (a.act == DDP_ACT_TANH)
-            for (int j = 0; j < 8; j++)
-                v[j] = ddp_tanh(v[j]);
-        else if (a.act == DDP_ACT_SIGMOID) {
-            const int first = (int)(i % (a.c / 8)) * 8;
-            for (int j = 0; j < 8; j++)
-                v[j] = first + j < a.real_c ? ddp_sigmoid(v[j]) : 0.0f;
-        } else
-            for (int j = 0; j < 8; j++)
-                v[j] = v[j] > 0.0f ? v[j] : a.slope * v[j];
-        ddp_store8(out + i * 8, v);
+    float v[N][8];
+    ddp_walk<N>(
+        ddp_item_first() * 8, a.count, ddp_item_step() * 8, [&](int k, int64_t i) { ddp_load8(x + i, v[k]); },
+        [&](int k, int64_t i) {
+            act_of<ACT>(a, ACT == DDP_ACT_SIGMOID ? (int)(i % a.c) : 0, v[k]);
+            ddp_store8(out + i, v[k]);
+        });
+}
+
+template <class T, int ACT> DDP_DEVICE void act_grad_items(const struct ddp_gpu_act_args &a)
+{
+    const int N = act_ahead<T, ACT>();
+    const T *x = (const T *)a.x, *dout = (const T *)a.dout;
+    T *din = (T *)a.out;
+    float v[N][8], g[N][8];
+    ddp_walk<N>(
+        ddp_item_first() * 8, a.count, ddp_item_step() * 8,
+        [&](int k, int64_t i) {
+            ddp_load8(x + i, v[k]);
+            ddp_load8(dout + i, g[k]);
+        },
+        [&](int k, int64_t i) {
+            act_grad_of<ACT>(a, v[k], g[k]);
+            ddp_put8(din + i, g[k], a.accumulate);
+        });
+}
+
+template <class T> DDP_KERNEL act_forward(struct ddp_gpu_act_args a)
+{
+    switch (a.act) {
+    case DDP_ACT_RELU:
+        return act_items<T, DDP_ACT_RELU>(a);
+    case DDP_ACT_GELU:
+        return act_items<T, DDP_ACT_GELU>(a);
+    case DDP_ACT_SILU:
+        return act_items<T, DDP_ACT_SILU>(a);
+    case DDP_ACT_TANH:
+        return act_items<T, DDP_ACT_TANH>(a);
+    case DDP_ACT_SIGMOID:
+        return act_items<T, DDP_ACT_SIGMOID>(a);
+    case DDP_ACT_LEAKY_RELU:
+        return act_items<T, DDP_ACT_LEAKY_RELU>(a);
     }
 }
 
-/* din (+)= dout f'(x); x is out where ddp_act_reads_out(act). */
+/* din (+)= dout f'(x) */
 template <class T> DDP_KERNEL act_backward(struct ddp_gpu_act_args a)
 {
-    const T *x = (const T *)a.x, *dout = (const T *)a.dout;
-    T *din = (T *)a.out;
-    for (int64_t i = ddp_item_first(); i < a.count / 8; i += ddp_item_step()) {
-        float v[8], g[8];
-        ddp_load8(x + i * 8, v);
-        ddp_load8(dout + i * 8, g);
-        if (a.act == DDP_ACT_RELU)
-            for (int j = 0; j < 8; j++)
-                g[j] = v[j] > 0.0f ? g[j] : 0.0f;
-        else if (a.act == DDP_ACT_GELU)
-            for (int j = 0; j < 8; j++)
-                g[j] *= gelu_slope(v[j]);
-        else if (a.act == DDP_ACT_SILU)
-            for (int j = 0; j < 8; j++)
-                g[j] *= silu_slope(v[j]);
-        else if (a.act == DDP_ACT_TANH)
-            for (int j = 0; j < 8; j++)
-                g[j] *= fmaf(-v[j], v[j], 1.0f);
-        else if (a.act == DDP_ACT_SIGMOID)
-            for (int j = 0; j < 8; j++)
-                g[j] *= v[j] * (1.0f - v[j]);
-        else
-            for (int j = 0; j < 8; j++)
-                g[j] = v[j] > 0.0f ? g[j] : a.slope * g[j];
-        ddp_put8(din + i * 8, g, a.accumulate);
+    switch (a.act) {
+    case DDP_ACT_RELU:
+        return act_grad_items<T, DDP_ACT_RELU>(a);
+    case DDP_ACT_GELU:
+        return act_grad_items<T, DDP_ACT_GELU>(a);
+    case DDP_ACT_SILU:
+        return act_grad_items<T, DDP_ACT_SILU>(a);
+    case DDP_ACT_TANH:
+        return act_grad_items<T, DDP_ACT_TANH>(a);
+    case DDP_ACT_SIGMOID:
+        return act_grad_items<T, DDP_ACT_SIGMOID>(a);
+    case DDP_ACT_LEAKY_RELU:
+        return act_grad_items<T, DDP_ACT_LEAKY_RELU>(a);
     }
 }
 
@@ -106,35 +158,55 @@ static void launch_act_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_a
 
 template <class T> DDP_KERNEL add_forward(struct ddp_gpu_add_args a)
 {
+    const int N = ddp_ahead<T>(2);
     const T *x = (const T *)a.a, *y = (const T *)a.b;
     T *out = (T *)a.out;
-    for (int64_t i = ddp_item_first(); i < a.count / 8; i += ddp_item_step()) {
-        float v[8], w[8];
-        ddp_load8(x + i * 8, v);
-        ddp_load8(y + i * 8, w);
-        for (int j = 0; j < 8; j++) {
-            v[j] += w[j];
-            if (a.relu)
-                v[j] = ddp_relu(v[j]);
-        }
-        ddp_store8(out + i * 8, v);
-    }
+    float v[N][8], w[N][8];
+    ddp_walk<N>(
+        ddp_item_first() * 8, a.count, ddp_item_step() * 8,
+        [&](int k, int64_t i) {
+            ddp_load8(x + i, v[k]);
+            ddp_load8(y + i, w[k]);
+        },
+        [&](int k, int64_t i) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                v[k][j] += w[k][j];
+                if (a.relu)
+                    v[k][j] = ddp_relu(v[k][j]);
+            }
+            ddp_store8(out + i, v[k]);
+        });
+}
+
+template <class T, bool RELU> DDP_DEVICE void add_grad_items(const struct ddp_gpu_add_args &a)
+{
+    const int N = ddp_ahead<T>(1 + RELU);
+    const T *dout = (const T *)a.a, *out = (const T *)a.b;
+    T *din = (T *)a.out;
+    float g[N][8], y[N][8];
+    ddp_walk<N>(
+        ddp_item_first() * 8, a.count, ddp_item_step() * 8,
+        [&](int k, int64_t i) {
+            ddp_load8(dout + i, g[k]);
+            if (RELU)
+                ddp_load8(out + i, y[k]);
+        },
+        [&](int k, int64_t i) {
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                if (RELU)
+                    g[k][j] = y[k][j] > 0.0f ? g[k][j] : 0.0f;
+            ddp_put8(din + i, g[k], a.accumulate);
+        });
 }
 
 template <class T> DDP_KERNEL add_backward(struct ddp_gpu_add_args a)
 {
-    const T *dout = (const T *)a.a, *out = (const T *)a.b;
-    T *din = (T *)a.out;
-    for (int64_t i = ddp_item_first(); i < a.count / 8; i += ddp_item_step()) {
-        float g[8], y[8];
-        ddp_load8(dout + i * 8, g);
-        if (out) {
-            ddp_load8(out + i * 8, y);
-            for (int j = 0; j < 8; j++)
-                g[j] = y[j] > 0.0f ? g[j] : 0.0f;
-        }
-        ddp_put8(din + i * 8, g, a.accumulate);
-    }
+    if (a.b)
+        add_grad_items<T, true>(a);
+    else
+        add_grad_items<T, false>(a);
 }
 
 static void launch_add_forward(struct ddp_gpu_stream *s, const struct ddp_gpu_add_args *a)
@@ -148,32 +220,78 @@ static void launch_add_backward(struct ddp_gpu_stream *s, const struct ddp_gpu_a
 
 /* ---- biases, [pixels][c] ---- */
 
+template <class T, bool OTHER>
+DDP_DEVICE void bias_rows(const struct ddp_gpu_bias_args &a, const struct ddp_columns &k,
+                          const struct ddp_column &at)
+{
+    const int N = ddp_ahead<T>(1 + OTHER);
+    const int64_t c = a.c;
+    const T *other = (const T *)a.other + at.channel;
+    T *y = (T *)a.y + at.channel;
+    float bias[8] = {0}, v[N][8], w[N][8];
+    if (a.bias)
+        ddp_load8(a.bias + at.channel, bias);
+    ddp_walk<N>((at.chunk * k.rows + at.row) * c, a.pixels * c, k.chunks * k.rows * c,
+                [&](int q, int64_t i) {
+                    ddp_load8(y + i, v[q]);
+                    if (OTHER)
+                        ddp_load8(other + i, w[q]);
+                },
+                [&](int q, int64_t i) {
+#pragma unroll
+                    for (int j = 0; j < 8; j++) {
+                        v[q][j] += bias[j];
+                        if (OTHER)
+                            v[q][j] += w[q][j];
+                        if (a.relu)
+                            v[q][j] = ddp_relu(v[q][j]);
+                    }
+                    ddp_store8(y + i, v[q]);
+                });
+}
+
 /* y = max(0, y + bias + other) */
 template <class T> DDP_KERNEL bias_forward(struct ddp_gpu_bias_args a, struct ddp_columns k)
 {
     const struct ddp_column at = ddp_column_of(&k);
-    const T *other = (const T *)a.other;
-    T *y = (T *)a.y;
     if (!at.on)
         return;
-    float bias[8] = {0};
-    if (a.bias)
-        ddp_load8(a.bias + at.channel, bias);
-    for (int64_t p = at.chunk * k.rows + at.row; p < a.pixels; p += k.chunks * k.rows) {
-        const int64_t i = p * a.c + at.channel;
-        float v[8], w[8] = {0};
-        ddp_load8(y + i, v);
-        if (other)
-            ddp_load8(other + i, w);
-        for (int j = 0; j < 8; j++) {
-            v[j] += bias[j];
-            if (other)
-                v[j] += w[j];
-            if (a.relu)
-                v[j] = ddp_relu(v[j]);
-        }
-        ddp_store8(y + i, v);
-    }
+    if (a.other)
+        bias_rows<T, true>(a, k, at);
+    else
+        bias_rows<T, false>(a, k, at);
+}
+
+template <class T, bool RELU>
+DDP_DEVICE void bias_grad_rows(const struct ddp_gpu_bias_grad_args &a, const struct ddp_columns &k,
+                               const struct ddp_column &at, float *sum)
+{
+    const int N = ddp_ahead<T>(1 + RELU);
+    const int64_t first = at.chunk * DDP_GPU_SUM_ROWS, left = a.pixels - first;
+    const int count = left < DDP_GPU_SUM_ROWS ? (int)left : (int)DDP_GPU_SUM_ROWS;
+    const int64_t base = first * a.c + at.channel;
+    const T *out = (const T *)a.out + base;
+    T *dout = (T *)a.dout + base, *dother = a.dother ? (T *)a.dother + base : NULL;
+    float g[N][8], y[N][8];
+    ddp_walk<N>(
+        at.row * a.c, count * a.c, k.rows * a.c,
+        [&](int q, int i) {
+            ddp_load8(dout + i, g[q]);
+            if (RELU)
+                ddp_load8(out + i, y[q]);
+        },
+        [&](int q, int i) {
+#pragma unroll
+            for (int j = 0; j < 8; j++) {
+                if (RELU)
+                    g[q][j] = y[q][j] > 0.0f ? g[q][j] : 0.0f;
+                sum[j] += g[q][j];
+            }
+            if (RELU)
+                ddp_store8(dout + i, g[q]);
+            if (dother)
+                ddp_put8(dother + i, g[q], a.accumulate);
+        });
 }
 
 /* dz of a chunk, and its sums to partial[chunk][c]. */
@@ -181,28 +299,11 @@ template <class T> DDP_KERNEL bias_backward(struct ddp_gpu_bias_grad_args a, str
 {
     DDP_SHARED(float, shared, 8 * DDP_COLUMN_THREADS);
     const struct ddp_column at = ddp_column_of(&k);
-    const T *out = (const T *)a.out;
-    T *dout = (T *)a.dout, *dother = (T *)a.dother;
-    const int64_t first = at.chunk * DDP_GPU_SUM_ROWS;
-    const int64_t end = first + DDP_GPU_SUM_ROWS < a.pixels ? first + DDP_GPU_SUM_ROWS : a.pixels;
     float sum[1][8] = {{0}};
-    if (at.on)
-#pragma unroll 4
-        for (int64_t p = first + at.row; p < end; p += k.rows) {
-            const int64_t i = p * a.c + at.channel;
-            float g[8], y[8];
-            ddp_load8(dout + i, g);
-            if (a.relu) {
-                ddp_load8(out + i, y);
-                for (int j = 0; j < 8; j++)
-                    g[j] = y[j] > 0.0f ? g[j] : 0.0f;
-                ddp_store8(dout + i, g);
-            }
-            if (dother)
-                ddp_put8(dother + i, g, a.accumulate);
-            for (int j = 0; j < 8; j++)
-                sum[0][j] += g[j];
-        }
+    if (at.on && a.relu)
+        bias_grad_rows<T, true>(a, k, at, sum[0]);
+    else if (at.on)
+        bias_grad_rows<T, false>(a, k, at, sum[0]);
     if (a.dbias) {
         ddp_column_tree<1>(&k, at.row, shared, sum);
         if (at.on && at.row == 0)
