@@ -256,12 +256,21 @@ class Bed:
 
     def _signal(self, i, sig):
         """To all processes of a host but its first. Twice: one may just be starting another."""
-        first = self.hosts[i][1]
-        space = os.readlink(f"/proc/{first}/ns/pid")
-        for p in (p for _ in range(2) for p in pathlib.Path("/proc").iterdir()):
+        for _ in range(2):
+            for pid in self.processes(i):
+                try:
+                    if pid != self.hosts[i][1]:
+                        os.kill(pid, sig)
+                except OSError:
+                    pass
+
+    def processes(self, i):
+        """All processes of a host, as the machine counts."""
+        space = os.readlink(f"/proc/{self.hosts[i][1]}/ns/pid")
+        for p in pathlib.Path("/proc").iterdir():
             try:
-                if p.name.isdigit() and int(p.name) != first and os.readlink(p / "ns/pid") == space:
-                    os.kill(int(p.name), sig)
+                if p.name.isdigit() and os.readlink(p / "ns/pid") == space:
+                    yield int(p.name)
             except OSError:
                 pass
 

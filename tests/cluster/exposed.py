@@ -7,10 +7,12 @@ Pseudo-hosts with a rank each train on the same work in three ways, in turn: alo
 them), with the canonical sum, and with MPI_Iallreduce on the same buckets (reduce.mode = "fast"). What a step takes beyond one alone is
 exposed: waiting, and the processor's time for moving bytes. The floor beside it is the last bucket's time on the wire, which nothing can
 hide: 2 (N - 1) / N of its bytes leave and reach each host. Ranks are not bound: each pseudo-host takes the machine's cores for its own, and
-would take the same one first. Prints the table of docs/cluster.md."""
+would take the same one first. Where there are more hosts than cores each gets the same part of them from the kernel (cgroups), all the time:
+else three ranks on two cores wait for each other's turns in every step, whatever moves the bytes. Prints the table of docs/cluster.md."""
 import argparse
 import json
 import os
+import pathlib
 import statistics
 import sys
 import unittest
@@ -32,9 +34,47 @@ def options():
     return p.parse_args()
 
 
+class Part:
+    """A part of a core for some processes, in turns of some milliseconds."""
+
+    def __init__(self, name, cores):
+        old = pathlib.Path("/sys/fs/cgroup/cpu")
+        self.folder = (old if old.exists() else pathlib.Path("/sys/fs/cgroup")) / f"ddp-{os.getpid()}-{name}"
+        self.folder.mkdir()
+        quota = 3000  # microseconds
+        if old.exists():
+            (self.folder / "cpu.cfs_period_us").write_text(f"{quota / cores:.0f}")
+            (self.folder / "cpu.cfs_quota_us").write_text(f"{quota}")
+        else:
+            (self.folder / "cpu.max").write_text(f"{quota} {quota / cores:.0f}")
+
+    def take(self, pid):
+        (self.folder / "cgroup.procs").write_text(f"{pid}")
+
+    def words(self, command):
+        """The command that runs `command` in it."""
+        return ["sh", "-c", 'echo 0 > "$0" && exec "$@"', self.folder / "cgroup.procs", *command]
+
+    def end(self):
+        self.folder.rmdir()
+
+
 class Exposed(cluster.Case):
     hosts = 3
     options = None
+    parts = {}  # number of a host -> its part
+
+    def share_cores(self, n):
+        """Of a machine with fewer cores than hosts nine tenths: the rest is the kernel's, for the network."""
+        for i, part in list(self.parts.items()):
+            for pid in part.folder.joinpath("cgroup.procs").read_text().split():
+                part.folder.parent.joinpath("cgroup.procs").write_text(pid)
+            part.end()
+            del self.parts[i]
+        for i in range(n if n > os.cpu_count() else 0):
+            self.parts[i] = Part(f"n{i}", 0.9 * os.cpu_count() / n)
+            for pid in self.bed.processes(i):
+                self.parts[i].take(pid)
 
     def words(self, model, way, ranks):
         batch, steps, bucket = MODELS[model]
@@ -51,7 +91,10 @@ class Exposed(cluster.Case):
     def measure(self, model, way, n, number):
         folder = self.dir / f"{model}-{way}-{n}-{number}"
         if way == "alone":
-            started = [self.bed.start([TRAIN, "-q", *self.words(model, way, 1), f"run.dir={folder}"], env=self.env, cwd=self.dir, host=i) for i in range(n)]
+            started = []
+            for i in range(n):
+                command = [TRAIN, "-q", *self.words(model, way, 1), f"run.dir={folder}"]
+                started.append(self.bed.start(self.parts[i].words(command) if i in self.parts else command, env=self.env, cwd=self.dir, host=i))
         else:
             started = [self.bed.start([LAUNCH, "-q", "-n", n, "-H", ",".join(f"n{i}:1" for i in range(n)), *self.words(model, way, n),
                                        f"run.dir={folder}"], env=self.env, cwd=self.dir)]
@@ -62,6 +105,7 @@ class Exposed(cluster.Case):
 
     def row(self, model, n, rate):
         ms = {way: [] for way in WAYS}
+        self.share_cores(n)
         for number in range(self.options.rounds):
             for way in WAYS:
                 ms[way].append(1e3 * self.measure(model, way, n, f"{rate}-{number}"))
@@ -80,6 +124,7 @@ class Exposed(cluster.Case):
             for model in self.options.models:
                 for n in self.options.hosts:
                     self.row(model, n, rate)
+        self.share_cores(0)
 
 
 if __name__ == "__main__":
