@@ -102,6 +102,7 @@ struct ddp_device_plan {
     /* of the library's own ops */
     size_t workspace_bytes;                         /* of the vendor's calls */
     struct ddp_gpu_plan *vendor[DDP_DEVICE_PASSES]; /* owned by the pass; NULL: not used */
+    bool epilogue;                                  /* forward's call does bias and ReLU */
 };
 
 /* Everything one call sees. All pointers but the first group's are device memory, and the pass's. */
@@ -153,6 +154,7 @@ struct ddp_device_call {
     const struct ddp_gpu_step *step;
     const struct ddp_gpu_scale *scale;  /* NULL: no loss scaling */
     struct ddp_gpu_plan *const *vendor; /* [DDP_DEVICE_PASSES] */
+    bool epilogue;                      /* as planned */
     void *workspace;
 };
 

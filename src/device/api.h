@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-enum { DDP_GPU_API_VERSION = 5, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
+enum { DDP_GPU_API_VERSION = 6, DDP_GPU_ID_BYTES = 128, DDP_GPU_ALIGN = 256 };
 
 /* Up to a multiple of DDP_GPU_ALIGN. */
 static inline size_t ddp_gpu_align(size_t bytes)
@@ -80,6 +80,10 @@ struct ddp_gpu_versions { /* as the vendor numbers them; 0: not there */
     int driver, runtime, cudnn, cublaslt, nccl;
 };
 
+/* What a vendor's call adds to its sums in fp32, before it rounds them once to the result's type; ReLU keeps
+ * what is no number. */
+enum { DDP_GPU_BIAS = 1, DDP_GPU_BIAS_RELU = 3 };
+
 /* A 2-d convolution, NHWC in, KRSC weights, cross-correlation; c and k are padded. */
 struct ddp_gpu_conv {
     int n, h, w, c; /* in */
@@ -88,6 +92,7 @@ struct ddp_gpu_conv {
     enum ddp_gpu_type type; /* of in, weights, out and all their gradients */
     bool tf32;              /* F32 may be computed in TF32 */
     int dilation;           /* pixels from one tap to the next; 0 is 1 */
+    unsigned epilogue;      /* forward: DDP_GPU_BIAS*, of a bias [k] in fp32; 0: none */
 };
 static inline int ddp_gpu_conv_dilation(const struct ddp_gpu_conv *c)
 {
@@ -113,6 +118,7 @@ struct ddp_gpu_matmul {
     enum ddp_gpu_type type;     /* of a and b */
     enum ddp_gpu_type out_type; /* of d: type, or F32 */
     bool tf32;
+    unsigned epilogue; /* DDP_GPU_BIAS*, of a bias [n] in out_type; 0: none */
 };
 
 /* Several ranks on one device, for tests of correctness (NCCL_HOSTID or NCCL_MULTI_RANK_GPU_ENABLE). */
@@ -173,17 +179,18 @@ struct ddp_gpu_api {
     /* ---- vendor libraries ----
      * A plan is chosen once: `lock` NULL takes the first deterministic algorithm of the library's heuristics,
      * tune measures them on the device and takes the fastest; else `lock` is the text that an earlier plan
-     * gave and exactly that algorithm is taken, or DDP_E_CONFIG. run: workspace of plan_workspace() bytes,
-     * aligned. */
+     * gave and exactly that algorithm is taken, or DDP_E_CONFIG. DDP_E_RESOURCE: there is none; with an
+     * epilogue that is to be expected. run: workspace of plan_workspace() bytes, aligned; bias: NULL without
+     * an epilogue. */
     int (*conv_plan)(struct ddp_gpu *gpu, const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass,
                      const char *lock, bool tune, struct ddp_gpu_plan **out, struct ddp_error *err);
     /* The two that the pass reads and the one that it writes; see enum ddp_gpu_conv_pass. */
     void (*conv_run)(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *plan, void *x, void *w, void *y,
-                     void *workspace);
+                     const float *bias, void *workspace);
     int (*matmul_plan)(struct ddp_gpu *gpu, const struct ddp_gpu_matmul *m, const char *lock, bool tune,
                        struct ddp_gpu_plan **out, struct ddp_error *err);
     void (*matmul_run)(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *plan, const void *a,
-                       const void *b, void *d, void *workspace);
+                       const void *b, void *d, const void *bias, void *workspace);
     size_t (*plan_workspace)(const struct ddp_gpu_plan *plan);
     const char *(*plan_lock)(const struct ddp_gpu_plan *
                                  plan); /* printable ASCII without quotes or backslashes; owned by the plan */

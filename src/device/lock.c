@@ -365,21 +365,27 @@ static const char *tf32(enum ddp_gpu_type type, bool allowed)
     return type == DDP_GPU_F32 && allowed ? " tf32" : "";
 }
 
+static const char *epilogue(unsigned bits)
+{
+    return bits == DDP_GPU_BIAS ? " bias" : bits == DDP_GPU_BIAS_RELU ? " bias relu" : "";
+}
+
 char *ddp_gpu_conv_signature(const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass,
                              char buf[DDP_GPU_SIGNATURE])
 {
     char dilation[16] = ""; /* named where there is one: locks from before it stay good */
     if (ddp_gpu_conv_dilation(c) > 1)
         snprintf(dilation, sizeof dilation, " d%d", c->dilation);
-    snprintf(buf, DDP_GPU_SIGNATURE, "conv %s n%d h%d w%d c%d k%d r%d s%d st%d p%d%s g%d %s%s", passes[pass],
-             c->n, c->h, c->w, c->c, c->k, c->r, c->s, c->stride, c->pad, dilation, c->groups, types[c->type],
-             tf32(c->type, c->tf32));
+    snprintf(buf, DDP_GPU_SIGNATURE, "conv %s n%d h%d w%d c%d k%d r%d s%d st%d p%d%s g%d %s%s%s",
+             passes[pass], c->n, c->h, c->w, c->c, c->k, c->r, c->s, c->stride, c->pad, dilation, c->groups,
+             types[c->type], tf32(c->type, c->tf32), epilogue(c->epilogue));
     return buf;
 }
 
 char *ddp_gpu_matmul_signature(const struct ddp_gpu_matmul *m, char buf[DDP_GPU_SIGNATURE])
 {
-    snprintf(buf, DDP_GPU_SIGNATURE, "matmul m%d n%d l%d %c%c %s %s%s", m->m, m->n, m->l, m->ta ? 't' : 'n',
-             m->tb ? 't' : 'n', types[m->type], types[m->out_type], tf32(m->type, m->tf32));
+    snprintf(buf, DDP_GPU_SIGNATURE, "matmul m%d n%d l%d %c%c %s %s%s%s", m->m, m->n, m->l, m->ta ? 't' : 'n',
+             m->tb ? 't' : 'n', types[m->type], types[m->out_type], tf32(m->type, m->tf32),
+             epilogue(m->epilogue));
     return buf;
 }

@@ -72,7 +72,8 @@ int ddp_gpu_lock_read(const char *path, struct ddp_gpu_lock **out, struct ddp_er
 /* What a problem is called in a lock; returns buf.
  *
  *   "conv wgrad n128 h32 w32 c64 k64 r3 s3 st1 p1 g1 bf16"
- *       fwd, dgrad or wgrad; " tf32" behind it where that is allowed
+ *       fwd, dgrad or wgrad; behind it " tf32" where that is allowed, " bias" or " bias relu" where the call
+ *       has them. A lock that has a problem without them alone means that our kernels do the rest.
  *   "matmul m128 n512 l64 nt bf16 f32"
  *       op(a), op(b): n as it is, t transposed; types of the factors and of the result
  */

@@ -50,12 +50,70 @@ int ddp_device_plan_matmul(const struct ddp_device_planner *p, const struct ddp_
     return status ? status : take_plan(p, out, pass, signature, plan, err);
 }
 
+/* ---- forward with an epilogue ---- */
+
+unsigned ddp_device_epilogue_wanted(const struct ddp_device_planner *p)
+{
+    if (p->plan->nparams < 2 || p->fused & DDP_FUSE_ADD)
+        return 0;
+    return p->fused & DDP_FUSE_RELU ? DDP_GPU_BIAS_RELU : DDP_GPU_BIAS;
+}
+
+/* Whether the lock leaves it open, or has it. */
+static bool may_have_epilogue(const struct ddp_device_planner *p, const char *with, const char *without)
+{
+    return ddp_gpu_lock_find(p->lock, with) || !ddp_gpu_lock_find(p->lock, without);
+}
+
+/* status: of the plan with the epilogue; true: that there is none is no failure. */
+static bool is_absent(const struct ddp_device_planner *p, int status, const char *with, struct ddp_error *err)
+{
+    if (status != DDP_E_RESOURCE || ddp_gpu_lock_find(p->lock, with))
+        return false;
+    *err = (struct ddp_error){0};
+    return true;
+}
+
+int ddp_device_plan_conv_forward(const struct ddp_device_planner *p, const struct ddp_gpu_conv *c,
+                                 struct ddp_device_plan *out, struct ddp_error *err)
+{
+    char with[DDP_GPU_SIGNATURE], without[DDP_GPU_SIGNATURE];
+    struct ddp_gpu_conv alone = *c;
+    alone.epilogue = 0;
+    ddp_gpu_conv_signature(c, DDP_GPU_CONV_FORWARD, with);
+    ddp_gpu_conv_signature(&alone, DDP_GPU_CONV_FORWARD, without);
+    if (c->epilogue && may_have_epilogue(p, with, without)) {
+        const int status = ddp_device_plan_conv(p, c, DDP_GPU_CONV_FORWARD, out, err);
+        out->epilogue = status == 0;
+        if (!is_absent(p, status, with, err))
+            return status;
+    }
+    return ddp_device_plan_conv(p, &alone, DDP_GPU_CONV_FORWARD, out, err);
+}
+
+int ddp_device_plan_matmul_forward(const struct ddp_device_planner *p, const struct ddp_gpu_matmul *m,
+                                   int pass, struct ddp_device_plan *out, struct ddp_error *err)
+{
+    char with[DDP_GPU_SIGNATURE], without[DDP_GPU_SIGNATURE];
+    struct ddp_gpu_matmul alone = *m;
+    alone.epilogue = 0;
+    ddp_gpu_matmul_signature(m, with);
+    ddp_gpu_matmul_signature(&alone, without);
+    if (m->epilogue && may_have_epilogue(p, with, without)) {
+        const int status = ddp_device_plan_matmul(p, m, pass, out, err);
+        out->epilogue = status == 0;
+        if (!is_absent(p, status, with, err))
+            return status;
+    }
+    return ddp_device_plan_matmul(p, &alone, pass, out, err);
+}
+
 /* ---- bias, residual, ReLU ---- */
 
 void ddp_device_epilogue(const struct ddp_device_call *c, int64_t pixels, int channels, const float *bias)
 {
     const bool add = c->fused & DDP_FUSE_ADD, relu = c->fused & DDP_FUSE_RELU;
-    if (!bias && !add && !relu)
+    if (c->epilogue || (!bias && !add && !relu))
         return;
     const struct ddp_gpu_bias_args a = {.type = c->type,
                                         .pixels = pixels,

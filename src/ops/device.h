@@ -12,8 +12,17 @@ int ddp_device_plan_conv(const struct ddp_device_planner *p, const struct ddp_gp
 int ddp_device_plan_matmul(const struct ddp_device_planner *p, const struct ddp_gpu_matmul *m, int pass,
                            struct ddp_device_plan *plan, struct ddp_error *err);
 
-/* Behind a convolution or matrix product: bias, residual, ReLU, and their gradients. scratch:
- * ddp_device_epilogue_scratch bytes. */
+/* Which epilogue of the vendor's a forward pass could have: DDP_GPU_BIAS*, or 0. */
+unsigned ddp_device_epilogue_wanted(const struct ddp_device_planner *p);
+/* Forward with the epilogue in c or m, where the vendor has a deterministic algorithm for both; else, or
+ * where the lock has the problem alone, without. plan->epilogue says which. */
+int ddp_device_plan_conv_forward(const struct ddp_device_planner *p, const struct ddp_gpu_conv *c,
+                                 struct ddp_device_plan *plan, struct ddp_error *err);
+int ddp_device_plan_matmul_forward(const struct ddp_device_planner *p, const struct ddp_gpu_matmul *m,
+                                   int pass, struct ddp_device_plan *plan, struct ddp_error *err);
+
+/* Behind a convolution or matrix product, where its call has not done it: bias, residual, ReLU; and their
+ * gradients. scratch: ddp_device_epilogue_scratch bytes. */
 void ddp_device_epilogue(const struct ddp_device_call *c, int64_t pixels, int channels, const float *bias);
 void ddp_device_epilogue_grad(const struct ddp_device_call *c, int64_t pixels, int channels, float *dbias,
                               float *scratch);

@@ -359,7 +359,7 @@ static void test_signatures_name_the_whole_problem(void **state)
 {
     (void)state;
     char buf[DDP_GPU_SIGNATURE];
-    struct ddp_gpu_conv c = {128, 32, 30, 64, 72, 3, 5, 1, 1, 1, DDP_GPU_BF16, true, 1};
+    struct ddp_gpu_conv c = {128, 32, 30, 64, 72, 3, 5, 1, 1, 1, DDP_GPU_BF16, true, 1, 0};
     assert_string_equal(ddp_gpu_conv_signature(&c, DDP_GPU_CONV_FORWARD, buf),
                         "conv fwd n128 h32 w30 c64 k72 r3 s5 st1 p1 g1 bf16");
     c.dilation = 3;
@@ -372,13 +372,19 @@ static void test_signatures_name_the_whole_problem(void **state)
     c.tf32 = false;
     assert_string_equal(ddp_gpu_conv_signature(&c, DDP_GPU_CONV_WGRAD, buf),
                         "conv wgrad n128 h32 w30 c64 k72 r3 s5 st1 p1 g1 f32");
-    const struct ddp_gpu_matmul m = {128, 16, 512, false, true, DDP_GPU_F16, DDP_GPU_F32, false};
+    const struct ddp_gpu_matmul m = {128, 16, 512, false, true, DDP_GPU_F16, DDP_GPU_F32, false, 0};
     assert_string_equal(ddp_gpu_matmul_signature(&m, buf), "matmul m128 n16 l512 nt f16 f32");
     const struct ddp_gpu_conv big = {INT32_MAX,   INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX,
                                      INT32_MAX,   INT32_MAX, INT32_MAX, INT32_MAX, INT32_MAX,
-                                     DDP_GPU_F32, true,      INT32_MAX};
+                                     DDP_GPU_F32, true,      INT32_MAX, 0};
     const char *s = ddp_gpu_conv_signature(&big, DDP_GPU_CONV_WGRAD, buf);
     assert_string_equal(s + strlen(s) - 9, " f32 tf32");
+    c.epilogue = DDP_GPU_BIAS;
+    assert_string_equal(ddp_gpu_conv_signature(&c, DDP_GPU_CONV_FORWARD, buf),
+                        "conv fwd n128 h32 w30 c64 k72 r3 s5 st1 p1 g1 f32 bias");
+    struct ddp_gpu_matmul whole = m;
+    whole.epilogue = DDP_GPU_BIAS_RELU;
+    assert_string_equal(ddp_gpu_matmul_signature(&whole, buf), "matmul m128 n16 l512 nt f16 f32 bias relu");
 }
 
 int main(void)

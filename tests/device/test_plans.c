@@ -1,7 +1,8 @@
 /* Plans of convolutions at the batches that are trained with: libraries choose other algorithms for 512
  * samples than for 4. Elements drawn from all over the result, the last sample's among them, against sums in
- * double; all of the result twice, to the bit. DDP_CUDA_PLUGIN names the plug-in, the emulated one or a real
- * one; GPU_TESTS=1: the whole of the shapes, and without a device the test is skipped. */
+ * double; all of the result twice, to the bit; with bias and ReLU, too. DDP_CUDA_PLUGIN names the plug-in,
+ * the emulated one or a real one; GPU_TESTS=1: the whole of the shapes, and without a device the test is
+ * skipped. */
 #include "device/opened.h"
 
 #include <math.h>
@@ -12,20 +13,20 @@ static bool real; /* a GPU is meant, GPU_TESTS=1 */
 
 /* Those of mnist_cnn, fashion_cnn and resnet18 (CIFAR form), channels padded; n is filled in. */
 static const struct ddp_gpu_conv shapes[] = {
-    {0, 28, 28, 8, 32, 3, 3, 1, 0, 1, DDP_GPU_F32, false, 1},
-    {0, 26, 26, 32, 64, 3, 3, 1, 0, 1, DDP_GPU_F32, false, 1},
-    {0, 28, 28, 8, 32, 5, 5, 1, 2, 1, DDP_GPU_F32, false, 1},
-    {0, 32, 32, 8, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 32, 32, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 32, 32, 64, 128, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 32, 32, 64, 128, 1, 1, 2, 0, 1, DDP_GPU_F32, false, 1},
-    {0, 16, 16, 128, 128, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 8, 8, 256, 256, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 4, 4, 512, 512, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
+    {0, 28, 28, 8, 32, 3, 3, 1, 0, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 26, 26, 32, 64, 3, 3, 1, 0, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 28, 28, 8, 32, 5, 5, 1, 2, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 32, 32, 8, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 32, 32, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 32, 32, 64, 128, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 32, 32, 64, 128, 1, 1, 2, 0, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 16, 16, 128, 128, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 8, 8, 256, 256, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 4, 4, 512, 512, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
     /* small ones, which the emulator has time for */
-    {0, 9, 7, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 1},
-    {0, 6, 6, 8, 24, 5, 5, 1, 2, 1, DDP_GPU_F32, false, 1},
+    {0, 9, 7, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 1, 0},
+    {0, 6, 6, 8, 24, 5, 5, 1, 2, 1, DDP_GPU_F32, false, 1, 0},
 };
 enum { LARGE = 10, DRAWN = 48 };
 
@@ -36,6 +37,7 @@ struct problem {
     int p, q;
     int64_t size[3]; /* elements of x, w, y */
     float *value[3];
+    float *bias; /* [k], with an epilogue; NULL */
 };
 
 static uint32_t mix(uint32_t x)
@@ -92,6 +94,7 @@ static void problem_finish(struct problem *t)
 
 struct sum {
     double value, magnitude; /* sum of terms, and of their magnitudes */
+    double before;           /* what a bias was added to, which may have been rounded; 0 without one */
 };
 
 static void add(struct sum *s, float a, float b)
@@ -130,6 +133,11 @@ static struct sum forward(const struct problem *t, int64_t e)
             for (int ch = 0; ch < c->c; ch++)
                 add(&sum, x_at(t, n, p * c->stride + r - c->pad, q * c->stride + s - c->pad, ch),
                     w_at(t, k, r, s, ch));
+    if (t->bias) {
+        sum.before = sum.value;
+        add(&sum, t->bias[k], 1);
+        sum.value = sum.value < 0 ? 0 : sum.value;
+    }
     return sum;
 }
 
@@ -174,7 +182,7 @@ static const int written[3] = {2, 0, 1};
 static bool is_near(enum ddp_gpu_type type, struct sum want, float got)
 {
     return fabs(want.value - got) <=
-           1e-6 * want.magnitude + (type == DDP_GPU_F32 ? 0 : fabs(want.value) / 256);
+           1e-6 * want.magnitude + (type == DDP_GPU_F32 ? 0 : (fabs(want.value) + fabs(want.before)) / 256);
 }
 
 /* ---- on the device ---- */
@@ -200,7 +208,7 @@ static void move(bool up, enum ddp_gpu_type type, void *at, float *value, int64_
 
 /* Run one pass; the result goes to out. What was there before is not a number. */
 static void run(const struct problem *t, enum ddp_gpu_conv_pass pass, const struct ddp_gpu_plan *plan,
-                void *memory[3], void *workspace, float *out)
+                void *memory[3], const float *bias, void *workspace, float *out)
 {
     const int to = written[pass];
     for (int i = 0; i < 3; i++) {
@@ -208,7 +216,7 @@ static void run(const struct problem *t, enum ddp_gpu_conv_pass pass, const stru
             out[e] = NAN;
         move(true, t->c.type, memory[i], i == to ? out : t->value[i], t->size[i]);
     }
-    api->conv_run(stream, plan, memory[0], memory[1], memory[2], workspace);
+    api->conv_run(stream, plan, memory[0], memory[1], memory[2], bias, workspace);
     idle();
     move(false, t->c.type, memory[to], out, t->size[to]);
 }
@@ -217,15 +225,21 @@ static void check_pass(const struct problem *t, enum ddp_gpu_conv_pass pass)
 {
     struct ddp_error err = {0};
     struct ddp_gpu_plan *plan;
-    if (api->conv_plan(gpu, &t->c, pass, NULL, false, &plan, &err) != 0)
+    const int code = api->conv_plan(gpu, &t->c, pass, NULL, false, &plan, &err);
+    if (code == DDP_E_RESOURCE && t->bias) /* then our kernel does it */
+        return;
+    if (code != 0)
         fail_msg("%s", err.text);
+    float *bias = t->bias ? device((size_t)t->c.k * sizeof *bias) : NULL;
+    if (bias)
+        move(true, DDP_GPU_F32, bias, t->bias, t->c.k);
     const int64_t n = t->size[written[pass]];
     void *memory[3], *workspace = device(api->plan_workspace(plan) + 1);
     float *got = ddp_malloc((size_t)n * sizeof *got), *again = ddp_malloc((size_t)n * sizeof *again);
     for (int i = 0; i < 3; i++)
         memory[i] = device((size_t)t->size[i] * ddp_gpu_type_bytes(t->c.type));
-    run(t, pass, plan, memory, workspace, got);
-    run(t, pass, plan, memory, workspace, again);
+    run(t, pass, plan, memory, bias, workspace, got);
+    run(t, pass, plan, memory, bias, workspace, again);
     assert_memory_equal(got, again, (size_t)n * sizeof *got);
     for (int i = 0; i < DRAWN; i++) { /* of all, and of the end */
         const int64_t e = i % 4 == 3 ? n - 1 - i : (int64_t)((uint64_t)mix((uint32_t)i) * (uint64_t)n >> 32);
@@ -239,6 +253,7 @@ static void check_pass(const struct problem *t, enum ddp_gpu_conv_pass pass)
     }
     for (int i = 0; i < 3; i++)
         api->release(gpu, memory[i]);
+    api->release(gpu, bias);
     api->release(gpu, workspace);
     api->plan_destroy(plan);
     free(again);
@@ -252,6 +267,12 @@ static void check_batch(int batch, size_t from, size_t to, enum ddp_gpu_type typ
         problem_init(&t, &shapes[i], batch, type);
         for (int pass = DDP_GPU_CONV_FORWARD; pass <= DDP_GPU_CONV_WGRAD; pass++)
             check_pass(&t, (enum ddp_gpu_conv_pass)pass);
+        t.bias = ddp_malloc((size_t)t.c.k * sizeof *t.bias);
+        for (int k = 0; k < t.c.k; k++)
+            t.bias[k] = number(3, k, DDP_GPU_F32);
+        t.c.epilogue = DDP_GPU_BIAS_RELU;
+        check_pass(&t, DDP_GPU_CONV_FORWARD);
+        free(t.bias);
         problem_finish(&t);
     }
 }

@@ -126,6 +126,8 @@ int ddp_cuda_conv_plan(struct ddp_gpu *, const struct ddp_gpu_conv *c, enum ddp_
                        const char *lock, bool, struct ddp_gpu_plan **out, struct ddp_error *err)
 {
     int rc = ddp_cuda_conv_check(c, err);
+    if (rc == 0)
+        rc = vendor::check_epilogue(c->epilogue, err);
     if (rc)
         return rc;
     std::unique_ptr<ConvPlan> plan(new ConvPlan());
@@ -140,11 +142,12 @@ int ddp_cuda_conv_plan(struct ddp_gpu *, const struct ddp_gpu_conv *c, enum ddp_
 }
 
 void ddp_cuda_conv_run(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *head, void *x, void *w, void *y,
-                       void *workspace)
+                       const float *bias, void *workspace)
 {
     const char *what = "convolution";
     if (!vendor::usable(s, what, "x", x, 16) || !vendor::usable(s, what, "w", w, 16) ||
         !vendor::usable(s, what, "y", y, 16) ||
+        (((const ConvPlan *)head)->problem.epilogue && !vendor::usable(s, what, "the bias", bias, 16)) ||
         !vendor::usable(s, what, "the workspace", workspace, DDP_GPU_ALIGN))
         return;
     const ConvPlan plan = *(const ConvPlan *)head; /* a copy: the work may outlive the plan */
@@ -164,6 +167,7 @@ void ddp_cuda_conv_run(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *head
                 vendor::round_tf32(*v);
         if (plan.pass == DDP_GPU_CONV_FORWARD) {
             forward(g, fx.data(), fw.data(), fy.data());
+            vendor::epilogue(what, fy, t, plan.problem.epilogue, bias, DDP_GPU_F32, (size_t)g.c.k);
             vendor::store(what, "y", y, t, fy);
         } else if (plan.pass == DDP_GPU_CONV_DGRAD) {
             dgrad(g, fx.data(), fw.data(), fy.data());

@@ -179,6 +179,8 @@ FAULTS = [
      "].tensor[k]] |= reads_master(p, s, k);", "].tensor[k]] |= reads_master(p, s, k) && k == 0;", "train"),
     ("a checkpoint has the first rank's copy of what others own", "src/engine/gpu/state.c",
      "const bool owner = e->train || base", "const bool owner = base", "train"),
+    ("a bias is added in the library's call and behind it again", "src/engine/gpu/pass.c",
+     ".epilogue = stage->plan.epilogue,", ".epilogue = stage->plan.epilogue && s < 0,", "train"),
     ("a group of NCCL calls is never closed", "src/device/cuda/nccl.c",
      'keep(c, ncclGroupEnd(), "sending and receiving");', "", "train"),
 ]

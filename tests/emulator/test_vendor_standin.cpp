@@ -115,15 +115,15 @@ static void check(const std::vector<double> &want, const std::vector<float> &got
 static void test_conv_standin_gives_the_convolution(void **)
 {
     static const struct ddp_gpu_conv shapes[] = {
-        {2, 7, 9, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0},
-        {3, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 0},
-        {1, 8, 6, 8, 24, 5, 1, 1, 2, 1, DDP_GPU_F32, false, 0},
-        {2, 9, 9, 8, 8, 1, 1, 2, 0, 1, DDP_GPU_F32, false, 0},
-        {2, 6, 6, 16, 32, 3, 3, 1, 1, 4, DDP_GPU_F32, false, 0},
-        {2, 5, 5, 16, 16, 3, 3, 2, 0, 16, DDP_GPU_F32, false, 0},
-        {1, 7, 7, 8, 8, 7, 7, 3, 3, 1, DDP_GPU_F32, false, 0},
-        {2, 9, 8, 16, 8, 3, 3, 2, 2, 1, DDP_GPU_F32, false, 3},
-        {1, 8, 8, 8, 8, 2, 3, 1, 0, 1, DDP_GPU_F32, false, 2},
+        {2, 7, 9, 8, 16, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0, 0},
+        {3, 8, 8, 16, 8, 3, 3, 2, 1, 1, DDP_GPU_F32, false, 0, 0},
+        {1, 8, 6, 8, 24, 5, 1, 1, 2, 1, DDP_GPU_F32, false, 0, 0},
+        {2, 9, 9, 8, 8, 1, 1, 2, 0, 1, DDP_GPU_F32, false, 0, 0},
+        {2, 6, 6, 16, 32, 3, 3, 1, 1, 4, DDP_GPU_F32, false, 0, 0},
+        {2, 5, 5, 16, 16, 3, 3, 2, 0, 16, DDP_GPU_F32, false, 0, 0},
+        {1, 7, 7, 8, 8, 7, 7, 3, 3, 1, DDP_GPU_F32, false, 0, 0},
+        {2, 9, 8, 16, 8, 3, 3, 2, 2, 1, DDP_GPU_F32, false, 3, 0},
+        {1, 8, 8, 8, 8, 2, 3, 1, 0, 1, DDP_GPU_F32, false, 2, 0},
     };
     for (size_t i = 0; i < count_of(shapes); i++)
         for (int t = 0; t < 3; t++) {
@@ -168,7 +168,7 @@ static void test_conv_standin_gives_the_convolution(void **)
                 assert_true(bytes > 0);
                 Tensor ws_(bytes / 4 + 1, DDP_GPU_F32);
                 tx.set(x), tw.set(w), ty.set(dy);
-                ddp_cuda_conv_run(NULL, plan, tx.p, tw.p, ty.p, ws_.p);
+                ddp_cuda_conv_run(NULL, plan, tx.p, tw.p, ty.p, NULL, ws_.p);
                 assert_string_equal(failure, "");
                 if (pass == DDP_GPU_CONV_FORWARD)
                     check(y, ty.get(), c.type, "y");
@@ -188,9 +188,15 @@ static void test_matmul_standin_gives_the_product(void **)
         for (int variant = 0; variant < 4 * 5; variant++) {
             const enum ddp_gpu_type t = (enum ddp_gpu_type)(variant / 4 % 3),
                                     o = variant >= 12 ? DDP_GPU_F32 : t;
-            const struct ddp_gpu_matmul m = {
-                shapes[i][0], shapes[i][1], shapes[i][2], (variant & 1) != 0, (variant & 2) != 0, t, o,
-                false};
+            const struct ddp_gpu_matmul m = {shapes[i][0],
+                                             shapes[i][1],
+                                             shapes[i][2],
+                                             (variant & 1) != 0,
+                                             (variant & 2) != 0,
+                                             t,
+                                             o,
+                                             false,
+                                             0};
             const std::vector<float> a = numbers((size_t)m.m * m.l, 4), b = numbers((size_t)m.l * m.n, 5);
             std::vector<double> d((size_t)m.m * m.n);
             for (int r = 0; r < m.m; r++)
@@ -205,11 +211,74 @@ static void test_matmul_standin_gives_the_product(void **)
             Tensor ta(a.size(), t), tb(b.size(), t), td(d.size(), o),
                 ws(ddp_cuda_plan_workspace(plan), DDP_GPU_F32);
             ta.set(a), tb.set(b);
-            ddp_cuda_matmul_run(NULL, plan, ta.p, tb.p, td.p, ws.p);
+            ddp_cuda_matmul_run(NULL, plan, ta.p, tb.p, td.p, NULL, ws.p);
             assert_string_equal(failure, "");
             check(d, td.get(), o, "d");
             ddp_cuda_plan_destroy(plan);
         }
+}
+
+/* y in its type, as a call without an epilogue leaves it, then the bias, then ReLU: rounded once more. */
+static std::vector<float> behind(std::vector<float> y, const std::vector<float> &bias, enum ddp_gpu_type t,
+                                 bool relu)
+{
+    for (size_t i = 0; i < y.size(); i++) {
+        y[i] += bias[i % bias.size()];
+        y[i] = relu && y[i] <= 0 ? 0 : y[i];
+    }
+    Tensor rounded(y.size(), t);
+    rounded.set(y);
+    return rounded.get();
+}
+
+static void test_standin_epilogues_have_the_bits_of_two_calls(void **)
+{
+    for (int variant = 0; variant < 6; variant++) {
+        struct ddp_gpu_conv c = {2,     6, 5, 8, 16, 3, 3, 1, 1, 1, (enum ddp_gpu_type)(variant / 2),
+                                 false, 1, 0};
+        struct ddp_gpu_matmul m = {5, 16, 24, false, true, DDP_GPU_F32, DDP_GPU_F32, false, 0};
+        const unsigned with = variant % 2 ? DDP_GPU_BIAS_RELU : DDP_GPU_BIAS;
+        const size_t ys = 2 * 6 * 5 * 16;
+        std::vector<float> bias = numbers(16, 9), plain;
+        bias[3] = NAN; /* stays what it is behind ReLU */
+        Tensor x(2 * 6 * 5 * 8, c.type), w(16 * 9 * 8, c.type), y(ys, c.type), b(16, DDP_GPU_F32);
+        Tensor a(5 * 24, m.type), v(16 * 24, m.type), d(5 * 16, m.type), ws(4096, DDP_GPU_F32);
+        x.set(numbers(x.count, 1)), w.set(numbers(w.count, 2)), b.set(bias);
+        a.set(numbers(a.count, 3)), v.set(numbers(v.count, 4));
+        for (int whole = 0; whole < 2; whole++) {
+            struct ddp_error err;
+            struct ddp_gpu_plan *conv, *matmul;
+            c.epilogue = m.epilogue = whole ? with : 0;
+            assert_int_equal(ddp_cuda_conv_plan(NULL, &c, DDP_GPU_CONV_FORWARD, NULL, false, &conv, &err), 0);
+            assert_int_equal(ddp_cuda_matmul_plan(NULL, &m, NULL, false, &matmul, &err), 0);
+            ddp_cuda_conv_run(NULL, conv, x.p, w.p, y.p, whole ? (const float *)b.p : NULL, ws.p);
+            ddp_cuda_matmul_run(NULL, matmul, a.p, v.p, d.p, whole ? b.p : NULL, ws.p);
+            assert_string_equal(failure, "");
+            std::vector<float> got = y.get(), product = d.get(),
+                               want = behind(plain.empty() ? got
+                                                           : std::vector<float>(plain.begin(),
+                                                                                plain.begin() + (long)ys),
+                                             bias, c.type, with == DDP_GPU_BIAS_RELU),
+                               sums = behind(plain.empty()
+                                                 ? product
+                                                 : std::vector<float>(plain.begin() + (long)ys, plain.end()),
+                                             bias, m.type, with == DDP_GPU_BIAS_RELU);
+            if (whole) {
+                assert_memory_equal(got.data(), want.data(), ys * sizeof(float));
+                assert_memory_equal(product.data(), sums.data(), product.size() * sizeof(float));
+            }
+            plain = got;
+            plain.insert(plain.end(), product.begin(), product.end());
+            ddp_cuda_plan_destroy(conv);
+            ddp_cuda_plan_destroy(matmul);
+        }
+    }
+    struct ddp_error err = {};
+    struct ddp_gpu_plan *plan = NULL;
+    const struct ddp_gpu_matmul narrow = {5, 16, 24, false, true, DDP_GPU_BF16, DDP_GPU_BF16, false, 1},
+                                odd = {5, 16, 24, false, true, DDP_GPU_F32, DDP_GPU_F32, false, 2};
+    assert_int_equal(ddp_cuda_matmul_plan(NULL, &narrow, NULL, false, &plan, &err), DDP_E_RESOURCE);
+    assert_int_equal(ddp_cuda_matmul_plan(NULL, &odd, NULL, false, &plan, &err), DDP_E_SHAPE);
 }
 
 /* Halves and bfloats: every value comes back, and what lies between two of them goes
@@ -262,15 +331,15 @@ static void test_standin_refuses_what_no_device_takes(void **)
         const char *lock, *why;
         int code;
     } cases[] = {
-        {{1, 8, 8, 3, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
-        {{1, 8, 8, 8, 10, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
-        {{1, 8, 8, 16, 24, 3, 3, 1, 1, 3, DDP_GPU_F32, false, 0},
+        {{1, 8, 8, 3, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
+        {{1, 8, 8, 8, 10, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0, 0}, NULL, "multiple of 8", DDP_E_SHAPE},
+        {{1, 8, 8, 16, 24, 3, 3, 1, 1, 3, DDP_GPU_F32, false, 0, 0},
          NULL,
          "groups must divide both",
          DDP_E_SHAPE},
-        {{1, 2, 2, 8, 8, 5, 5, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "does not fit", DDP_E_SHAPE},
-        {{0, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, NULL, "1 or more", DDP_E_SHAPE},
-        {{1, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0}, "eng=1", "'emu' only", DDP_E_CONFIG},
+        {{1, 2, 2, 8, 8, 5, 5, 1, 1, 1, DDP_GPU_F32, false, 0, 0}, NULL, "does not fit", DDP_E_SHAPE},
+        {{0, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0, 0}, NULL, "1 or more", DDP_E_SHAPE},
+        {{1, 8, 8, 8, 8, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 0, 0}, "eng=1", "'emu' only", DDP_E_CONFIG},
     };
     for (size_t i = 0; i < count_of(cases); i++) {
         struct ddp_error err = {};
@@ -283,7 +352,7 @@ static void test_standin_refuses_what_no_device_takes(void **)
     }
     struct ddp_error err = {};
     struct ddp_gpu_plan *plan = NULL;
-    const struct ddp_gpu_matmul wide = {1, 8, 8, false, false, DDP_GPU_F32, DDP_GPU_BF16, false};
+    const struct ddp_gpu_matmul wide = {1, 8, 8, false, false, DDP_GPU_F32, DDP_GPU_BF16, false, 0};
     assert_int_equal(ddp_cuda_matmul_plan(NULL, &wide, NULL, false, &plan, &err), DDP_E_SHAPE);
 }
 
@@ -291,7 +360,7 @@ static void test_standin_names_bad_memory(void **)
 {
     struct ddp_error err;
     struct ddp_gpu_plan *plan;
-    const struct ddp_gpu_conv c = {1, 4, 4, 8, 8, 1, 1, 1, 0, 1, DDP_GPU_F32, false, 0};
+    const struct ddp_gpu_conv c = {1, 4, 4, 8, 8, 1, 1, 1, 0, 1, DDP_GPU_F32, false, 0, 0};
     assert_int_equal(ddp_cuda_conv_plan(NULL, &c, DDP_GPU_CONV_FORWARD, NULL, false, &plan, &err), 0);
     Tensor t(1024, DDP_GPU_F32);
     char *p = (char *)t.p;
@@ -306,7 +375,7 @@ static void test_standin_names_bad_memory(void **)
     };
     for (size_t i = 0; i < count_of(cases); i++) {
         failure[0] = 0;
-        ddp_cuda_conv_run(NULL, plan, cases[i].x, cases[i].w, cases[i].y, cases[i].workspace);
+        ddp_cuda_conv_run(NULL, plan, cases[i].x, cases[i].w, cases[i].y, NULL, cases[i].workspace);
         assert_non_null(strstr(failure, cases[i].why));
     }
     failure[0] = 0;
@@ -319,6 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv_standin_gives_the_convolution),
         cmocka_unit_test(test_matmul_standin_gives_the_product),
+        cmocka_unit_test(test_standin_epilogues_have_the_bits_of_two_calls),
         cmocka_unit_test(test_standin_types_round_to_nearest_even),
         cmocka_unit_test(test_standin_refuses_what_no_device_takes),
         cmocka_unit_test(test_standin_names_bad_memory),

@@ -28,6 +28,14 @@ int plan_head(const char *lock, size_t workspace, struct ddp_gpu_plan *head, str
     return head->lock ? 0 : ddp_fail(err, DDP_E_RESOURCE, "out of memory");
 }
 
+int check_epilogue(unsigned epilogue, struct ddp_error *err)
+{
+    const char *on = getenv("DDP_EMU_EPILOGUE");
+    if (epilogue && on && strcmp(on, "0") == 0)
+        return ddp_fail(err, DDP_E_RESOURCE, "the emulated device is told to have no epilogues");
+    return 0;
+}
+
 bool usable(struct ddp_gpu_stream *s, const char *what, const char *name, const void *p, size_t align)
 {
     if (!p)
@@ -74,6 +82,22 @@ std::vector<float> load(const char *what, const char *name, const void *p, enum 
         emu_fault(EMU_UNWRITTEN, "%s reads %s, and nothing wrote its byte %lld of %zu", what, name,
                   (long long)at, bytes);
     return to_floats(p, type, count);
+}
+
+void epilogue(const char *what, std::vector<float> &v, enum ddp_gpu_type type, unsigned which,
+              const void *bias, enum ddp_gpu_type bias_type, size_t k)
+{
+    if (!which)
+        return;
+    const std::vector<float> b = load(what, "the bias", bias, bias_type, k);
+    std::vector<uint32_t> rounded(v.size());
+    from_floats(rounded.data(), type, v.data(), v.size());
+    v = to_floats(rounded.data(), type, v.size());
+    for (size_t i = 0; i < v.size(); i++) {
+        v[i] += b[i % k];
+        if (which == DDP_GPU_BIAS_RELU && v[i] <= 0)
+            v[i] = 0;
+    }
 }
 
 void store(const char *what, const char *name, void *p, enum ddp_gpu_type type, const std::vector<float> &v)

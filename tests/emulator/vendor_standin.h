@@ -25,6 +25,8 @@ template <class Problem> struct Plan {
     enum ddp_gpu_conv_pass pass; /* convolutions */
 };
 int plan_head(const char *lock, size_t workspace, struct ddp_gpu_plan *head, struct ddp_error *err);
+/* 0, or DDP_E_RESOURCE where there is to be no epilogue: DDP_EMU_EPILOGUE=0. */
+int check_epilogue(unsigned epilogue, struct ddp_error *err);
 
 /* false, and a failure kept in the stream's device, unless p is there and aligned. */
 bool usable(struct ddp_gpu_stream *s, const char *what, const char *name, const void *p, size_t align);
@@ -34,6 +36,10 @@ void scribble(const char *what, void *workspace, size_t bytes);
 /* Of work that runs: all of an operand must be device memory that something wrote; its elements as floats. */
 std::vector<float> load(const char *what, const char *name, const void *p, enum ddp_gpu_type type,
                         size_t count);
+/* The result [rows][k] so far, rounded to its type as a call without an epilogue leaves it, then bias and
+ * ReLU as our kernel does them: so both ways have the same bits. bias: of bias_type. */
+void epilogue(const char *what, std::vector<float> &v, enum ddp_gpu_type type, unsigned which,
+              const void *bias, enum ddp_gpu_type bias_type, size_t k);
 /* What TF32 leaves of factors of fp32: 10 bits behind the first, to nearest. */
 void round_tf32(std::vector<float> &v);
 /* The result, each element rounded once to nearest even. */

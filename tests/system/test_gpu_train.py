@@ -146,6 +146,22 @@ train: {{ batch = 16; shards = 8; epochs = 1; max_steps = 5; threads = 1; }};
         half = self.gpu(*args, "train.max_steps=1", ranks=3).run_dir
         self.assertEqual(self.gpu(*args, "--resume", half, ranks=2).weights, runs[0].weights)
 
+    @emulated_only
+    def test_bias_and_relu_in_the_librarys_call_or_behind_it(self):
+        """The stand-ins give the same bits either way; a lock is replayed with what it has."""
+        def plans(run):
+            return json.loads((pathlib.Path(run.run_dir) / "plan.lock.json").read_text())["plans"]
+        args = ["model=mnist_cnn", "train.batch=4", "train.shards=2", "data.train_count=20", "data.test_count=4", "train.max_steps=2"]
+        for more, matmuls in (["train.precision=bf16"], 0), ([], 2):
+            whole, apart = (self.gpu(*args, *more, env=env) for env in ({}, {"DDP_EMU_EPILOGUE": "0"}))
+            self.assertEqual(whole.weights, apart.weights)
+            with_bias = [p for p in plans(whole) if " bias" in p]
+            self.assertEqual([sum(p.startswith(kind) for p in with_bias) for kind in ("conv fwd", "matmul")], [2, matmuls], with_bias)
+            self.assertEqual([p for p in plans(apart) if " bias" in p], [])
+        half = self.gpu(*args, "train.max_steps=1", env={"DDP_EMU_EPILOGUE": "0"})
+        again = self.gpu(*args, "--resume", half.run_dir, ranks=1)
+        self.assertEqual((again.weights, plans(again)), (whole.weights, plans(half)))
+
     def test_accumulation_equals_the_big_batch(self):
         args = ["model=linear", "data.train_count=640", "data.test_count=40", "train.max_steps=5", "optim.lr=0.02"]
         self.assertEqual(self.gpu(*args, "train.batch=32", "train.shards=4", "train.accumulate=2", ranks=2).weights,

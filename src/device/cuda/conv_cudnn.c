@@ -9,13 +9,16 @@
 #include "device/cuda/plan.h"
 #include "device/cuda/probe.h"
 
+/* Of a call: x, w, y, and the epilogue's bias, or NULL; workspace, or NULL. */
+enum { BIAS = 3, WORKSPACE, MEMORY };
+
 struct conv_plan {
     struct ddp_gpu_plan head;
     struct ddp_library *library; /* a cudnnHandle_t; it follows the stream of each call */
     struct ddp_conv_graph *graph;
     struct ddp_conv_choice choice;
     /* the variant pack of the last call: a layer is called with the same memory step after step */
-    void *memory[4];
+    void *memory[MEMORY];
     cudnnBackendDescriptor_t pack;
 };
 
@@ -41,20 +44,20 @@ static const struct ddp_library_kind cudnn = {.create = create, .destroy = destr
 
 /* ---- running ---- */
 
-static cudnnStatus_t make_pack(void *const memory[4], cudnnBackendDescriptor_t *out)
+static cudnnStatus_t make_pack(void *const memory[MEMORY], cudnnBackendDescriptor_t *out)
 {
-    const int64_t id[3] = {DDP_CONV_X, DDP_CONV_W, DDP_CONV_Y};
+    const int64_t id[] = {DDP_CONV_X, DDP_CONV_W, DDP_CONV_Y, DDP_CONV_BIAS}, n = memory[BIAS] ? 4 : 3;
     cudnnBackendDescriptor_t d;
     cudnnStatus_t s = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &d);
     if (s != CUDNN_STATUS_SUCCESS)
         return s;
-    s = cudnnBackendSetAttribute(d, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, id);
+    s = cudnnBackendSetAttribute(d, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, id);
     if (s == CUDNN_STATUS_SUCCESS)
-        s = cudnnBackendSetAttribute(d, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3,
+        s = cudnnBackendSetAttribute(d, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n,
                                      memory);
     if (s == CUDNN_STATUS_SUCCESS)
         s = cudnnBackendSetAttribute(d, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
-                                     &memory[3]);
+                                     &memory[WORKSPACE]);
     if (s == CUDNN_STATUS_SUCCESS)
         s = cudnnBackendFinalize(d);
     if (s == CUDNN_STATUS_SUCCESS)
@@ -72,11 +75,11 @@ static cudnnStatus_t execute(struct ddp_library *l, cudaStream_t stream, cudnnBa
 }
 
 void ddp_cuda_conv_run(struct ddp_gpu_stream *stream, const struct ddp_gpu_plan *head, void *x, void *w,
-                       void *y, void *workspace)
+                       void *y, const float *bias, void *workspace)
 {
     /* the thread that uses the device is the only one that sees the pack that is kept here */
     struct conv_plan *p = (struct conv_plan *)(uintptr_t)head;
-    void *const memory[4] = {x, w, y, p->head.workspace ? workspace : NULL};
+    void *const memory[MEMORY] = {x, w, y, (void *)(uintptr_t)bias, p->head.workspace ? workspace : NULL};
     if (!ddp_stream_works(stream))
         return;
     cudnnStatus_t s = CUDNN_STATUS_SUCCESS;
@@ -106,8 +109,9 @@ struct trial {
 static bool run_trial(void *ctx, const struct ddp_probe *probe, char *why, size_t size)
 {
     const struct trial *t = ctx;
-    void *const memory[4] = {probe->operand[0], probe->operand[1], probe->operand[2],
-                             t->choice->workspace ? probe->workspace : NULL};
+    void *const memory[MEMORY] = {probe->operand[0], probe->operand[1], probe->operand[2],
+                                  probe->operand[DDP_PROBE_BIAS],
+                                  t->choice->workspace ? probe->workspace : NULL};
     cudnnBackendDescriptor_t pack = NULL;
     cudnnStatus_t s = make_pack(memory, &pack);
     if (s == CUDNN_STATUS_SUCCESS)
@@ -176,7 +180,7 @@ static int choose_on_device(struct ddp_library *library, struct ddp_conv_graph *
 {
     const int result = pass == DDP_GPU_CONV_FORWARD ? 2 : pass == DDP_GPU_CONV_DGRAD ? 0 : 1;
     const size_t size = ddp_gpu_type_bytes(c->type);
-    const size_t bytes[DDP_PROBE_OPERANDS] = {
+    const size_t bytes[DDP_PROBE_BIAS] = {
         size * (size_t)c->n * (size_t)c->h * (size_t)c->w * (size_t)c->c,
         size * (size_t)c->k * (size_t)c->r * (size_t)c->s * (size_t)(c->c / c->groups),
         size * (size_t)c->n * (size_t)c->k *
@@ -184,8 +188,10 @@ static int choose_on_device(struct ddp_library *library, struct ddp_conv_graph *
             (size_t)ddp_cuda_conv_out(c->w, ddp_gpu_conv_reach(c, c->s), c->stride, c->pad)};
     struct ddp_probe_operand of[DDP_PROBE_OPERANDS];
     struct ddp_probe probe;
-    for (int i = 0; i < DDP_PROBE_OPERANDS; i++)
+    for (int i = 0; i < DDP_PROBE_BIAS; i++)
         of[i] = (struct ddp_probe_operand){bytes[i], c->type, i == result};
+    of[DDP_PROBE_BIAS] =
+        (struct ddp_probe_operand){c->epilogue ? (size_t)c->k * sizeof(float) : 0, DDP_GPU_F32, false};
     int rc = ddp_probe_create(of, &probe, err);
     if (rc)
         return rc;

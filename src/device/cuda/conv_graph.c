@@ -40,11 +40,12 @@ static cudnnDataType_t data_type(enum ddp_gpu_type t)
     return t == DDP_GPU_F32 ? CUDNN_DATA_FLOAT : t == DDP_GPU_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
 }
 
-/* dims are in the order n, c, h, w (weights k, c, r, s) whatever the layout: NHWC is in the strides only. */
-static int tensor(struct ddp_conv_graph *g, int64_t id, const int64_t dims[4], cudnnBackendDescriptor_t *out,
-                  struct ddp_error *err)
+/* dims are in the order n, c, h, w (weights k, c, r, s) whatever the layout: NHWC is in the strides only.
+ * between: never in memory, between two operations, in fp32 as all sums. */
+static int tensor(struct ddp_conv_graph *g, int64_t id, bool between, const int64_t dims[4],
+                  cudnnBackendDescriptor_t *out, struct ddp_error *err)
 {
-    const cudnnDataType_t type = data_type(g->c.type);
+    const cudnnDataType_t type = between || id == DDP_CONV_BIAS ? CUDNN_DATA_FLOAT : data_type(g->c.type);
     const int64_t align = 16, strides[4] = {dims[1] * dims[2] * dims[3], 1, dims[3] * dims[1], dims[1]};
     const struct attribute a[] = {
         {CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type},
@@ -52,6 +53,7 @@ static int tensor(struct ddp_conv_graph *g, int64_t id, const int64_t dims[4], c
         {CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides},
         {CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id},
         {CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align},
+        {CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between},
     };
     int rc = make(g, CUDNN_BACKEND_TENSOR_DESCRIPTOR, out, err);
     return rc ? rc : ddp_conv_finalize(*out, a, COUNT(a), "tensor", err);
@@ -111,6 +113,53 @@ static const struct {
 static const cudnnBackendAttributeName_t graph_handle = CUDNN_ATTR_OPERATIONGRAPH_HANDLE;
 #pragma GCC diagnostic pop
 
+/* out = mode(x, b), in fp32; b NULL: of x alone. */
+static int pointwise(struct ddp_conv_graph *g, cudnnPointwiseMode_t mode, cudnnBackendDescriptor_t x,
+                     cudnnBackendDescriptor_t b, cudnnBackendDescriptor_t y, cudnnBackendDescriptor_t *op,
+                     struct ddp_error *err)
+{
+    const cudnnDataType_t type = CUDNN_DATA_FLOAT;
+    const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;
+    cudnnBackendDescriptor_t what;
+    const struct attribute of_what[] = {
+        {CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode},
+        {CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type},
+        {CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan},
+    };
+    int rc = make(g, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, &what, err);
+    if (rc == 0)
+        rc = ddp_conv_finalize(what, of_what, COUNT(of_what) - (b != NULL), "bias or ReLU", err);
+    if (rc == 0)
+        rc = make(g, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, op, err);
+    if (rc)
+        return rc;
+    const struct attribute of_op[] = {
+        {CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &what},
+        {CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x},
+        {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y},
+        {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &b},
+    };
+    return ddp_conv_finalize(*op, of_op, COUNT(of_op) - (b == NULL), "operation of bias or ReLU", err);
+}
+
+/* What stands behind the convolution, whose result is `from`: n more operations; the last one writes y. */
+static int behind(struct ddp_conv_graph *g, cudnnBackendDescriptor_t from, const int64_t yd[4],
+                  cudnnBackendDescriptor_t y, cudnnBackendDescriptor_t op[2], int *n, struct ddp_error *err)
+{
+    const bool relu = g->c.epilogue == DDP_GPU_BIAS_RELU;
+    const int64_t bd[4] = {1, g->c.k, 1, 1};
+    cudnnBackendDescriptor_t bias, sum = y;
+    int rc = tensor(g, DDP_CONV_BIAS, false, bd, &bias, err);
+    if (rc == 0 && relu)
+        rc = tensor(g, 'v', true, yd, &sum, err);
+    if (rc == 0)
+        rc = pointwise(g, CUDNN_POINTWISE_ADD, from, bias, sum, &op[0], err);
+    if (rc == 0 && relu)
+        rc = pointwise(g, CUDNN_POINTWISE_RELU_FWD, sum, NULL, y, &op[1], err);
+    *n = 1 + relu;
+    return rc;
+}
+
 static int build(struct ddp_conv_graph *g, struct ddp_error *err)
 {
     const struct ddp_gpu_conv *c = &g->c;
@@ -119,33 +168,39 @@ static int build(struct ddp_conv_graph *g, struct ddp_error *err)
                            ddp_cuda_conv_out(c->h, ddp_gpu_conv_reach(c, c->r), c->stride, c->pad),
                            ddp_cuda_conv_out(c->w, ddp_gpu_conv_reach(c, c->s), c->stride, c->pad)};
     const float one = 1, zero = 0;
-    cudnnBackendDescriptor_t x, w, y, conv, op;
-    int rc = tensor(g, DDP_CONV_X, xd, &x, err);
+    cudnnBackendDescriptor_t x, w, y = NULL, sums, conv, op[3];
+    int more = 0;
+    int rc = tensor(g, DDP_CONV_X, false, xd, &x, err);
     if (rc == 0)
-        rc = tensor(g, DDP_CONV_W, wd, &w, err);
+        rc = tensor(g, DDP_CONV_W, false, wd, &w, err);
     if (rc == 0)
-        rc = tensor(g, DDP_CONV_Y, yd, &y, err);
+        rc = tensor(g, DDP_CONV_Y, false, yd, &y, err);
+    sums = y;
+    if (rc == 0 && g->c.epilogue)
+        rc = tensor(g, 's', true, yd, &sums, err);
     if (rc == 0)
         rc = convolution(g, &conv, err);
     if (rc == 0)
-        rc = make(g, names[g->pass].operation, &op, err);
+        rc = make(g, names[g->pass].operation, &op[0], err);
     if (rc)
         return rc;
     const struct attribute of_op[] = {
         {names[g->pass].conv, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &conv},
         {names[g->pass].x, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &x},
         {names[g->pass].w, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &w},
-        {names[g->pass].y, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &y},
+        {names[g->pass].y, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &sums},
         {names[g->pass].alpha, CUDNN_TYPE_FLOAT, 1, &one},
         {names[g->pass].beta, CUDNN_TYPE_FLOAT, 1, &zero},
     };
-    rc = ddp_conv_finalize(op, of_op, COUNT(of_op), "operation", err);
+    rc = ddp_conv_finalize(op[0], of_op, COUNT(of_op), "operation", err);
+    if (rc == 0 && g->c.epilogue)
+        rc = behind(g, sums, yd, y, &op[1], &more, err);
     if (rc == 0)
         rc = make(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph, err);
     if (rc)
         return rc;
     const struct attribute of_graph[] = {
-        {CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &op},
+        {CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1 + more, op},
         {graph_handle, CUDNN_TYPE_HANDLE, 1, &g->handle},
     };
     return ddp_conv_finalize(g->graph, of_graph, g->handle ? 2 : 1, "operation graph", err);

@@ -12,7 +12,8 @@
 #include "device/api.h"
 
 enum { DDP_CONV_LOCK = 1000, DDP_CONV_WORKSPACE = 256 << 20 };
-enum { DDP_CONV_X = 'x', DDP_CONV_W = 'w', DDP_CONV_Y = 'y' }; /* unique ids, for variant packs */
+/* Unique ids, for variant packs; bias: with an epilogue only. */
+enum { DDP_CONV_X = 'x', DDP_CONV_W = 'w', DDP_CONV_Y = 'y', DDP_CONV_BIAS = 'b' };
 
 struct ddp_conv_choice {
     cudnnBackendDescriptor_t plan; /* finalised; NULL: no more */

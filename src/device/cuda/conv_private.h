@@ -11,7 +11,7 @@ struct ddp_conv_graph {
     enum ddp_gpu_conv_pass pass;
     cudnnHandle_t handle;
     cudnnBackendDescriptor_t device;
-    cudnnBackendDescriptor_t made[8]; /* in order */
+    cudnnBackendDescriptor_t made[16]; /* in order */
     int nmade;
     cudnnBackendDescriptor_t graph; /* one of them */
     /* candidates of one mode of the heuristics */

@@ -22,6 +22,7 @@ struct matmul_plan {
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, d; /* of our matrices */
     cublasLtMatmulAlgo_t algo;
+    bool bias; /* desc has an epilogue */
 };
 
 int ddp_cuda_matmul_version(void)
@@ -61,6 +62,26 @@ static cublasStatus_t layout(enum ddp_gpu_type type, int rows, int cols, cublasL
     return cublasLtMatrixLayoutCreate(out, data_type(type), (uint64_t)cols, (uint64_t)rows, cols);
 }
 
+/* Each call has its own; while algorithms are looked for only where it could lie. */
+static cublasStatus_t set_bias(const struct matmul_plan *p, const void *bias)
+{
+    return p->bias ? cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                                    sizeof bias)
+                   : CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t describe_epilogue(struct matmul_plan *p, unsigned which)
+{
+    const cublasLtEpilogue_t epilogue =
+        which == DDP_GPU_BIAS_RELU ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+    p->bias = which != 0;
+    if (!p->bias)
+        return CUBLAS_STATUS_SUCCESS;
+    const cublasStatus_t s =
+        cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    return s == CUBLAS_STATUS_SUCCESS ? set_bias(p, (const void *)(uintptr_t)DDP_GPU_ALIGN) : s;
+}
+
 static int describe(struct matmul_plan *p, const struct ddp_gpu_matmul *m, struct ddp_error *err)
 {
     const cublasComputeType_t compute =
@@ -71,6 +92,8 @@ static int describe(struct matmul_plan *p, const struct ddp_gpu_matmul *m, struc
         s = cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &of_a, sizeof of_a);
     if (s == CUBLAS_STATUS_SUCCESS)
         s = cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, &of_b, sizeof of_b);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = describe_epilogue(p, m->epilogue);
     if (s == CUBLAS_STATUS_SUCCESS)
         s = m->ta ? layout(m->type, m->l, m->m, &p->a) : layout(m->type, m->m, m->l, &p->a);
     if (s == CUBLAS_STATUS_SUCCESS)
@@ -83,21 +106,25 @@ static int describe(struct matmul_plan *p, const struct ddp_gpu_matmul *m, struc
 /* ---- running ---- */
 
 static cublasStatus_t execute(const struct matmul_plan *p, const cublasLtMatmulAlgo_t *algo, const void *a,
-                              const void *b, void *d, void *workspace, size_t bytes, cudaStream_t stream)
+                              const void *b, void *d, const void *bias, void *workspace, size_t bytes,
+                              cudaStream_t stream)
 {
     const float one = 1, zero = 0;
+    const cublasStatus_t s = set_bias(p, bias);
+    if (s != CUBLAS_STATUS_SUCCESS)
+        return s;
     return cublasLtMatmul(p->library->handle, p->desc, &one, b, p->b, a, p->a, &zero, d, p->d, d, p->d, algo,
                           bytes ? workspace : NULL, bytes, stream);
 }
 
 void ddp_cuda_matmul_run(struct ddp_gpu_stream *stream, const struct ddp_gpu_plan *head, const void *a,
-                         const void *b, void *d, void *workspace)
+                         const void *b, void *d, const void *bias, void *workspace)
 {
     const struct matmul_plan *p = (const struct matmul_plan *)head;
     if (!ddp_stream_works(stream))
         return;
-    cublasStatus_t s =
-        execute(p, &p->algo, a, b, d, workspace, p->head.workspace, (cudaStream_t)ddp_stream_cuda(stream));
+    cublasStatus_t s = execute(p, &p->algo, a, b, d, bias, workspace, p->head.workspace,
+                               (cudaStream_t)ddp_stream_cuda(stream));
     if (s != CUBLAS_STATUS_SUCCESS)
         ddp_stream_fail(stream, DDP_E_DEVICE, "matrix product: cuBLASLt: %s", cublasLtGetStatusString(s));
 }
@@ -112,8 +139,9 @@ struct trial {
 static bool run_trial(void *ctx, const struct ddp_probe *probe, char *why, size_t size)
 {
     const struct trial *t = ctx;
-    cublasStatus_t s = execute(t->plan, &t->choice->algo, probe->operand[0], probe->operand[1],
-                               probe->operand[2], probe->workspace, t->choice->workspaceSize, probe->stream);
+    cublasStatus_t s =
+        execute(t->plan, &t->choice->algo, probe->operand[0], probe->operand[1], probe->operand[2],
+                probe->operand[DDP_PROBE_BIAS], probe->workspace, t->choice->workspaceSize, probe->stream);
     if (s != CUBLAS_STATUS_SUCCESS)
         snprintf(why, size, "%s", cublasLtGetStatusString(s));
     return s == CUBLAS_STATUS_SUCCESS;
@@ -221,7 +249,8 @@ static int choose_on_device(struct matmul_plan *p, const struct ddp_gpu *gpu, co
     const struct ddp_probe_operand of[DDP_PROBE_OPERANDS] = {
         {in * (size_t)m->m * (size_t)m->l, m->type, false},
         {in * (size_t)m->l * (size_t)m->n, m->type, false},
-        {out * (size_t)m->m * (size_t)m->n, m->out_type, true}};
+        {out * (size_t)m->m * (size_t)m->n, m->out_type, true},
+        {m->epilogue ? out * (size_t)m->n : 0, m->out_type, false}};
     struct ddp_probe probe;
     int rc = ddp_probe_create(of, &probe, err);
     if (rc)

@@ -22,6 +22,13 @@ int ddp_cuda_conv_out(int size, int filter, int stride, int pad)
     return (size + 2 * pad - filter) / stride + 1;
 }
 
+static int check_epilogue(unsigned epilogue, struct ddp_error *err)
+{
+    if (epilogue == 0 || epilogue == DDP_GPU_BIAS || epilogue == DDP_GPU_BIAS_RELU)
+        return 0;
+    return ddp_fail(err, DDP_E_SHAPE, "epilogue %u: a bias, and behind it ReLU, are possible", epilogue);
+}
+
 int ddp_cuda_conv_check(const struct ddp_gpu_conv *c, struct ddp_error *err)
 {
     if (c->n < 1 || c->h < 1 || c->w < 1 || c->c < 1 || c->k < 1 || c->r < 1 || c->s < 1 || c->stride < 1 ||
@@ -45,7 +52,7 @@ int ddp_cuda_conv_check(const struct ddp_gpu_conv *c, struct ddp_error *err)
         return ddp_fail(err, DDP_E_SHAPE,
                         "convolution: a filter that reaches over %dx%d does not fit in %dx%d padded by %d",
                         ddp_gpu_conv_reach(c, c->r), ddp_gpu_conv_reach(c, c->s), c->h, c->w, c->pad);
-    return 0;
+    return check_epilogue(c->epilogue, err);
 }
 
 int ddp_cuda_matmul_check(const struct ddp_gpu_matmul *m, struct ddp_error *err)
@@ -55,5 +62,5 @@ int ddp_cuda_matmul_check(const struct ddp_gpu_matmul *m, struct ddp_error *err)
                         m->l);
     if (m->out_type != m->type && m->out_type != DDP_GPU_F32)
         return ddp_fail(err, DDP_E_SHAPE, "matrix product: the result is of the factors' type or fp32");
-    return 0;
+    return check_epilogue(m->epilogue, err);
 }

@@ -33,14 +33,14 @@ int ddp_cuda_conv_out(int size, int filter, int stride, int pad);
 int ddp_cuda_conv_plan(struct ddp_gpu *gpu, const struct ddp_gpu_conv *c, enum ddp_gpu_conv_pass pass,
                        const char *lock, bool tune, struct ddp_gpu_plan **out, struct ddp_error *err);
 void ddp_cuda_conv_run(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *plan, void *x, void *w, void *y,
-                       void *workspace);
+                       const float *bias, void *workspace);
 int ddp_cuda_conv_version(void); /* of the library that is loaded: for struct ddp_gpu_versions */
 
 /* cuBLASLt, or its stand-in. */
 int ddp_cuda_matmul_plan(struct ddp_gpu *gpu, const struct ddp_gpu_matmul *m, const char *lock, bool tune,
                          struct ddp_gpu_plan **out, struct ddp_error *err);
 void ddp_cuda_matmul_run(struct ddp_gpu_stream *s, const struct ddp_gpu_plan *plan, const void *a,
-                         const void *b, void *d, void *workspace);
+                         const void *b, void *d, const void *bias, void *workspace);
 int ddp_cuda_matmul_version(void);
 
 #ifdef __cplusplus

@@ -68,6 +68,8 @@ static cudaError_t make_operands(struct ddp_probe *p)
     uint32_t *pattern = malloc(FILL);
     cudaError_t e = pattern && p->seen[0] && p->seen[1] ? cudaSuccess : cudaErrorMemoryAllocation;
     for (int i = 0; i < DDP_PROBE_OPERANDS && e == cudaSuccess; i++) {
+        if (p->of[i].bytes == 0)
+            continue;
         make_pattern(p->of[i].type, pattern);
         e = cudaMalloc(&p->operand[i], p->of[i].bytes);
         if (e == cudaSuccess)
@@ -258,12 +260,62 @@ static int try_captured(struct ddp_probe *p, ddp_probe_fn run, void *ctx, bool *
     return rc;
 }
 
+/* All ones in the exponent, and something behind it. */
+static bool all_are_nan(const struct ddp_probe *p, const char *seen)
+{
+    const enum ddp_gpu_type type = p->of[p->result].type;
+    const size_t size = ddp_gpu_type_bytes(type);
+    const uint32_t exponent = type == DDP_GPU_F32    ? 0x7f800000u
+                              : type == DDP_GPU_BF16 ? 0x7f80u
+                                                     : 0x7c00u,
+                   sign = type == DDP_GPU_F32 ? 0x80000000u : 0x8000u;
+    for (size_t at = 0; at + size <= seen_bytes(p); at += size) {
+        uint32_t bits = 0;
+        memcpy(&bits, seen + at, size); /* little-endian, as all hosts of GPUs are */
+        if ((bits & ~sign) <= exponent)
+            return false;
+    }
+    return true;
+}
+
+/* A ReLU that makes 0 of what is no number would hide that a run has failed. */
+static int try_nan(struct ddp_probe *p, ddp_probe_fn run, void *ctx, bool *works, char *why, size_t size,
+                   struct ddp_error *err)
+{
+    uint32_t *pattern = malloc(FILL);
+    cudaError_t e =
+        pattern ? cudaMemsetAsync(p->operand[DDP_PROBE_BIAS], 0xff, p->of[DDP_PROBE_BIAS].bytes, p->stream)
+                : cudaErrorMemoryAllocation;
+    if (e == cudaSuccess)
+        e = cudaMemsetAsync(p->operand[p->result], 0, p->of[p->result].bytes, p->stream);
+    const bool ran = e == cudaSuccess && run(ctx, p, why, size);
+    if (e == cudaSuccess)
+        e = see(p, p->seen[0]);
+    if (e == cudaSuccess) {
+        make_pattern(p->of[DDP_PROBE_BIAS].type, pattern);
+        e = fill(p, DDP_PROBE_BIAS, pattern);
+    }
+    if (e == cudaSuccess)
+        e = cudaStreamSynchronize(p->stream);
+    free(pattern);
+    const int rc = outcome("run with a bias that is no number", e, works, why, size, err);
+    if (rc == 0 && *works && !ran)
+        *works = false;
+    if (rc == 0 && *works && !all_are_nan(p, p->seen[0])) {
+        snprintf(why, size, "its epilogue makes numbers of what is none");
+        *works = false;
+    }
+    return rc;
+}
+
 int ddp_probe_try(struct ddp_probe *p, ddp_probe_fn run, void *ctx, bool *works, float *microseconds,
                   char *why, size_t size, struct ddp_error *err)
 {
     int rc = try_eager(p, run, ctx, works, why, size, err);
     if (rc == 0 && *works)
         rc = try_captured(p, run, ctx, works, why, size, err);
+    if (rc == 0 && *works && p->of[DDP_PROBE_BIAS].bytes > 0)
+        rc = try_nan(p, run, ctx, works, why, size, err);
     if (rc == 0 && *works && microseconds)
         rc = outcome("timed run", best_time(p, run, ctx, microseconds), works, why, size, err);
     p->left -= *works;

@@ -7,9 +7,9 @@
 
 #include "device/api.h"
 
-enum { DDP_PROBE_OPERANDS = 3 };
+enum { DDP_PROBE_OPERANDS = 4, DDP_PROBE_BIAS = 3 };
 
-/* What one is tried with. */
+/* What one is tried with. The last is the epilogue's bias, of 0 bytes where there is none. */
 struct ddp_probe_operand {
     size_t bytes;
     enum ddp_gpu_type type;
@@ -49,8 +49,8 @@ bool ddp_probe_more(const struct ddp_probe *p);
 typedef bool (*ddp_probe_fn)(void *ctx, const struct ddp_probe *p, char *why, size_t size);
 
 /* Run it once, then capture it in a graph and launch that: both must leave the same result to the bit, at its
- * beginning and end. If microseconds is not NULL, as often as it takes to time it. *works false: why.
- * DDP_E_DEVICE: the device is no longer usable. */
+ * beginning and end. With a bias that is no number nothing in the result may be one. If microseconds is not
+ * NULL, as often as it takes to time it. *works false: why. DDP_E_DEVICE: the device is no longer usable. */
 int ddp_probe_try(struct ddp_probe *p, ddp_probe_fn run, void *ctx, bool *works, float *microseconds,
                   char *why, size_t size, struct ddp_error *err);
 

@@ -160,6 +160,7 @@ static struct ddp_device_call make_call(const struct ddp_gpu_pass *p, const stru
                                 .nin = inputs(st),
                                 .out_shape = stage->out,
                                 .vendor = stage->plan.vendor,
+                                .epilogue = stage->plan.epilogue,
                                 .type = p->conf.type,
                                 .batch = p->plan->batch,
                                 .training = p->conf.training,

@@ -51,11 +51,13 @@ static int plan(const struct ddp_device_planner *p, struct ddp_device_plan *out,
                         c.groups, p->in[0].c, p->out.c, DDP_GPU_CPAD);
     out->weight_only = 1;
     const enum ddp_gpu_conv_pass last = p->training ? DDP_GPU_CONV_WGRAD : DDP_GPU_CONV_FORWARD;
-    for (enum ddp_gpu_conv_pass pass = DDP_GPU_CONV_FORWARD; pass <= last; pass++) {
-        const int status = ddp_device_plan_conv(p, &c, pass, out, err);
-        if (status)
-            return status;
-    }
+    struct ddp_gpu_conv whole = c;
+    whole.epilogue = ddp_device_epilogue_wanted(p);
+    int status = ddp_device_plan_conv_forward(p, &whole, out, err);
+    for (enum ddp_gpu_conv_pass pass = DDP_GPU_CONV_DGRAD; pass <= last && status == 0; pass++)
+        status = ddp_device_plan_conv(p, &c, pass, out, err);
+    if (status)
+        return status;
     if (!p->training)
         return 0;
     const size_t size = ddp_gpu_type_bytes(p->type);
@@ -75,16 +77,17 @@ static float *bias_of(const struct ddp_device_call *c, float *const *param)
 
 static void forward(const struct ddp_device_call *c)
 {
+    const float *bias = bias_of(c, c->param);
     c->api->conv_run(c->stream, c->vendor[DDP_GPU_CONV_FORWARD], (void *)c->in[0], c->weight[0], c->out,
-                     c->workspace);
-    ddp_device_epilogue(c, pixels(c->out_shape, c->batch), ddp_gpu_pad(c->out_shape.c), bias_of(c, c->param));
+                     c->epilogue ? bias : NULL, c->workspace);
+    ddp_device_epilogue(c, pixels(c->out_shape, c->batch), ddp_gpu_pad(c->out_shape.c), bias);
 }
 
 static void weight_gradient(const struct ddp_device_call *c)
 {
     const bool narrow = c->type != DDP_GPU_F32;
     c->api->conv_run(c->stream, c->vendor[DDP_GPU_CONV_WGRAD], (void *)c->in[0],
-                     narrow ? c->scratch : c->grad[0], c->dout, c->workspace);
+                     narrow ? c->scratch : c->grad[0], c->dout, NULL, c->workspace);
     const struct ddp_gpu_cast_args widen = {
         .type = c->type, .count = weights(c->plan), .f = c->grad[0], .t = c->scratch};
     if (narrow)
@@ -94,7 +97,7 @@ static void weight_gradient(const struct ddp_device_call *c)
 static void data_gradient(const struct ddp_device_call *c)
 {
     void *to = ddp_device_gradient_to(c);
-    c->api->conv_run(c->stream, c->vendor[DDP_GPU_CONV_DGRAD], to, c->weight[0], c->dout, c->workspace);
+    c->api->conv_run(c->stream, c->vendor[DDP_GPU_CONV_DGRAD], to, c->weight[0], c->dout, NULL, c->workspace);
     ddp_device_gradient_add(c, to);
 }
 

@@ -213,7 +213,7 @@ static void test_every_convolution_has_a_plan_on_b200(void **state)
     check_device("b200", DDP_GPU_BF16);
 }
 
-static const struct ddp_gpu_conv middle = {BATCH, 16, 16, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1};
+static const struct ddp_gpu_conv middle = {BATCH, 16, 16, 64, 64, 3, 3, 1, 1, 1, DDP_GPU_F32, false, 1, 0};
 
 /* Tuning may take any candidate: each has a text that gives it again. */
 static void test_every_candidate_replays(void **state)
@@ -304,6 +304,43 @@ static void test_groups_of_whole_channels_have_plans(void **state)
     cudnnBackendDestroyDescriptor(d);
 }
 
+/* What cuDNN offers for a bias and ReLU behind a convolution; engines that fuse in narrow types are compiled
+ * when their plan is made, which wants a driver: without one they are passed over, or not even offered. What
+ * is not passed over replays. */
+static void test_epilogues_are_described_and_offered(void **state)
+{
+    (void)state;
+    cudnnBackendDescriptor_t d = device("h100");
+    int of_fp32 = 0;
+    for (int variant = 0; variant < 6; variant++) {
+        struct ddp_gpu_conv p = middle;
+        p.type = (enum ddp_gpu_type)(variant % 3);
+        p.epilogue = variant / 3 ? DDP_GPU_BIAS_RELU : DDP_GPU_BIAS;
+        struct ddp_conv_graph *g;
+        struct ddp_error err = {0};
+        if (ddp_conv_graph_create(&p, DDP_GPU_CONV_FORWARD, NULL, d, &g, &err) != 0)
+            fail_msg("%s", err.text);
+        int taken = 0, passed;
+        for (struct ddp_conv_choice c, again;; taken++) {
+            assert_int_equal(ddp_conv_graph_next(g, &c, &err), 0);
+            if (!c.plan)
+                break;
+            if (ddp_conv_graph_replay(g, c.lock, &again, &err) != 0)
+                fail_msg("%s", err.text);
+            ddp_conv_choice_finish(&again);
+            ddp_conv_choice_finish(&c);
+        }
+        const char *why = ddp_conv_graph_passed(g, &passed);
+        if (verbose)
+            printf("type %d, epilogue %u: %d plans, %d passed over, last: %s\n", (int)p.type, p.epilogue,
+                   taken, passed, why);
+        of_fp32 += p.type == DDP_GPU_F32 && taken > 0;
+        ddp_conv_graph_destroy(g);
+    }
+    assert_int_equal(of_fp32, 2);
+    cudnnBackendDestroyDescriptor(d);
+}
+
 static void test_bad_locks_are_refused_with_a_reason(void **state)
 {
     (void)state;
@@ -345,6 +382,7 @@ int main(void)
         cmocka_unit_test(test_every_candidate_replays),
         cmocka_unit_test(test_tf32_is_taken_only_where_allowed),
         cmocka_unit_test(test_groups_of_whole_channels_have_plans),
+        cmocka_unit_test(test_epilogues_are_described_and_offered),
         cmocka_unit_test(test_bad_locks_are_refused_with_a_reason),
     };
     return cmocka_run_group_tests(tests, collect, NULL);

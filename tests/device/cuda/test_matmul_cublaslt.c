@@ -22,10 +22,12 @@ struct matrix {
 struct product {
     cublasComputeType_t compute;
     int32_t trans[2];
+    cublasLtEpilogue_t epilogue; /* 0: none */
+    const float *bias;
 };
 /* An algorithm's 64 bytes: name, scheme, workspace, microseconds, what is wrong with it. */
 enum { NAME, SCHEME, WORKSPACE, US, WRONG };
-enum { FINE, CANNOT_RUN, CANNOT_CAPTURE, NOT_OFFERED };
+enum { FINE, CANNOT_RUN, CANNOT_CAPTURE, NOT_OFFERED, HIDES_NAN };
 static const cublasLtMatmulAlgo_t *offered;
 static int noffered, handles, descriptors;
 static size_t version = 130100;
@@ -80,6 +82,10 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d, cublasLtMa
                                               const void *value, size_t size)
 {
     struct product *p = (struct product *)(void *)d;
+    if (attr == CUBLASLT_MATMUL_DESC_EPILOGUE && size == sizeof p->epilogue)
+        return memcpy(&p->epilogue, value, size), CUBLAS_STATUS_SUCCESS;
+    if (attr == CUBLASLT_MATMUL_DESC_BIAS_POINTER && size == sizeof p->bias)
+        return memcpy(&p->bias, value, size), CUBLAS_STATUS_SUCCESS;
     if (size != 4 || (attr != CUBLASLT_MATMUL_DESC_TRANSA && attr != CUBLASLT_MATMUL_DESC_TRANSB))
         return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(&p->trans[attr == CUBLASLT_MATMUL_DESC_TRANSB], value, size);
@@ -176,6 +182,8 @@ struct call { /* a product, now or when its graph is launched */
     bool ta, tb;
     const float *pa, *pb;
     float *pd;
+    const float *bias; /* of each row of what is column-major; NULL: none */
+    bool relu, hides_nan;
 };
 static struct call captured;
 
@@ -189,6 +197,10 @@ static void multiply(const struct call *c)
             for (uint64_t l = 0; l < inner; l++)
                 sum += c->pa[c->ta ? l + i * (uint64_t)c->a.ld : i + l * (uint64_t)c->a.ld] *
                        c->pb[c->tb ? j + l * (uint64_t)c->b.ld : l + j * (uint64_t)c->b.ld];
+            if (c->bias)
+                sum += c->bias[i];
+            if (c->relu && (sum <= 0 || (c->hides_nan && isnan(sum))))
+                sum = 0;
             c->pd[i + j * (uint64_t)c->d.ld] = sum;
         }
 }
@@ -224,7 +236,17 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
     fake.replay = NULL;
     if (a->type != CUDA_R_32F)
         return CUBLAS_STATUS_SUCCESS;
-    const struct call call = {*a, *b, *out, ta, tb, pa, pb, pd};
+    const struct call call = {.a = *a,
+                              .b = *b,
+                              .d = *out,
+                              .ta = ta,
+                              .tb = tb,
+                              .pa = pa,
+                              .pb = pb,
+                              .pd = pd,
+                              .bias = p->epilogue ? p->bias : NULL,
+                              .relu = p->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS,
+                              .hides_nan = algo->data[WRONG] == HIDES_NAN};
     captured = call;
     fake.replay = replay;
     if (!fake.capturing)
@@ -236,7 +258,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t d, const 
 
 static struct ddp_gpu *const gpu = (struct ddp_gpu *)&handles;
 static struct ddp_gpu_stream *const stream = (struct ddp_gpu_stream *)&handles;
-static const struct ddp_gpu_matmul small = {4, 8, 16, false, false, DDP_GPU_F32, DDP_GPU_F32, false};
+static const struct ddp_gpu_matmul small = {4, 8, 16, false, false, DDP_GPU_F32, DDP_GPU_F32, false, 0};
 
 #define ALGO(name, scheme, workspace, us, wrong)                                                             \
     {                                                                                                        \
@@ -266,8 +288,8 @@ static void test_row_major_products_come_out_right(void **state)
     offer(one, 1);
     for (size_t i = 0; i < DDP_COUNT(shapes); i++)
         for (int t = 0; t < 4; t++) {
-            const struct ddp_gpu_matmul m = {shapes[i][0], shapes[i][1], shapes[i][2], t & 1,
-                                             t >> 1,       DDP_GPU_F32,  DDP_GPU_F32,  false};
+            const struct ddp_gpu_matmul m = {shapes[i][0], shapes[i][1], shapes[i][2], t & 1, t >> 1,
+                                             DDP_GPU_F32,  DDP_GPU_F32,  false,        0};
             float a[1024], b[1024], d[1024], workspace[16];
             for (int j = 0; j < m.m * m.l; j++)
                 a[j] = (float)(j * 7 % 11 - 5);
@@ -278,7 +300,7 @@ static void test_row_major_products_come_out_right(void **state)
             if (ddp_cuda_matmul_plan(gpu, &m, NULL, false, &plan, &err) != 0)
                 fail_msg("%s", err.text);
             assert_int_equal(ddp_cuda_plan_workspace(plan), 48);
-            ddp_cuda_matmul_run(stream, plan, a, b, d, workspace);
+            ddp_cuda_matmul_run(stream, plan, a, b, d, NULL, workspace);
             assert_string_equal(fake.failure, "");
             for (int r = 0; r < m.m; r++)
                 for (int c = 0; c < m.n; c++) {
@@ -290,6 +312,50 @@ static void test_row_major_products_come_out_right(void **state)
                 }
             ddp_cuda_plan_destroy(plan);
         }
+}
+
+/* The bias of an output's column, ReLU behind it. An algorithm that hides what is none is passed over. */
+static void test_epilogues_come_out_right(void **state)
+{
+    (void)state;
+    static const cublasLtMatmulAlgo_t list[] = {ALGO(1, 0, 0, 1, HIDES_NAN), ALGO(2, 0, 0, 9, FINE)};
+    for (int relu = 0; relu < 2; relu++) {
+        struct ddp_gpu_matmul m = small, plain = small;
+        m.epilogue = relu ? DDP_GPU_BIAS_RELU : DDP_GPU_BIAS;
+        float a[4 * 16], b[16 * 8], d[4 * 8], want[4 * 8], bias[8];
+        for (int i = 0; i < 4 * 16; i++)
+            a[i] = (float)(i * 7 % 11 - 5);
+        for (int i = 0; i < 16 * 8; i++)
+            b[i] = (float)(i * 5 % 13 - 6);
+        for (int i = 0; i < 8; i++)
+            bias[i] = (float)(3 * i - 10);
+        struct ddp_gpu_plan *plan, *alone;
+        struct ddp_error err = {0};
+        offer(list, 2);
+        if (ddp_cuda_matmul_plan(gpu, &m, NULL, true, &plan, &err) != 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(ddp_cuda_matmul_plan(gpu, &plain, NULL, false, &alone, &err), 0);
+        /* the first by its digits: the name is the first number of the text */
+        assert_int_equal(strncmp(ddp_cuda_plan_lock(plan) + strlen("lt=130100;algo="),
+                                 relu ? "0000000000000002" : "0000000000000001", 16),
+                         0);
+        ddp_cuda_matmul_run(stream, alone, a, b, want, NULL, NULL);
+        ddp_cuda_matmul_run(stream, plan, a, b, d, bias, NULL);
+        assert_string_equal(fake.failure, "");
+        for (int i = 0; i < 4 * 8; i++) {
+            want[i] += bias[i % 8];
+            assert_true(d[i] == (relu && want[i] <= 0 ? 0 : want[i]));
+        }
+        ddp_cuda_plan_destroy(plan);
+        ddp_cuda_plan_destroy(alone);
+    }
+    struct ddp_gpu_matmul m = small;
+    struct ddp_gpu_plan *plan = NULL;
+    struct ddp_error err = {0};
+    m.epilogue = DDP_GPU_BIAS_RELU;
+    offer(list, 1);
+    assert_int_equal(ddp_cuda_matmul_plan(gpu, &m, NULL, false, &plan, &err), DDP_E_RESOURCE);
+    assert_non_null(strstr(err.text, "makes numbers of what is none"));
 }
 
 static void test_the_first_that_works_or_the_fastest_is_taken(void **state)
@@ -422,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_row_major_products_come_out_right, nothing_is_left),
+        cmocka_unit_test_teardown(test_epilogues_come_out_right, nothing_is_left),
         cmocka_unit_test_teardown(test_the_first_that_works_or_the_fastest_is_taken, nothing_is_left),
         cmocka_unit_test_teardown(test_tf32_only_where_it_is_allowed, nothing_is_left),
         cmocka_unit_test_teardown(test_bad_locks_are_refused, nothing_is_left),
