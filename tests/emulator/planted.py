@@ -112,7 +112,7 @@ FAULTS = [
     ("unwritten tail: pad lanes behind the second input", "src/ops/shape/concat.cu",
      "if (a.last && j + 8 >= a.real_c)", "if (a.last && j + 8 > a.wide_c)", "test_cuda_concat"),
     ("pad lanes that are not zero", "src/ops/point/point.cu",
-     "first + j < a.real_c ? ddp_sigmoid", "first + j < a.c ? ddp_sigmoid", "test_cuda_point"),
+     "channel + j < a.real_c ? ddp_sigmoid", "channel + j < a.c ? ddp_sigmoid", "test_cuda_point"),
     ("padding samples in the weights' gradient", "src/ops/norm/group_norm_grad.cu",
      "0, n, 1,\n            [&](int k, int sample) {", "0, max(n, a.batch), 1,\n            [&](int k, int sample) {", "test_cuda_group_norm"),
     # ---- sums

@@ -51,6 +51,32 @@ DDP_DEVICE struct outputs outputs_of(int i, int kernel, int stride, int pad, int
     return r;
 }
 
+/* use(v, ky, kx) of the window's pixels in the picture, row by row: 8 channels each, x at the first of them.
+ * The usual window of 2 x 2 is asked for at once. */
+template <class T, class Use>
+DDP_DEVICE void each_of_window(const struct ddp_gpu_pool_args &a, const struct span &s, const T *x, int n,
+                               Use use)
+{
+    if (s.ky1 - s.ky0 == 2 && s.kx1 - s.kx0 == 2) {
+        const T *at = x + index_of(n, s.y0 + s.ky0, s.x0 + s.kx0, a.h, a.w, a.c);
+        float v[4][8];
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            ddp_load8(at + ((int64_t)(k / 2) * a.w + k % 2) * a.c, v[k]);
+        ddp_loaded();
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            use(v[k], s.ky0 + k / 2, s.kx0 + k % 2);
+        return;
+    }
+    for (int ky = s.ky0; ky < s.ky1; ky++)
+        for (int kx = s.kx0; kx < s.kx1; kx++) {
+            float v[8];
+            ddp_load8(x + index_of(n, s.y0 + ky, s.x0 + kx, a.h, a.w, a.c), v);
+            use(v, ky, kx);
+        }
+}
+
 /* Largest of the window, the first of equals; NaN wins. index (maybe NULL): its place, ky * kernel_w + kx. */
 template <class T> DDP_KERNEL max_pool(struct ddp_gpu_pool_args a)
 {
@@ -59,21 +85,21 @@ template <class T> DDP_KERNEL max_pool(struct ddp_gpu_pool_args a)
         const struct ddp_spot at = ddp_spot_of(i, a.oh, a.ow, vectors);
         const struct span s = span_of(&a, at.y, at.x);
         const T *x = (const T *)a.x + at.vector * 8;
-        float best[8], v[8];
+        float best[8];
         int place[8];
-        ddp_load8(x + index_of(at.n, s.y0 + s.ky0, s.x0 + s.kx0, a.h, a.w, a.c), best);
-        for (int j = 0; j < 8; j++)
-            place[j] = s.ky0 * a.kernel_w + s.kx0;
-        for (int ky = s.ky0; ky < s.ky1; ky++)
-            for (int kx = s.kx0; kx < s.kx1; kx++) {
-                ddp_load8(x + index_of(at.n, s.y0 + ky, s.x0 + kx, a.h, a.w, a.c), v);
 #pragma unroll
-                for (int j = 0; j < 8; j++)
-                    if (v[j] > best[j] || v[j] != v[j]) {
-                        best[j] = v[j];
-                        place[j] = ky * a.kernel_w + kx;
-                    }
-            }
+        for (int j = 0; j < 8; j++) {
+            best[j] = -INFINITY;
+            place[j] = s.ky0 * a.kernel_w + s.kx0;
+        }
+        each_of_window(a, s, x, at.n, [&](const float v[8], int ky, int kx) {
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                if (v[j] > best[j] || v[j] != v[j]) {
+                    best[j] = v[j];
+                    place[j] = ky * a.kernel_w + kx;
+                }
+        });
         ddp_store8((T *)a.y + i * 8, best);
         if (a.index) {
             uint64_t bytes = 0;
@@ -103,6 +129,7 @@ template <class T> DDP_KERNEL max_pool_grad(struct ddp_gpu_pool_args a)
                 const int place = (at.y + a.pad - oy * a.stride) * a.kernel_w + at.x + a.pad - ox * a.stride;
                 const uint64_t bytes = *(const uint64_t *)(a.index + o);
                 ddp_load8(dout + o, g);
+                ddp_loaded();
 #pragma unroll
                 for (int j = 0; j < 8; j++)
                     if ((int)(bytes >> (8 * j) & 255) == place)
@@ -120,13 +147,12 @@ template <class T> DDP_KERNEL avg_pool(struct ddp_gpu_pool_args a)
         const struct span s = span_of(&a, at.y, at.x);
         const T *x = (const T *)a.x + at.vector * 8;
         const float count = elements_of(&a, &s);
-        float sum[8] = {0}, v[8];
-        for (int ky = s.ky0; ky < s.ky1; ky++)
-            for (int kx = s.kx0; kx < s.kx1; kx++) {
-                ddp_load8(x + index_of(at.n, s.y0 + ky, s.x0 + kx, a.h, a.w, a.c), v);
-                for (int j = 0; j < 8; j++)
-                    sum[j] += v[j];
-            }
+        float sum[8] = {0};
+        each_of_window(a, s, x, at.n, [&](const float v[8], int, int) {
+#pragma unroll
+            for (int j = 0; j < 8; j++)
+                sum[j] += v[j];
+        });
         for (int j = 0; j < 8; j++)
             sum[j] /= count;
         ddp_store8((T *)a.y + i * 8, sum);
@@ -140,15 +166,16 @@ template <class T> DDP_KERNEL global_pool(struct ddp_gpu_pool_args a, struct ddp
     const struct ddp_column at = ddp_column_of(&k);
     const int pixels = a.h * a.w;
     const T *x = (const T *)a.x + at.chunk * pixels * a.c + at.channel;
-    float sum[1][8] = {{0}};
+    const int N = ddp_ahead<T>(1);
+    float sum[1][8] = {{0}}, v[N][8];
     if (at.on)
-#pragma unroll 4
-        for (int p = at.row; p < pixels; p += k.rows) {
-            float v[8];
-            ddp_load8(x + (int64_t)p * a.c, v);
-            for (int j = 0; j < 8; j++)
-                sum[0][j] += v[j];
-        }
+        ddp_walk<N>(
+            at.row * a.c, pixels * a.c, k.rows * a.c, [&](int q, int i) { ddp_load8(x + i, v[q]); },
+            [&](int q, int) {
+#pragma unroll
+                for (int j = 0; j < 8; j++)
+                    sum[0][j] += v[q][j];
+            });
     ddp_column_tree<1>(&k, at.row, shared, sum);
     if (at.on && at.row == 0) {
         for (int j = 0; j < 8; j++)

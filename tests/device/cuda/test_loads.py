@@ -23,7 +23,7 @@ KERNELS = {
                      "bias_forward", "bias_backward", "act_backward"], (LEAST, None)),
     "act_forward": (1, None),  # GELU computes all the while; others have LEAST
     **dict.fromkeys(["group_stats", "group_grad_sums", "group_elements", "group_channels"], (LEAST, SINGLE)),
-    **dict.fromkeys(["update_block", "moments_block", "norms_block", "add_pairs", "sum_elements"], (LEAST, STRAIGHT)),
+    **dict.fromkeys(["max_pool", "avg_pool", "update_block", "moments_block", "norms_block", "add_pairs", "sum_elements"], (LEAST, STRAIGHT)),
 }
 LOAD = re.compile(r"(?:@!?U?P\w+ )?LDG?\.(\S*) R(\d+), (.*)")
 
