@@ -57,6 +57,8 @@ void bench_report_destroy(struct bench_report *r); /* NULL is fine */
 int bench_report_begin(struct bench_report *r, struct ddp_error *err);
 /* Where threads and ranks ran, as text of one or more lines; without it: the CPUs that we may use. */
 void bench_report_pinning(struct bench_report *r, const char *text);
+/* What was measured beside ours, "OpenBLAS 0.3.21": it stands with the versions, and as "beside" in JSON. */
+void bench_report_beside(struct bench_report *r, const char *version);
 /* What is found does not depend on time: no warnings of load and clock. */
 void bench_report_untimed(struct bench_report *r);
 /* A probe of the clock's frequency, 2 ms on the CPU it runs on; begin and finish make one, too. */

@@ -122,8 +122,9 @@ void bench_write_where(const struct bench_report *r, struct ddp_text *out,
     if (quota > 0 && n < (int)sizeof text)
         snprintf(text + n, sizeof text - (size_t)n, ", %.1f CPUs by quota", quota);
     line(out, "machine", text);
-    snprintf(text, sizeof text, "ddp %s, %s, %s %s", string_of(r->code, "version"),
-             string_of(r->code, "compiler"), string_of(m, "system"), string_of(m, "release"));
+    snprintf(text, sizeof text, "ddp %s, %s, %s %s%s%s", string_of(r->code, "version"),
+             string_of(r->code, "compiler"), string_of(m, "system"), string_of(m, "release"),
+             r->beside ? ", " : "", r->beside ? r->beside : "");
     line(out, "versions", text);
     if (r->pinning) {
         line(out, "pinning", r->pinning);

@@ -52,6 +52,7 @@ struct bench_report {
     struct bench_outputs outputs;
     json_t *command, *machine, *code;
     char *pinning; /* NULL: not said */
+    char *beside;  /* NULL: nothing */
     bool untimed;
     struct bench_load_mark began;
     struct bench_load load;

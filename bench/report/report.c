@@ -65,6 +65,7 @@ void bench_report_destroy(struct bench_report *r)
     free(r->warning);
     free(r->note);
     free(r->pinning);
+    free(r->beside);
     json_decref(r->command);
     json_decref(r->machine);
     json_decref(r->code);
@@ -85,6 +86,12 @@ void bench_report_pinning(struct bench_report *r, const char *text)
 {
     free(r->pinning);
     r->pinning = ddp_strdup(text);
+}
+
+void bench_report_beside(struct bench_report *r, const char *version)
+{
+    free(r->beside);
+    r->beside = ddp_strdup(version);
 }
 
 void bench_report_untimed(struct bench_report *r)

@@ -71,6 +71,7 @@ int bench_write_json(const struct bench_report *r, struct ddp_text *out, struct 
     json_object_set(o, "command", r->command);
     json_object_set(o, "machine", r->machine);
     json_object_set(o, "code", r->code);
+    json_object_set_new(o, "beside", r->beside ? json_string(r->beside) : json_null());
     json_object_set_new(o, "pinning", r->pinning ? json_string(r->pinning) : json_null());
     json_object_set_new(o, "load", load(r));
     json_object_set_new(o, "notes", strings(r->note, r->nnotes));
