@@ -45,6 +45,7 @@ class Place:
     def __init__(self, args):
         self.args, self.bin = args, pathlib.Path(args.bin).resolve()
         self.torch_version = None
+        self.beside = set()  # versions of other peers that were run
 
     def __enter__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="ddp-compare-", dir="."))
@@ -60,11 +61,13 @@ class Place:
         if shutil.which("mpirun"):
             said = subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout.splitlines()
             peers += [said[0].replace("mpirun (", "").replace(")", "")] if said else []
+        peers += sorted(self.beside)
         return ", ".join([cpu, f"{len(os.sched_getaffinity(0))} CPUs", f"Linux {platform.release()}", *peers])
 
     def run(self, *command, cwd=None, **env):
         """Standard output; raises RuntimeError with the last words of one that fails."""
-        whole = {**os.environ, "DDP_CORES_DIR": str(self.folder / "cores"), "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        own = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}  # what it chooses by itself
+        whole = {**own, "DDP_CORES_DIR": str(self.folder / "cores"), "OMPI_ALLOW_RUN_AS_ROOT": "1",
                  "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **env}
         r = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=LIMIT_S, cwd=cwd or self.folder, env=whole,
                            stdin=subprocess.DEVNULL)

@@ -72,6 +72,35 @@ class BenchCompare(harness.Case):
         self.assertIn("no row begins with nonsense", self.compare("--only", "nonsense", code=1).err)
         self.compare("--repeat", 0, code=2)
 
+    def test_layers_beside_openblas_and_pytorch(self):
+        """Least rates in parts of the peak; a library that is not there is said, in ddp-bench's words."""
+        layers = [{"layer": "a", "kernel": k, "direct_gflops": g} for k, g in ((3, 60), (3, 50), (1, 10))]
+        blas = [{"layer": "a", "kernel": 3, "blas_gflops": g} for g in (30, 25)]
+        said = {"peak_gflops": 100, "notes": ["OpenBLAS is not beside linear layers: no such file"], "layers": layers}
+
+        class Place:
+            folder, beside = self.dir, set()
+
+            def bench(self, command, text):
+                assert (command, text) == ("ops", "some")
+                return {**said, "layers": list(layers)}
+
+            def peer(self, script, report):
+                again = json.loads(report.read_text())["layers"]
+                assert script == "torch_ops.py" and all(x["kernel"] == 3 for x in again)
+                return json.dumps({"onednn": "1.2", "layers": [{"gflops": x["direct_gflops"] / 4} for x in again]})
+        sides, place = rows.Layers("some", lambda x: x["kernel"] == 3, unit=100), Place()
+        self.assertEqual(sides.ours(place), 50)
+        with self.assertRaisesRegex(rows.NotHere, "OpenBLAS is not beside linear layers: no such file"):
+            sides.openblas(place)
+        said.update(openblas=blas, beside="OpenBLAS 9", notes=[])
+        self.assertEqual([sides.ours(place), sides.openblas(place), sides.onednn(place)], [50, 25, 12.5])
+        self.assertEqual(place.beside, {"OpenBLAS 9", "oneDNN 1.2"})
+        with self.assertRaisesRegex(rows.NotHere, "no such layer"):
+            rows.Layers("some", lambda x: x["kernel"] == 7).ours(place)
+        gemm, conv = (next(row for row in rows.TABLE if row.name == name) for name in ("gemm", "conv"))
+        self.assertEqual((list(gemm.sides), list(conv.sides)), (["ours", "OpenBLAS", "PyTorch"], ["ours", "PyTorch (oneDNN)"]))
+
     def test_misses_come_first(self):
         results = [result("good", ">=", 2, [6, 6, 9], [2, 2, 2]), result("none", ">=", 2, [], missing={"ours": "no such thing"}),
                    result("bad", "<=", 1, [3, 2, 4]), result("noisy", "<=", 1, [0.5], others=1.2)]
