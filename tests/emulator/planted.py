@@ -131,8 +131,10 @@ FAULTS = [
      "    if (e.early)\n", "    if (e.early && r->nodes < 0)\n", "test_gpu_reduce"),
     ("a node's sums are sent before they are made", "src/reduce/device_step.c",
      "        sum_covers(r, b);\n        ddp_gpu_wire_covers(r, b);", "        ddp_gpu_wire_covers(r, b);\n        sum_covers(r, b);", "test_gpu_reduce"),
-    ("a node's ranks are merged as if they began at the first shard", "src/reduce/device_plan.c",
-     "ddp_tree_merges_after(conf.shards, top[i].lo, mine[at].node.lo,", "ddp_tree_merges_after(conf.shards, 0, mine[at].node.lo,", "test_gpu_reduce"),
+    # (as if they began at the first shard would be the likelier slip: it merges what is not there, and what that gives is chance)
+    ("a node's ranks are not merged with those before them", "src/reduce/device_plan.c",
+     "ddp_tree_merges_after(conf.shards, top[i].lo, mine[at].node.lo,", "ddp_tree_merges_after(conf.shards, mine[at].node.lo, mine[at].node.lo,",
+     "test_gpu_reduce"),
     ("members of a lane do not tell each other", "src/reduce/device_plan.c",
      ".row = node == r->place.node && whole ? -1", ".row = node == r->place.node && (whole || node >= 0) ? -1", "test_gpu_reduce"),
     ("the next step does not wait for the update", "src/reduce/device_step.c",
