@@ -69,6 +69,9 @@ struct ddp_conv_tile {
     bool load, add;    /* at most one of them */
     bool relu;         /* epilogue: max(0, .), NaN stays */
     const float *bias; /* epilogue: [nk * 16] added; NULL: none */
+    /* Weights that come next, of as many blocks and of one tap, as b: asked for meanwhile, a few lines a
+     * channel block. NULL: none; not with pieces or several rows. */
+    const float *next;
 };
 
 /* Tile of weight gradients for one channel block and one or two output blocks:

@@ -66,8 +66,9 @@ INLINE void leave(const int P, const int NB, const struct ddp_conv_tile *t, int 
         w += 16;                                                                                             \
     } while (0)
 
-INLINE void micro(const int P, const int NB, const struct ddp_conv_tile *t, const float *a, int kb,
-                  float *out)
+/* ASK: for the next weights, some lines beside each channel block: all at once would wait for each other. */
+INLINE void micro(const int P, const int NB, const bool ASK, const struct ddp_conv_tile *t, const float *a,
+                  int kb, float *out)
 {
     vf acc[MAXP][MAXNB * NV];
     const int64_t px = t->a_p;
@@ -75,7 +76,11 @@ INLINE void micro(const int P, const int NB, const struct ddp_conv_tile *t, cons
         EACH acc[i][j] = LD(OUT(i, j));
     else
         EACH acc[i][j] = (vf){0};
+    const int lines = ASK ? P * 16 / t->np : 0; /* of each output block; these pixels' begin at next */
+    const float *next = ASK ? t->next + kb * t->b_k + (a - t->a) / px * 16 * t->nc / t->np * 16 : NULL;
     for (int cb = 0; cb < t->nc; cb++) {
+        for (int l = 0; l < lines; l++, next += 16)
+            UNROLL for (int j = 0; j < NB; j++) __builtin_prefetch(next + j * t->b_k, 0, 2);
         int cn = cb == t->nc - 1 ? t->last : 16;
         for (int r = 0; r < t->nr; r++) {
             for (int s = 0; s < t->ns; s++) {
@@ -129,21 +134,26 @@ typedef void micro_fn(const struct ddp_conv_tile *t, const float *a, int kb, flo
     static __attribute__((noinline)) void micro_##P##_##NB(const struct ddp_conv_tile *t, const float *a,    \
                                                            int kb, float *out)                               \
     {                                                                                                        \
-        micro(P, NB, t, a, kb, out);                                                                         \
+        micro(P, NB, false, t, a, kb, out);                                                                  \
+    }                                                                                                        \
+    static __attribute__((noinline)) void asking_##P##_##NB(const struct ddp_conv_tile *t, const float *a,   \
+                                                            int kb, float *out)                              \
+    {                                                                                                        \
+        micro(P, NB, true, t, a, kb, out);                                                                   \
     }                                                                                                        \
     static __attribute__((noinline)) void pieces_##P##_##NB(const struct ddp_conv_tile *t, const float *a,   \
                                                             int kb, float *out)                              \
     {                                                                                                        \
         micro_pieces(P, NB, t, a, kb, out);                                                                  \
     }
-#define ENTRY(P, NB) {micro_##P##_##NB, pieces_##P##_##NB},
+#define ENTRY(P, NB) {micro_##P##_##NB, pieces_##P##_##NB, asking_##P##_##NB},
 
 FOR_PIXELS(DEFINE, 1)
 #if DDP_VL == 16
 FOR_PIXELS(DEFINE, 2)
 #endif
 
-static micro_fn *const micros[MAXNB][MAXP][2] = {
+static micro_fn *const micros[MAXNB][MAXP][3] = {
     {FOR_PIXELS(ENTRY, 1)},
 #if DDP_VL == 16
     {FOR_PIXELS(ENTRY, 2)},
@@ -152,7 +162,7 @@ static micro_fn *const micros[MAXNB][MAXP][2] = {
 
 static void tile(const struct ddp_conv_tile *t)
 {
-    int tiles = (t->np + MAXP - 1) / MAXP;
+    const int tiles = (t->np + MAXP - 1) / MAXP, way = t->piece > 0 ? 1 : t->next ? 2 : 0;
     for (int kb = 0; kb < t->nk; kb += MAXNB) {
         int nb = t->nk - kb < MAXNB ? t->nk - kb : MAXNB;
         for (int y = 0; y < t->ny; y++) {
@@ -160,7 +170,7 @@ static void tile(const struct ddp_conv_tile *t)
             float *out = t->out + y * t->o_y + kb * t->o_k;
             for (int i = 0, left = t->np; i < tiles; i++) { /* pieces as equal as can be */
                 int p = (left + tiles - i - 1) / (tiles - i);
-                micros[nb - 1][p - 1][t->piece > 0](t, a, kb, out);
+                micros[nb - 1][p - 1][way](t, a, kb, out);
                 a += p * t->a_p;
                 out += p * t->o_p;
                 left -= p;

@@ -121,6 +121,17 @@ static struct sums sums_at(const struct pass *p, int level)
     return (struct sums){(float *)p->call->scratch + (level - 1) * p->g.kb * block, 16, block};
 }
 
+/* The pair of output blocks behind kb, or the first with the features behind f; NULL: they are not whole. */
+static const float *next_weights(const struct pass *p, int f, int blocks, int kb, int lo, int hi)
+{
+    const bool wraps = kb + 2 >= hi;
+    kb = wraps ? lo : kb + 2;
+    f += wraps ? blocks : 0;
+    return kb + 2 <= hi && f + blocks <= p->blocks
+               ? p->call->param[0] + kb * ddp_conv_kstride(&p->g) + (int64_t)f * 256
+               : NULL;
+}
+
 /* One chain over feature blocks [from, to) for output blocks [lo, hi) of samples [n0, n1); all of them read a
  * part of the features before the next part comes in. */
 static void sum_samples(const struct pass *p, int from, int to, int lo, int hi, struct sums sums, bool end,
@@ -153,6 +164,7 @@ static void sum_samples(const struct pass *p, int from, int to, int lo, int hi, 
             t.real = ddp_conv_real(p->g.k, kb + t.nk - 1);
             t.out = sums.p + kb * sums.k + n0 * sums.n;
             t.b = call->param[0] + kb * t.b_k + f * 256;
+            t.next = n1 - n0 > ONE_TILE ? next_weights(p, f, t.nc, kb, lo, hi) : NULL;
             t.bias = last && c->bias ? call->param[1] + kb * 16 : NULL;
             ddp_conv_kernels()->tile(&t);
         }
