@@ -119,9 +119,9 @@ struct ddp_layer_plan {
     /* DDP_FUSE_POOL, on CPUs: out then has the pool's shape and any strides, and behind the layer's own in
      * saved come the pool's bytes, see ddp_saved_pool(). */
     bool takes_pool;
-    enum ddp_over over_in;
-    size_t saved_bytes;   /* kept from forward to backward, per shard */
-    size_t scratch_bytes; /* needed inside one call, per rank */
+    enum ddp_over over_in; /* din[0] may be in[0] */
+    size_t saved_bytes;    /* kept from forward to backward, per shard */
+    size_t scratch_bytes;  /* needed inside one call, per rank */
     int sync_doubles; /* > 0: sums that op->forward_stats/backward_stats write, added up over all shards */
     double flops;     /* forward by definition, per sample; a multiply-add is 2 */
     /* Where an algorithm needs fewer products than the definition has: its name, and what forward really
@@ -195,9 +195,9 @@ struct ddp_op {
     int nin;        /* 1 or 2 */
     unsigned fuses; /* DDP_FUSE_ bits that it can take over */
     bool is_loss;
-    bool takes_targets; /* a loss that knows real targets, too */
-    bool takes_mixed;   /* a loss that knows mixed labels, too */
-    enum ddp_out_use out_use;
+    bool takes_targets;       /* a loss that knows real targets, too */
+    bool takes_mixed;         /* a loss that knows mixed labels, too */
+    enum ddp_out_use out_use; /* where an op says nothing, out is there in backward */
     /* computes the same however C*H*W features are cut into a shape (elementwise ops, linear): a flatten
      * before it may then be left out. */
     bool any_shape;
