@@ -43,7 +43,9 @@ int ddp_batch_write(const struct ddp_options *opt, const struct ddp_config *cfg,
                                       .threads = (int)cfg->train.threads,
                                       .words = &words};
     int rc = ddp_batch_script(&opt->batch, &job, &script, err);
-    if (rc == 0 && opt->batch.submit && (rc = ddp_dir_make(cfg->run.dir, err)) == 0)
+    if (rc == 0) /* the log is opened there before the script has a say */
+        rc = ddp_dir_make(cfg->run.dir, err);
+    if (rc == 0 && opt->batch.submit)
         rc = ddp_batch_submit(&opt->batch, script.s, err);
     else if (rc == 0)
         fputs(script.s, stdout);

@@ -235,7 +235,7 @@ const struct ddp_key ddp_config_keys[] = {
      .doc = "Write while training goes on"},
 
     {FIELD(init.from), .type = DDP_KEY_STRING, .dflt = "", .flags = RESULT | PATH,
-     .doc = "Start from the weights of this safetensors file, by name; empty draws them"},
+     .doc = "Start from the weights of this safetensors file, run or checkpoint, by name; empty draws them"},
     {FIELD(init.strict), .type = DDP_KEY_BOOL, .dflt = "true",
      .doc = "Refuse a file whose tensors are not exactly the model's"},
 

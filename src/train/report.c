@@ -139,7 +139,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .hosts = hosts,
         .ndata = 2,
         .data = t->data,
-        .init = {*t->init_sha256 ? t->cfg->init.from : NULL, t->init_sha256},
+        .init = {*t->init_sha256 ? t->init_file : NULL, t->init_sha256},
         .inputs = &t->train_set->inputs,
         .targets = &t->train_set->targets,
         .opens = opens,

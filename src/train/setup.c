@@ -193,6 +193,17 @@ static int start_loaders(struct ddp_trainer *t, struct ddp_error *err)
     return ddp_loader_create(cfg, t->train_set, &train, &t->loader, err);
 }
 
+static int load_init(struct ddp_trainer *t, struct ddp_error *err)
+{
+    int status = ddp_weights_find(t->cfg->init.from, false, t->init_file, sizeof t->init_file, err);
+    if (status == 0)
+        status = ddp_weights_load(t->init_file, t->model, t->engine->params, t->cfg->init.strict,
+                                  &t->state.batches_tracked, err);
+    if (status == 0 && !*t->resumed_from)
+        status = ddp_file_sha256(t->init_file, t->init_sha256, err);
+    return status;
+}
+
 /* First values: from the seed, from a file, or where a run stopped. Rank 0 fills its node's arrays. */
 static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
 {
@@ -215,12 +226,7 @@ static int fill_parameters(struct ddp_trainer *t, struct ddp_error *err)
                                          err);
     }
     ddp_model_init(t->model, (uint64_t)cfg->seed, t->engine->params);
-    int status = 0;
-    if (*cfg->init.from)
-        status = ddp_weights_load(cfg->init.from, t->model, t->engine->params, cfg->init.strict,
-                                  &t->state.batches_tracked, err);
-    if (*cfg->init.from && status == 0 && !*t->resumed_from)
-        status = ddp_file_sha256(cfg->init.from, t->init_sha256, err);
+    int status = *cfg->init.from ? load_init(t, err) : 0;
     if (status)
         return ddp_error_prefix(err, "init.from");
     ddp_optim_average_copy(t->engine->optim, 0, t->engine->flat->total);

@@ -52,8 +52,10 @@ struct ddp_trainer {
         int64_t count;
     } eval;
 
-    char experiment[65];         /* hash of the config and what the engine adds */
-    char init_sha256[65];        /* of the file that the weights began with, on the lead; "": none */
+    char experiment[65]; /* hash of the config and what the engine adds */
+    /* The file that the weights began with (init.from may name a run or a checkpoint), on the lead; sha256
+     * "": none */
+    char init_file[4200], init_sha256[65];
     char run_dir[1024];          /* evaluating only: what is evaluated */
     char resumed_from[1024];     /* checkpoint, on the lead; "": from the start */
     struct ddp_data_id data[2];  /* training, held-out: on the lead of a run that trains */

@@ -73,6 +73,11 @@ class Batch(harness.Case):
         self.assertEqual(r.code, 3)
         self.assertRegex(r.err, "invalid partition(.|\n)*sbatch has refused the job")
 
+    def test_the_log_has_a_folder(self):
+        for system in ("slurm", "lsf"):
+            self.script(system, "-n", 2, self.config(), f"run.dir={self.dir}/{system}/runs")
+            self.assertTrue((self.dir / system / "runs").is_dir())
+
     def job(self, text, env):
         path = self.dir / "slurm_script"
         path.write_text(text)

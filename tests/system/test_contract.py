@@ -116,9 +116,12 @@ class Contract(harness.Case):
     def test_init_from_starts_with_those_weights(self):
         r = self.launch(*SMALL)
         again = self.launch(*SMALL, f"init.from={r.run_dir}/model.safetensors", "optim.lr=0.0", "optim.schedule=constant")
-        names = [p.name for p in (pathlib.Path(r.run_dir) / "checkpoints").iterdir()]
-        self.assertTrue(names)
         self.assertEqual(again.weights, r.weights)
+        (newest,) = [p for p in (pathlib.Path(r.run_dir) / "checkpoints").iterdir()]
+        for folder in (r.run_dir, newest):
+            again = self.launch(*SMALL, f"init.from={folder}", "optim.lr=0.0", "optim.schedule=constant")
+            self.assertEqual(again.weights, r.weights)
+            self.assertEqual(again.json()["init"]["path"], f"{newest}/model.safetensors")
 
     def test_a_usage_error_is_2_and_names_the_way_out(self):
         for args, part in ((["--frobnicate"], "--frobnicate"), (["-n", "9"], "shards"), (["-n", "0"], "-n"), ([], "CONFIG")):
