@@ -78,7 +78,7 @@ const struct ddp_key ddp_config_keys[] = {
     {FIELD(data.test_count), .type = DDP_KEY_INT, .dflt = "10000", .min = 1, .max = 1 << 30, .unit = "images", .flags = STOP,
      .doc = "Generated data: pictures held out"},
     {FIELD(data.shape), .type = DDP_KEY_FLOAT_LIST, .dflt = "[1, 28, 28]", .min = 1, .max = 4096, .flags = RESULT,
-     .doc = "Of noise: channels, height and width of the pictures"},
+     .doc = "Of noise: channels (1 to 4), height and width of the pictures"},
     {FIELD(data.classes), .type = DDP_KEY_INT, .dflt = "10", .min = 1, .max = 1 << 24, .flags = RESULT,
      .doc = "Of noise: how many labels there are"},
     {FIELD(data.seed), .type = DDP_KEY_INT, .dflt = "1", .min = 0, .max = SEED_MAX, .flags = RESULT,
