@@ -50,7 +50,7 @@ struct ddp_result {
     int64_t steps, epochs;
     double eval_accuracy, eval_loss; /* accuracy: nan with real targets, which have */
     double eval_error;               /* the mean absolute error; else nan */
-    int64_t eval_count;
+    int64_t eval_count;              /* samples; 0: it ended before an evaluation was over */
     union {
         double samples_per_s; /* in training steps: no evaluation, no checkpoints */
         double images_per_s;  /* its old name, which goes with the next release */

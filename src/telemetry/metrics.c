@@ -1,7 +1,9 @@
 /* metrics.jsonl: a record per logged step and per evaluation. */
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "telemetry/records.h"
@@ -92,6 +94,50 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
     add(&t, "seconds", e->seconds);
     ddp_text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
     return put(m, &t, err);
+}
+
+static double number_of(const json_t *record, const char *key)
+{
+    const json_t *v = json_object_get(record, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static bool read_eval(const json_t *record, struct ddp_eval_metrics *out)
+{
+    const char *type = json_string_value(json_object_get(record, "type"));
+    if (!type || strcmp(type, "eval") != 0)
+        return false;
+    *out = (struct ddp_eval_metrics){.step = json_integer_value(json_object_get(record, "step")),
+                                     .epoch = json_integer_value(json_object_get(record, "epoch")),
+                                     .count = json_integer_value(json_object_get(record, "count")),
+                                     .loss = number_of(record, "loss"),
+                                     .accuracy = number_of(record, "accuracy"),
+                                     .error = number_of(record, "mean_absolute_error"),
+                                     .seconds = number_of(record, "seconds"),
+                                     .time = number_of(record, "time"),
+                                     .best = json_is_true(json_object_get(record, "best")),
+                                     .train_loss = number_of(record, "train_loss"),
+                                     .train_accuracy = number_of(record, "train_accuracy")};
+    return out->count > 0;
+}
+
+bool ddp_metrics_last_eval(const char *run_dir, struct ddp_eval_metrics *out)
+{
+    char path[1100], *data;
+    size_t bytes;
+    bool found = false;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", run_dir);
+    if (ddp_file_read(path, 0, &data, &bytes, NULL) != 0)
+        return false;
+    for (char *end = data + bytes; !found && end > data;) { /* line by line from the end */
+        char *before = memrchr(data, '\n', (size_t)(end - 1 - data)), *line = before ? before + 1 : data;
+        json_t *o = json_loadb(line, (size_t)(end - line), 0, NULL);
+        found = read_eval(o, out);
+        json_decref(o);
+        end = line;
+    }
+    free(data);
+    return found;
 }
 
 int ddp_metrics_slow(struct ddp_metrics *m, int64_t step, const struct ddp_slow_rank *s,

@@ -115,9 +115,11 @@ static void add_times(json_t *o, const struct ddp_time_summary *s)
     json_object_set_new(o, "step_time", t);
 }
 
-static void add_result(json_t *o, const struct ddp_run_info *info)
+/* null: the run ended before the first one was over. */
+static json_t *evaluation(const struct ddp_run_info *info)
 {
-    json_object_set_new(o, "weights_hash", text(info->weights_hash));
+    if (info->eval_count <= 0)
+        return json_null();
     json_t *e = json_object();
     if (isnan(info->eval_accuracy))
         json_object_set_new(e, "mean_absolute_error", number(info->eval_error));
@@ -125,7 +127,13 @@ static void add_result(json_t *o, const struct ddp_run_info *info)
         json_object_set_new(e, "accuracy", number(info->eval_accuracy));
     json_object_set_new(e, "loss", number(info->eval_loss));
     json_object_set_new(e, "count", json_integer(info->eval_count));
-    json_object_set_new(o, "eval", e);
+    return e;
+}
+
+static void add_result(json_t *o, const struct ddp_run_info *info)
+{
+    json_object_set_new(o, "weights_hash", text(info->weights_hash));
+    json_object_set_new(o, "eval", evaluation(info));
     json_t *t = json_object();
     json_object_set_new(t, "steps", json_integer(info->steps));
     json_object_set_new(t, "epochs", json_integer(info->epochs));

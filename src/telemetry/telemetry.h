@@ -126,7 +126,7 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     const char *status; /* "running", "done", "stopped", "failed" */
     char weights_hash[65];
     double eval_accuracy, eval_error, eval_loss; /* accuracy or error is nan */
-    int64_t eval_count;
+    int64_t eval_count;                          /* 0: there was none yet */
     int64_t steps, epochs, parameters;
     double samples_per_s, wall_s, time_to_first_step_s;
     double peak_rss_mb;                   /* of this rank */
@@ -173,6 +173,8 @@ int ddp_metrics_eval(struct ddp_metrics *m, const struct ddp_eval_metrics *e, st
 /* A rank that holds up the others: step is the one at hand. */
 int ddp_metrics_slow(struct ddp_metrics *m, int64_t step, const struct ddp_slow_rank *s,
                      struct ddp_error *err);
+/* The last evaluation in the run's metrics.jsonl as it is on disk; false: there is none that was whole. */
+bool ddp_metrics_last_eval(const char *run_dir, struct ddp_eval_metrics *out);
 int ddp_metrics_fd(const struct ddp_metrics *m); /* for ddp_saver_sync_first(); -1: NULL */
 void ddp_metrics_close(struct ddp_metrics *m);
 

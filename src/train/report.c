@@ -108,6 +108,23 @@ static bool best_path(const struct ddp_run_log *log, char path[1200])
     return strstr(path, name) != NULL;
 }
 
+/* The last evaluation of the run. A leg that made none has that of the legs before it, up to the checkpoint
+ * that it goes on from. */
+static void add_evaluation(const struct ddp_trainer *t, const struct ddp_result *result,
+                           struct ddp_run_info *info)
+{
+    struct ddp_eval_metrics last = {.count = result->eval_count,
+                                    .loss = result->eval_loss,
+                                    .accuracy = result->eval_accuracy,
+                                    .error = result->eval_error};
+    if (last.count == 0 && !ddp_metrics_last_eval(t->run_dir, &last))
+        return;
+    info->eval_accuracy = last.accuracy;
+    info->eval_error = last.error;
+    info->eval_loss = last.loss;
+    info->eval_count = last.count;
+}
+
 static int write_run(const struct ddp_run_log *log, bool opens, const char *status, const char *reason,
                      bool finished, const struct ddp_result *result, struct ddp_error *err)
 {
@@ -165,10 +182,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
     };
     if (finished) {
         snprintf(info.weights_hash, sizeof info.weights_hash, "%s", result->weights_hash);
-        info.eval_accuracy = result->eval_accuracy;
-        info.eval_error = result->eval_error;
-        info.eval_loss = result->eval_loss;
-        info.eval_count = result->eval_count;
+        add_evaluation(t, result, &info);
         info.steps = result->steps;
         info.epochs = result->epochs;
         info.samples_per_s = result->samples_per_s;

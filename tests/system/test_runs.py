@@ -81,6 +81,34 @@ class Folder(Case):
         self.assertIn("no such run", self.ask("show", self.dir / "x", code=2).err)
         self.assertIn("no run.json", self.ask("show", self.dir, code=2).err)
 
+    def test_no_evaluation_is_none(self):
+        """Stopped before the first one: not the best of all. Stopped right after a resume: that of before stays."""
+        pending = ["env", "--block-signal=TERM", "sh", "-c", 'kill -TERM $$; exec "$@"', "sh"]  # asked to stop from the start
+        none = self.run_program(*pending, TRAIN, "--quiet", self.config, f"run.dir={self.runs}", "run.name=none")
+        self.assertEqual(none.code, 75, none.err)
+        run = self.train("train.max_steps=9", "run.name=one")
+        whole = json.loads((run / "run.json").read_text())["eval"]
+        self.assertEqual(whole["count"], 32)
+        r = self.run_program(*pending, TRAIN, "--quiet", "--resume", run, "train.max_steps=14")
+        self.assertEqual(r.code, 75, r.err)
+        doc = json.loads((run / "run.json").read_text())
+        self.assertLess(doc["train"]["steps"], 14)
+        self.assertEqual(doc["eval"], whole, "the last evaluation was overwritten")
+        stopped = next(self.runs.glob("none-*"))
+        self.assertIsNone(json.loads((stopped / "run.json").read_text())["eval"])
+        for change in ({"eval": None}, {"eval": {"accuracy": 0.0, "loss": 0.0, "count": 0}}):  # as it is, and as it was once
+            self.edit(stopped, lambda d: d.update(change))
+            rows = json.loads(self.ask("list", self.runs, "--json", "--sort", "loss").out)
+            self.assertEqual([(r["name"].split("-")[0], r["loss"] is None) for r in rows], [("one", False), ("none", True)])
+            self.assertRegex(self.ask("show", stopped).out, r"(?m)^loss +-$")
+
+    def test_plain_files_are_no_closed_folders(self):
+        self.train()
+        for name in ("slurm-17.out", "notes.txt"):
+            (self.runs / name).write_text("words")
+            (self.runs / name).chmod(0o644)
+        self.assertNotIn("looked into", self.ask("list", self.runs).err)
+
     def make_wrecks(self):
         """Run directories in every bad state; name -> words that list has for it."""
         whole = self.train()

@@ -212,6 +212,11 @@ static void test_runjson_holds_the_contract(void **s)
                                     {.key = "gpu.versions.nccl", .kind = DDP_FACT_INTEGER, .integer = 22809},
                                     {.key = "gpu.graph", .kind = DDP_FACT_BOOL, .integer = 1},
                                     {.key = "gpu.memory_mb", .kind = DDP_FACT_REAL, .real = 1.5}};
+    info.eval_count = 0;
+    assert_int_equal(ddp_runjson_write(cfg, &info, &err), 0);
+    o = json_load_file(path, 0, NULL);
+    assert_true(json_is_null(json_object_get(o, "eval"))); /* not one of loss 0 */
+    json_decref(o);
     info.facts = fact;
     info.nfacts = DDP_COUNT(fact);
     info.finished = false;
@@ -252,8 +257,16 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
             ddp_metrics_step(m, &(struct ddp_step_metrics){.step = i, .loss = i / 3.0, .grad_norm = -1},
                              &err),
             0);
-    assert_int_equal(ddp_metrics_eval(m, &(struct ddp_eval_metrics){.step = 5, .loss = INFINITY}, &err), 0);
+    struct ddp_eval_metrics last;
+    assert_false(ddp_metrics_last_eval(dir, &last));
+    const struct ddp_eval_metrics evals[] = {{.step = 4, .loss = 1, .count = 8},
+                                             {.step = 5, .loss = INFINITY, .accuracy = 0.1, .count = 9}};
+    assert_int_equal(ddp_metrics_eval(m, &evals[0], &err), 0);
+    assert_int_equal(ddp_metrics_eval(m, &evals[1], &err), 0);
     ddp_metrics_close(m);
+    assert_true(ddp_metrics_last_eval(dir, &last));
+    assert_true(last.step == 5 && last.count == 9 && last.accuracy == 0.1 && isnan(last.loss) &&
+                isnan(last.error));
     assert_int_equal(count_lines(path, "\"type\":\"step\""), 5);
     assert_int_equal(count_lines(path, "\"loss\":null"), 1);
     assert_int_equal(count_lines(path, "grad_norm"), 0);
@@ -264,7 +277,8 @@ static void test_metrics_of_a_resumed_run_have_each_step_once(void **s)
                      0); /* its evaluation is made again */
     ddp_metrics_close(m);
     assert_int_equal(count_lines(path, "\"type\":\"step\""), 5);
-    assert_int_equal(count_lines(path, "\"type\":\"eval\""), 0);
+    assert_int_equal(count_lines(path, "\"type\":\"eval\""), 1);
+    assert_true(ddp_metrics_last_eval(dir, &last) && last.step == 4 && last.loss == 1);
     assert_int_equal(ddp_metrics_open(dir, &(struct ddp_records_from){3, false}, NULL, &m, &err), 0);
     assert_int_equal(ddp_metrics_step(m, &(struct ddp_step_metrics){.step = 4, .grad_norm = 2}, &err), 0);
     ddp_metrics_close(m);

@@ -107,6 +107,10 @@ static void show_facts(const struct ddp_past *p)
     json_t *steps = ddp_past_column_value(p, "steps");
     add_row(&t, "steps", steps);
     json_decref(steps);
+    if (json_is_null(ddp_past_at(p->record, "eval"))) { /* it ended before there was one */
+        ddp_grid_add(&t, "loss");
+        ddp_grid_add(&t, "-");
+    }
     for (size_t i = 0; i < DDP_COUNT(facts); i++)
         add_row(&t, facts[i].what, ddp_past_at(p->record, facts[i].at));
     add_joined(&t, "command", ddp_past_at(p->record, "command"), " ");

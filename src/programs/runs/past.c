@@ -83,6 +83,14 @@ static enum ddp_past_state state_of(struct ddp_past *p)
     return DDP_PAST_DAMAGED;
 }
 
+/* Runs that ended before their first evaluation had "count": 0 and a loss of 0 in it once: that is none. */
+static void drop_empty_eval(json_t *record)
+{
+    const json_t *count = json_object_get(json_object_get(record, "eval"), "count");
+    if (json_is_integer(count) && json_integer_value(count) == 0)
+        json_object_set_new(record, "eval", json_null());
+}
+
 int ddp_past_read(const char *path, struct ddp_past *out, struct ddp_error *err)
 {
     char file[4200], why[400] = "", none[400];
@@ -108,6 +116,7 @@ int ddp_past_read(const char *path, struct ddp_past *out, struct ddp_error *err)
     p.record = recorded ? read_object(p.path, "run.json", why, sizeof why) : NULL;
     if (p.record) {
         p.state = state_of(&p);
+        drop_empty_eval(p.record);
     } else {
         p.state = recorded ? DDP_PAST_DAMAGED : DDP_PAST_HALF;
         snprintf(p.fault, sizeof p.fault, "%s", recorded ? why : "it has no run.json (yet)");

@@ -44,6 +44,14 @@ bool ddp_shelf_filter_holds(const struct ddp_shelf_filter *f, const struct ddp_p
     return same != f->not ;
 }
 
+/* Whether what lies there is a folder that keeps us out. A file without a bit to run it is none. */
+static bool is_closed(const char *path, const struct dirent *e)
+{
+    struct stat st;
+    const bool folder = lstat(path, &st) == 0 ? S_ISDIR(st.st_mode) : e->d_type == DT_DIR;
+    return folder && access(path, X_OK) != 0 && errno == EACCES;
+}
+
 int ddp_shelf_read(const char *dir, struct ddp_shelf *out, struct ddp_error *err)
 {
     struct ddp_shelf s = {0};
@@ -60,7 +68,7 @@ int ddp_shelf_read(const char *dir, struct ddp_shelf *out, struct ddp_error *err
         if (snprintf(path, sizeof path, "%s/%s", dir, e->d_name) >= (int)sizeof path ||
             lstat(path, &st) != 0 || !S_ISDIR(st.st_mode) || ddp_past_read(path, &p, NULL) != 0) {
             s.others++;
-            s.closed += access(path, X_OK) != 0 && errno == EACCES;
+            s.closed += is_closed(path, e);
             continue;
         }
         s.run = ddp_realloc(s.run, (size_t)(s.n + 1) * sizeof *s.run);
