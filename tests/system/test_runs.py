@@ -568,6 +568,36 @@ class Reproduce(Case):
         self.assertIn("only keys that change no result", self.again(run, "optim.lr=0.3", code=2).err)
         self.assertIn("nothing to compare", self.again(self.copy_empty(run), code=3).err)
 
+    def test_a_config_that_is_not_the_recorded_one(self):
+        run = self.train()
+        for words in ((), ("train.threads=2",)):
+            self.assertRegex(self.again(run, "--check", *words).out, r"(?m)^same +config +as recorded")
+        table = [
+            (lambda c: "", r"\(train\.batch is 128, not 16; .*; and \d+ keys more\)"),
+            (lambda c: re.sub(r"lr = 0\.05", "lr = 0.2", c), r"\(optim\.lr is 0\.2, not 0\.05\)"),
+            (lambda c: c.replace("out = 16", "out = 17"), r"\(model\.layers\[1\]\.out is 17, not 16\)"),
+        ]
+        for change, says in table:
+            bad = self.copy_of(run)
+            text = (bad / "config.cfg").read_text()
+            (bad / "config.cfg").write_text(change(text))
+            self.assertNotEqual(change(text), text)
+            r = self.again(bad, code=3)
+            self.assertRegex(r.out, r"(?m)^MISSING +config +\S+/config\.cfg is not what the run recorded ")
+            self.assertRegex(r.out, says)
+            self.assertIn("config.json", r.out)
+            self.assertFalse((self.dir / "again").exists(), "something was started")
+            shutil.rmtree(bad)
+        bad = self.copy_of(run)
+        for name, ours, theirs in (("config.cfg", "lr = 0.05", "lr = 0.2"), ("config.json", '"lr": 0.05', '"lr": 0.2')):
+            text = (bad / name).read_text()
+            self.assertIn(ours, text)
+            (bad / name).write_text(text.replace(ours, theirs))
+        self.assertRegex(self.again(bad, code=3).out, r"(?m)^MISSING +config .* neither is its config\.json")
+        other = self.train("optim.lr=0.06")
+        r = self.ask("bisect", bad, other, "--dir", self.dir / "again", code=3)
+        self.assertIn("is not what the run recorded", r.out)
+
     def copy_empty(self, run):
         to = self.copy_of(run)
         self.edit(to, lambda d: [d.update(status="failed"), *(d.pop(k) for k in ("weights_hash", "train"))])

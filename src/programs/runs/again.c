@@ -69,6 +69,7 @@ static void check_code(const struct ddp_past *p, const json_t *here, struct ddp_
     }
     if (x && y && json_equal(x, y)) {
         ddp_again_note(a, DDP_AGAIN_SAME, "program", "the same bytes");
+        a->same_program = true;
         return;
     }
     int others = 0;

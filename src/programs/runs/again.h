@@ -31,9 +31,10 @@ struct ddp_again {
     int words;
     struct ddp_again_check *check;
     int checks;
-    int64_t steps;  /* that it is to make */
-    char isa[16];   /* of the kernels that the program here would take; "": it does not say */
-    char temp[256]; /* a folder to remove afterwards; "": none */
+    bool same_program; /* the bytes that made the record */
+    int64_t steps;     /* that it is to make */
+    char isa[16];      /* of the kernels that the program here would take; "": it does not say */
+    char temp[256];    /* a folder to remove afterwards; "": none */
 };
 
 /* p: whole. DDP_E_USAGE: words of keys that change results; DDP_E_DATA: a record that lacks what is needed.
@@ -53,7 +54,11 @@ int ddp_again_own_folder(char *out, size_t size, struct ddp_error *err);
 /* Adds a check. fmt: what it says. */
 void ddp_again_note(struct ddp_again *a, enum ddp_again_grade grade, const char *what, const char *fmt, ...)
     DDP_PRINTF(4, 5);
-/* again_data.c: the data of the run by its config and words, read and hashed, against the record. */
+/* again_config.c: config.cfg, read into cfg with words that change no result, against the recorded hash and
+ * config.json. False: it is another, which is noted. After check_code, for same_program. */
+struct ddp_config;
+bool ddp_again_check_config(const struct ddp_past *p, const struct ddp_config *cfg, struct ddp_again *a);
+/* again_data.c: the config of the run, and the data by it and words, read and hashed, against the record. */
 void ddp_again_check_data(const struct ddp_past *p, const struct ddp_again_options *opt, struct ddp_again *a);
 
 #endif

@@ -42,7 +42,8 @@ void ddp_again_check_data(const struct ddp_past *p, const struct ddp_again_optio
         ddp_again_note(a, DDP_AGAIN_MISSING, "config", "%s", err.text);
         return;
     }
-    for (int split = 0; split < 2; split++)
+    const bool same = ddp_again_check_config(p, cfg, a);
+    for (int split = 0; split < 2 && same; split++)
         check_split(p, cfg, split, a);
     ddp_config_destroy(cfg);
 }

@@ -270,6 +270,12 @@ void ddp_differ(const struct ddp_past *a, const struct ddp_past *b, struct ddp_d
     *out = d;
 }
 
+void ddp_differ_configs(const json_t *a, const json_t *b, struct ddp_differences *out)
+{
+    *out = (struct ddp_differences){0};
+    compare_objects(out, "", a, b);
+}
+
 void ddp_differences_finish(struct ddp_differences *d)
 {
     for (int i = 0; i < d->n; i++) {

@@ -38,6 +38,8 @@ struct ddp_differences {
 const char *ddp_section_name(enum ddp_section s); /* static */
 /* Of all sections, in their order. */
 void ddp_differ(const struct ddp_past *a, const struct ddp_past *b, struct ddp_differences *out);
+/* Of two configs as config.json has them alone, in the order of the keys in it. NULL is an empty one. */
+void ddp_differ_configs(const json_t *a, const json_t *b, struct ddp_differences *out);
 void ddp_differences_finish(struct ddp_differences *d);
 
 #endif
