@@ -25,6 +25,7 @@ struct ddp_dataset_info {
     bool real; /* [c, h, w] real numbers in place of pictures: any c, scaled each by itself, not augmented */
     const char *const *input_names, *const *target_names; /* [c], [targets], or NULL */
     double mean[4], std[4]; /* of each channel, where full scale is 1: what normalise uses by default */
+    int64_t left_out;       /* other files beside those of the samples, which were passed over */
 };
 
 /* What open() gets: the `data` group, already checked. Strings live as long as the data set. */
@@ -41,6 +42,9 @@ struct ddp_dataset_conf {
     struct ddp_shape shape;             /* data.shape, data.classes: of noise only */
     int classes;
     bool glance; /* info() is all that is asked of it: what takes time beyond that may be left undone */
+    /* NULL, or for an open() that fails: the split whose files are at fault where it is not the one asked
+     * for, or -1: none by itself. Errors of DDP_E_CONFIG name no split anyway. */
+    int *at_fault;
 };
 
 struct ddp_dataset_ops {

@@ -52,14 +52,17 @@ void ddp_alter_init(struct ddp_alter *a, const struct ddp_config *cfg)
     set_range(a->scale, &cfg->data.scale, 1, 1);
 }
 
-static int check_range(const char *key, const struct ddp_floats *f, struct ddp_error *err)
+static int check_range(const struct ddp_config *cfg, const char *key, const struct ddp_floats *f,
+                       struct ddp_error *err)
 {
+    char where[512];
+    ddp_config_where(cfg, key, where, sizeof where);
     if (f->n != 0 && f->n != 2)
-        return ddp_fail(err, DDP_E_CONFIG, "%s has %d value%s; it is [from, to]", key, f->n,
+        return ddp_fail(err, DDP_E_CONFIG, "%s%s has %d value%s; it is [from, to]", where, key, f->n,
                         ddp_plural(f->n));
     if (f->n == 2 && f->v[0] > f->v[1])
-        return ddp_fail(err, DDP_E_CONFIG, "%s = [%g, %g] begins above its end; write [%g, %g]", key, f->v[0],
-                        f->v[1], f->v[1], f->v[0]);
+        return ddp_fail(err, DDP_E_CONFIG, "%s%s = [%g, %g] begins above its end; write [%g, %g]", where, key,
+                        f->v[0], f->v[1], f->v[1], f->v[0]);
     return 0;
 }
 
@@ -74,20 +77,23 @@ int ddp_augment_check(const struct ddp_config *cfg, const struct ddp_dataset_inf
                 {"data.saturation", cfg->data.saturation > 0, true},
                 {"data.hue", cfg->data.hue > 0, true}};
     const int c = info->shape.c;
+    char where[512];
     if (cfg->data.mixup > 0 && info->targets > 0)
         return ddp_fail(err, DDP_E_CONFIG,
-                        "data.mixup is for classes, this data has real targets; leave it out");
-    int status = check_range("data.crop_area", &cfg->data.crop_area, err);
+                        "%sdata.mixup is for classes, this data has real targets; leave it out",
+                        ddp_config_where(cfg, "data.mixup", where, sizeof where));
+    int status = check_range(cfg, "data.crop_area", &cfg->data.crop_area, err);
     if (status == 0)
-        status = check_range("data.crop_ratio", &cfg->data.crop_ratio, err);
+        status = check_range(cfg, "data.crop_ratio", &cfg->data.crop_ratio, err);
     if (status == 0)
-        status = check_range("data.scale", &cfg->data.scale, err);
+        status = check_range(cfg, "data.scale", &cfg->data.scale, err);
     for (size_t i = 0; i < DDP_COUNT(keys) && status == 0 && !info->real; i++)
         if (keys[i].on && c != 3 && (keys[i].colour || c != 1))
             status =
                 ddp_fail(err, DDP_E_CONFIG,
-                         "%s is for pictures in colour (3 channels)%s, this data's have %d; leave it out",
-                         keys[i].key, keys[i].colour ? "" : " or grey", c);
+                         "%s%s is for pictures in colour (3 channels)%s, this data's have %d; leave it out",
+                         ddp_config_where(cfg, keys[i].key, where, sizeof where), keys[i].key,
+                         keys[i].colour ? "" : " or grey", c);
     return status;
 }
 

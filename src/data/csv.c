@@ -82,16 +82,19 @@ static int csv_open(const struct ddp_dataset_conf *conf, enum ddp_split split, v
     for (int i = 0; i < 2 && status == 0; i++)
         if (!ddp_path_exists(i ? path : train)) {
             const char *file = strrchr(i ? path : train, '/');
-            status = ddp_data_missing(conf, file ? file + 1 : "table", err);
+            status = ddp_data_blame(conf, i ? (int)split : DDP_SPLIT_TRAIN,
+                                    ddp_data_missing(conf, file ? file + 1 : "table", err));
         }
     if (status == 0)
-        status = ddp_table_names(train, &all, err);
+        status = ddp_data_blame(conf, DDP_SPLIT_TRAIN, ddp_table_names(train, &all, err));
     if (status == 0) {
         names = ddp_calloc((size_t)all.columns * 2 + 1, sizeof *names);
         status = choose(conf, &all, names, d, err);
     }
+    const struct ddp_strings wanted = {d->inputs + d->targets, names};
+    if (status == 0) /* what the keys name and the first table has not */
+        status = ddp_data_blame(conf, DDP_SPLITS_BOTH, ddp_table_find(train, &all, &wanted, err));
     if (status == 0) {
-        const struct ddp_strings wanted = {d->inputs + d->targets, names};
         status = ddp_table_read(path, &wanted, &d->table, err);
     }
     free(names);

@@ -137,9 +137,10 @@ static int check_info(const struct ddp_dataset_ops *ops, const struct ddp_datase
 }
 
 /* What is written for pictures and cannot act on real numbers. */
-static int check_real(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
+static int check_kind(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
                       struct ddp_error *err)
 {
+    char where[512];
     const struct {
         const char *key;
         bool on, pictures;
@@ -159,23 +160,37 @@ static int check_real(const struct ddp_config *cfg, const struct ddp_dataset_inf
                 {"data.normalize_targets", cfg->data.normalize_targets, false}};
     for (size_t i = 0; i < DDP_COUNT(keys); i++)
         if (keys[i].on && (keys[i].pictures ? info->real : info->targets == 0))
-            return ddp_fail(err, DDP_E_CONFIG, "%s is for %s, which this data is not; leave it out",
-                            keys[i].key, keys[i].pictures ? "pictures" : "real targets");
+            return ddp_fail(err, DDP_E_CONFIG, "%s%s is for %s, which this data is not; leave it out",
+                            ddp_config_where(cfg, keys[i].key, where, sizeof where), keys[i].key,
+                            keys[i].pictures ? "pictures" : "real targets");
     return ddp_augment_check(cfg, info, err);
 }
 
-static int check_floats(const char *key, const struct ddp_floats *f, int channels, bool positive,
-                        struct ddp_error *err)
+static int check_floats(const struct ddp_config *cfg, const char *key, const struct ddp_floats *f,
+                        int channels, bool positive, struct ddp_error *err)
 {
+    char where[512];
+    ddp_config_where(cfg, key, where, sizeof where);
     if (f->n != 0 && f->n != 1 && f->n != channels)
         return ddp_fail(err, DDP_E_CONFIG,
-                        "%s has %d value%s, but the data has %d channel%s; give one for all, or one "
+                        "%s%s has %d value%s, but the data has %d channel%s; give one for all, or one "
                         "for each",
-                        key, f->n, ddp_plural(f->n), channels, ddp_plural(channels));
+                        where, key, f->n, ddp_plural(f->n), channels, ddp_plural(channels));
     for (int i = 0; positive && i < f->n; i++)
         if (!(f->v[i] > 0.0))
-            return ddp_fail(err, DDP_E_CONFIG, "%s[%d] must be above 0: pixels are divided by it", key, i);
+            return ddp_fail(err, DDP_E_CONFIG, "%s%s[%d] must be above 0: pixels are divided by it", where,
+                            key, i);
     return 0;
+}
+
+/* Keys that this data cannot take: errors say where they were given. */
+static int check_keys(const struct ddp_config *cfg, const struct ddp_dataset_info *info,
+                      struct ddp_error *err)
+{
+    int status = check_floats(cfg, "data.mean", &cfg->data.mean, info->shape.c, false, err);
+    if (status == 0)
+        status = check_floats(cfg, "data.std", &cfg->data.std, info->shape.c, true, err);
+    return status ? status : check_kind(cfg, info, err);
 }
 
 bool ddp_dataset_known(const struct ddp_config *cfg)
@@ -194,20 +209,23 @@ static int scale(const struct ddp_config *cfg, const struct ddp_dataset_conf *co
 {
     struct ddp_dataset_info info = ds->info;
     void *train = ds->self;
-    int status = check_real(cfg, &info, err);
+    int status = 0;
     const bool needed =
         (info.real && cfg->data.normalize) || (info.targets > 0 && cfg->data.normalize_targets);
-    if (status || !needed)
-        return status;
+    if (!needed)
+        return 0;
     if (ds->split != DDP_SPLIT_TRAIN) {
+        *conf->at_fault = DDP_SPLIT_TRAIN;
         status = ds->ops->open(conf, DDP_SPLIT_TRAIN, &train, err);
         if (status)
-            return ddp_error_prefix(err, "its training split, whose mean and deviation count");
+            return status;
         ds->ops->info(train, &info);
-        status = ddp_dataset_check_splits(&info, &ds->info, err);
+        status = ddp_data_blame(conf, DDP_SPLITS_BOTH, ddp_dataset_check_splits(&info, &ds->info, err));
     }
     if (status == 0)
         status = ddp_scaling_make(cfg, ds->ops, train, &info, &ds->inputs, &ds->targets, err);
+    if (status == 0)
+        *conf->at_fault = (int)ds->split;
     if (train != ds->self)
         ds->ops->close(train);
     return status;
@@ -219,11 +237,22 @@ static struct ddp_shape shape_of(const struct ddp_floats *s)
     return s->n == 3 ? (struct ddp_shape){(int)s->v[0], (int)s->v[1], (int)s->v[2]} : (struct ddp_shape){0};
 }
 
+/* Which data an error is of, and which split, where it is one's alone. */
+static int name_split(struct ddp_error *err, const char *name, int split)
+{
+    return ddp_error_prefix(err, "data '%s'%s", name,
+                            split == DDP_SPLIT_TRAIN  ? ", train split"
+                            : split == DDP_SPLIT_TEST ? ", test split"
+                                                      : "");
+}
+
 static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool glance,
                       struct ddp_dataset **out, struct ddp_error *err)
 {
     const char *env = getenv("DDP_DATA_DIR"), *root = cfg->data.root;
+    int at_fault = (int)split;
     struct ddp_dataset_conf conf = {
+        .at_fault = &at_fault,
         .format = cfg->data.format ? cfg->data.format : "",
         .root = root && root[0] ? root
                 : env && env[0] ? env
@@ -247,6 +276,7 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
     if (!ops)
         return unknown_format(cfg, err);
 
+    bool key = false; /* a key is wrong, and its error says where it stands */
     struct ddp_dataset *ds = ddp_calloc(1, sizeof *ds);
     ds->ops = ops;
     ds->split = split;
@@ -255,12 +285,12 @@ static int open_split(const struct ddp_config *cfg, enum ddp_split split, bool g
         goto free_ds;
     ops->info(ds->self, &ds->info);
     rc = check_info(ops, &ds->info, err);
-    if (!rc)
-        rc = check_floats("data.mean", &cfg->data.mean, ds->info.shape.c, false, err);
-    if (!rc)
-        rc = check_floats("data.std", &cfg->data.std, ds->info.shape.c, true, err);
-    if (!rc)
-        rc = glance ? check_real(cfg, &ds->info, err) : scale(cfg, &conf, ds, err);
+    if (!rc) {
+        rc = check_keys(cfg, &ds->info, err);
+        key = rc != 0;
+    }
+    if (!rc && !glance)
+        rc = scale(cfg, &conf, ds, err);
     if (!rc && glance && limit > 0 && limit < ds->info.count)
         ds->info.count = limit;
     else if (!rc && !glance)
@@ -276,7 +306,7 @@ close_self:
     ops->close(ds->self);
 free_ds:
     free(ds);
-    return ddp_error_prefix(err, "data '%s', %s split", name, split == DDP_SPLIT_TRAIN ? "train" : "test");
+    return key ? rc : name_split(err, name, rc == DDP_E_CONFIG ? DDP_SPLITS_BOTH : at_fault);
 }
 
 int ddp_dataset_open(const struct ddp_config *cfg, enum ddp_split split, struct ddp_dataset **out,

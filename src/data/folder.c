@@ -59,6 +59,7 @@ static int look_at_first(struct folder *d, struct ddp_error *err)
     d->info.shape = (struct ddp_shape){image.c, image.h, image.w};
     d->info.count = d->scan.count[d->split];
     d->info.classes = d->scan.classes;
+    d->info.left_out = d->scan.ignored;
     d->info.class_names = (const char *const *)d->scan.class_names;
     ddp_image_finish(&image);
     return 0;
@@ -105,14 +106,16 @@ static int folder_open(const struct ddp_dataset_conf *conf, enum ddp_split split
                         "test/CLASS, or CLASS");
     struct folder *d = ddp_calloc(1, sizeof *d);
     d->split = split;
+    d->scan.at_fault = DDP_SPLITS_BOTH;
     d->path = ddp_data_path(conf, "");
     const struct ddp_pack_options opt = {.dir = d->path, .test_fraction = 0.1, .seed = conf->seed};
     int status = ddp_path_exists(d->path) ? ddp_pack_scan(&opt, &d->scan, err)
                                           : ddp_data_missing(conf, "folder of classes of pictures", err);
+    ddp_data_blame(conf, d->scan.at_fault, status);
     if (status == 0)
-        status = look_at_first(d, err);
+        status = ddp_data_blame(conf, DDP_SPLIT_TRAIN, look_at_first(d, err));
     if (status == 0 && !conf->glance)
-        status = measure(d, err);
+        status = ddp_data_blame(conf, DDP_SPLIT_TRAIN, measure(d, err));
     if (status) {
         folder_close(d);
         return status;

@@ -17,6 +17,13 @@ char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name)
     return t.s;
 }
 
+int ddp_data_blame(const struct ddp_dataset_conf *conf, int split, int status)
+{
+    if (status && conf->at_fault)
+        *conf->at_fault = split;
+    return status;
+}
+
 int ddp_data_missing(const struct ddp_dataset_conf *conf, const char *what, struct ddp_error *err)
 {
     static const struct {

@@ -13,6 +13,11 @@ extern const struct ddp_dataset_ops ddp_digits_format, ddp_idx_format, ddp_cifar
  * path is "". malloc'd. */
 char *ddp_data_path(const struct ddp_dataset_conf *conf, const char *name);
 
+/* What an open() that failed with `status` (0: nothing) is to be said of: a split, or DDP_SPLITS_BOTH.
+ * Returns status. */
+enum { DDP_SPLITS_BOTH = -1 };
+int ddp_data_blame(const struct ddp_dataset_conf *conf, int split, int status);
+
 /* Fail with a text that says what was looked for (`what`: "train-images-idx3-ubyte or ..."), in which folder,
  * where that folder's name comes from, and how to get the data. */
 int ddp_data_missing(const struct ddp_dataset_conf *conf, const char *what, struct ddp_error *err);

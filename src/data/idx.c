@@ -264,7 +264,7 @@ static int statistics(const struct ddp_dataset_conf *conf, const struct idx_file
     if (split != DDP_SPLIT_TRAIN) {
         int rc = idx_file_open(conf, TRAIN_IMAGES, &other, err);
         if (rc)
-            return rc;
+            return ddp_data_blame(conf, DDP_SPLIT_TRAIN, rc);
         images = &other;
     }
     struct ddp_pixel_stats stats = {0};
@@ -299,7 +299,7 @@ static int idx_open(const struct ddp_dataset_conf *conf, enum ddp_split split, v
     if (!rc)
         rc = idx_file_open(conf, train ? TRAIN_LABELS : TEST_LABELS, &d->labels, err);
     if (!rc)
-        rc = idx_file_open(conf, TRAIN_LABELS, &train_labels, err);
+        rc = ddp_data_blame(conf, DDP_SPLIT_TRAIN, idx_file_open(conf, TRAIN_LABELS, &train_labels, err));
     if (rc)
         goto fail;
     if (d->images.dims[0] != d->labels.dims[0]) {
@@ -318,7 +318,7 @@ static int idx_open(const struct ddp_dataset_conf *conf, enum ddp_split split, v
     d->info.shape = (struct ddp_shape){1, (int)d->images.dims[1], (int)d->images.dims[2]};
     if (d->transposed)
         d->info.shape = (struct ddp_shape){1, (int)d->images.dims[2], (int)d->images.dims[1]};
-    rc = count_classes(conf, &train_labels, &d->info.classes, err);
+    rc = ddp_data_blame(conf, DDP_SPLIT_TRAIN, count_classes(conf, &train_labels, &d->info.classes, err));
     if (!rc)
         rc = check_labels(&d->labels, d->info.classes, err);
     if (!rc && !conf->glance)

@@ -49,13 +49,6 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* Not a pipe or device, which would be waited for. */
-static bool is_file(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 static bool is_picture(const char *name)
 {
     static const char *const ends[] = {".jpg", ".jpeg", ".png"};
@@ -64,6 +57,26 @@ static bool is_picture(const char *name)
         if (n > strlen(ends[i]) && strcasecmp(name + n - strlen(ends[i]), ends[i]) == 0)
             return true;
     return false;
+}
+
+enum what { OTHER, REGULAR, FOLDER };
+
+/* What a name in a folder is. Below 0, an error: a link that leads nowhere, as to a file system that is not
+ * mounted, and a picture that is a pipe or a device, which would be waited for. */
+static int look_at(const char *path, const char *name, struct ddp_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return ddp_fail(err, DDP_E_DATA,
+                        "%s cannot be looked at: %s; mount or bring back what it leads to, or remove it",
+                        path, strerror(errno));
+    if (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? FOLDER : REGULAR;
+    if (is_picture(name))
+        return ddp_fail(err, DDP_E_DATA,
+                        "%s has a picture's name, but is no file (a pipe, socket or device); remove it",
+                        path);
+    return OTHER;
 }
 
 /* Names in a folder, sorted by bytes (never by locale), hidden ones left out: folders, or pictures.
@@ -75,21 +88,22 @@ static int list_folder(const char *dir, bool folders, struct list *out, int64_t 
     if (!d)
         return ddp_fail(err, DDP_E_IO, "cannot open folder %s: %s", dir, strerror(errno));
     struct dirent *e;
-    while ((e = readdir(d))) {
+    int what = 0;
+    while (what >= 0 && (e = readdir(d))) {
         if (e->d_name[0] == '.')
             continue;
         char *path = join(dir, e->d_name);
-        const bool folder = is_folder(path), file = is_file(path);
+        what = look_at(path, e->d_name, err);
         free(path);
-        if (folders ? folder : file && is_picture(e->d_name))
+        if (folders ? what == FOLDER : what == REGULAR && is_picture(e->d_name))
             list_add(out, ddp_strdup(e->d_name));
-        else if (!folder && ignored)
+        else if (what != FOLDER && ignored)
             ++*ignored;
     }
     closedir(d);
     if (out->n)
         qsort(out->v, (size_t)out->n, sizeof *out->v, by_bytes);
-    return 0;
+    return what < 0 ? what : 0;
 }
 
 static int class_of(const struct ddp_pack_scan *scan, const char *name)
@@ -199,7 +213,7 @@ static int scan_split(struct ddp_pack_scan *scan, const char *dir, int split, do
 int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan, struct ddp_error *err)
 {
     static const char *const test_names[] = {"test", "val", "valid"};
-    *scan = (struct ddp_pack_scan){0};
+    *scan = (struct ddp_pack_scan){.at_fault = -1};
     if (!is_folder(opt->dir))
         return ddp_fail(err, DDP_E_DATA, "there is no folder %s", opt->dir);
     char *train = join(opt->dir, "train"), *test = NULL;
@@ -210,11 +224,14 @@ int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan
             test = NULL;
         }
     }
-    int rc;
+    int rc, at_fault = -1;
     if (!is_folder(train)) {
         rc = scan_split(scan, opt->dir, 0, opt->test_fraction, opt->seed, err);
     } else {
+        at_fault = 0;
         rc = scan_split(scan, train, 0, test ? 0.0 : opt->test_fraction, opt->seed, err);
+        if (!rc)
+            at_fault = test ? 1 : -1;
         if (!rc && test)
             rc = scan_split(scan, test, 1, 0.0, 0, err);
     }
@@ -229,6 +246,7 @@ int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan
     free(test);
     if (rc)
         ddp_pack_scan_finish(scan);
+    scan->at_fault = at_fault;
     return rc;
 }
 

@@ -16,6 +16,7 @@ struct ddp_pack_scan {
     struct ddp_pack_item *item[2]; /* of each split, by class, then by name */
     int64_t count[2];
     int64_t ignored;
+    int at_fault; /* after an error: the split whose folder is at fault, -1: both have the same */
 };
 
 int ddp_pack_scan(const struct ddp_pack_options *opt, struct ddp_pack_scan *scan, struct ddp_error *err);

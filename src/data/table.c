@@ -119,11 +119,11 @@ int ddp_table_names(const char *path, struct ddp_table *out, struct ddp_error *e
 }
 
 /* place[column of the file] = column of the table, -1: not wanted. */
-static int find_columns(const struct reader *r, const struct ddp_table *all, const struct ddp_strings *names,
+static int find_columns(const char *path, const struct ddp_table *all, const struct ddp_strings *names,
                         int *place, struct ddp_error *err)
 {
     if (all->columns == 0)
-        return ddp_fail(err, DDP_E_DATA, "%s: there are no columns", r->path);
+        return ddp_fail(err, DDP_E_DATA, "%s: there are no columns", path);
     for (int i = 0; i < all->columns; i++)
         place[i] = -1;
     for (int k = 0; k < names->n; k++) {
@@ -137,10 +137,19 @@ static int find_columns(const struct reader *r, const struct ddp_table *all, con
             return ddp_fail(err, DDP_E_DATA,
                             "%s: %s column is named \"%s\"; its first line has %d names from "
                             "\"%s\" to \"%s\"",
-                            r->path, found ? "more than one" : "no", names->v[k], all->columns, all->name[0],
+                            path, found ? "more than one" : "no", names->v[k], all->columns, all->name[0],
                             all->name[all->columns - 1]);
     }
     return 0;
+}
+
+int ddp_table_find(const char *path, const struct ddp_table *all, const struct ddp_strings *names,
+                   struct ddp_error *err)
+{
+    int *place = ddp_calloc((size_t)all->columns + 1, sizeof *place);
+    const int status = find_columns(path, all, names, place, err);
+    free(place);
+    return status;
 }
 
 static int read_row(struct reader *r, const struct ddp_table *all, const int *place, float *row,
@@ -183,7 +192,7 @@ int ddp_table_read(const char *path, const struct ddp_strings *names, struct ddp
     status = read_names(r, &all, err);
     place = ddp_calloc((size_t)all.columns + 1, sizeof *place);
     if (status == 0)
-        status = find_columns(r, &all, names, place, err);
+        status = find_columns(path, &all, names, place, err);
     while (status == 0 && !at_end(r)) {
         if (t.rows == room)
             t.value =

@@ -15,6 +15,9 @@ struct ddp_table {
 
 /* The names of a file's columns, in its order. */
 int ddp_table_names(const char *path, struct ddp_table *out, struct ddp_error *err);
+/* Whether a file of these names has each of the columns once. */
+int ddp_table_find(const char *path, const struct ddp_table *all, const struct ddp_strings *names,
+                   struct ddp_error *err);
 /* Those columns of the file, in the order of `names`, which differ; what stands in others is not looked at.
  * Errors name file, line and column. *out is to be finished when it was made. */
 int ddp_table_read(const char *path, const struct ddp_strings *names, struct ddp_table *out,

@@ -53,6 +53,10 @@ static int open_data(struct ddp_trainer *t, struct ddp_error *err)
         status = ddp_dataset_open(t->cfg, DDP_SPLIT_TRAIN, &t->train_set, err);
     if (status == 0 && t->train_set)
         status = ddp_dataset_check_splits(&t->train_set->info, &t->test_set->info, err);
+    const int64_t left_out = status == 0 && t->lead ? t->test_set->info.left_out : 0;
+    if (left_out > 0)
+        ddp_log(DDP_LOG_INFO, "data '%s': %lld other file%s left out", t->cfg->data.name, (long long)left_out,
+                ddp_plural(left_out));
     return status == 0 && t->lead && t->train_set ? identify_data(t, err) : status;
 }
 

@@ -164,6 +164,36 @@ static void test_pictures_that_do_not_fit_are_named(void **state)
     }
 }
 
+/* Opening the test split looks at training files, too: the split that is named is the one at fault. */
+static void test_the_split_at_fault_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file; /* is spoilt; NULL: the folder is empty */
+        bool split;
+        const char *says;
+    } table[] = {{"train/cat/0000.png", true, "data 'sample', train split: "},
+                 {"train/dog/0003.png", true, "data 'sample', train split: "},
+                 {"train/bird", true, "data 'sample', train split: class folder "},
+                 {"test/bird", true, "data 'sample', test split: "},
+                 {"bird", false, "data 'sample': class folder "},
+                 {NULL, false, "data 'sample': "}};
+    for (size_t i = 0; i < DDP_COUNT(table); i++)
+        for (enum ddp_split split = DDP_SPLIT_TRAIN; split <= DDP_SPLIT_TEST; split++) {
+            char *folder = table[i].file ? make_pictures(1, 6, table[i].split) : make_folder();
+            struct ddp_error err = {0};
+            struct ddp_dataset *ds;
+            if (table[i].file && strstr(table[i].file, "png"))
+                assert_int_equal(ddp_file_write(in_folder(folder, table[i].file), "GIF8", 4, NULL), 0);
+            else if (table[i].file)
+                assert_int_equal(ddp_dir_make(in_folder(folder, table[i].file), &err), 0);
+            assert_int_equal(open_as("folder", folder, split, &ds, &err), DDP_E_DATA);
+            if (strncmp(err.text, table[i].says, strlen(table[i].says)) != 0)
+                fail_msg("%s, not %s", err.text, table[i].says);
+            remove_folder(folder);
+        }
+}
+
 static void test_digest_is_of_every_file_and_label(void **state)
 {
     (void)state;
@@ -195,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_folder_has_what_packing_it_gives),
         cmocka_unit_test(test_statistics_are_of_pictures_spread_evenly),
         cmocka_unit_test(test_pictures_that_do_not_fit_are_named),
+        cmocka_unit_test(test_the_split_at_fault_is_named),
         cmocka_unit_test(test_digest_is_of_every_file_and_label),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

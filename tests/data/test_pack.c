@@ -521,10 +521,20 @@ static void test_pack_takes_folders_as_they_come(void **state)
     write_png(in_folder(folder, "a/deep/er/2.png"), 1, 2, 2, 3);
     for (uint32_t i = 0; i < 3; i++)
         write_png(in_folder(folder, i == 0 ? "b/0.png" : i == 1 ? "b/1.png" : "b/2.png"), 1, 2, 2, 4 + i);
-    assert_int_equal(mkfifo(in_folder(folder, "a/f.jpg"), 0600), 0);
+    assert_int_equal(mkfifo(in_folder(folder, "a/pipe"), 0600), 0);
     struct ddp_pack_options opt = options(folder);
     struct ddp_pack_result r;
     opt.test_fraction = 0.34;
+    static const char *const lost[] = {"a/f.jpg", "a/deep/g.PNG", "b/0a", "c"};
+    for (size_t i = 0; i < DDP_COUNT(lost); i++) { /* a picture that is a pipe; links that lead nowhere */
+        const char *path = in_folder(folder, lost[i]);
+        assert_int_equal(i ? symlink("nowhere", path) : mkfifo(path, 0600), 0);
+        assert_int_equal(ddp_pack_run(&opt, &r, &err), DDP_E_DATA);
+        assert_contains(err.text, lost[i]);
+        assert_contains(err.text,
+                        i ? "mount or bring back what it leads to" : "has a picture's name, but is no");
+        assert_int_equal(remove(in_folder(folder, lost[i])), 0);
+    }
     assert_int_equal(ddp_pack_run(&opt, &r, &err), 0);
     assert_true(r.count[0] == 4 && r.count[1] == 2 && r.ignored == 1 && r.c == 3 && r.mixed);
     opt.channels = 1;

@@ -142,18 +142,25 @@ class Regression(harness.Case):
                 r = self.launch(f"data.path={bad}", config=config, code=None)
                 self.assertNotEqual(r.code, 0)
                 self.assertRegex(r.err, says)
+                self.assertIn(", train split: ", r.err)
+                self.assertNotIn("test split", r.err)
         for words, says in (
                 (['data.targets=["prize"]'], 'no column is named "prize"'),
                 (['data.targets=["price"]', 'data.inputs=["price"]'], "is in data.inputs and in data.targets"),
-                (["data.flip=true"], "data.flip is for pictures"),
+                (['data.targets=["price", "price"]'], "data 'inline': column"),
+                (["data.flip=true"], "command line: data.flip is for pictures"),
                 (["model.layers[1].type=softmax_cross_entropy"], "take mse, mae or huber"),
                 (["model.layers[0].out=3"], "the data has 1 target: the layer before the loss")):
             with self.subTest(words=words):
                 r = self.launch(*words, config=config, code=None)
                 self.assertNotEqual(r.code, 0)
+                self.assertNotIn(" split: ", r.err)
                 self.assertIn(says, re.sub(r"\s+", " ", r.err))
-        r = self.launch("data.normalize_targets=true", code=None)
-        self.assertIn("is for real targets", r.err)
+        for words, says in (("data.normalize_targets=true", "is for real targets"), ("data.hue=0.1", "is for pictures in colour"),
+                            ("data.crop_area=[0.9,0.2]", "= [0.9, 0.2] begins above")):
+            r = self.launch(words, code=None)
+            self.assertRegex(re.sub(r"\s+", " ", r.err), re.escape(f"command line: {words.split('=')[0]} ") + ".*" + re.escape(says))
+            self.assertNotIn(" split", r.err)
 
 
 if __name__ == "__main__":
