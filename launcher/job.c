@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "launcher/rank_env.h"
@@ -74,18 +75,37 @@ bool ddp_job_self(char out[PATH_MAX])
     return n > 0;
 }
 
+/* Whether it can be started. A folder has the same bit, for another purpose. errno tells why not. */
+static bool can_run(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return false;
+    if (!S_ISREG(st.st_mode))
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EACCES;
+    return S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+static int find_by_path(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
+{
+    if (realpath(wanted, out) && can_run(out))
+        return 0;
+    if (errno == EISDIR)
+        return ddp_fail(err, DDP_E_RESOURCE, "--program %s is a folder, not a program; name the file in it",
+                        wanted);
+    return ddp_fail(err, DDP_E_RESOURCE, "--program %s cannot be run: %s", wanted, strerror(errno));
+}
+
 int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *err)
 {
     char self[PATH_MAX], path[2 * PATH_MAX];
     if (wanted && strchr(wanted, '/'))
-        return realpath(wanted, out) && access(out, X_OK) == 0
-                   ? 0
-                   : ddp_fail(err, DDP_E_RESOURCE, "--program %s cannot be run: %s", wanted, strerror(errno));
+        return find_by_path(wanted, out, err);
     if (!ddp_job_self(self))
         return ddp_fail(err, DDP_E_RESOURCE, "/proc is not there: ddp-launch needs it mounted");
     *strrchr(self, '/') = '\0';
     snprintf(path, sizeof path, "%s/%s", self, wanted ? wanted : "ddp-train");
-    if (access(path, X_OK) == 0 && strlen(path) < PATH_MAX) {
+    if (can_run(path) && strlen(path) < PATH_MAX) {
         strcpy(out, path);
         return 0;
     }
@@ -98,7 +118,7 @@ int ddp_job_program(const char *wanted, char out[PATH_MAX], struct ddp_error *er
     while (dirs && *dirs) {
         const int len = (int)strcspn(dirs, ":");
         snprintf(path, sizeof path, "%.*s/%s", len, dirs, wanted);
-        if (len > 0 && access(path, X_OK) == 0 && realpath(path, out))
+        if (len > 0 && can_run(path) && realpath(path, out))
             return 0;
         dirs += len + (dirs[len] == ':');
     }

@@ -100,7 +100,9 @@ static const struct ddp_op *find_op(struct ddp_model *m, const struct ddp_node *
     if (op || m->open)
         return op;
     name_ops(*type, known, sizeof known);
-    ddp_error_add(err, DDP_E_CONFIG, "%s: unknown layer type '%s'; known types: %s", where, *type, known);
+    ddp_error_add(err, DDP_E_CONFIG,
+                  "%s: unknown layer type '%s'; known types: %s (an op of one's own? --program PROGRAM)",
+                  where, *type, known);
     return NULL;
 }
 

@@ -59,6 +59,7 @@ static void test_command_refuses_with_the_way_out(void **state)
         {{"HWLOC_XMLFILE=/nonexistent.xml"}, {"--map", "c.cfg"}, 3, "/nonexistent.xml"},
         {{EIGHT_NODES}, {"-n", "2", "--program", FAKE_RANK, "c.cfg"}, 2, "--map or --dry-run"},
         {{NULL}, {"--program", "/nonexistent/program", "c.cfg"}, 3, "/nonexistent/program"},
+        {{NULL}, {"--program", "/usr/lib", "c.cfg"}, 3, "/usr/lib is a folder, not a program"},
         {{NULL}, {"--program", "no-such-program-here", "c.cfg"}, 3, "no-such-program-here"},
         {{"PATH=/nonexistent"}, {"--starter=mpirun", "--program", FAKE_RANK, "c.cfg"}, 3, "openmpi-bin"},
         {{NULL}, {"--starter", "hydra", "c.cfg"}, 2, "auto, local, mpirun and srun are known"},

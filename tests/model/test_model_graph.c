@@ -19,7 +19,7 @@ static const struct refused refused[] = {
      {1, 28, 28},
      0,
      DDP_E_CONFIG,
-     {"unknown layer type 'con2d'", "did you mean 'conv2d'", ":4"}},
+     {"unknown layer type 'con2d'", "did you mean 'conv2d'", ":4", "own? --program PROGRAM"}},
     {"{name = \"x\", out = 3}," CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"has no type", "conv2d"}},
     {"{type = 3}," CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"type", "text"}},
     {CONV("a", "") CONV("a", "") FC CE, {1, 28, 28}, 0, DDP_E_CONFIG, {"'a' is taken", ":3: model", ":4"}},
