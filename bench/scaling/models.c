@@ -83,12 +83,24 @@ static int largest(const double *ranks, int n)
     return at;
 }
 
+int bench_models_sizes(const double *ranks, int n)
+{
+    int sizes = 0;
+    for (int i = 0; i < n; i++) {
+        bool seen = false;
+        for (int k = 0; k < i; k++)
+            seen = seen || ranks[k] == ranks[i];
+        sizes += !seen;
+    }
+    return sizes;
+}
+
 /* A point is told by the others only where these are more than the terms: else any line goes through them. */
 static void judge(struct bench_model *m, const double *ranks, const double *seconds, int n)
 {
     double sum = 0;
     m->inside = m->outside = NAN;
-    if (n - 1 < m->terms || n < 3)
+    if (n - 1 < m->terms || bench_models_sizes(ranks, n) < 3)
         return;
     for (int i = 0; i < n; i++) {
         struct bench_model part = *m;

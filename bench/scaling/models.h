@@ -28,6 +28,8 @@ struct bench_model {
  * how many. */
 int bench_models_fit(bool strong, const double *ranks, const double *seconds, int n,
                      struct bench_model out[BENCH_MODELS]);
+/* How many different numbers of ranks there are. Of fewer than three no error is told. */
+int bench_models_sizes(const double *ranks, int n);
 double bench_model_time(const struct bench_model *m, double ranks);
 
 #endif

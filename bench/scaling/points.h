@@ -15,6 +15,7 @@ struct bench_point {
     double steps_needed;    /* for a median within what was asked; nan */
     double speedup, speedup_low, speedup_high, efficiency; /* against the fewest ranks of its kind */
     int rounds;
+    int line; /* of the CSV */
     bool has_loss;
     struct bench_loss loss;
 };
@@ -22,11 +23,11 @@ struct bench_point {
 /* Fills in what follows from rates: against the fewest ranks of the same kind. */
 void bench_points_compare(struct bench_point *p, int n);
 
-/* Columns by name, in any order: nodes, ranks_per_node, local_batch, samples_per_s (required), and where
- * they are there scaling (weak, strong), low, high. Also what other tools call them: num_nodes,
+/* In csv.c. Columns by name, in any order: nodes, ranks_per_node, local_batch, samples_per_s (required), and
+ * where they are there scaling (weak, strong), low, high. Also what other tools call them: num_nodes,
  * gpus_per_node, batch_size, images_per_sec, .. A kind is worked out where none is said: strong where the
- * global batch is the same in all rows. Returns how many points; below 0: DDP_E_DATA with file, line and
- * column. */
+ * global batch is the same in all rows, weak where the local batch is; other rows are refused. Returns how
+ * many points; below 0: DDP_E_DATA with file, line and column. */
 int bench_points_read(const char *path, struct bench_point out[BENCH_POINTS], struct ddp_error *err);
 
 /* Steps that a run must have, for its median to be known within `within` (0.02) with 95 %: by the spread

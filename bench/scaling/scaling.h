@@ -1,5 +1,5 @@
 /* The files of ddp-bench scaling: scaling.c the command line, measure.c the jobs and when to stop, parts.c
- * why a point falls short, points.c the curve and its CSV, models.c fits, tell.c the report. */
+ * why a point falls short, points.c the curve, csv.c its CSV, models.c fits, tell.c the report. */
 #ifndef DDP_BENCH_SCALING_H
 #define DDP_BENCH_SCALING_H
 

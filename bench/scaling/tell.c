@@ -206,7 +206,8 @@ static void note_amdahl(struct bench_report *r, const struct bench_model *m, int
     }
 }
 
-static void tell_models(const struct bench_curve *s, bool strong, struct bench_report *r, struct tables *t)
+/* Returns of how many numbers of ranks. */
+static int tell_models(const struct bench_curve *s, bool strong, struct bench_report *r, struct tables *t)
 {
     double ranks[BENCH_POINTS], seconds[BENCH_POINTS];
     const struct bench_point *base = NULL;
@@ -220,7 +221,8 @@ static void tell_models(const struct bench_curve *s, bool strong, struct bench_r
         seconds[n++] = p->ranks * p->local_batch / p->rate;
         base = !base || p->ranks < base->ranks ? p : base;
     }
-    const int found = n > 1 ? bench_models_fit(strong, ranks, seconds, n, m) : 0;
+    const int sizes = bench_models_sizes(ranks, n),
+              found = sizes > 1 ? bench_models_fit(strong, ranks, seconds, n, m) : 0;
     for (int i = 0; i < found; i++)
         bench_row(t->models, BENCH_TEXT(kind(strong)), BENCH_TEXT(m[i].name), BENCH_TEXT(m[i].equation),
                   BENCH_NUMBER(m[i].coefficient[0] * 1e3),
@@ -230,26 +232,25 @@ static void tell_models(const struct bench_curve *s, bool strong, struct bench_r
     note_amdahl(r, m, found);
     if (found > 0 && isfinite(m[0].inside))
         predict(s, &m[0], base, t->predictions);
+    return sizes;
 }
 
 static void tell_all_models(const struct bench_curve *s, struct bench_report *r)
 {
-    if (s->npoints < 2)
+    static const char few[] =
+        "With fewer than 3 numbers of ranks no error of a model can be told, and nothing is predicted.";
+    if (s->npoints < 2) {
+        bench_note(r, "%s", few);
         return;
+    }
     struct tables t = {bench_report_table(r, "models",
                                           "models; left out: the error of points that the others predict",
                                           model_columns, DDP_COUNT(model_columns)),
                        bench_report_table(r, "predictions", "predictions of the best model, with its error",
                                           predict_columns, DDP_COUNT(predict_columns))};
-    tell_models(s, false, r, &t);
-    tell_models(s, true, r, &t);
-    int kinds[2] = {0, 0};
-    for (int i = 0; i < s->npoints; i++)
-        kinds[s->point[i].strong]++;
-    if (kinds[0] < 3 && kinds[1] < 3)
-        bench_note(
-            r,
-            "With fewer than 3 numbers of ranks no error of a model can be told, and nothing is predicted.");
+    const int weak = tell_models(s, false, r, &t), strong = tell_models(s, true, r, &t);
+    if (weak < 3 && strong < 3)
+        bench_note(r, "%s", few);
 }
 
 /* ---- all of it --------------------------------------------------------------------------------- */

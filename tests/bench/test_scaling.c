@@ -279,6 +279,31 @@ static void test_csv_of_a_course(void **state)
     assert_true(!p[0].strong && p[1].strong);
 }
 
+#define HEAD "nodes,ranks_per_node,local_batch,samples_per_s"
+
+/* As spreadsheets write it; a strong batch that is not divisible; rows of one size tell no model. */
+static void test_csv_of_a_spreadsheet(void **state)
+{
+    (void)state;
+    struct bench_point p[BENCH_POINTS];
+    struct ddp_error err = {0};
+    assert_int_equal(
+        read_text(
+            "\xef\xbb\xbf\"nodes\",\"ranks_per_node\",\"local_batch\",\"samples_per_s\",\"by, whom\"\r\n"
+            "\"1\",\"1\",\"64\",\"100\",\"me, you\"\r\n\r\n1,2,64,190,\r\n",
+            p, &err),
+        2);
+    assert_float_equal(p[1].rate, 190, 0);
+    assert_int_equal(p[1].line, 4);
+    assert_int_equal(read_text(HEAD "\n1,1,64,10\n1,3,21,19\n1,7,9,30\n", p, &err), 3);
+    assert_true(p[0].strong && p[2].strong);
+    const double ranks[] = {2, 2, 4, 2}, seconds[] = {1, 1.1, 1.2, 0.9};
+    struct bench_model m[BENCH_MODELS];
+    assert_int_equal(bench_models_sizes(ranks, 4), 2);
+    assert_true(bench_models_fit(false, ranks, seconds, 4, m) > 0);
+    assert_true(isnan(m[0].inside) && isnan(m[0].outside));
+}
+
 static void test_csv_refused(void **state)
 {
     (void)state;
@@ -288,10 +313,24 @@ static void test_csv_refused(void **state)
         {"nodes,ranks_per_node,local_batch\n1,1,64\n", ":1: has no column samples_per_s"},
         {"nodes,ranks_per_node,local_batch,samples_per_s\n1,x,64,3\n",
          ":2: column ranks_per_node holds \"x\""},
-        {"nodes,ranks_per_node,local_batch,samples_per_s\n1,1,64\n", ":2: column samples_per_s holds \"\""},
+        {"nodes,ranks_per_node,local_batch,samples_per_s\n1,1,64\n",
+         ":2: 3 fields, but the first line has 4 names"},
         {"nodes,ranks_per_node,local_batch,samples_per_s\n1,1,64,-4\n", "no number above 0"},
         {"nodes,ranks_per_node,local_batch,samples_per_s\n", "has no rows"},
         {"", "has no rows"},
+        {HEAD "\n1,4,64,1,234.5\n", ":2: 5 fields, but the first line has 4 names (decimals"},
+        {HEAD "\n\n1,1,64,1\n1.5,1,64,2\n", ":4: column nodes holds \"1.5\"; wanted is a whole number up to"},
+        {HEAD "\n99999999999,1,64,2\n", ":2: column nodes holds \"99999999999\"; wanted"},
+        {HEAD "\n1,1,64,1e308\n", ":2: column samples_per_s holds \"1e308\"; wanted is a number up to"},
+        {HEAD ",hosts\n1,1,64,2,2\n", ":1: columns 1 and 5, \"nodes\" and \"hosts\", are both nodes"},
+        {HEAD ",low\n1,1,64,2,x\n", ":2: column low holds \"x\""},
+        {HEAD ",scaling\n1,1,64,2,both\n", ":2: column scaling holds \"both\"; wanted is weak or strong"},
+        {HEAD ",scaling\n1,1,64,2,weak\n1,2,32,2,strong\n1,2,32,2,weak\n",
+         ":4: this row is one of weak scaling, "
+         "and its local batch is 32; in line 2 it"},
+        {HEAD "\n1,1,64,100\n1,2,48,190\n1,4,16,300\n",
+         ":3: a local batch of 48 on 2 ranks, and 64 on 1 in line 2,"},
+        {HEAD "\n1,2,64,100\n1,2,48,190\n", "neither weak scaling (one local batch) nor strong"},
     };
     for (size_t i = 0; i < DDP_COUNT(table); i++) {
         struct bench_point p[BENCH_POINTS];
@@ -344,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_the_better_model_comes_first),
         cmocka_unit_test(test_few_points_have_no_error),
         cmocka_unit_test(test_csv_of_a_course),
+        cmocka_unit_test(test_csv_of_a_spreadsheet),
         cmocka_unit_test(test_csv_refused),
         cmocka_unit_test(test_base_is_the_fewest_ranks),
         cmocka_unit_test(test_steps_needed),
