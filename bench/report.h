@@ -53,7 +53,8 @@ struct bench_report *bench_report_create(const char *name, int argc, char **argv
                                          const struct bench_outputs *outputs);
 void bench_report_destroy(struct bench_report *r); /* NULL is fine */
 
-/* Looks at the machine and begins to watch it: some milliseconds. */
+/* Looks at the machine and begins to watch it: some milliseconds. DDP_E_IO: a file that was asked for cannot
+ * be made. */
 int bench_report_begin(struct bench_report *r, struct ddp_error *err);
 /* Where threads and ranks ran, as text of one or more lines; without it: the CPUs that we may use. */
 void bench_report_pinning(struct bench_report *r, const char *text);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "ops/ops.h"
 #include "bench/report/private.h"
@@ -72,9 +73,29 @@ void bench_report_destroy(struct bench_report *r)
     free(r);
 }
 
+/* That each file can be made, before anything is measured for it. */
+static int try_outputs(const struct bench_outputs *o, struct ddp_error *err)
+{
+    const char *const path[] = {o->json, o->csv, o->svg, o->md};
+    for (size_t i = 0; i < DDP_COUNT(path); i++) {
+        struct ddp_outfile *file;
+        struct stat st;
+        if (!path[i] || strcmp(path[i], "-") == 0)
+            continue;
+        if (stat(path[i], &st) == 0 && S_ISDIR(st.st_mode))
+            return ddp_fail(err, DDP_E_IO, "%s is a folder; name a file in it", path[i]);
+        if (ddp_outfile_create(path[i], &file, err) != 0)
+            return DDP_E_IO;
+        ddp_outfile_abort(file);
+    }
+    return 0;
+}
+
 int bench_report_begin(struct bench_report *r, struct ddp_error *err)
 {
-    int status = ddp_cpu_select(NULL, err);
+    int status = try_outputs(&r->outputs, err);
+    if (status == 0)
+        status = ddp_cpu_select(NULL, err);
     if (status == 0)
         status = bench_machine_look(&r->machine, &r->code, err);
     bench_load_mark(&r->began);

@@ -32,6 +32,30 @@ static char *read_all(const char *path)
     return text;
 }
 
+/* Before anything is measured for it; what was there stays as it was. */
+static void test_files_that_cannot_be_made(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"none/x", ".", "kept"};
+    assert_int_equal(ddp_file_write(in_folder("kept"), "old", 3, NULL), 0);
+    for (size_t i = 0; i < DDP_COUNT(names); i++)
+        for (int k = 0; k < 4; k++) {
+            const char *const path = in_folder(names[i]), *given[4] = {NULL};
+            given[k] = path;
+            const struct bench_outputs o = {given[0], given[1], given[2], given[3]};
+            struct bench_report *r = bench_report_create("ddp-bench step", 0, NULL, &o);
+            struct ddp_error err = {0};
+            assert_int_equal(bench_report_begin(r, &err), i < 2 ? DDP_E_IO : 0);
+            if (i < 2)
+                assert_non_null(strstr(err.text, path));
+            bench_report_destroy(r);
+        }
+    char *text = read_all(in_folder("kept"));
+    assert_string_equal(text, "old");
+    free(text);
+    assert_int_equal(remove(in_folder("kept")), 0);
+}
+
 static struct bench_report *filled(const struct bench_outputs *o, bool bars)
 {
     static char *argv[] = {"step", "-n", "2", NULL};
@@ -118,11 +142,13 @@ static void test_bars(void **state)
 static void test_a_file_that_cannot_be(void **state)
 {
     (void)state;
-    const struct bench_outputs o = {.csv = "/nowhere/at/all.csv"};
-    struct bench_report *r = filled(&o, false);
+    const struct bench_outputs o = {.csv = in_folder("gone/all.csv")};
     struct ddp_error err = {0};
+    assert_int_equal(ddp_dir_make(in_folder("gone"), &err), 0);
+    struct bench_report *r = filled(&o, false);
+    assert_int_equal(remove(in_folder("gone")), 0);
     assert_int_equal(bench_report_finish(r, &err), DDP_E_IO);
-    assert_non_null(strstr(err.text, "/nowhere/at/all.csv"));
+    assert_non_null(strstr(err.text, "gone/all.csv"));
     bench_report_destroy(r);
 }
 
@@ -228,9 +254,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files_say_the_same),    cmocka_unit_test(test_bars),
-        cmocka_unit_test(test_a_file_that_cannot_be), cmocka_unit_test(test_load_is_read),
-        cmocka_unit_test(test_load_between),          cmocka_unit_test(test_what_cannot_be_trusted),
+        cmocka_unit_test(test_files_that_cannot_be_made),
+        cmocka_unit_test(test_files_say_the_same),
+        cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_a_file_that_cannot_be),
+        cmocka_unit_test(test_load_is_read),
+        cmocka_unit_test(test_load_between),
+        cmocka_unit_test(test_what_cannot_be_trusted),
         cmocka_unit_test(test_options_are_taken),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -96,6 +96,20 @@ class Simulate(harness.Case):
         return 1 + sum(-(-(t["data_offsets"][1] - t["data_offsets"][0]) // BLOCK) for name, t in tensors.items() if name != "__metadata__")
 
 
+class Slips(harness.Case):
+    def test_what_is_refused_before_anything_is_measured(self):
+        for args, says in ((["--only", "nix"], "'nix': the parts are check, cluster"), (["--only", "cluster", "--ranks", "0"], "at least 1"),
+                           (["--ranks", "4,x"], "whole numbers"), (["--batch", "0"], "at least 1"), (["--steps", "1,2"], "whole numbers"),
+                           (["--csv", self.dir / "none/x.csv"], "none/x.csv: No such file"), (["--json", self.dir], "Is a directory"),
+                           (["--save", self.dir / "none/t"], "none/t: No such file")):
+            with self.subTest(args=args):
+                r = self.run_program(sys.executable, SIMULATE, *args)
+                self.assertEqual(r.code, 2, r.err)
+                self.assertIn(says, r.err)
+                self.assertNotIn("Traceback", r.err)
+        self.assertEqual(list(self.dir.iterdir()), [])
+
+
 class Sources(unittest.TestCase):
     def test_reduction_and_transports_know_nothing_of_it(self):
         for folder in ("src/reduce", "src/comm"):
