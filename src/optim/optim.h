@@ -62,15 +62,13 @@ struct ddp_optim_setting {
     double trust; /* LARS, LAMB: trust ratio of this step, 1 at first */
 };
 /* Of each trained tensor, from its flags, optim.no_decay and optim.groups. out: [ntrained]. DDP_E_CONFIG: a
- * group that fits nothing, or a value that the optimizer cannot work with. */
+ * group or pattern that fits nothing, or a value that the optimizer cannot work with. */
 int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat,
                        struct ddp_optim_setting *out, struct ddp_error *err);
 /* What of that shows without a model. ddp_optim_check: values that the optimizer cannot work with, the first;
  * ddp_optim_check_groups: the keys of optim.groups, all faults added to err. */
 int ddp_optim_check(const struct ddp_config *cfg, struct ddp_error *err);
 int ddp_optim_check_groups(const struct ddp_config *cfg, struct ddp_error *err);
-/* Add a line for each pattern of optim.no_decay that fits no tensor. */
-void ddp_optim_notes(const struct ddp_config *cfg, const struct ddp_flat *flat, struct ddp_text *notes);
 /* The trained tensor of each trained block; free(3) it. */
 int32_t *ddp_optim_block_tensors(const struct ddp_flat *flat);
 /* State arrays that a config has: ddp_optim_arrays() without an optimizer. */

@@ -115,17 +115,20 @@ static int apply_group(const struct ddp_config *cfg, const struct ddp_node *node
     return 0;
 }
 
-void ddp_optim_notes(const struct ddp_config *cfg, const struct ddp_flat *flat, struct ddp_text *notes)
+/* A pattern that fits nothing is a slip: what it was meant for would decay. */
+static void check_no_decay(const struct ddp_config *cfg, const struct ddp_flat *flat, struct ddp_error *err)
 {
     char where[512];
     for (int i = 0; i < cfg->optim.no_decay.n; i++) {
         const char *pattern = cfg->optim.no_decay.v[i];
         if (!fits_any(flat, pattern))
-            ddp_text_add(notes,
-                         "%soptim.no_decay: \"%s\" fits none of the model's %d tensor%s (the nearest name is "
-                         "'%s'), so it has no effect\n",
-                         ddp_config_where(cfg, "optim.no_decay", where, sizeof where), pattern,
-                         flat->ntrained, ddp_plural(flat->ntrained), nearest_tensor(flat, pattern));
+            ddp_error_add(
+                err, DDP_E_CONFIG,
+                "%soptim.no_decay: \"%s\" fits none of the model's %d tensor%s (the nearest name is "
+                "'%s'); use a pattern such as \"%s*\" or leave it out",
+                ddp_config_where(cfg, "optim.no_decay", where, sizeof where), pattern, flat->ntrained,
+                ddp_plural(flat->ntrained), nearest_tensor(flat, pattern),
+                flat->ntrained ? flat->tensor[0].name : "");
     }
 }
 
@@ -141,6 +144,7 @@ int ddp_optim_settings(const struct ddp_config *cfg, const struct ddp_flat *flat
             .lr_scale = 1, .weight_decay = d ? cfg->optim.weight_decay : 0, .adapt = d, .trust = 1};
     }
     struct ddp_error found = {0};
+    check_no_decay(cfg, flat, &found);
     for (const struct ddp_node *node = first_group(cfg); node; node = node->next)
         apply_group(cfg, node, flat, out, &found);
     return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;

@@ -67,7 +67,6 @@ int ddp_train_check_model(const struct ddp_config *cfg, const struct ddp_model *
         check_settings(cfg, m, &found);
         ddp_train_note_keys(cfg, plan.last_step, notes);
         ddp_promise_note(cfg, notes);
-        ddp_optim_notes(cfg, ddp_model_flat(m), notes);
     }
     return found.code ? ddp_fail(err, found.code, "%s", found.text) : 0;
 }

@@ -39,6 +39,10 @@ static bool is_noise(const struct ddp_config *c)
 {
     return strcmp(c->data.format, "noise") == 0;
 }
+static bool crops_areas(const struct ddp_config *c)
+{
+    return c->data.crop_area.n > 0;
+}
 static bool normalizes(const struct ddp_config *c)
 {
     return c->data.normalize;
@@ -77,6 +81,7 @@ static const struct {
     {"data.files", 0, reads_files, "a data.format that is read from files"},
     {"data.shape", 0, is_noise, "data.format noise"},
     {"data.classes", 0, is_noise, "data.format noise"},
+    {"data.crop_ratio", 0, crops_areas, "data.crop_area, which is not set"},
     {"data.mean", 0, normalizes, "data.normalize true"},
     {"data.std", 0, normalizes, "data.normalize true"},
 };

@@ -76,7 +76,7 @@ struct setting_case {
 static const struct setting_case setting_cases[] = {
     {.scale = {1, 1, 1, 1}, .decay = {0.25, 0, 0.25, 0}},
     {.no_decay = {"conv.*"}, .nno_decay = 1, .scale = {1, 1, 1, 1}, .decay = {0, 0, 0.25, 0}},
-    {.no_decay = {"nothing", "fc.wei?ht"}, .nno_decay = 2, .scale = {1, 1, 1, 1}, .decay = {0.25, 0, 0, 0}},
+    {.no_decay = {"*.bias", "fc.wei?ht"}, .nno_decay = 2, .scale = {1, 1, 1, 1}, .decay = {0.25, 0, 0, 0}},
     {.spec = {{"fc.*", 0.5, -1, NULL}}, .ngroups = 1, .scale = {1, 1, 0.5, 0.5}, .decay = {0.25, 0, 0.25, 0}},
     {.spec = {{"*.bias", -1, 0.125, NULL}},
      .ngroups = 1,

@@ -79,6 +79,7 @@ FAULTS = {
     # optimizer groups
     "group without match": (GOOD + "optim: { groups = (\n { lr_scale = 2.0; } ); };\n", [], ["FILE:6: optim.groups[0].match: is missing"]),
     "unknown key of a group": (GOOD + 'optim: { groups = (\n { match = "*"; lr = 2.0; } ); };\n', [], ["FILE:6: optim.groups[0].lr: unknown key"]),
+    "no_decay that fits nothing": (GOOD + 'optim: { no_decay =\n [ "conv*" ]; };\n', [], ['FILE:5: optim.no_decay: "conv*" fits none of the model']),
     "group that fits nothing": (GOOD + 'optim: { groups = (\n { match = "conv*"; } ); };\n', [], ['FILE:6: optim.groups[0].match = "conv*" fits none']),
 }
 
@@ -249,7 +250,7 @@ class KeysWithoutEffect(harness.Case):
     """Not wrong, but hardly what was meant: said once, and the run goes on."""
 
     NOTES = [
-        (["optim.no_decay=[conv.*]"], 'optim.no_decay: "conv.*" fits none of the model\'s 2 tensors'),
+        (["data.crop_ratio=[1,1]"], "data.crop_ratio = [1.0, 1.0] has no effect: it is for data.crop_area"),
         (["data.path=somewhere"], "data.path = \"somewhere\" has no effect: it is for a data.format that is read from files"),
         (["data.format=friedman", "model.layers.fc.out=1", "model.layers.loss.type=mse", "data.path=somewhere"], "data.path = \"somewhere\" has no effect"),
         (["data.files=[a,b]"], "data.files = "),
