@@ -143,12 +143,15 @@ static void describe_config(const struct ddp_options *opt, struct ddp_job *job)
 /* "ddp-launch -n 2 --resume " */
 static void describe_again(const char *self, const struct ddp_options *opt, int ranks, struct ddp_job *job)
 {
+    struct ddp_options there = *opt;
     struct ddp_words words = {0};
+    if (opt->program) /* that may be said in another folder */
+        there.program = job->program;
     struct ddp_text t;
     ddp_text_init(&t);
     ddp_words_quote(self, &t);
     ddp_text_add(&t, " -n %d ", ranks);
-    ddp_options_again(opt, &words);
+    ddp_options_again(&there, &words);
     for (int i = 0; i < words.n; i++) {
         ddp_words_quote(words.w[i], &t);
         ddp_text_add(&t, " ");
@@ -176,6 +179,8 @@ int ddp_job_describe(int argc, char **argv, const struct ddp_options *opt, const
     job->fanout = (int)cfg->launch.fanout;
     describe_config(opt, job);
     describe_again(argv[0], opt, plan->ranks, job);
+    ddp_words_add(&job->env, "DDP_PROGRAM=%s",
+                  opt->program ? job->program : ""); /* "": over an inherited one */
 
     /* unique on this machine: the process number, and the time against its reuse; another one at a restart,
      * since janitors may still be cleaning up what went before */

@@ -23,6 +23,7 @@ const struct ddp_env_var ddp_env_vars[] = {
     {"DDP_MAP", "The placement as text, for run.json", true},
     {"DDP_NETWORK", "The network between the job's hosts, for run.json", true},
     {"DDP_COMMAND", "The user's command line, for run.json", true},
+    {"DDP_PROGRAM", "The file that --program came to, for run.json; empty: none", true},
     {"DDP_CONFIG", "File with the resolved config, as the launcher read it", true},
     {"DDP_CONFIG_GIVEN", "CONFIG and overrides that it came from", true},
     {"DDP_BENCH_RANK", "What a rank that ddp-bench has started measures", true},

@@ -324,6 +324,8 @@ int ddp_runjson_write(const struct ddp_config *cfg, const struct ddp_run_info *i
     if (info->error)
         json_object_set_new(o, "error", text(info->error));
     json_object_set_new(o, "command", strings(info->argc, info->command));
+    if (info->program)
+        json_object_set_new(o, "program", text(info->program));
     json_object_set_new(o, "config_hash", text(info->config_hash));
     json_object_set_new(o, "seed", json_integer(cfg->seed));
     static const char *const levels[] = {"bitwise", "warn", "fast"};

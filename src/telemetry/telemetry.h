@@ -90,6 +90,7 @@ struct ddp_run_info {        /* what run.json says; strings are borrowed */
     const char *run_dir;
     int argc;
     const char *const *command; /* as the user gave it */
+    const char *program;        /* absolute, where the command names one of the user's own; else NULL */
     int ranks, threads, shards;
     const char *transport, *transport_version, *isa, *map; /* transport_version: NULL unknown */
     const char *network; /* between hosts, as preflight found it; NULL none */

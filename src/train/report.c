@@ -141,6 +141,7 @@ static int write_run(const struct ddp_run_log *log, bool opens, const char *stat
         .run_dir = t->run_dir,
         .argc = t->opt.argc,
         .command = t->opt.command,
+        .program = t->opt.program,
         .ranks = t->comm->size,
         .threads = t->opt.threads,
         .shards = (int)t->cfg->train.shards,

@@ -329,6 +329,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
     bool agreed = true;
     ddp_pulse_phase(DDP_PHASE_START);
     ddp_log_terminal(s->quiet ? DDP_LOG_ERROR : ddp_log_level_of(s->cfg->log.level));
+    const char *own = getenv("DDP_PROGRAM");
     struct ddp_train_options opt = {
         .cfg = s->cfg,
         .comm = s->comm,
@@ -339,6 +340,7 @@ int ddp_session_train(struct ddp_session *s, const struct ddp_hooks *hooks, stru
         .resume = s->resume,
         .eval_only = s->eval_only,
         .relock = s->relock,
+        .program = own && *own ? own : NULL,
         .map = getenv("DDP_MAP"),
         .network = getenv("DDP_NETWORK"),
         .started = s->started,

@@ -16,6 +16,7 @@ struct ddp_train_options {
     int threads;                   /* of this rank */
     int argc;                      /* the user's command, for run.json */
     const char *const *command;
+    const char *program;   /* of the user's own, absolute, for run.json; NULL: ddp-train, or not known */
     const char *resume;    /* run, checkpoint or "latest"; NULL: from the start */
     const char *eval_only; /* run, checkpoint, file or "latest": evaluate it and end; NULL: train */
     bool relock; /* what the engine of the resumed run chose, and does not fit here, is chosen anew */

@@ -598,6 +598,39 @@ class Reproduce(Case):
         r = self.ask("bisect", bad, other, "--dir", self.dir / "again", code=3)
         self.assertIn("is not what the run recorded", r.out)
 
+    def test_a_program_of_ones_own(self):
+        """Typed as it was called where it lies: found again from elsewhere, looked at first, and named anew."""
+        program = (BIN / "planted_op_0").resolve()
+        self.config.write_text(CONFIG.replace('{type = "relu", name = "r1"}', '{type = "planted", name = "mine"}'))
+        words = [self.config, f"run.dir={self.runs}"]
+        runs = []
+        for lr in (0.05, 0.06):
+            r = self.run_program(harness.LAUNCH, "-n", 1, "-q", "--program", "./planted_op_0", *words, f"optim.lr={lr}", cwd=program.parent)
+            self.assertEqual(r.code, 0, r.err)
+            runs.append(pathlib.Path(r.run_dir))
+        doc = json.loads((runs[0] / "run.json").read_text())
+        self.assertEqual((doc["program"], "./planted_op_0" in doc["command"]), (str(program), True))
+        out = self.again(runs[0]).out
+        self.assertRegex(out, rf"(?m)^same +own program +{program}, the same bytes")
+        self.assertIn("reproduced: ", out)
+        changes = (lambda d: d.update(program=str(self.dir)), lambda d: d.pop("program"))  # a folder; an old record
+        for change, why in zip(changes, ("it is a folder", "No such file")):
+            self.edit(runs[0], change)
+            r = self.again(runs[0], "--check", code=3)
+            self.assertRegex(r.out, rf"(?m)^MISSING +own program +\S+ cannot be run: {why}.*--program")
+        self.assertIn("reproduced: ", self.again(runs[0], "--program", program).out)
+        self.assertIn("own program", self.ask("bisect", *runs, code=3).out)
+        self.assertIn("first    step 1: ", self.ask("bisect", *runs, "--program", program, code=1).out)
+
+    def test_the_way_on_holds_in_any_folder(self):
+        """The command that a stopped run is gone on with has the whole path of the program."""
+        p = self.start(harness.LAUNCH, "-n", 1, "--program", os.path.relpath(TRAIN, self.dir), self.config, f"run.dir={self.runs}",
+                       "train.epochs=1000000", "eval.every_epochs=1000000")
+        wait_for(lambda: [m for m in self.runs.glob("*/metrics.jsonl") if m.stat().st_size], 60, "a step")
+        p.send_signal(signal.SIGTERM)
+        out, err = p.communicate(timeout=60)
+        self.assertIn(f"--program={TRAIN.resolve()} --resume ", err, out)
+
     def copy_empty(self, run):
         to = self.copy_of(run)
         self.edit(to, lambda d: [d.update(status="failed"), *(d.pop(k) for k in ("weights_hash", "train"))])

@@ -56,7 +56,8 @@ static void say_where_from(const struct ddp_past *p, struct ddp_again *a)
             json_is_true(ddp_past_at(p->record, "code.dirty")) ? ", and changes that are not recorded" : "");
 }
 
-static void check_code(const struct ddp_past *p, const json_t *here, struct ddp_again *a)
+/* own: the run is one of a program of the user's own, which is looked at by itself. */
+static void check_code(const struct ddp_past *p, const json_t *here, bool own, struct ddp_again *a)
 {
     static const char *const keys[] = {"code.version", "code.diff_sha256", "code.compiler",
                                        "machine.architecture"};
@@ -85,7 +86,7 @@ static void check_code(const struct ddp_past *p, const json_t *here, struct ddp_
     }
     if (others)
         say_where_from(p, a);
-    else
+    else if (!own)
         ddp_again_note(a, DDP_AGAIN_OTHER, "program", "other bytes, of the same code");
 }
 
@@ -197,20 +198,6 @@ static void add_word(struct ddp_again *a, const char *fmt, ...)
     a->word[a->words] = NULL;
 }
 
-/* A program of the user's own that the recorded command started. */
-static const char *own_program(const struct ddp_past *p)
-{
-    const json_t *command = ddp_past_at(p->record, "command");
-    for (size_t i = 0; i < json_array_size(command); i++) {
-        const char *word = json_string_value(json_array_get(command, i));
-        if (word && strncmp(word, "--program=", 10) == 0)
-            return word + 10;
-        if (word && strcmp(word, "--program") == 0)
-            return json_string_value(json_array_get(command, i + 1));
-    }
-    return NULL;
-}
-
 /* Only what changes no result may be said anew. */
 static int check_words(const struct ddp_again_options *opt, struct ddp_error *err)
 {
@@ -234,7 +221,7 @@ static void build(const struct ddp_past *p, const struct ddp_again_options *opt,
 {
     const char *name = json_string_value(ddp_past_at(p->config, "run.name")),
                *device = ddp_past_text(p, "device");
-    const char *program = own_program(p);
+    const char *program = ddp_again_program(p, opt);
     const json_int_t ranks = json_integer_value(ddp_past_at(p->record, "ranks"));
     add_word(a, "%s/ddp-launch", opt->programs);
     add_word(a, "-n");
@@ -281,7 +268,7 @@ int ddp_again_plan(const struct ddp_past *p, const struct ddp_again_options *opt
     json_t *here = ask_program(opt->programs);
     const char *isa = json_string_value(ddp_past_at(here, "machine.isa"));
     snprintf(a.isa, sizeof a.isa, "%s", isa ? isa : "");
-    check_code(p, here, &a);
+    check_code(p, here, ddp_again_check_program(p, opt, &a), &a);
     check_libraries(p, here, &a);
     json_decref(here);
     check_init(p, &a);

@@ -6,6 +6,7 @@
 
 struct ddp_again_options {
     const char *programs;   /* folder of ddp-launch and ddp-train */
+    const char *program;    /* of the user's own; NULL: that of the record, if it was one */
     int ranks;              /* 0: as many as it had */
     int64_t upto;           /* steps; 0: as far as it came */
     const char *checkpoint; /* to begin from; NULL: as it began itself */
@@ -54,6 +55,11 @@ int ddp_again_own_folder(char *out, size_t size, struct ddp_error *err);
 /* Adds a check. fmt: what it says. */
 void ddp_again_note(struct ddp_again *a, enum ddp_again_grade grade, const char *what, const char *fmt, ...)
     DDP_PRINTF(4, 5);
+/* again_program.c: the program of the user's own that does it again, NULL: ddp-train; and a check of it,
+ * false where there is none. */
+const char *ddp_again_program(const struct ddp_past *p, const struct ddp_again_options *opt);
+bool ddp_again_check_program(const struct ddp_past *p, const struct ddp_again_options *opt,
+                             struct ddp_again *a);
 /* again_config.c: config.cfg, read into cfg with words that change no result, against the recorded hash and
  * config.json. False: it is another, which is noted. After check_code, for same_program. */
 struct ddp_config;

@@ -70,6 +70,7 @@ static int plan(const struct ddp_bisect *b, int s, const struct ddp_bisect_optio
         snprintf(checkpoint, sizeof checkpoint, "%s/checkpoints/step-%08lld", p->path,
                  (long long)b->checkpoint);
     const struct ddp_again_options options = {.programs = opt->programs[s],
+                                              .program = opt->program,
                                               .ranks = opt->ranks,
                                               .dir = opt->dir,
                                               .words = words,

@@ -20,6 +20,7 @@ enum { DDP_BISECT_A, DDP_BISECT_B, DDP_BISECT_SIDES };
 
 struct ddp_bisect_options {
     const char *programs[DDP_BISECT_SIDES]; /* folders of ddp-launch and ddp-train that do the sides again */
+    const char *program;                    /* of the user's own, of both; NULL: as recorded */
     int ranks;                              /* 0: as many as each had */
     const char *dir;                        /* where the new runs are to lie */
     const char *const *words;               /* keys that change no result, of both */

@@ -7,7 +7,7 @@
 #include "bisect.h"
 #include "ddp-runs.h"
 
-enum { JSON = 1, RANKS, DIR_OPTION, PROGRAMS_A, PROGRAMS_B, MOST_WORDS = 64 };
+enum { JSON = 1, RANKS, DIR_OPTION, PROGRAMS_A, PROGRAMS_B, PROGRAM, MOST_WORDS = 64 };
 
 static const struct ddp_option options[] = {
     {"--json", NULL, NULL, JSON,
@@ -18,6 +18,8 @@ static const struct ddp_option options[] = {
     {"--programs-a", NULL, "DIR", PROGRAMS_A,
      "Folder of the ddp-launch and ddp-train that do A again: another build than this one."},
     {"--programs-b", NULL, "DIR", PROGRAMS_B, "The same for B."},
+    {"--program", NULL, "PATH", PROGRAM,
+     "Where the program of your own is that both ran; by default as each recorded (ddp-launch --program)."},
     DDP_COMMON_OPTIONS,
     {0},
 };
@@ -84,6 +86,8 @@ static int read_option(int id, const char *value, struct request *r, struct ddp_
     r->json |= id == JSON;
     if (id == DIR_OPTION)
         r->opt.dir = value;
+    if (id == PROGRAM)
+        r->opt.program = value;
     if (id == PROGRAMS_A || id == PROGRAMS_B)
         r->opt.programs[id - PROGRAMS_A] = value;
     if (id == RANKS) {

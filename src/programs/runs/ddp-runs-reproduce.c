@@ -8,12 +8,14 @@
 #include "ddp-runs.h"
 #include "verdict.h"
 
-enum { RANKS = 1, DIR_OPTION, CHECK, MOST_WORDS = 64 };
+enum { RANKS = 1, DIR_OPTION, CHECK, PROGRAM, MOST_WORDS = 64 };
 
 static const struct ddp_option options[] = {
     {"--ranks", "-n", "N", RANKS,
      "On so many ranks; by default as many as it had. Bits do not depend on it."},
     {"--dir", NULL, "DIR", DIR_OPTION, "Where the new run is to lie; runs, unless it is given."},
+    {"--program", NULL, "PATH", PROGRAM,
+     "Where the run's program of your own is; by default as recorded (ddp-launch --program)."},
     {"--check", NULL, NULL, CHECK, "Only look whether all is there, and print the command."},
     DDP_COMMON_OPTIONS,
     {0},
@@ -48,7 +50,7 @@ const struct ddp_manual ddp_runs_reproduce_manual = {
 };
 
 struct request {
-    const char *run, *dir;
+    const char *run, *dir, *program;
     int ranks;
     bool check;
     const char *words[MOST_WORDS];
@@ -71,6 +73,7 @@ static int parse(int argc, char **argv, struct request *r, bool *done, struct dd
         }
         r->check |= id == CHECK;
         r->dir = id == DIR_OPTION ? value : r->dir;
+        r->program = id == PROGRAM ? value : r->program;
         if (id == RANKS) {
             if (!ddp_parse_int(value, &ranks) || ranks < 1 || ranks > 65536)
                 return ddp_fail(err, DDP_E_USAGE, "-n: a number of ranks is wanted, not '%s'", value);
@@ -173,8 +176,12 @@ int ddp_runs_reproduce_main(int argc, char **argv)
         status = ddp_past_read_whole(r.run, &p, &err);
     if (status)
         return ddp_report("ddp-runs", &err);
-    const struct ddp_again_options opt = {
-        .programs = programs, .ranks = r.ranks, .dir = r.dir, .words = r.words, .nwords = r.nwords};
+    const struct ddp_again_options opt = {.programs = programs,
+                                          .program = r.program,
+                                          .ranks = r.ranks,
+                                          .dir = r.dir,
+                                          .words = r.words,
+                                          .nwords = r.nwords};
     status = ddp_again_plan(&p, &opt, &a, &err);
     int code = 0;
     if (status == 0) {
