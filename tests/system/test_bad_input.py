@@ -327,6 +327,19 @@ class BadData(Bad):
         self.bad_pack("03.jpg", "does not decode",
                       before=lambda d: (d / "train/dark/03.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 40))
 
+    def test_folders_without_packing(self):
+        """The split at fault is named; what is no picture is counted, and what only seems to be gone is an error."""
+        folder = self.pictures()
+        args = ["data=folder", f"data.path={folder}", "train.batch=8", "train.max_steps=2", "model=linear"]
+        (folder / "train/dark/notes.txt").write_text("x")
+        r = self.run_program(LAUNCH, "-n", 2, CNN, *args, f"run.dir={self.runs}")
+        self.assertEqual((r.code, (r.out + r.err).count("data 'folder': 1 other file left out")), (0, 1), r.err)
+        (folder / "test/dark/lost.jpg").symlink_to("/nowhere/lost.jpg")
+        self.bad(*args, code=RESOURCE, says=["data 'folder', test split: ", "lost.jpg cannot be looked at"], tiny=False)
+        (folder / "test/dark/lost.jpg").unlink()
+        cut(folder / "train/light/03.png", 0.5)
+        self.bad(*args, code=RESOURCE, says=["data 'folder', train split: ", "train/light/03.png does not decode"], tiny=False)
+
     def test_class_folders_that_are_empty(self):
         def empty(d):
             for p in (d / "train/light").iterdir():
