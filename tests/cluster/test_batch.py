@@ -47,7 +47,6 @@ class Hosts(cluster.Case):
         alone = self.bed.head([TRAIN, "-q", *words, f"run.dir={self.dir}/alone"], env=self.env, check=True).stdout
         text = self.bed.head([LAUNCH, "--batch", "slurm", "-n", 6, "--nodes", 3, *words, "run.dir=runs"], cwd=self.dir, check=True).stdout
         (self.dir / "job.sh").write_text(text)
-        (self.dir / "runs").mkdir()
         self.bed.head(["sbatch", "--wait", "job.sh"], env=self.env, cwd=self.dir, timeout=300)
         log = next(self.dir.glob("runs/*.log")).read_text()
         weights = re.compile("^weights: .*$", re.M)
@@ -78,7 +77,6 @@ class Jobs(cluster.Case):
         text = self.bed.head([LAUNCH, "--batch", "slurm", "-n", "2", ROOT / "configs/cnn.cfg", "data.train_count=4000", "data.test_count=100",
                               "train.batch=32", "train.shards=2", "train.epochs=40", "run.dir=runs", *args], cwd=self.dir, check=True).stdout
         (self.dir / "job.sh").write_text(text)
-        (self.dir / "runs").mkdir(exist_ok=True)
         return self.bed.head(["sbatch", "--parsable", "job.sh"], cwd=self.dir, env=self.env, check=True).stdout.strip()
 
     def run_after_steps(self):
