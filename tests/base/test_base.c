@@ -184,8 +184,10 @@ static void do_task(void *ctx, int task)
     const bool mine = pthread_equal(pthread_self(), k->caller);
     if (k->pool && task % 2)
         ddp_pool_pause(k->pool);
-    k->mine += mine;
-    k->odd += mine && k->pool && task % 2;
+    if (mine) {
+        k->mine++;
+        k->odd += k->pool && task % 2;
+    }
     atomic_fetch_add(&k->tasks, 1);
 }
 
