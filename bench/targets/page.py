@@ -1,5 +1,6 @@
 """Results as text, what misses first, and as rows of docs/performance.md."""
 import re
+import textwrap
 
 ORDER = ("missed", "not measured", "busy machine", "met")
 BEGIN, END = "<!-- bench/compare: rows from here -->", "<!-- bench/compare: to here -->"
@@ -59,4 +60,5 @@ def write(path, results, machine):
     lines.update({r.row.name: line(r) for r in results})
     verdict = {name: l.split("|")[6].strip() for name, l in lines.items()}
     ordered = sorted(lines, key=lambda n: ORDER.index(verdict[n]) if verdict[n] in ORDER else 0)
-    path.write_text(f"{before}{BEGIN}\n\nLast measured on: {machine}.\n\n{HEAD}\n" + "\n".join(lines[n] for n in ordered) + f"\n\n{END}{after}")
+    measured = textwrap.fill(f"Last measured on: {machine}.", 110)
+    path.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{HEAD}\n" + "\n".join(lines[n] for n in ordered) + f"\n\n{END}{after}")
